@@ -1,0 +1,110 @@
+//! Everything that can happen to the scheduler.
+
+use std::time::Duration;
+
+use crate::ids::{Attempt, PoolId, TaskId, WorkerId};
+use crate::spec::{PoolSpec, TaskSpec};
+
+/// One thing that happened. `Scheduler::handle` is total: an input that names an unknown or
+/// finished task, an old attempt or a dead worker changes nothing.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Input {
+    /// A pool opens. It starts without workers; the scheduler asks for them by `Action::Spawn`.
+    AddPool(PoolSpec),
+    /// A pool closes: its unfinished tasks are rejected as cancelled, its workers retired.
+    RemovePool {
+        /// The pool.
+        pool: PoolId,
+    },
+    /// One task, the common case, without a vector around it.
+    Submit(TaskSpec),
+    /// A graph: tasks in any order, edges among themselves or to earlier tasks. A cycle is a
+    /// programmer error of the caller and panics.
+    SubmitGraph(Vec<TaskSpec>),
+    /// The caller no longer wants the task.
+    Cancel {
+        /// The task.
+        task: TaskId,
+        /// Whether to kill the worker if the task already runs.
+        kill: bool,
+    },
+    /// A worker that was asked for by `Spawn` can take tasks.
+    WorkerUp {
+        /// The worker.
+        worker: WorkerId,
+        /// Its pool.
+        pool: PoolId,
+        /// Tasks that it runs at the same time: 1 for a process, the number of threads otherwise.
+        slots: u32,
+    },
+    /// A worker that was asked for could not be started.
+    SpawnFailed {
+        /// The pool that wanted it.
+        pool: PoolId,
+        /// Whether trying again is pointless, for example because the initializer raised. The
+        /// pool's tasks, present and future, are then rejected as `Rejection::PoolBroken`.
+        broken: bool,
+    },
+    /// A worker is gone: crashed, killed or, with `running` empty, ended as asked.
+    WorkerDown {
+        /// The worker.
+        worker: WorkerId,
+        /// What it was running; only these have failed. Everything else that was handed to it
+        /// runs elsewhere as if nothing had happened.
+        running: Vec<TaskId>,
+    },
+    /// A task began to run. Only sent for tasks with a time limit, or when the caller knows.
+    Started {
+        /// The task.
+        task: TaskId,
+        /// Its attempt.
+        attempt: Attempt,
+    },
+    /// A task returned.
+    Finished {
+        /// The task.
+        task: TaskId,
+        /// Its attempt.
+        attempt: Attempt,
+        /// Time it ran, without waiting.
+        ran: Duration,
+    },
+    /// A task raised, or its time limit was enforced.
+    Failed {
+        /// The task.
+        task: TaskId,
+        /// Its attempt.
+        attempt: Attempt,
+        /// Whether its retries apply; false for an exception that can only repeat itself.
+        retry: bool,
+    },
+    /// The answer to `Action::Retract`: these had not been started and never will be by that
+    /// worker. Everything else handed to the worker is running or finished.
+    Retracted {
+        /// The worker.
+        worker: WorkerId,
+        /// The tasks taken back.
+        tasks: Vec<TaskId>,
+    },
+    /// A running task waits for other tasks, or sleeps: its core is free meanwhile.
+    Blocked {
+        /// The task.
+        task: TaskId,
+        /// Its attempt.
+        attempt: Attempt,
+    },
+    /// It goes on. It does so at once, even if all cores are busy: the budget is kept by starting
+    /// nothing new until it is met again.
+    Unblocked {
+        /// The task.
+        task: TaskId,
+        /// Its attempt.
+        attempt: Attempt,
+    },
+    /// Cores that running tasks may take together.
+    SetCores(u32),
+    /// Memory is short (or no longer): tasks without dependencies wait while others can run.
+    MemoryPressure(bool),
+    /// Time passed; due deadlines take effect.
+    Tick,
+}

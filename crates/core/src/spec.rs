@@ -1,0 +1,50 @@
+//! What the scheduler is told of a task and of a pool. Payloads stay with the caller.
+
+use std::time::Duration;
+
+use crate::ids::{GroupId, PoolId, TaskId};
+
+/// A task as the scheduler sees it: edges and policy, never a payload.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TaskSpec {
+    /// Its identity, greater than that of every task submitted before.
+    pub task: TaskId,
+    /// The pool whose workers may run it.
+    pub pool: PoolId,
+    /// The function it calls.
+    pub group: GroupId,
+    /// Unfinished tasks whose results it needs. The caller leaves out what has finished.
+    pub dependencies: Vec<TaskId>,
+    /// Greater runs earlier, among tasks that are ready.
+    pub priority: i32,
+    /// What to do when it fails.
+    pub retries: Retries,
+    /// Wall time that one attempt may run; counted from its start.
+    pub timeout: Option<Duration>,
+}
+
+/// How often a task runs again after a failure, and how long it waits before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Retries {
+    /// Runs allowed after the task itself raised or ran out of time.
+    pub failures_max: u16,
+    /// Runs allowed after its worker died under it.
+    pub deaths_max: u16,
+    /// Wait before the first retry; doubled for each further one.
+    pub backoff: Duration,
+}
+
+/// A set of interchangeable workers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PoolSpec {
+    /// Its identity, never reused.
+    pub pool: PoolId,
+    /// Workers that may run at the same time, not counting blocked ones.
+    pub workers_max: u32,
+    /// Cores of the machine's budget that a running task takes: 1 for computation, 0 for threads
+    /// that wait for I/O.
+    pub cores_per_task: u32,
+    /// Whether tasks may be handed to a worker before it is free, to hide the way there. Off for
+    /// workers whose queue is in this process anyway.
+    pub prefetch: bool,
+}
