@@ -38,11 +38,9 @@ def resolve(requirements: list[str], *, constraints: list[str]) -> list[str]:
     with tempfile.TemporaryDirectory() as directory:
         report, constraint_file = Path(directory, "report.json"), Path(directory, "constraints.txt")
         constraint_file.write_text("\n".join(constraints))
-        subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
-            + ["--report", str(report), "--constraint", str(constraint_file), *requirements],
-            check=True,
-        )
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
+        into = ["--report", str(report), "--constraint", str(constraint_file)]
+        subprocess.run([*pip, *into, *requirements], check=True)
         installs = json.loads(report.read_text())["install"]
     pins = [(item["metadata"]["name"], item["metadata"]["version"]) for item in installs]
     return [f"{name}=={version}" for name, version in sorted(pins, key=lambda pin: pin[0].lower())]
