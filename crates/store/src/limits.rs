@@ -1,0 +1,24 @@
+//! Every limit and fixed size of this crate.
+
+/// Each part of a segment starts at a multiple of this many bytes: a cache line, and enough for
+/// every vector instruction and for Arrow's buffers.
+pub const ALIGNMENT: u64 = 64;
+
+/// How many live buffers [`crate::LiveBuffers`] remembers. Few arrays of a program are handed to
+/// tasks again and again; a forgotten one is only stored once more.
+pub(crate) const LIVE_BUFFERS_MAX: usize = 1024;
+
+/// From this size on a buffer is hashed by two threads. Below, starting the thread would cost a
+/// noticeable part of what it saves.
+pub(crate) const HASH_TWO_THREADS_BYTES_MIN: usize = 32 << 20;
+
+/// Bytes copied per call when a segment is spilled, so that a spill file that cannot grow is
+/// noticed early.
+pub(crate) const SPILL_CHUNK_BYTES: usize = 8 << 20;
+
+/// Upper bound of a [`crate::SharedPage`]. These pages hold a handful of atomics; a larger type is
+/// a mistake.
+pub(crate) const SHARED_PAGE_BYTES_MAX: usize = 64 << 10;
+
+/// Names tried for a spill file where the file system has no `O_TMPFILE`.
+pub(crate) const SPILL_NAMES_MAX: u32 = 16;
