@@ -231,8 +231,9 @@ def report_routes(table: Array, names: dict[str, list[str]], resamples: int, wor
         results = [future.result() for future in futures]
 
     differ = sum(low > 0 or high < 0 for _, low, high in results)
+    chance = 0.05 * len(pairs)
     print(
-        f"\nOn {differ} of {len(pairs)} routes the two busiest carriers differ (by chance alone: {0.05 * len(pairs):.0f})."
+        f"\nOn {differ} of {len(pairs)} routes the two busiest carriers differ (by chance alone: about {chance:.0f})."
     )
     print("The largest differences of mean arrival delay, minutes (95 % interval):")
     ranked = sorted(zip(pairs.items(), results, strict=True), key=lambda item: -abs(item[1][0]))
