@@ -1,0 +1,407 @@
+"""`multiprocessing.Pool` and `ThreadPool`, served by a Lineshaft executor.
+
+The contract is the one of `multiprocessing.pool` in CPython 3.11. What differs is meant to be
+noticed with relief:
+
+* a pool whose worker dies raises for the task it ran instead of waiting for ever;
+* results still pending when a pool is terminated raise `concurrent.futures.CancelledError` instead
+  of never becoming ready;
+* `imap` reads its input a bounded window ahead (`feed.py`), and `join` submits what is left;
+* a callback that raises is reported and does not stop later callbacks;
+* when several chunks of a `map` fail, the first in input order is raised.
+
+Layout: `results.py` (AsyncResult, MapResult), `callbacks.py` (the one thread for user callbacks),
+`feed.py` (input of imap), `imap.py` (iterators). A pool starts a thread only for callbacks and for
+an `imap` over a generator.
+"""
+
+from __future__ import annotations
+
+import multiprocessing.pool as stdlib
+import os
+import warnings
+import weakref
+from functools import partial
+from itertools import starmap
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar, cast
+
+from lineshaft.pool.at_exit import terminate_at_exit
+from lineshaft.pool.callbacks import CallbackThread
+from lineshaft.pool.feed import Feed, chunks
+from lineshaft.pool.imap import ChunkedIMapIterator, IMapIterator, IMapUnorderedIterator
+from lineshaft.pool.results import AsyncResult, MapResult, failed_future
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from concurrent.futures import Executor, Future
+    from types import TracebackType
+
+__all__ = ["AsyncResult", "IMapIterator", "IMapUnorderedIterator", "MapResult", "Pool", "ThreadPool"]
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+# The states, named as the standard library names them.
+INIT, RUN, CLOSE, TERMINATE = "INIT", "RUN", "CLOSE", "TERMINATE"
+
+CHUNKS_PER_WORKER: Final = 4
+
+
+def _map_chunk(func: Callable[[S], T], chunk: tuple[S, ...]) -> list[T]:
+    return [func(item) for item in chunk]
+
+
+def _starmap_chunk(func: Callable[..., T], chunk: tuple[Iterable[Any], ...]) -> list[T]:
+    return list(starmap(func, chunk))
+
+
+class Pool(stdlib.Pool):
+    """Runs calls in worker processes; a drop-in for `multiprocessing.Pool`.
+
+    Parameters
+    ----------
+    processes
+        Number of worker processes; all usable cores by default.
+    initializer, initargs
+        Called as ``initializer(*initargs)`` in each worker before its first task.
+    maxtasksperchild
+        Tasks after which a worker is replaced; never by default.
+    context
+        Accepted and unused: Lineshaft starts workers its own way under every start method.
+
+    Raises
+    ------
+    ValueError
+        If `processes` is less than 1, or `maxtasksperchild` is not a positive int.
+    TypeError
+        If `initializer` is not callable.
+    """
+
+    def __init__(
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: int | None = None,
+        context: Any | None = None,
+    ) -> None:
+        # Read by __del__, also when this constructor raises.
+        self._state = INIT
+        if processes is None:
+            processes = _usable_cores()
+        if processes < 1:
+            raise ValueError("Number of processes must be at least 1")
+        if maxtasksperchild is not None and (not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0):
+            raise ValueError("maxtasksperchild must be a positive int or None")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        self._processes = processes
+        self._ctx = context
+        self._owner_pid = os.getpid()
+        self._executor: Executor = self._make_executor(processes, initializer, tuple(initargs), maxtasksperchild)
+        self._callbacks = CallbackThread(f"lineshaft-{type(self).__name__}-callbacks")
+        # Inputs of imap calls that are not used up.
+        self._feeds: set[Feed] = set()
+        self._state = RUN
+        terminate_at_exit(self)
+
+    @classmethod
+    def _make_executor(
+        cls,
+        processes: int,
+        initializer: Callable[..., object] | None,
+        initargs: tuple[Any, ...],
+        maxtasksperchild: int | None,
+    ) -> Executor:
+        from lineshaft.futures import ProcessPoolExecutor
+
+        return ProcessPoolExecutor(
+            processes,
+            initializer=initializer,
+            initargs=initargs,
+            max_tasks_per_child=maxtasksperchild,
+        )
+
+    # One call.
+
+    def apply(
+        self,
+        func: Callable[..., T],
+        args: Iterable[Any] = (),
+        kwds: Mapping[str, Any] = {},
+    ) -> T:
+        """Return ``func(*args, **kwds)``, run in a worker."""
+        return self.apply_async(func, args, kwds).get()
+
+    def apply_async(
+        self,
+        func: Callable[..., T],
+        args: Iterable[Any] = (),
+        kwds: Mapping[str, Any] = {},
+        callback: Callable[[T], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+    ) -> AsyncResult[T]:
+        """Start ``func(*args, **kwds)`` in a worker.
+
+        `callback` is called with the value, or `error_callback` with the exception, on the pool's
+        callback thread, before the result turns ready.
+        """
+        self._check_running()
+        result: AsyncResult[T] = AsyncResult(self, self._submit(func, *args, **kwds))
+        return self._with_callbacks(result, callback, error_callback)
+
+    # All items at once.
+
+    def map(self, func: Callable[[S], T], iterable: Iterable[S], chunksize: int | None = None) -> list[T]:
+        """Return ``[func(x) for x in iterable]``, run in workers by chunks of `chunksize` items."""
+        return self.map_async(func, iterable, chunksize).get()
+
+    def map_async(
+        self,
+        func: Callable[[S], T],
+        iterable: Iterable[S],
+        chunksize: int | None = None,
+        callback: Callable[[list[T]], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+    ) -> MapResult[T]:
+        """Start `map`; `callback` receives the whole list."""
+        run_chunk = partial(_map_chunk, func)
+        return self._start_map(run_chunk, iterable, chunksize, callback, error_callback)
+
+    def starmap(
+        self,
+        func: Callable[..., T],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+    ) -> list[T]:
+        """Return ``[func(*args) for args in iterable]``, run in workers by chunks."""
+        return self.starmap_async(func, iterable, chunksize).get()
+
+    def starmap_async(
+        self,
+        func: Callable[..., T],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+        callback: Callable[[list[T]], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+    ) -> MapResult[T]:
+        """Start `starmap`; `callback` receives the whole list."""
+        run_chunk = partial(_starmap_chunk, func)
+        return self._start_map(run_chunk, iterable, chunksize, callback, error_callback)
+
+    # Items as they come.
+
+    def imap(self, func: Callable[[S], T], iterable: Iterable[S], chunksize: int | None = 1) -> IMapIterator[T]:
+        """Return an iterator over ``func(x) for x in iterable``; the input may be endless."""
+        return self._start_imap(IMapIterator, func, iterable, chunksize)
+
+    def imap_unordered(
+        self, func: Callable[[S], T], iterable: Iterable[S], chunksize: int | None = 1
+    ) -> IMapIterator[T]:
+        """Return an iterator like `imap`'s, in order of completion."""
+        return self._start_imap(IMapUnorderedIterator, func, iterable, chunksize)
+
+    # Life cycle.
+
+    def close(self) -> None:
+        """Accept no more calls; those accepted run to their end."""
+        if self._state == RUN:
+            self._state = CLOSE
+
+    def terminate(self) -> None:
+        """Stop at once: running calls are killed (those in threads finish), others cancelled."""
+        self._state = TERMINATE
+        for feed in list(self._feeds):
+            feed.abort()
+        kill = getattr(self._executor, "terminate_workers", None)
+        if kill is not None:
+            kill()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._callbacks.stop()
+
+    def join(self) -> None:
+        """Wait until the workers have ended; the pool has to be closed or terminated before.
+
+        Raises
+        ------
+        ValueError
+            If the pool is still running.
+        """
+        if self._state == RUN:
+            raise ValueError("Pool is still running")
+        if self._state not in (CLOSE, TERMINATE):
+            raise ValueError("In unknown state")
+        for feed in list(self._feeds):
+            feed.run_to_end()
+        self._executor.shutdown(wait=True)
+        if self._state == CLOSE:
+            self._callbacks.drain()
+            self._callbacks.stop()
+        self._callbacks.join()
+
+    def __enter__(self) -> Self:
+        self._check_running()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        self.terminate()
+
+    # The defaults keep the names reachable while the interpreter shuts down.
+    def __del__(self, _warn: Any = warnings.warn, _getpid: Any = os.getpid) -> None:
+        # A constructor that raised, or a child forked by the program, owns no workers.
+        if self._state == INIT or self._owner_pid != _getpid():
+            return
+        if self._state == RUN:
+            _warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self)
+            for feed in list(self._feeds):
+                feed.abort()
+            self._executor.shutdown(wait=False, cancel_futures=True)
+        elif self._state == CLOSE:
+            self._executor.shutdown(wait=False)
+        self._callbacks.stop()
+
+    def __reduce__(self) -> NoReturn:
+        raise NotImplementedError("pool objects cannot be passed between processes or pickled")
+
+    def __repr__(self) -> str:
+        cls = type(self)
+        size = getattr(self, "_processes", 0)
+        return f"<{cls.__module__}.{cls.__qualname__} state={self._state} pool_size={size}>"
+
+    # Helpers.
+
+    def _check_running(self) -> None:
+        if self._state != RUN:
+            raise ValueError("Pool not running")
+
+    def _submit(self, func: Callable[..., T], /, *args: Any, **kwds: Any) -> Future[T]:
+        # What cannot be submitted (an argument that cannot be pickled, a broken executor) fails
+        # its result and not the call, as in the standard library.
+        try:
+            return self._executor.submit(func, *args, **kwds)
+        except Exception as error:
+            return failed_future(error)
+
+    def _start_map(
+        self,
+        run_chunk: Callable[[tuple[Any, ...]], list[T]],
+        iterable: Iterable[Any],
+        chunksize: int | None,
+        callback: Callable[[list[T]], object] | None,
+        error_callback: Callable[[BaseException], object] | None,
+    ) -> MapResult[T]:
+        self._check_running()
+        items: Any = iterable if hasattr(iterable, "__len__") else list(iterable)
+        if chunksize is None:
+            # A few chunks per worker even out their lengths; rounded up.
+            chunksize = -(-len(items) // (self._processes * CHUNKS_PER_WORKER))
+        futures: list[Future[list[T]]] = []
+        try:
+            for chunk in chunks(items, max(1, chunksize)):
+                futures.append(self._submit(run_chunk, chunk))  # noqa: PERF401 - kept when one raises
+        except Exception as error:
+            # A sized iterable that raises on the way: the calls before it run, its error is last.
+            futures.append(failed_future(error))
+        result: MapResult[T] = MapResult(self, futures)
+        return self._with_callbacks(result, callback, error_callback)
+
+    def _start_imap(
+        self,
+        kind: type[IMapIterator[T]],
+        func: Callable[[S], T],
+        iterable: Iterable[S],
+        chunksize: int | None,
+    ) -> IMapIterator[T]:
+        self._check_running()
+        if chunksize is None or chunksize < 1:
+            raise ValueError(f"Chunksize must be 1+, not {chunksize!r}")
+        ordered = kind is IMapIterator
+        # Bound once per call, so that one item costs no Python frame of ours.
+        submit: Callable[[Any], Future[Any]]
+        if chunksize == 1:
+            submit = partial(self._executor.submit, cast("Any", func))
+            return kind(self, self._feed(submit, iterable, ordered=ordered))
+        submit = partial(self._executor.submit, cast("Any", partial(_map_chunk, func)))
+        feed = self._feed(submit, iterable, ordered=ordered, chunksize=chunksize)
+        return ChunkedIMapIterator(self, feed)
+
+    def _feed(
+        self,
+        submit: Callable[[Any], Future[Any]],
+        iterable: Iterable[Any],
+        *,
+        ordered: bool,
+        chunksize: int = 1,
+    ) -> Feed:
+        feed = Feed(
+            submit,
+            iterable,
+            ordered=ordered,
+            chunksize=chunksize,
+            workers=self._processes,
+            on_end=partial(_feed_ended, weakref.ref(self)),
+        )
+        self._feeds.add(feed)
+        if feed.exhausted:
+            self._feeds.discard(feed)
+        return feed
+
+    def _with_callbacks(
+        self,
+        result: R,
+        callback: Callable[[Any], object] | None,
+        error_callback: Callable[[BaseException], object] | None,
+    ) -> R:
+        if callback is not None or error_callback is not None:
+            result.deliver_to(self._callbacks, callback, error_callback)
+        return result
+
+
+R = TypeVar("R", bound=AsyncResult[Any])
+
+
+class ThreadPool(Pool, stdlib.ThreadPool):
+    """Runs calls in threads; a drop-in for `multiprocessing.pool.ThreadPool`."""
+
+    def __init__(
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+    ) -> None:
+        Pool.__init__(self, processes, initializer, initargs)
+
+    @classmethod
+    def _make_executor(
+        cls,
+        processes: int,
+        initializer: Callable[..., object] | None,
+        initargs: tuple[Any, ...],
+        maxtasksperchild: int | None,
+    ) -> Executor:
+        assert maxtasksperchild is None, "threads are not recycled"
+        from lineshaft.futures import ThreadPoolExecutor
+
+        return ThreadPoolExecutor(processes, initializer=initializer, initargs=initargs)
+
+
+def _is_positive_int(value: object) -> bool:
+    return isinstance(value, int) and value > 0
+
+
+def _usable_cores() -> int:
+    from lineshaft._machine import cores
+
+    return cores().usable
+
+
+def _feed_ended(pool_ref: weakref.ref[Pool], feed: Feed) -> None:
+    # A weak reference: a feeding thread must not keep an abandoned pool alive.
+    pool = pool_ref()
+    if pool is not None:
+        pool._feeds.discard(feed)

@@ -1,0 +1,251 @@
+"""The input side of `imap`: pulls items, submits them, keeps a bounded window of them in flight.
+
+The window counts items submitted and not yet asked for by the consumer. It starts small and doubles
+while it drains within `FAST_REFILL_S`, so cheap tasks travel in large batches and an endless
+generator, or one of large items, is read only a little ahead.
+
+Who pulls depends on the input. The iterator of a built-in container cannot block, so the consumer
+pulls it inside `next()` and no thread exists. Any other iterator may wait for something that the
+consumer does next (a queue filled from earlier results), so a thread pulls it. In both cases
+`_source_lock` makes sure that one thread at a time advances the iterator.
+
+Counters: `_submitted` changes under `_source_lock`; `_reserved` (results handed out or being waited
+for) and `_exhausted` change under `_lock`. A consumer reserves before it takes from the queue. When
+the input ends, each reservation that no item will ever meet receives `END`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from functools import partial
+from itertools import islice
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from lineshaft.pool.results import failed_future
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
+
+T = TypeVar("T")
+
+WINDOW_ITEMS_MAX: Final = 8192
+WINDOW_ITEMS_CONTAINER: Final = 512
+WINDOW_ITEMS_PER_WORKER: Final = 32
+FAST_REFILL_S: Final = 0.05
+
+# Iterating these runs no user code, so a consumer may do it without the risk of blocking.
+CONTAINERS: Final[tuple[type, ...]] = (
+    list, tuple, range, dict, set, frozenset, str, bytes, bytearray, deque,
+    type({}.keys()), type({}.values()), type({}.items()),
+)  # fmt: skip
+
+END: Final = None
+
+
+def chunks(iterable: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
+    """Cut `iterable` into tuples of `size` items, the last one shorter.
+
+    Examples
+    --------
+    >>> list(chunks("abcde", 2))
+    [('a', 'b'), ('c', 'd'), ('e',)]
+    """
+    return iter(partial(_next_chunk, iter(iterable), size), ())
+
+
+def _next_chunk(items: Iterator[T], size: int) -> tuple[T, ...]:
+    return tuple(islice(items, size))
+
+
+class Feed:
+    """One input being turned into tasks.
+
+    Parameters
+    ----------
+    submit
+        Turns one item into a future.
+    iterable
+        The input; its iterator is created here, so a wrong type fails in the caller.
+    ordered
+        Whether results are handed out in input order rather than in order of completion.
+    chunksize
+        Items per task; a task of more than one item receives a tuple of them.
+    workers
+        Workers of the pool; sets the first size of the window of a generator.
+    on_end
+        Called once, with this feed, when its input is used up.
+    """
+
+    def __init__(
+        self,
+        submit: Callable[[Any], Future[Any]],
+        iterable: Iterable[Any],
+        *,
+        ordered: bool,
+        chunksize: int = 1,
+        workers: int,
+        on_end: Callable[[Feed], None],
+    ) -> None:
+        self._submit = submit
+        self._items = iter(iterable) if chunksize == 1 else chunks(iterable, chunksize)
+        self._ordered = ordered
+        self._on_end = on_end
+        self._queue: SimpleQueue[Future[Any] | None] = SimpleQueue()
+        self._source_lock = threading.Lock()
+        self._lock = threading.Lock()
+        self._submitted = 0
+        self._reserved = 0
+        self._exhausted = False
+        self._aborted = False
+        self._to_the_end = False
+        self._last_refill_s = float("-inf")
+        self._wakeups: SimpleQueue[None] = SimpleQueue()
+        self._parked = False
+        self._thread: threading.Thread | None = None
+        if isinstance(iterable, CONTAINERS):
+            self._window = WINDOW_ITEMS_CONTAINER
+            self._refill()
+        else:
+            self._window = min(WINDOW_ITEMS_PER_WORKER * workers, WINDOW_ITEMS_MAX)
+            self._thread = threading.Thread(target=self._feed_all, name="lineshaft-imap-feed", daemon=True)
+            self._thread.start()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no item will follow those submitted."""
+        return self._exhausted
+
+    @property
+    def aborted(self) -> bool:
+        """Whether the pool was terminated before the input was used up."""
+        return self._aborted
+
+    def take(self, timeout_s: float | None) -> Future[Any] | None:
+        """Return the next future to hand out, or None (`END`) after the last one.
+
+        Raises
+        ------
+        queue.Empty
+            If there is none within `timeout_s` seconds.
+        """
+        with self._lock:
+            if self._exhausted and self._reserved >= self._submitted:
+                return END
+            self._reserved += 1
+            hungry = not self._exhausted and self._room() * 2 > self._window
+        if hungry:
+            if self._thread is None:
+                self._refill()
+            elif self._parked:
+                self._wakeups.put(None)
+        try:
+            return self._queue.get(timeout=timeout_s)
+        except Empty:
+            with self._lock:
+                self._reserved -= 1
+            raise
+
+    def run_to_end(self) -> None:
+        """Submit what is left of the input, however much that is."""
+        self._to_the_end = True
+        if self._thread is None:
+            while not self._exhausted:
+                self._refill()
+        else:
+            self._wakeups.put(None)
+            self._thread.join()
+
+    def abort(self) -> None:
+        """Stop pulling; consumers who would have waited for more are told so."""
+        with self._lock:
+            if self._exhausted:
+                return
+            self._aborted = True
+        self._end()
+        self._wakeups.put(None)
+
+    def discard_results(self) -> None:
+        """Forget what is queued: the consumer is gone, only the side effects still matter."""
+        self._queue = SimpleQueue()
+
+    def check_invariants(self) -> None:
+        """Raise AssertionError if the counters contradict each other."""
+        assert min(self._submitted, self._reserved) >= 0
+        assert self._exhausted or not self._aborted, "an aborted feed takes no more input"
+        assert 0 < self._window <= WINDOW_ITEMS_MAX
+
+    def _room(self) -> int:
+        if self._to_the_end:
+            return WINDOW_ITEMS_MAX
+        return self._window - (self._submitted - self._reserved)
+
+    def _refill(self) -> None:
+        with self._source_lock:
+            room = self._room()
+            if self._exhausted or room <= 0:
+                return
+            now_s = time.monotonic()
+            if now_s - self._last_refill_s < FAST_REFILL_S:
+                self._window = min(self._window * 2, WINDOW_ITEMS_MAX)
+                room = self._room()
+            self._last_refill_s = now_s
+            self._pull(room)
+
+    def _pull(self, room: int) -> None:
+        """Submit up to `room` items; the caller holds `_source_lock`."""
+        submit, ordered, pulled = self._submit, self._ordered, 0
+        try:
+            for item in islice(self._items, room):
+                if self._aborted:
+                    return
+                try:
+                    future = submit(item)
+                except Exception as error:
+                    future = failed_future(error)
+                pulled += 1
+                self._submitted += 1
+                if ordered:
+                    self._queue.put(future)
+                else:
+                    future.add_done_callback(self._queue.put)
+        except Exception as error:
+            self._end_with(error)
+        else:
+            if pulled < room:
+                self._end()
+
+    def _end_with(self, error: BaseException) -> None:
+        """End the input with its exception, in the place of the item it did not give."""
+        self._submitted += 1
+        self._queue.put(failed_future(error))
+        self._end()
+
+    def _end(self) -> None:
+        with self._lock:
+            if self._exhausted:
+                return
+            self._exhausted = True
+            unmet = self._reserved - self._submitted
+        for _ in range(unmet):
+            self._queue.put(END)
+        self._on_end(self)
+
+    def _feed_all(self) -> None:
+        """Body of the feeding thread: pull while there is room, park while there is none."""
+        try:
+            while True:
+                self._refill()
+                self._parked = True
+                # Both looked at after parking: whoever changed them before it saw `_parked` has
+                # sent no wake-up.
+                if self._exhausted:
+                    return
+                if self._room() <= 0:
+                    self._wakeups.get()
+                self._parked = False
+        except BaseException as error:
+            self._end_with(error)

@@ -1,0 +1,131 @@
+"""The iterators that `imap` and `imap_unordered` return."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.pool as stdlib
+import time
+import types
+from collections import deque
+from concurrent.futures import CancelledError
+from queue import Empty
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from lineshaft.pool.results import TERMINATED, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+
+    from lineshaft.pool.feed import Feed
+
+T = TypeVar("T")
+
+if TYPE_CHECKING:
+    _Base = stdlib.IMapIterator
+else:
+
+    class _Base(stdlib.IMapIterator):
+        """Generic at run time too, which the standard library's class is only in its stubs."""
+
+        __class_getitem__ = classmethod(types.GenericAlias)
+
+
+class IMapIterator(_Base[T]):
+    """Results in input order; a failed item raises in its place and the iteration may go on.
+
+    Safe to share between threads: each result goes to exactly one of them.
+    """
+
+    def __init__(self, pool: object, feed: Feed) -> None:
+        # The pool lives as long as somebody may still ask for a result.
+        self._pool = pool
+        self._feed = feed
+        # A future that was taken while it still ran, when its caller's timeout ran out.
+        self._held: deque[Future[Any]] = deque()
+
+    def __iter__(self) -> IMapIterator[T]:
+        return self
+
+    def next(self, timeout: float | None = None) -> T:
+        """Return the next result, waiting for it at most `timeout` seconds.
+
+        Raises
+        ------
+        multiprocessing.TimeoutError
+            If it is not there in time; a later call returns it.
+        StopIteration
+            After the last result.
+        concurrent.futures.CancelledError
+            If the pool was terminated first.
+        """
+        value: T = result_of(self._next_future(timeout))
+        return value
+
+    __next__ = next  # noqa: A003 - the name is the standard library's
+
+    def __del__(self) -> None:
+        feed = getattr(self, "_feed", None)
+        if feed is not None:
+            feed.discard_results()
+
+    def _next_future(self, timeout_s: float | None) -> Future[Any]:
+        if timeout_s is None and not self._held:
+            future = self._feed.take(None)
+            if future is None:
+                self._raise_end()
+            return future
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        try:
+            future = self._held.popleft() if self._held else self._feed.take(timeout_s)
+        except Empty:
+            raise multiprocessing.TimeoutError from None
+        if future is None:
+            self._raise_end()
+        left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+        if not wait_for(future, left_s):
+            self._held.appendleft(future)
+            raise multiprocessing.TimeoutError
+        return future
+
+    def _raise_end(self) -> NoReturn:
+        self._pool = None
+        if self._feed.aborted:
+            raise CancelledError(TERMINATED)
+        raise StopIteration
+
+
+class IMapUnorderedIterator(IMapIterator[T]):
+    """Results in order of completion."""
+
+
+class ChunkedIMapIterator(IMapIterator[T]):
+    """Hands out the items of chunks one by one; a chunk that failed raises once, as a whole."""
+
+    def __init__(self, pool: object, feed: Feed) -> None:
+        super().__init__(pool, feed)
+        self._chunk: Iterator[T] = iter(())
+
+    def next(self, timeout: float | None = None) -> T:
+        """Return the next item, as `IMapIterator.next` does."""
+        for item in self._chunk:
+            return item
+        # A chunk is never empty, so one step is enough.
+        chunk: list[T] = result_of(self._next_future(timeout))
+        self._chunk = iter(chunk)
+        return next(self._chunk)
+
+    __next__ = next  # noqa: A003 - the name is the standard library's
+
+
+def result_of(future: Future[Any]) -> Any:
+    """Return the result of `future`, waiting for it; raise what it raised."""
+    try:
+        return future.result()
+    except CancelledError:
+        if future.cancelled():
+            raise CancelledError(TERMINATED) from None
+        raise
+    finally:
+        # A traceback that kept `future` would keep the exception that keeps the traceback.
+        del future
