@@ -1,6 +1,8 @@
 //! How fast objects are stored and hashed, printed in GB/s. Run with
 //! `cargo bench -p lineshaft-store`.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark that fails should stop")]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -43,13 +45,13 @@ fn main() {
         spill_max_bytes: None,
     };
     let store = Store::new(options).unwrap();
-    let page = SharedPage::from_fd(store.budget_page().dup_fd().unwrap()).unwrap();
+    let page = SharedPage::from_fd(store.budget_page().fd().unwrap()).unwrap();
     let writer = SegmentWriter::new(page, spill_dir);
     for megabytes in [200, 50, 1] {
         let bytes = vec![1_u8; megabytes * 1_000_000];
         let len = bytes.len();
         report("put, freed again", len, || {
-            drop(store.put(&[&bytes]).unwrap())
+            drop(store.put(&[&bytes]).unwrap());
         });
         let (segment, _) = store.put(&[&bytes]).unwrap();
         report("map and read all", len, || {
@@ -83,7 +85,7 @@ fn main() {
     }
     let bytes = vec![1_u8; 100_000];
     report("put, freed again", bytes.len(), || {
-        drop(store.put(&[&bytes]).unwrap())
+        drop(store.put(&[&bytes]).unwrap());
     });
     let small = Store::new(StoreOptions {
         budget_bytes: 200_000_000,
@@ -94,7 +96,7 @@ fn main() {
     let bytes = vec![1_u8; 200_000_000];
     let mut held = small.put(&[&bytes]).unwrap();
     report("put that spills as much", bytes.len(), || {
-        held = small.put(&[&bytes]).unwrap()
+        held = small.put(&[&bytes]).unwrap();
     });
     drop(held);
 }

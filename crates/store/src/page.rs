@@ -6,7 +6,7 @@
 
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -87,14 +87,9 @@ impl<T: Shareable> SharedPage<T> {
         })
     }
 
-    /// The descriptor to pass to another process.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-
-    /// A new descriptor of the same page, to be given away.
-    pub fn dup_fd(&self) -> Result<OwnedFd, StoreError> {
-        file::duplicate(self.fd()).map_err(io)
+    /// A new descriptor of the page, to be passed to another process.
+    pub fn fd(&self) -> Result<OwnedFd, StoreError> {
+        file::duplicate(self.fd.as_fd()).map_err(io)
     }
 
     fn page_bytes() -> usize {

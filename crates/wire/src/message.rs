@@ -1,0 +1,275 @@
+//! What engine, workers and zygote say to each other.
+//!
+//! Byte strings are borrowed from the receive buffer; descriptors travel beside the bytes, in the
+//! order in which the values of a message name their segments. Engine and workers are always the
+//! same build of the same library, so there is no versioning.
+
+use serde::{Deserialize, Serialize};
+
+/// A pickled value: the pickle itself and references to its out-of-band buffers.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Value<'a> {
+    /// The pickle stream, protocol 5.
+    #[serde(borrow)]
+    pub data: &'a [u8],
+    /// Lengths in bytes of the segments whose descriptors travel with this message.
+    pub segments: Vec<u64>,
+    /// Where each out-of-band buffer lies, in the order in which the pickle wants them.
+    pub buffers: Vec<BufferRef>,
+}
+
+/// A stretch of one of the segments of a value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BufferRef {
+    /// Index into the value's segments.
+    pub segment: u32,
+    /// First byte.
+    pub offset: u64,
+    /// Number of bytes.
+    pub bytes: u64,
+}
+
+/// From the engine to a worker.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ToWorker<'a> {
+    /// A definition, sent once per worker before the first task that needs it.
+    Code {
+        /// Its identity in this engine.
+        id: u64,
+        /// The pickled definition.
+        #[serde(borrow)]
+        body: Value<'a>,
+    },
+    /// Call this before any task, once. If it raises, the worker is of no use.
+    Initialize {
+        /// The callable.
+        code: u64,
+        /// Its pickled arguments.
+        #[serde(borrow)]
+        args: Value<'a>,
+    },
+    /// Run a task, unless its epoch has been taken back.
+    Run {
+        /// The task.
+        task: u64,
+        /// Its attempt.
+        attempt: u32,
+        /// The epoch of the control page's claim word in which it may be claimed.
+        epoch: u32,
+        /// The callable.
+        code: u64,
+        /// Whether the engine needs to know when it starts.
+        report_start: bool,
+        /// Its pickled arguments.
+        #[serde(borrow)]
+        args: Value<'a>,
+        /// Results of other tasks that the arguments refer to by index.
+        #[serde(borrow)]
+        inputs: Vec<Value<'a>>,
+    },
+    /// How a nested call ended.
+    Answer {
+        /// The number that the worker gave the call.
+        call: u64,
+        /// Its result.
+        #[serde(borrow)]
+        answer: Answer<'a>,
+    },
+    /// Whether a nested call could be cancelled.
+    CancelAnswer {
+        /// The call.
+        call: u64,
+        /// Whether it will not run.
+        cancelled: bool,
+    },
+    /// There is no more work: end.
+    Exit,
+}
+
+/// How a nested call ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Answer<'a> {
+    /// It returned.
+    Value(#[serde(borrow)] Value<'a>),
+    /// It raised: the pickled exception.
+    Raised(#[serde(borrow)] Value<'a>),
+    /// It did not run to an end; the engine's words, as the front end would put them.
+    Lost {
+        /// Which kind of end, in the front end's encoding.
+        kind: u8,
+        /// Why.
+        message: &'a str,
+    },
+}
+
+/// From a worker to the engine.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum FromWorker<'a> {
+    /// The initializer raised: the pickled exception. The worker ends.
+    InitializeFailed {
+        /// The exception.
+        #[serde(borrow)]
+        error: Value<'a>,
+    },
+    /// The task began to run.
+    Started {
+        /// The task.
+        task: u64,
+        /// Its attempt.
+        attempt: u32,
+    },
+    /// The task returned.
+    Finished {
+        /// The task.
+        task: u64,
+        /// Its attempt.
+        attempt: u32,
+        /// Wall time that it ran, in nanoseconds.
+        ran_ns: u64,
+        /// Its pickled result.
+        #[serde(borrow)]
+        value: Value<'a>,
+    },
+    /// The task raised.
+    Failed {
+        /// The task.
+        task: u64,
+        /// Its attempt.
+        attempt: u32,
+        /// Wall time that it ran, in nanoseconds.
+        ran_ns: u64,
+        /// The pickled exception.
+        #[serde(borrow)]
+        error: Value<'a>,
+    },
+    /// The running task waits for nested calls.
+    Blocked,
+    /// It goes on.
+    Unblocked,
+    /// A log record, pickled.
+    Log {
+        /// The record.
+        record: &'a [u8],
+    },
+    /// A definition of the worker's own, for its nested calls; sent once.
+    Code {
+        /// Its identity in this worker.
+        id: u64,
+        /// Definitions of this worker that it needs, to be loaded before it.
+        needs: Vec<u64>,
+        /// The name of the task group, if it is callable.
+        name: &'a str,
+        /// The pickled definition.
+        #[serde(borrow)]
+        body: Value<'a>,
+    },
+    /// A nested call.
+    Call {
+        /// The number that the worker gives it.
+        call: u64,
+        /// The pool that the worker opened, or none for the engine's default.
+        pool: Option<u64>,
+        /// A callable that the worker sent before.
+        code: u64,
+        /// Further definitions that the arguments need.
+        definitions: Vec<u64>,
+        /// Earlier calls whose results the arguments refer to by index.
+        inputs: Vec<u64>,
+        /// Scheduling options.
+        options: CallOptions,
+        /// Its pickled arguments.
+        #[serde(borrow)]
+        args: Value<'a>,
+    },
+    /// The worker wants a nested call cancelled; answered by `CancelAnswer`.
+    Cancel {
+        /// The call.
+        call: u64,
+    },
+    /// The worker no longer refers to a nested call.
+    Forget {
+        /// The call.
+        call: u64,
+    },
+    /// The worker opens a pool for nested calls.
+    OpenPool {
+        /// The number that the worker gives it.
+        pool: u64,
+        /// Workers that may run at the same time.
+        workers: u32,
+        /// Tasks after which a worker of it is replaced.
+        tasks_per_worker_max: Option<u32>,
+        /// Its initializer: a callable and its pickled arguments.
+        #[serde(borrow)]
+        initializer: Option<(u64, Value<'a>)>,
+    },
+    /// The worker closes it.
+    ClosePool {
+        /// The pool.
+        pool: u64,
+    },
+    /// The worker grew beyond its memory limit or ran its number of tasks, reported all results
+    /// and ends.
+    Recycle {
+        /// Why, for the log.
+        reason: &'a str,
+    },
+}
+
+/// Scheduling options of one call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct CallOptions {
+    /// Greater runs earlier.
+    pub priority: i32,
+    /// Retries after it raised or ran out of time.
+    pub failures_max: u16,
+    /// Retries after its worker died under it.
+    pub deaths_max: u16,
+    /// Wait before the first retry, in nanoseconds.
+    pub backoff_ns: u64,
+    /// Wall time one attempt may take, in nanoseconds.
+    pub timeout_ns: Option<u64>,
+}
+
+/// From the engine to the zygote.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ToZygote {
+    /// Fork a worker. Descriptors: socket, control page, budget page, standard output, standard
+    /// error, crash report.
+    Spawn {
+        /// Its identity.
+        worker: u32,
+        /// Resident bytes above its size at start at which it asks to be replaced.
+        growth_bytes_max: Option<u64>,
+        /// Tasks after which it asks to be replaced.
+        tasks_max: Option<u32>,
+    },
+}
+
+/// From the zygote to the engine.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum FromZygote {
+    /// A worker was forked.
+    Spawned {
+        /// Its identity.
+        worker: u32,
+        /// Its process.
+        pid: u32,
+    },
+    /// It could not be forked.
+    SpawnFailed {
+        /// Its identity.
+        worker: u32,
+        /// The system's error number.
+        errno: i32,
+    },
+    /// A worker ended and was reaped.
+    Exited {
+        /// Its identity.
+        worker: u32,
+        /// The wait status, as `wait4` gives it.
+        status: i32,
+        /// Peak resident memory, in bytes.
+        peak_memory_bytes: u64,
+    },
+}
