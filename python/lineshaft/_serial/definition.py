@@ -1,0 +1,120 @@
+"""What a worker has to know before it can run a task: the vocabulary shared by both sides."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections import namedtuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pickle import PickleBuffer
+    from typing import Any, NamedTuple, NoReturn, TypeAlias
+
+    #: Names of globals of ``__main__`` with the id of the version each should have. Id 0 is the
+    #: worker's own value, or none: the submitting process has no such global or cannot send it.
+    Pairs: TypeAlias = tuple[tuple[str, int], ...]
+
+    class Encoded(NamedTuple):
+        """A pickled value, what must be loaded before it, and the futures found inside."""
+
+        data: bytes
+        definitions: tuple[Definition, ...]
+        futures: tuple[object, ...]
+else:
+    Encoded = namedtuple("Encoded", "data definitions futures")
+
+__all__ = ["ABSENT", "Code", "Definition", "Encoded", "main_namespace", "new_id"]
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+#: The value of a global that does not exist.
+ABSENT = _Absent()
+
+
+class Definition:
+    """Something that each worker loads once, before the first task that needs it. Immutable.
+
+    Attributes
+    ----------
+    id
+        Unique in this process, and in practice among all processes; never reused, never 0.
+    data
+        The pickle to hand to `worker.load_definition`.
+    buffers
+        Its out-of-band buffers (pickle protocol 5).
+    name
+        The global of ``__main__`` it binds, or for `Code` the name of the function, for messages.
+    needs
+        What must have been loaded before this can be loaded, transitively and in a valid order.
+        For a `Code` also all that it reads when it runs: after ``needs`` it is ready to be called.
+    """
+
+    __slots__ = ("__weakref__", "buffers", "data", "id", "name", "needs")
+
+    id: int
+    data: bytes
+    buffers: Sequence[PickleBuffer]
+    name: str | None
+    needs: tuple[Definition, ...]
+
+    def __init__(
+        self,
+        id: int,  # noqa: A002 - the attribute it becomes
+        data: bytes,
+        buffers: Sequence[PickleBuffer],
+        name: str | None,
+        needs: tuple[Definition, ...],
+    ) -> None:
+        fill = object.__setattr__
+        fill(self, "id", id)
+        fill(self, "data", data)
+        fill(self, "buffers", buffers)
+        fill(self, "name", name)
+        fill(self, "needs", needs)
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__} is immutable")
+
+    __delattr__ = __setattr__  # type: ignore[assignment]
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a definition is sent by the engine, not pickled")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.name}, {len(self.data)} bytes>"
+
+
+class Code(Definition):
+    """A definition whose loading yields a callable; `worker.code` gives it back by its id."""
+
+    __slots__ = ()
+
+
+def main_namespace() -> dict[str, Any]:
+    """Return the dict of this process's ``__main__``, looked up each time because it can be replaced."""
+    return sys.modules["__main__"].__dict__
+
+
+def _reseed() -> None:
+    # 31 random bits above a counter: definitions of a worker that submits on its own must not be
+    # mistaken for those of its parent or of a sibling forked from the same process.
+    global _ids
+    _ids = itertools.count(((int.from_bytes(os.urandom(4), "little") >> 1 | 1) << 32) + 1)
+
+
+def new_id() -> int:
+    """Return a number for a definition that no other definition has."""
+    return next(_ids)
+
+
+_ids: itertools.count[int]
+_reseed()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reseed)

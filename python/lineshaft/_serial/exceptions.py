@@ -1,0 +1,180 @@
+"""Exceptions across processes: class, arguments, attributes, notes, chain and remote traceback.
+
+Each exception of a chain is pickled by itself, because pickle drops ``__cause__`` and
+``__context__`` and because one that cannot be rebuilt must not take the others with it. What is sent
+for it is tried out here first: many classes whose ``__init__`` has its own signature pickle well and
+fail on load.
+"""
+
+from __future__ import annotations
+
+import os.path
+import pickle
+from typing import NamedTuple
+
+from lineshaft.errors import RemoteError, RemoteTraceback
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any
+
+__all__ = ["chain_of", "decode", "encode", "rebuild"]
+
+#: Links of a chain of causes and contexts that are followed; more are cut off.
+CHAIN_MAX = 32
+
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")  # noqa: PTH100, PTH118, PTH120
+
+
+class _Part(NamedTuple):
+    """One exception of a chain. `cause` and `context` are positions in the chain."""
+
+    data: bytes | None
+    type_name: str
+    message: str
+    representation: str
+    reason: str
+    cause: int | None
+    context: int | None
+    suppress_context: bool
+
+
+def chain_of(exc: BaseException) -> list[BaseException]:
+    """`exc` and its causes and contexts, each once, `exc` first."""
+    chain = [exc]
+    for part in chain:
+        for linked in (part.__cause__, part.__context__):
+            if linked is None or isinstance(linked, RemoteTraceback):
+                continue
+            if len(chain) < CHAIN_MAX and not any(linked is other for other in chain):
+                chain.append(linked)
+    return chain
+
+
+def encode(exc: BaseException, dumps: Callable[[object], bytes]) -> bytes:
+    """Pickle an exception that a task raised; `dumps` pickles one value."""
+    chain = chain_of(exc)
+    positions = {id(part): position for position, part in enumerate(chain)}
+    parts = []
+    for part in chain:
+        data, reason = _encode_one(part, dumps)
+        parts.append(
+            tuple(
+                _Part(
+                    data,
+                    f"{type(part).__module__}.{type(part).__qualname__}".removeprefix("builtins."),
+                    _text(str, part),
+                    _text(repr, part),
+                    reason,
+                    positions.get(id(part.__cause__)),
+                    positions.get(id(part.__context__)),
+                    part.__suppress_context__,
+                )
+            )
+        )
+    return pickle.dumps((_format(exc), parts), 5)
+
+
+def decode(data: bytes, loads: Callable[[bytes], Any] = pickle.loads) -> BaseException:
+    """Rebuild what `encode` made, with a `RemoteTraceback` as the cause."""
+    text, fields = pickle.loads(data)
+    parts = [_Part(*values) for values in fields]
+    chain = [_decode_one(part, text if i == 0 else "", loads) for i, part in enumerate(parts)]
+    for exc, part in zip(chain, parts, strict=True):
+        if part.cause is not None:
+            exc.__cause__ = chain[part.cause]
+        if part.context is not None:
+            exc.__context__ = chain[part.context]
+        exc.__suppress_context__ = part.suppress_context
+    first = chain[0]
+    remote = RemoteTraceback(text)
+    remote.cause = first.__cause__
+    first.__cause__ = remote
+    return first
+
+
+def rebuild(cls: type[BaseException], args: tuple[object, ...], state: dict[str, Any] | None) -> BaseException:
+    """Make an exception without its ``__init__``, which wants other arguments than it keeps."""
+    exc = cls.__new__(cls, *args)
+    exc.args = args
+    if state:
+        exc.__setstate__(state)
+    return exc
+
+
+class _Rebuilt:
+    """Pickles as a call of `rebuild`."""
+
+    def __init__(self, exc: BaseException) -> None:
+        self._exc = exc
+
+    def __reduce__(self) -> tuple[object, ...]:
+        exc = self._exc
+        return rebuild, (type(exc), exc.args, exc.__dict__ or None)
+
+
+def _encode_one(exc: BaseException, dumps: Callable[[object], bytes]) -> tuple[bytes | None, str]:
+    """Return data that is known to load as an equal exception, or None and the reason."""
+    reason = ""
+    candidates: list[object] = [exc]
+    kind = type(exc)
+    if kind.__reduce__ is BaseException.__reduce__ and kind.__reduce_ex__ is object.__reduce_ex__:
+        candidates.append(_Rebuilt(exc))
+    for candidate in candidates:
+        try:
+            data = dumps(candidate)
+            if kind.__module__ == "builtins" and not isinstance(exc, BaseExceptionGroup):
+                return data, ""
+            copy = pickle.loads(data)
+        except Exception as error:
+            reason = reason or f"{type(error).__name__}: {error}"
+            continue
+        if type(copy) is not kind:
+            reason = reason or f"it loads as {type(copy).__qualname__}"
+        elif _text(str, copy) != _text(str, exc) or len(copy.args) != len(exc.args):
+            reason = reason or "it loads as a different exception"
+        else:
+            return data, ""
+    return None, reason
+
+
+def _decode_one(part: _Part, text: str, loads: Callable[[bytes], Any]) -> BaseException:
+    reason = part.reason
+    if part.data is not None:
+        try:
+            exc = loads(part.data)
+            if isinstance(exc, BaseException):
+                return exc
+            reason = f"it loads as {type(exc).__qualname__}"
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+    stand_in = RemoteError(part.type_name, part.message, part.representation, text, reason)
+    stand_in.add_note(f"the original exception could not be rebuilt in this process: {reason}")
+    return stand_in
+
+
+def _format(exc: BaseException) -> str:
+    """Format the traceback from the first frame that is not ours."""
+    from traceback import TracebackException
+
+    try:
+        report = TracebackException(type(exc), exc, _user_part(exc.__traceback__))
+        return "".join(report.format())
+    except Exception as error:  # classes whose str() fails, broken source files
+        return f"{type(exc).__qualname__} (its traceback cannot be shown: {error!r})\n"
+
+
+def _user_part(traceback: TracebackType | None) -> TracebackType | None:
+    first = traceback
+    while first is not None and first.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        first = first.tb_next
+    return traceback if first is None else first
+
+
+def _text(form: Callable[[object], str], exc: BaseException) -> str:
+    try:
+        return form(exc)
+    except Exception as error:
+        return f"<{form.__name__}() failed: {type(error).__name__}>"

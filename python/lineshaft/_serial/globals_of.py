@@ -1,0 +1,78 @@
+"""Which names a code object looks up outside of itself, and which submodules it reaches."""
+
+from __future__ import annotations
+
+import sys
+from dis import get_instructions
+from types import CodeType, ModuleType
+from weakref import WeakKeyDictionary
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["global_names", "imported_submodules"]
+
+_GLOBAL_OPERATIONS = frozenset(
+    # LOAD_NAME: the body of a class inside a function looks up its globals with it. Stores count:
+    # a function that sets a global works on the version that the readers of that global see.
+    ("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+)
+
+# What every module has by itself; a worker's `__main__` has its own.
+_MODULE_NAMES = frozenset(vars(ModuleType("m"))) | frozenset(
+    ("__annotations__", "__builtins__", "__cached__", "__class__", "__file__", "__module__", "__qualname__")
+)
+
+_known: WeakKeyDictionary[CodeType, tuple[str, ...]] = WeakKeyDictionary()
+
+
+def global_names(code: CodeType) -> tuple[str, ...]:
+    """List the names of the globals that `code`, or code nested in it, reads, sets or deletes.
+
+    Examples
+    --------
+    >>> def work(i):
+    ...     return [shared[i] + j for j in other]
+    >>> global_names(work.__code__)
+    ('shared', 'other')
+    """
+    names = _known.get(code)
+    if names is None:
+        found = {
+            str(step.argval): None
+            for nested in _with_nested(code)
+            for step in get_instructions(nested)
+            if step.opname in _GLOBAL_OPERATIONS
+        }
+        names = _known[code] = tuple(name for name in found if name not in _MODULE_NAMES)
+    return names
+
+
+def imported_submodules(code: CodeType, values: Iterable[object]) -> list[ModuleType]:
+    """List the loaded submodules that `code` reaches by attribute from the packages among `values`.
+
+    ``import xml; import xml.dom`` makes one global, ``xml``; importing it does not import
+    ``xml.dom``, so a function that says ``xml.dom`` has to bring the submodule along.
+    """
+    packages = [v for v in values if isinstance(v, ModuleType) and getattr(v, "__path__", None)]
+    if not packages:
+        return []
+    attributes = {name for nested in _with_nested(code) for name in nested.co_names}
+    loaded = list(sys.modules)
+    found: list[ModuleType] = []
+    for package in packages:
+        prefix = package.__name__ + "."
+        for name in loaded:
+            if name.startswith(prefix) and attributes.issuperset(name[len(prefix) :].split(".")):
+                module = sys.modules.get(name)
+                if isinstance(module, ModuleType):
+                    found.append(module)
+    return found
+
+
+def _with_nested(code: CodeType) -> list[CodeType]:
+    codes = [code]
+    for nested in codes:
+        codes.extend(const for const in nested.co_consts if isinstance(const, CodeType))
+    return codes

@@ -1,0 +1,316 @@
+"""The globals of ``__main__`` that functions need in a worker, and the version each has.
+
+A `Binding` is one version of one global: a name with the identity of its value. Pickling a value
+finds two kinds of needs. Hard needs are objects of ``__main__`` that the pickle refers to (a base
+class, a default, a decorated function): they are loaded before it. Soft needs are names that its
+functions look up when they run: they only have to be there by then, so functions may refer to each
+other in circles. Circles of hard needs become one definition that binds several names.
+
+Not thread-safe; `Encoder` holds its lock around every use.
+"""
+
+from __future__ import annotations
+
+import builtins
+import io
+import pickle
+from typing import NamedTuple
+
+from lineshaft._serial import worker
+from lineshaft._serial.definition import ABSENT, Definition, main_namespace, new_id
+from lineshaft._serial.explain import explain
+from lineshaft._serial.pickler import Pickler
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lineshaft._serial.definition import Pairs
+
+__all__ = ["Binding", "Closure", "Namespace", "Pickled", "Unsendable"]
+
+CLOSURES_MAX = 256
+
+
+class Unsendable(Exception):  # noqa: N818 - never leaves this package
+    """Something that must be sent cannot be; the message says what and why."""
+
+
+class _Stale:
+    """The value of a binding whose global has another value by now: nothing is identical to it."""
+
+    def __reduce__(self) -> str:
+        raise pickle.PicklingError("a global of __main__ changed while it was being pickled")
+
+
+_STALE = _Stale()
+
+
+class Pickled(NamedTuple):
+    """A pickle with its hard needs and the names its functions look up."""
+
+    data: bytes
+    buffers: list[pickle.PickleBuffer]
+    refs: tuple[Binding, ...]
+    names: tuple[str, ...]
+
+
+class Binding:
+    """One version of one global of ``__main__``.
+
+    Attributes
+    ----------
+    id
+        Stands for this version in pickles; the worker knows the value by it.
+    value
+        The object, as long as it is the current one.
+    pickled
+        Made when first needed.
+    definition
+        What is sent: made from `pickled` once all its needs are known.
+    failure
+        Why it cannot be sent, if it cannot.
+    """
+
+    __slots__ = ("definition", "failure", "id", "name", "pickled", "value")
+
+    def __init__(self, name: str, value: object) -> None:
+        self.id = new_id()
+        self.name = name
+        self.value = value
+        self.pickled: Pickled | None = None
+        self.definition: Definition | None = None
+        self.failure: str | None = None
+
+
+class Closure:
+    """All that a pickled value needs in a worker, for the globals as they are now. Immutable.
+
+    Attributes
+    ----------
+    definitions
+        What to load before it, in order.
+    pairs
+        The versions of globals that its functions look up.
+    unsent
+        Why the globals that could not be sent could not be.
+    watch
+        The globals it depends on.
+    """
+
+    __slots__ = ("definitions", "pairs", "unsent", "watch")
+
+    def __init__(
+        self,
+        definitions: tuple[Definition, ...],
+        pairs: Pairs,
+        unsent: dict[str, str],
+        watch: tuple[tuple[str, Binding], ...],
+    ) -> None:
+        self.definitions = definitions
+        self.pairs = pairs
+        self.unsent = unsent
+        self.watch = watch
+
+    def is_current(self) -> bool:
+        """Whether every global looked up still is the same object."""
+        namespace = main_namespace()
+        for name, binding in self.watch:  # noqa: SIM110 - twice as fast as all()
+            if namespace.get(name, ABSENT) is not binding.value:
+                return False
+        return True
+
+
+class Namespace:
+    """The bindings of this process's ``__main__`` that were needed so far."""
+
+    def __init__(self) -> None:
+        self._bindings: dict[str, Binding] = {}
+        #: Names that had a value once. A built-in that never had one needs no version.
+        self._shadowed: set[str] = set()
+        self._closures: dict[tuple[tuple[Binding, ...], tuple[str, ...]], Closure] = {}
+
+    def pickle(self, obj: object, group: frozenset[str] = frozenset(), *, out_of_band: bool = True) -> Pickled:
+        """Pickle by value; objects of the globals in `group` too, all others by reference."""
+        refs: dict[Binding, None] = {}
+        buffers: list[pickle.PickleBuffer] = []
+
+        def refer(root: str, path: str) -> object:
+            if root in group:
+                return None
+            binding = self._current(root)
+            refs[binding] = None
+            return worker.defined, ((binding.id, path) if path else (binding.id,))
+
+        with io.BytesIO() as file:
+            pickler = Pickler(file, refer, buffers.append if out_of_band else None)
+            pickler.dump(obj)
+            return Pickled(file.getvalue(), buffers, tuple(refs), tuple(pickler.names))
+
+    def close(self, pickled: Pickled) -> Closure:
+        """Find all that `pickled` needs; raise `Unsendable` if a hard need cannot be sent."""
+        key = pickled.refs, pickled.names
+        closure = self._closures.get(key)
+        if closure is not None and closure.is_current():
+            return closure
+        reached, names = self._reach(pickled)
+        self._define([binding for binding in reached if binding.definition is None])
+        for binding in pickled.refs:
+            if binding.failure is not None:
+                raise Unsendable(f"it needs {binding.name!r} of __main__, but {binding.failure}")
+        closure = Closure(
+            self._load_order(pickled),
+            tuple(
+                (name, 0 if binding.definition is None else binding.id)
+                for name, binding in names.items()
+                if binding.value is not ABSENT or name in self._shadowed or not hasattr(builtins, name)
+            ),
+            {name: why for name, binding in names.items() if (why := binding.failure) is not None},
+            tuple(names.items()),
+        )
+        if len(self._closures) >= CLOSURES_MAX:
+            self._closures.clear()
+        self._closures[key] = closure
+        return closure
+
+    def _current(self, name: str) -> Binding:
+        value = main_namespace().get(name, ABSENT)
+        binding = self._bindings.get(name)
+        if binding is not None:
+            if binding.value is value:
+                return binding
+            binding.value = _STALE
+            self._closures.clear()
+        binding = self._bindings[name] = Binding(name, value)
+        if value is not ABSENT:
+            self._shadowed.add(name)
+        return binding
+
+    def _reach(self, pickled: Pickled) -> tuple[list[Binding], dict[str, Binding]]:
+        """Bindings reached by needs of both kinds, pickled if possible, and their names."""
+        reached: dict[Binding, None] = {}
+        names: dict[str, Binding] = {}
+        todo = [pickled]
+        while todo:
+            pickled = todo.pop()
+            found = list(pickled.refs)
+            for name in pickled.names:
+                if name not in names:
+                    names[name] = self._current(name)
+                    found.append(names[name])
+            for binding in found:
+                if binding in reached:
+                    continue
+                reached[binding] = None
+                self._pickle_binding(binding)
+                if binding.pickled is not None:
+                    todo.append(binding.pickled)
+        return list(reached), names
+
+    def _pickle_binding(self, binding: Binding) -> None:
+        if binding.pickled is not None or binding.failure is not None or binding.value is ABSENT:
+            return
+        try:
+            binding.pickled = self._pickle_values((binding,))
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:
+            binding.failure = explain(binding.value, f"{binding.name!r}", error=error)
+
+    def _pickle_values(self, bindings: Iterable[Binding]) -> Pickled:
+        values = tuple((binding.id, binding.name, binding.value) for binding in bindings)
+        return self.pickle((worker.BINDINGS, values), frozenset(name for _, name, _ in values))
+
+    def _define(self, fresh: list[Binding]) -> None:
+        """Make definitions, those without needs first; circles of needs become one definition."""
+        candidates = [binding for binding in fresh if binding.pickled is not None]
+        for circle in _components(candidates):
+            pickled = circle[0].pickled
+            assert pickled is not None, "only pickled bindings are candidates"
+            failure = next((ref.failure for ref in pickled.refs if ref.failure is not None), None)
+            if len(circle) > 1 and failure is None:
+                try:
+                    pickled = self._pickle_values(circle)
+                except Exception as error:
+                    failure = str(error)
+                else:
+                    failure = next((ref.failure for ref in pickled.refs if ref.failure), None)
+            if failure is not None:
+                for binding in circle:
+                    binding.failure = failure
+                continue
+            needs = dict.fromkeys(
+                definition
+                for ref in pickled.refs
+                if ref.definition is not None
+                for definition in (*ref.definition.needs, ref.definition)
+            )
+            first = circle[0]
+            definition = Definition(first.id, pickled.data, pickled.buffers, first.name, tuple(needs))
+            for binding in circle:
+                binding.pickled = pickled._replace(data=b"", buffers=[])
+                binding.definition = definition
+
+    def _load_order(self, pickled: Pickled) -> tuple[Definition, ...]:
+        """Everything to load: each after its hard needs and, if possible, what those look up.
+
+        The latter is for code that runs during loading: metaclasses, ``__init_subclass__``.
+        """
+        order: dict[Definition, None] = {}
+        seen: set[Binding] = set()
+
+        def soft(names: Iterable[str]) -> list[tuple[bool, Binding]]:
+            return [(False, self._current(name)) for name in reversed(tuple(names))]
+
+        def hard(refs: Iterable[Binding]) -> list[tuple[bool, Binding]]:
+            return [(False, ref) for ref in reversed(tuple(refs))]
+
+        todo = soft(pickled.names) + hard(pickled.refs)
+        while todo:
+            needs_are_done, binding = todo.pop()
+            if binding.definition is None or binding.pickled is None:
+                continue
+            if needs_are_done:
+                order.update(dict.fromkeys(binding.definition.needs))
+                order[binding.definition] = None
+                todo.extend(soft(binding.pickled.names))
+            elif binding not in seen:
+                seen.add(binding)
+                todo.append((True, binding))
+                todo.extend(hard(binding.pickled.refs))
+        return tuple(order)
+
+
+def _components(bindings: list[Binding]) -> list[list[Binding]]:
+    """Strongly connected components over hard needs, each after those it needs (Tarjan)."""
+    members = set(bindings)
+    index: dict[Binding, int] = {}
+    low: dict[Binding, int] = {}
+    path: list[Binding] = []
+    on_path: set[Binding] = set()
+    components: list[list[Binding]] = []
+
+    def visit(binding: Binding) -> None:
+        index[binding] = low[binding] = len(index)
+        path.append(binding)
+        on_path.add(binding)
+        assert binding.pickled is not None, "only pickled bindings are given"
+        for ref in binding.pickled.refs:
+            if ref not in members:
+                continue
+            if ref not in index:
+                visit(ref)
+                low[binding] = min(low[binding], low[ref])
+            elif ref in on_path:
+                low[binding] = min(low[binding], index[ref])
+        if low[binding] == index[binding]:
+            position = path.index(binding)
+            component = path[position:]
+            del path[position:]
+            on_path.difference_update(component)
+            components.append(component)
+
+    for binding in bindings:
+        if binding not in index:
+            visit(binding)
+    return components

@@ -1,0 +1,344 @@
+"""The submitting side: what to send for a function or a value, and what comes back.
+
+Any process can submit, a worker too. An `Encoder` may be used by many threads: what is known about
+a function is read without a lock, everything else happens under one.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import threading
+from collections import OrderedDict
+from contextlib import contextmanager
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from weakref import ref
+
+from lineshaft._serial import worker
+from lineshaft._serial.definition import ABSENT, Code, Definition, Encoded, new_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
+
+    from lineshaft._serial.namespace import Closure, Namespace
+
+__all__ = [
+    "Code",
+    "Definition",
+    "Encoded",
+    "Encoder",
+    "load_exception",
+    "load_result",
+    "reference",
+]
+
+#: Callables other than functions and classes that are recognised by their pickle.
+CONTENTS_MAX = 256
+
+
+class _Local(threading.local):
+    references: list[object] | None = None
+
+
+_local = _Local()
+
+
+def reference(future: object) -> tuple[Callable[[int], object], tuple[int]]:
+    """Reduce a future, from its ``__reduce__``, to the place that its result takes in the worker.
+
+    Raises
+    ------
+    TypeError
+        Outside of `Encoder.dumps`: a future is only understood as an argument of a task.
+    """
+    references = _local.references
+    if references is None:
+        raise TypeError("cannot pickle a future except as an argument of a task")
+    references.append(future)
+    return worker.input_value, (len(references) - 1,)
+
+
+@contextmanager
+def collecting_references(collect: bool = True) -> Iterator[list[object]]:
+    """Let futures be pickled, or (`collect` false) forbid it, for the time of a ``with`` block."""
+    before = _local.references
+    found: list[object] = []
+    _local.references = found if collect else None
+    try:
+        yield found
+    finally:
+        _local.references = before
+
+
+def load_result(data: bytes, buffers: Sequence[Any] = ()) -> Any:
+    """Load what `worker.dumps_result` made."""
+    try:
+        return pickle.loads(data, buffers=buffers)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        from lineshaft.errors import SerializationError
+
+        message = f"the task finished, but its result cannot be loaded here: {error}"
+        raise SerializationError(message) from error
+
+
+def load_exception(data: bytes) -> BaseException:
+    """Load what `worker.dumps_exception` made; its ``__cause__`` shows the remote traceback."""
+    from lineshaft._serial.exceptions import decode
+
+    return decode(data)
+
+
+class _Entry:
+    """What is known about a function or class: its `Code`, and what that was made from."""
+
+    __slots__ = ("body", "cells", "closure", "code", "defaults", "ref")
+
+    def __init__(self, fn: Any, forget: Callable[[ref[Any]], None], code: Code, closure: Closure | None) -> None:
+        self.ref = ref(fn, forget)
+        self.code = code
+        #: None: goes by reference, nothing about it can change.
+        self.closure = closure
+        self.body = getattr(fn, "__code__", None)
+        self.defaults = getattr(fn, "__defaults__", None)
+        cells = getattr(fn, "__closure__", None)
+        self.cells = [_holder(_contents(cell)) for cell in cells or ()]
+
+    def is_current(self, fn: Any) -> bool:
+        """Whether `fn` would be encoded the same way again, in-place changes aside."""
+        closure = self.closure
+        if closure is None:
+            return True
+        if self.body is not None:
+            if fn.__code__ is not self.body or fn.__defaults__ is not self.defaults:
+                return False
+            if self.cells:
+                for cell, holder in zip(fn.__closure__, self.cells, strict=True):
+                    if _contents(cell) is not holder():
+                        return False
+        return closure.is_current()
+
+
+class Encoder:
+    """Turns callables and values into what workers load. One per engine; thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._entries: dict[int, _Entry] = {}
+        self._by_content: OrderedDict[object, Code] = OrderedDict()
+        self._namespace: Namespace | None = None
+
+    def code(self, fn: Callable[..., Any]) -> Code:
+        """Return what a worker needs to know to call `fn`; the same object while nothing changed.
+
+        Functions and classes are recognised by identity, together with the identity of every global
+        of ``__main__`` they reach. Other callables (bound methods, partials) are pickled each time,
+        because their state may have changed.
+
+        Raises
+        ------
+        SerializationError
+            If `fn`, or something it cannot do without, cannot be sent.
+        """
+        entry = self._entries.get(id(fn))
+        if entry is not None and entry.ref() is fn and entry.is_current(fn):
+            return entry.code
+        with self._lock, collecting_references(False):
+            return self._encode_callable(fn)
+
+    def dumps(
+        self,
+        obj: object,
+        buffer_callback: Callable[[pickle.PickleBuffer], object] | None = None,
+        *,
+        call: Callable[..., Any] | None = None,
+    ) -> Encoded:
+        """Pickle a value for a worker.
+
+        Parameters
+        ----------
+        obj
+            The value, by default any; with `call`, a pair ``(args, kwargs)``.
+        buffer_callback
+            Receives the out-of-band buffers, once pickling succeeded. What it returns is ignored.
+        call
+            The function the arguments are for: errors then name the argument.
+
+        Raises
+        ------
+        SerializationError
+            If the value cannot be sent; the message names the part that cannot.
+        """
+        buffers: list[pickle.PickleBuffer] = []
+        collect = None if buffer_callback is None else buffers.append
+        before = _local.references
+        _local.references = futures = []
+        try:
+            data = pickle.dumps(obj, 5, buffer_callback=collect)
+            by_value = b"__main__" in data or _names_registered_module(data)
+        except (OSError, MemoryError):
+            raise
+        except Exception:
+            by_value = True
+        finally:
+            _local.references = before
+        definitions: tuple[Definition, ...] = ()
+        if by_value:
+            with self._lock, collecting_references() as futures:
+                data, buffers, definitions = self._dumps_by_value(obj, call, collect is not None)
+        if buffer_callback is not None:
+            for buffer in buffers:
+                buffer_callback(buffer)
+        return Encoded(data, definitions, tuple(futures))
+
+    def _dumps_by_value(
+        self, obj: object, call: Callable[..., Any] | None, out_of_band: bool
+    ) -> tuple[bytes, list[pickle.PickleBuffer], tuple[Definition, ...]]:
+        namespace = self._get_namespace()
+        try:
+            pickled = namespace.pickle(obj, out_of_band=out_of_band)
+            with collecting_references(False):
+                closure = namespace.close(pickled)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:
+            raise _unsendable(obj, call, error) from error
+        data = pickled.data
+        if closure.pairs:
+            data = pickle.dumps(_Activated(closure, data), 5)
+        return data, pickled.buffers, closure.definitions
+
+    def _encode_callable(self, fn: Callable[..., Any]) -> Code:
+        is_stable = isinstance(fn, (FunctionType, type)) or (
+            isinstance(fn, BuiltinFunctionType) and isinstance(fn.__self__, (ModuleType, type(None)))
+        )
+        name = getattr(fn, "__qualname__", None) or type(fn).__qualname__
+        buffers: list[pickle.PickleBuffer] = []
+        closure: Closure | None = None
+        try:
+            data = pickle.dumps(fn, 5, buffer_callback=buffers.append)
+            by_value = b"__main__" in data or _names_registered_module(data)
+        except Exception:
+            by_value = True
+        if by_value:
+            namespace = self._get_namespace()
+            try:
+                pickled = namespace.pickle(fn)
+                closure = namespace.close(pickled)
+            except (OSError, MemoryError):
+                raise
+            except Exception as error:
+                raise _unsendable_function(fn, name, error) from error
+            data, buffers = pickled.data, pickled.buffers
+        content = (data, closure) if not (is_stable or buffers) else None
+        if content is not None and (known := self._by_content.get(content)) is not None:
+            self._by_content.move_to_end(content)
+            return known
+        pairs, unsent = (closure.pairs, closure.unsent) if closure else ((), {})
+        code = Code(
+            new_id(),
+            pickle.dumps((worker.CODE, pairs, unsent, data), 5),
+            buffers,
+            name,
+            closure.definitions if closure else (),
+        )
+        if is_stable:
+            self._remember(fn, code, closure)
+        elif content is not None:
+            self._by_content[content] = code
+            if len(self._by_content) > CONTENTS_MAX:
+                self._by_content.popitem(last=False)
+        return code
+
+    def _remember(self, fn: Any, code: Code, closure: Closure | None) -> None:
+        key = id(fn)
+        entries = self._entries
+
+        def forget(dead: ref[Any]) -> None:
+            entry = entries.get(key)
+            if entry is not None and entry.ref is dead:
+                del entries[key]
+
+        entries[key] = _Entry(fn, forget, code, closure)
+
+    def _get_namespace(self) -> Namespace:
+        if self._namespace is None:
+            from lineshaft._serial.namespace import Namespace
+
+            self._namespace = Namespace()
+        return self._namespace
+
+
+class _Activated:
+    """Pickles as a call that puts globals in place before it loads the value."""
+
+    def __init__(self, closure: Closure, data: bytes) -> None:
+        self._arguments = (closure.pairs, closure.unsent, data)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return worker.activated, self._arguments
+
+
+def _names_registered_module(data: bytes) -> bool:
+    """Whether a pickle refers to a module that the user registered with cloudpickle by value."""
+    cloudpickle = sys.modules.get("cloudpickle.cloudpickle")
+    registered: set[str] = getattr(cloudpickle, "_PICKLE_BY_VALUE_MODULES", set())
+    return any(name.encode() in data for name in registered)
+
+
+def _unsendable(obj: object, call: Callable[..., Any] | None, error: Exception) -> Exception:
+    from lineshaft._serial.explain import explain
+    from lineshaft._serial.namespace import Unsendable
+    from lineshaft.errors import SerializationError
+
+    what, value, function = "value", obj, ""
+    if call is not None:
+        what, value = _guilty_argument(obj, call)
+        name = getattr(call, "__qualname__", None) or type(call).__qualname__
+        function = f" of {name}()"
+    why = str(error) if isinstance(error, Unsendable) else explain(value, what, error=error)
+    return SerializationError(f"cannot send {what}{function} to a worker process: {why}")
+
+
+def _guilty_argument(obj: Any, call: Callable[..., Any]) -> tuple[str, object]:
+    """Name and value of the first argument that cannot be pickled."""
+    import inspect
+
+    from lineshaft._serial.explain import can_be_pickled
+
+    args, kwargs = obj
+    try:
+        arguments = inspect.signature(call).bind(*args, **kwargs).arguments
+    except (TypeError, ValueError):
+        arguments = {**{str(index): value for index, value in enumerate(args)}, **kwargs}
+    for name, value in arguments.items():
+        if not can_be_pickled(value):
+            return f"argument {name!r}", value
+    return "arguments", obj
+
+
+def _unsendable_function(fn: object, name: str, error: Exception) -> Exception:
+    from lineshaft._serial.explain import explain
+    from lineshaft._serial.namespace import Unsendable
+    from lineshaft.errors import SerializationError
+
+    why = str(error) if isinstance(error, Unsendable) else explain(fn, f"{name!r}", error=error)
+    return SerializationError(f"cannot send {name}() to a worker process: {why}")
+
+
+def _holder(value: object) -> Callable[[], object]:
+    """Something that gives back `value` but keeps it alive only if it has to."""
+    try:
+        return ref(value)
+    except TypeError:
+        return lambda: value
+
+
+def _contents(cell: Any) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return ABSENT

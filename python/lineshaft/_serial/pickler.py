@@ -1,0 +1,271 @@
+"""The by-value pickler: cloudpickle's, with functions that share real namespaces.
+
+What differs from cloudpickle:
+
+* A function of ``__main__`` gets the dict of the receiving process's ``__main__`` as its globals,
+  and the names it looks up are only reported (`Pickler.names`), not packed.
+* A function whose globals are those of an importable module (the wrapper that a library's
+  decorator returns, say) gets that module's real dict.
+* What is found in ``__main__`` under its own qualified name is offered to `refer`, which decides
+  what is sent instead of it.
+* Cells stay shared between closures; sentinels of dataclasses stay themselves; cached functions,
+  single-dispatch functions and all kinds of type parameters can be sent; open files cannot.
+
+This module is the only one that imports cloudpickle, and is itself imported only when needed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+import marshal
+import pickle
+import sys
+import typing
+from types import CellType, FunctionType, MethodType, ModuleType
+
+from cloudpickle import cloudpickle
+
+from lineshaft._serial import worker
+from lineshaft._serial.definition import ABSENT, main_namespace
+from lineshaft._serial.globals_of import global_names, imported_submodules
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
+
+    #: ``refer(root, path)``: what to send for the object at attribute `path` of global `root` of
+    #: ``__main__``: a value for `reducer_override`, or None to send the object by value.
+    Refer: TypeAlias = Callable[[str, str], object]
+
+__all__ = ["Pickler", "dumps"]
+
+
+def dumps(
+    obj: object,
+    refer: Refer,
+    buffer_callback: Callable[[pickle.PickleBuffer], object] | None = None,
+) -> tuple[bytes, tuple[str, ...]]:
+    """Pickle `obj`; return the data and the globals of ``__main__`` its functions look up."""
+    with io.BytesIO() as file:
+        pickler = Pickler(file, refer, buffer_callback)
+        pickler.dump(obj)
+        return file.getvalue(), tuple(pickler.names)
+
+
+class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Pickles functions and classes of ``__main__`` as described at the top of this module.
+
+    Attributes
+    ----------
+    names
+        Globals of ``__main__`` that the functions pickled so far look up, in order of discovery.
+    """
+
+    def __init__(
+        self,
+        file: io.BytesIO,
+        refer: Refer,
+        buffer_callback: Callable[[pickle.PickleBuffer], object] | None = None,
+    ) -> None:
+        super().__init__(file, protocol=5, buffer_callback=buffer_callback)
+        self.names: dict[str, None] = {}
+        self._refer = refer
+        self._main = main_namespace()
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Reduce `obj`; called by the C pickler for everything but instances of the basic built-in types."""
+        kind = type(obj)
+        if kind is FunctionType:
+            return self._function(obj)
+        if issubclass(kind, type):
+            return self._class(obj)
+        reduce = _REDUCERS.get(kind)
+        if reduce is not None:
+            return reduce(self, obj)
+        if kind.__module__ == "__main__":
+            return self._instance(obj)
+        return NotImplemented
+
+    def _named(self, obj: object, qualname: str) -> Any:
+        """Return what `refer` wants for `obj`, or None if it is not ``__main__.<qualname>``."""
+        root, _, path = qualname.partition(".")
+        found = self._main.get(root, ABSENT)
+        if path:
+            for name in path.split("."):
+                found = getattr(found, name, ABSENT)
+        return self._refer(root, path) if found is obj else None
+
+    def _function(self, function: FunctionType) -> Any:
+        if function.__module__ == "__main__":
+            named = self._named(function, function.__qualname__)
+            if named is not None:
+                return named
+        elif cloudpickle._should_pickle_by_reference(function):
+            return NotImplemented
+        if function.__globals__ is functools.__dict__ and hasattr(function, "registry"):
+            return _single_dispatch(function)
+        where = self._where(function)
+        if where is None:
+            return self._dynamic_function_reduce(function)
+        code = function.__code__
+        if where == "__main__":
+            self.names.update(dict.fromkeys(global_names(code)))
+        try:
+            body: object = marshal.dumps(code)
+        except ValueError:  # constants that no compiler makes
+            body = code
+        state = self._function_state(function)
+        arguments = (body, where, function.__closure__)
+        if not state:
+            return worker.make_function, arguments
+        return worker.make_function, arguments, state, None, None, worker.set_function_state
+
+    def _where(self, function: FunctionType) -> str | None:
+        """Name the module whose dict is the function's globals, if the receiver has such a module."""
+        if function.__globals__ is self._main:
+            return "__main__"
+        name = function.__globals__.get("__name__")
+        module = sys.modules.get(name) if isinstance(name, str) else None
+        if (
+            module is None
+            or name == "__main__"
+            or module.__dict__ is not function.__globals__
+            or module.__spec__ is None
+            or cloudpickle._is_registered_pickle_by_value(module)
+        ):
+            return None
+        return name
+
+    def _function_state(self, function: FunctionType) -> dict[str, object]:
+        """Attributes in which `function` differs from what its code and globals already give it."""
+        code = function.__code__
+        state: dict[str, object] = {
+            name: value
+            for name in ("__defaults__", "__kwdefaults__", "__annotations__", "__type_params__")
+            if (value := _attribute(function, name))
+        }
+        if function.__name__ != code.co_name:
+            state["__name__"] = function.__name__
+        if function.__qualname__ != code.co_qualname:
+            state["__qualname__"] = function.__qualname__
+        if function.__module__ != function.__globals__.get("__name__"):
+            state["__module__"] = function.__module__
+        if not code.co_consts or function.__doc__ is not code.co_consts[0]:
+            state["__doc__"] = function.__doc__
+        if function.__dict__:
+            state["__dict__"] = dict(function.__dict__)
+        seen = [function.__globals__.get(name) for name in global_names(code)]
+        seen.extend(_contents(cell) for cell in function.__closure__ or ())
+        submodules = imported_submodules(code, seen)
+        if submodules:
+            state["modules"] = [module.__name__ for module in submodules]
+        return state
+
+    def _class(self, cls: type) -> Any:
+        if cls.__module__ == "__main__":
+            named = self._named(cls, cls.__qualname__)
+            if named is not None:
+                return named
+        return super().reducer_override(cls)
+
+    def _instance(self, obj: object) -> Any:
+        """Instances whose class is in ``__main__``: some pickle as the name of a global there."""
+        kind = type(obj)
+        if kind.__reduce__ is object.__reduce__ and kind.__reduce_ex__ is object.__reduce_ex__:
+            return NotImplemented
+        reduced = obj.__reduce_ex__(5)
+        if not isinstance(reduced, str):
+            return reduced
+        named = self._named(obj, reduced)
+        return object.__reduce_ex__(obj, 5) if named is None else named
+
+    def _type_parameter(self, obj: Any) -> Any:
+        """TypeVar and its relatives: by name where they have one, else made anew."""
+        if obj.__module__ == "__main__":
+            named = self._named(obj, obj.__name__)
+            if named is not None:
+                return named
+            if isinstance(obj, typing.NewType):
+                return typing.NewType, (obj.__name__, obj.__supertype__)
+            if not isinstance(obj, typing.TypeVar):
+                return type(obj), (obj.__name__,)
+        return NotImplemented
+
+    def _cached_function(self, obj: Any) -> Any:
+        """Reduce the result of `functools.lru_cache`; its cache stays behind."""
+        if obj.__module__ == "__main__":
+            named = self._named(obj, obj.__qualname__)
+            if named is not None:
+                return named
+        elif cloudpickle._lookup_module_and_qualname(obj) is not None:
+            return NotImplemented
+        return worker.make_cached_function, (obj.__wrapped__, obj.cache_parameters())
+
+    def _module(self, module: ModuleType) -> Any:
+        if cloudpickle._should_pickle_by_reference(module):
+            return worker.import_module, (module.__name__,)
+        return NotImplemented
+
+    def _method(self, method: MethodType) -> Any:
+        name = method.__func__.__name__
+        if getattr(method.__self__, name, None) == method:
+            return getattr, (method.__self__, name)
+        return NotImplemented
+
+    def _cell(self, cell: CellType) -> Any:
+        value = _contents(cell)
+        if value is ABSENT:
+            return CellType, ()
+        # The cell exists before its contents, which may be a function that holds this cell.
+        return worker.make_cell, (), (value,), None, None, worker.set_cell
+
+    def _file(self, file: io.TextIOWrapper) -> Any:
+        for name in ("stdin", "stdout", "stderr"):
+            if file is getattr(sys, name):
+                return getattr, (sys, name)
+        raise TypeError(f"cannot pickle {type(file).__name__!r} object")
+
+    def _missing(self, sentinel: object) -> str:
+        return "MISSING"
+
+    def _default_factory(self, sentinel: object) -> str:
+        return "_HAS_DEFAULT_FACTORY"
+
+
+_REDUCERS: dict[type, Callable[[Pickler, Any], Any]] = {
+    CellType: Pickler._cell,
+    MethodType: Pickler._method,
+    ModuleType: Pickler._module,
+    io.TextIOWrapper: Pickler._file,
+    functools._lru_cache_wrapper: Pickler._cached_function,
+    typing.NewType: Pickler._type_parameter,
+    typing.ParamSpec: Pickler._type_parameter,
+    typing.TypeVar: Pickler._type_parameter,
+    typing.TypeVarTuple: Pickler._type_parameter,
+    type(dataclasses.MISSING): Pickler._missing,
+    dataclasses._HAS_DEFAULT_FACTORY_CLASS: Pickler._default_factory,  # type: ignore[attr-defined]
+}
+
+
+def _single_dispatch(function: Any) -> Any:
+    """Reduce what `functools.singledispatch` returned; its cache holds weak references."""
+    implementations = dict(function.registry)
+    base = implementations.pop(object)
+    return worker.make_single_dispatch, (base, implementations)
+
+
+def _attribute(function: FunctionType, name: str) -> object:
+    try:
+        return getattr(function, name, None)
+    except Exception:  # annotations that are evaluated when asked for (Python 3.14)
+        return None
+
+
+def _contents(cell: CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return ABSENT

@@ -1,0 +1,277 @@
+"""The worker's side: definitions, arguments, results.
+
+State of a worker process, touched only by the thread that runs its tasks:
+
+* every loaded definition, by id;
+* for each global of ``__main__`` that a definition was made for, its version now in place.
+
+A task runs with the globals that its submitter had when it submitted: `code` and `loads` put the
+right versions in place. A version that is put back later comes back as the tasks left it, and what
+the worker's own code assigned (an initializer's ``global x``) is never overwritten by a version
+that is already in place. Nothing here imports cloudpickle unless data or a result needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import marshal
+import pickle
+import sys
+import threading
+from types import CellType, FunctionType
+
+from lineshaft._serial.definition import ABSENT, main_namespace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from types import CodeType, ModuleType
+    from typing import Any
+
+    from lineshaft._serial.definition import Pairs
+
+    Buffers = Sequence[Any]
+
+__all__ = [
+    "code",
+    "dumps_exception",
+    "dumps_result",
+    "forget",
+    "input_value",
+    "load_definition",
+    "loads",
+]
+
+#: Tags at the start of a definition's data.
+BINDINGS, CODE = 0, 1
+
+
+class _Local(threading.local):
+    inputs: Sequence[object] = ()
+    buffers: Buffers = ()
+
+
+_local = _Local()
+_objects: dict[int, Any] = {}
+_names: dict[int, str] = {}
+_codes: dict[int, tuple[Callable[..., Any], Pairs, dict[str, str]]] = {}
+_bound: dict[str, int] = {}
+_shelved: dict[tuple[str, int], object] = {}
+_unsent: dict[str, str] = {}
+_current: object = None
+
+
+def load_definition(definition_id: int, data: bytes, buffers: Buffers = ()) -> object:
+    """Load what an `Encoder` defined, once; the definitions it needs must be loaded already.
+
+    Returns the callable of a `Code`. A binding becomes a global of ``__main__``.
+    """
+    global _current
+    loaded = pickle.loads(data, buffers=buffers)
+    if loaded[0] == CODE:
+        _, pairs, unsent, inner = loaded
+        _activate(pairs, unsent)
+        _current = None
+        function = pickle.loads(inner, buffers=buffers)
+        _codes[definition_id] = (function, pairs, unsent)
+        return function
+    for value_id, name, value in loaded[1]:
+        _objects[value_id] = value
+        _names[value_id] = name
+        _bind(name, value_id)
+    _current = None
+    return value
+
+
+def code(definition_id: int) -> Callable[..., Any]:
+    """Return the callable of a loaded `Code`, with the globals in place that it was submitted with."""
+    global _current
+    entry = _codes[definition_id]
+    if entry is not _current:
+        _activate(entry[1], entry[2])
+        _current = entry
+    return entry[0]
+
+
+def loads(data: bytes, buffers: Buffers = (), inputs: Sequence[object] = ()) -> Any:
+    """Load a value that `Encoder.dumps` made; `inputs` are the results of the futures inside."""
+    before = _local.inputs, _local.buffers
+    _local.inputs, _local.buffers = inputs, buffers
+    try:
+        return pickle.loads(data, buffers=buffers)
+    finally:
+        _local.inputs, _local.buffers = before
+
+
+def forget(ids: Iterable[int]) -> None:
+    """Drop definitions that no task will need any more; a global that is in place stays."""
+    global _current
+    for definition_id in ids:
+        _codes.pop(definition_id, None)
+        _objects.pop(definition_id, None)
+        name = _names.pop(definition_id, None)
+        if name is not None:
+            _shelved.pop((name, definition_id), None)
+    _current = None
+
+
+def dumps_result(obj: object, buffer_callback: Callable[[Any], object] | None = None) -> bytes:
+    """Pickle the result of a task; `buffer_callback` gets its out-of-band buffers.
+
+    Raises `SerializationError` if that is impossible.
+    """
+    collected: list[pickle.PickleBuffer] = []
+    collect = None if buffer_callback is None else collected.append
+    try:
+        data = pickle.dumps(obj, 5, buffer_callback=collect)
+    except (OSError, MemoryError):
+        raise
+    except Exception:
+        collected.clear()
+        data = _dumps_by_value(obj, collect)
+    if buffer_callback is not None:
+        for buffer in collected:
+            buffer_callback(buffer)
+    return data
+
+
+def dumps_exception(exc: BaseException) -> bytes:
+    """Pickle an exception with its traceback as text, its causes, contexts and notes."""
+    from lineshaft._serial.exceptions import chain_of, encode
+
+    for part in chain_of(exc):
+        if isinstance(part, NameError) and part.name in _unsent:
+            note = f"global {part.name!r} of __main__ could not be sent to the worker: "
+            note += _unsent[part.name]
+            if note not in getattr(part, "__notes__", ()):
+                part.add_note(note)
+    return encode(exc, dumps_result)
+
+
+# Which version of a global is in place.
+
+
+def _activate(pairs: Pairs, unsent: dict[str, str]) -> None:
+    if unsent:
+        _unsent.update(unsent)
+    for name, version in pairs:
+        if _bound.get(name) != version:
+            _bind(name, version)
+
+
+def _bind(name: str, version: int) -> None:
+    namespace = main_namespace()
+    old = _bound.get(name)
+    _bound[name] = version
+    if version:
+        _unsent.pop(name, None)
+    if old is None:
+        # The first contact with this name. If it has a value, then the worker's own code gave it
+        # one (an initializer through `globals()`, say), which wins as it would after a fork.
+        if version and name not in namespace:
+            namespace[name] = _objects[version]
+        return
+    value = namespace.pop(name, ABSENT)
+    if value is not ABSENT:
+        _shelved[name, old] = value
+    value = _shelved.pop((name, version), ABSENT)
+    if value is ABSENT and version:
+        value = _objects[version]
+    if value is not ABSENT:
+        namespace[name] = value
+
+
+# Called by pickles.
+
+
+def defined(definition_id: int, path: str = "") -> Any:
+    """Return the object of a loaded binding, or what is at attribute `path` of it."""
+    value = _objects[definition_id]
+    if path:
+        for name in path.split("."):
+            value = getattr(value, name)
+    return value
+
+
+def activated(pairs: Pairs, unsent: dict[str, str], data: bytes) -> Any:
+    """Load a value in which functions look up globals, after putting those in place."""
+    global _current
+    _current = None
+    _activate(pairs, unsent)
+    return pickle.loads(data, buffers=_local.buffers)
+
+
+def input_value(index: int) -> Any:
+    """Return the result of the future that was found here when the arguments were pickled."""
+    return _local.inputs[index]
+
+
+def make_function(code: bytes | CodeType, where: str, closure: tuple[CellType, ...] | None) -> FunctionType:
+    """Make a function over the real dict of module `where`."""
+    body: CodeType = marshal.loads(code) if isinstance(code, bytes) else code
+    return FunctionType(body, import_module(where).__dict__, None, None, closure)
+
+
+def set_function_state(function: FunctionType, state: dict[str, Any]) -> None:
+    """Give a function made by `make_function` its other attributes."""
+    for name, value in state.items():
+        if name == "__dict__":
+            function.__dict__.update(value)
+        elif name == "modules":
+            for module in value:
+                import_module(module)
+        else:
+            setattr(function, name, value)
+
+
+def make_cell() -> CellType:
+    """Make an empty cell of a closure, to be filled by `set_cell`."""
+    return CellType()
+
+
+def set_cell(cell: CellType, contents: tuple[object]) -> None:
+    """Fill a cell; the tuple keeps None apart from nothing."""
+    (cell.cell_contents,) = contents
+
+
+def import_module(name: str) -> ModuleType:
+    """Return the module of that name, imported if need be."""
+    module = sys.modules.get(name)
+    return importlib.import_module(name) if module is None else module
+
+
+def make_cached_function(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+    """Apply `functools.lru_cache` again."""
+    from functools import lru_cache
+
+    return lru_cache(**parameters)(function)
+
+
+def make_single_dispatch(base: Callable[..., Any], others: dict[type, Callable[..., Any]]) -> Any:
+    """Apply `functools.singledispatch` again."""
+    from functools import singledispatch
+
+    function = singledispatch(base)
+    for cls, implementation in others.items():
+        function.register(cls, implementation)
+    return function
+
+
+def _dumps_by_value(obj: object, collect: Callable[[Any], object] | None) -> bytes:
+    from lineshaft._serial.pickler import dumps
+
+    def refer(root: str, path: str) -> str | None:
+        if not _bound.get(root):
+            return None
+        return f"{root}.{path}" if path else root
+
+    try:
+        return dumps(obj, refer, collect)[0]
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        from lineshaft._serial.explain import explain
+        from lineshaft.errors import SerializationError
+
+        message = f"cannot send the result back from the worker: {explain(obj, 'result')}"
+        raise SerializationError(message) from error

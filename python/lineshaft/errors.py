@@ -1,0 +1,114 @@
+"""Errors that Lineshaft raises, and the ones that carry what happened in a worker.
+
+Every class here derives from `LineshaftError` and, where Python's own libraries have a name for
+the same event, from that class too, so that existing ``except`` clauses keep working. All of them
+can be pickled: they travel between nested levels of workers.
+"""
+
+from __future__ import annotations
+
+import pickle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lineshaft._serial.worker_died import WorkerDied
+
+__all__ = [
+    "EngineClosed",
+    "LineshaftError",
+    "RemoteError",
+    "RemoteTraceback",
+    "SerializationError",
+    "TaskTimeout",
+    "WorkerDied",
+]
+
+
+class LineshaftError(Exception):
+    """Base of all errors that Lineshaft itself raises."""
+
+
+class SerializationError(LineshaftError, pickle.PicklingError, TypeError):
+    """A value cannot travel between processes; the message names the value and the path to it.
+
+    `pickle.PicklingError` and `TypeError` are what the standard library raises for that.
+    """
+
+
+class TaskTimeout(LineshaftError, TimeoutError):  # noqa: N818 - the short name is the API
+    """A task ran longer than its limit."""
+
+
+class EngineClosed(LineshaftError, RuntimeError):  # noqa: N818 - the short name is the API
+    """The engine was shut down before, or while, it was asked to do something."""
+
+
+class RemoteTraceback(Exception):  # noqa: N818 - as concurrent.futures calls its own
+    """The traceback of a worker as text; the ``__cause__`` of an exception that came from there.
+
+    Attributes
+    ----------
+    text
+        The traceback as the worker would have printed it.
+    cause
+        What ``__cause__`` of the exception was in the worker, since this object now sits there.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+        self.cause: BaseException | None = None
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'
+
+
+class RemoteError(LineshaftError):
+    """Stands for an exception of a worker that cannot be rebuilt in this process.
+
+    Attributes
+    ----------
+    type_name
+        Module and name of the original class.
+    message
+        ``str()`` of the original.
+    representation
+        ``repr()`` of the original.
+    traceback
+        Its traceback in the worker, as text; empty for causes and contexts.
+    reason
+        Why the original could not be rebuilt.
+
+    Examples
+    --------
+    >>> print(RemoteError("app.Odd", "it broke", "Odd('it broke')"))
+    app.Odd: it broke
+    """
+
+    def __init__(
+        self,
+        type_name: str,
+        message: str,
+        representation: str,
+        traceback: str = "",
+        reason: str = "",
+    ) -> None:
+        super().__init__(type_name, message, representation, traceback, reason)
+        self.type_name = type_name
+        self.message = message
+        self.representation = representation
+        self.traceback = traceback
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.type_name}: {self.message}"
+
+
+def __getattr__(name: str) -> type[BaseException]:
+    if name != "WorkerDied":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Its base class lives in a module that takes tens of milliseconds to import.
+    from lineshaft._serial.worker_died import WorkerDied
+
+    globals()[name] = WorkerDied
+    return WorkerDied
