@@ -3,14 +3,27 @@
 //! Architecture invariant: nothing in this crate does I/O, reads a clock, starts a thread or knows
 //! what a task's payload is. Equal inputs give equal actions.
 
-mod action;
 mod ids;
-mod input;
-mod spec;
 mod time;
 
+mod action;
+mod input;
+mod spec;
+
+mod scheduler;
+
+mod events;
+mod graph;
+mod groups;
+pub mod limits;
+mod order;
+mod ready;
+
 pub use action::{Action, Rejection};
+pub use events::{Event, EventKind, EventLog, Since};
+pub use groups::GroupSummary;
 pub use ids::{Attempt, GroupId, PoolId, TaskId, WorkerId};
 pub use input::Input;
+pub use scheduler::{Counts, Explanation, PoolCounts, QueuedBecause, Scheduler};
 pub use spec::{PoolSpec, Retries, TaskSpec};
 pub use time::Time;

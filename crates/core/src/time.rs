@@ -7,12 +7,20 @@ use std::time::Duration;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Time(pub u64);
 
+impl Time {
+    /// The end of time, which no deadline reaches.
+    pub const NEVER: Time = Time(u64::MAX);
+}
+
 impl Add<Duration> for Time {
     type Output = Time;
 
     /// Saturates: a deadline beyond the end of time is no deadline.
     fn add(self, rhs: Duration) -> Time {
-        Time(self.0.saturating_add(u64::try_from(rhs.as_nanos()).unwrap_or(u64::MAX)))
+        Time(
+            self.0
+                .saturating_add(u64::try_from(rhs.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 }
 

@@ -1,0 +1,213 @@
+//! What happened, for readers that must not slow anything down.
+//!
+//! One bounded ring. Each event has a sequence number, counted from zero and never reused. Readers
+//! keep the number they want next and ask for more; the log knows nothing of them and never waits.
+//! A reader that is too slow is told which events it has missed, never given wrong ones.
+
+use std::time::Duration;
+
+use crate::action::Rejection;
+use crate::ids::{Attempt, GroupId, PoolId, TaskId, WorkerId};
+use crate::limits::EVENTS_MAX;
+use crate::time::Time;
+
+/// One thing that happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// When.
+    pub at: Time,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "each variant says what its fields are about")]
+pub enum EventKind {
+    /// The pool opened.
+    PoolAdded { pool: PoolId },
+    /// The pool closed.
+    PoolRemoved { pool: PoolId },
+    /// The worker can take tasks.
+    WorkerUp { worker: WorkerId, pool: PoolId },
+    /// The worker is gone.
+    WorkerDown { worker: WorkerId },
+    /// The worker gave back so many tasks.
+    Retracted { worker: WorkerId, count: u32 },
+    /// The task is known.
+    Submitted {
+        task: TaskId,
+        pool: PoolId,
+        group: GroupId,
+    },
+    /// The task has all it needs.
+    Ready { task: TaskId },
+    /// The task was handed to a worker.
+    Assigned {
+        task: TaskId,
+        attempt: Attempt,
+        worker: WorkerId,
+    },
+    /// The task began to run.
+    Started { task: TaskId, attempt: Attempt },
+    /// The task waits for something, without a core.
+    Blocked { task: TaskId, attempt: Attempt },
+    /// The task goes on.
+    Unblocked { task: TaskId, attempt: Attempt },
+    /// The task returned.
+    Finished {
+        task: TaskId,
+        attempt: Attempt,
+        ran: Duration,
+    },
+    /// An attempt raised, ran out of time or lost its worker.
+    Failed { task: TaskId, attempt: Attempt },
+    /// The task will run again, at this time or later.
+    Retried { task: TaskId, not_before: Time },
+    /// The task ended without a result.
+    Rejected { task: TaskId, why: Rejection },
+}
+
+/// What a reader gets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Since {
+    /// Events without a gap, oldest first; possibly none.
+    Batch {
+        /// The events.
+        events: Vec<Event>,
+        /// The number to ask for next.
+        next: u64,
+    },
+    /// Some of what was asked for is gone.
+    Gap {
+        /// The oldest event that is still there; ask for it next.
+        oldest: u64,
+    },
+}
+
+/// The ring of the most recent events.
+#[derive(Debug)]
+pub struct EventLog {
+    /// Event `n` is at `n` modulo the capacity. Grows up to the capacity, then is overwritten.
+    ring: Vec<Event>,
+    capacity: usize,
+    /// The number of the next event.
+    next: u64,
+}
+
+impl Default for EventLog {
+    fn default() -> EventLog {
+        EventLog::with_capacity(EVENTS_MAX)
+    }
+}
+
+impl EventLog {
+    /// A log that keeps so many events.
+    pub fn with_capacity(capacity: usize) -> EventLog {
+        assert!(capacity > 0, "a log keeps at least one event");
+        EventLog {
+            ring: Vec::new(),
+            capacity,
+            next: 0,
+        }
+    }
+
+    /// Up to `limit` events from number `sequence` on.
+    pub fn since(&self, sequence: u64, limit: usize) -> Since {
+        let oldest = self.oldest();
+        if sequence < oldest {
+            return Since::Gap { oldest };
+        }
+        let end = self.next.min(sequence.saturating_add(limit as u64));
+        let events: Vec<Event> = (sequence..end)
+            .map(|number| self.ring[self.position(number)])
+            .collect();
+        let next = sequence.saturating_add(events.len() as u64);
+        Since::Batch { events, next }
+    }
+
+    /// The number that the next event will have.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    pub(crate) fn push(&mut self, at: Time, kind: EventKind) {
+        let event = Event { at, kind };
+        if self.ring.len() < self.capacity {
+            self.ring.push(event);
+        } else {
+            let position = self.position(self.next);
+            self.ring[position] = event;
+        }
+        self.next += 1;
+    }
+
+    fn oldest(&self) -> u64 {
+        self.next - self.ring.len() as u64
+    }
+
+    fn position(&self, number: u64) -> usize {
+        usize::try_from(number % self.capacity as u64).expect("less than the capacity")
+    }
+}
+
+// Written several times for every task.
+const _: () = assert!(size_of::<Event>() <= 40);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log_of(count: u64, capacity: usize) -> EventLog {
+        let mut log = EventLog::with_capacity(capacity);
+        for number in 0..count {
+            log.push(
+                Time(number),
+                EventKind::Ready {
+                    task: TaskId(number),
+                },
+            );
+        }
+        log
+    }
+
+    fn read(log: &EventLog, sequence: u64, limit: usize) -> Result<(Vec<u64>, u64), u64> {
+        match log.since(sequence, limit) {
+            Since::Batch { events, next } => {
+                Ok((events.iter().map(|event| event.at.0).collect(), next))
+            }
+            Since::Gap { oldest } => Err(oldest),
+        }
+    }
+
+    #[test]
+    fn a_reader_that_keeps_up_sees_every_event_once() {
+        let log = log_of(3, 4);
+        assert_eq!(read(&log, 0, 2), Ok((vec![0, 1], 2)));
+        assert_eq!(read(&log, 2, 2), Ok((vec![2], 3)));
+        assert_eq!(read(&log, 3, 2), Ok((vec![], 3)));
+    }
+
+    #[test]
+    fn a_slow_reader_learns_of_the_gap_and_goes_on_behind_it() {
+        let log = log_of(10, 4);
+        assert_eq!(read(&log, 0, 100), Err(6));
+        assert_eq!(read(&log, 5, 100), Err(6));
+        assert_eq!(read(&log, 6, 100), Ok((vec![6, 7, 8, 9], 10)));
+    }
+
+    #[test]
+    fn the_ring_at_its_capacity_has_lost_nothing() {
+        let log = log_of(4, 4);
+        assert_eq!(read(&log, 0, 100), Ok((vec![0, 1, 2, 3], 4)));
+        let log = log_of(5, 4);
+        assert_eq!(read(&log, 0, 100), Err(1));
+    }
+
+    #[test]
+    fn asking_for_the_future_gives_nothing() {
+        let log = log_of(2, 4);
+        assert_eq!(read(&log, 7, 100), Ok((vec![], 7)));
+        assert_eq!(read(&log, u64::MAX, 100), Ok((vec![], u64::MAX)));
+    }
+}

@@ -1,0 +1,129 @@
+//! What is known of each function: how long it takes and how often it ran.
+//!
+//! The estimate is a moving average in which each run counts an eighth, so that it follows a change
+//! within about ten runs and one outlier moves it little. The number of groups is bounded; groups
+//! beyond the bound share one entry, which only makes their estimates coarse.
+
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+
+use crate::graph::nanoseconds;
+use crate::ids::GroupId;
+use crate::limits::{GROUPS_MAX, PREFETCH_MAX, PREFETCH_TARGET, PREFETCH_UNKNOWN};
+
+/// Counters of one group since the scheduler was made.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct GroupSummary {
+    /// Tasks submitted.
+    pub submitted: u64,
+    /// Tasks that returned.
+    pub finished: u64,
+    /// Attempts that raised, ran out of time or lost their worker.
+    pub failed: u64,
+    /// Failed attempts that were followed by another.
+    pub retried: u64,
+    /// Time run by attempts that returned.
+    pub ran_total: Duration,
+    /// The longest of them.
+    pub ran_max: Duration,
+}
+
+#[derive(Default, Debug)]
+pub(crate) struct Groups {
+    /// Never iterated for decisions.
+    groups: FxHashMap<GroupId, Group>,
+    overflow: Group,
+}
+
+#[derive(Default, Debug)]
+pub(crate) struct Group {
+    pub(crate) summary: GroupSummary,
+    /// Moving average of the run time; `None` before the first run ended.
+    estimate_ns: Option<u64>,
+}
+
+impl Groups {
+    pub(crate) fn get_mut(&mut self, group: GroupId) -> &mut Group {
+        if self.groups.len() >= GROUPS_MAX && !self.groups.contains_key(&group) {
+            return &mut self.overflow;
+        }
+        self.groups.entry(group).or_default()
+    }
+
+    pub(crate) fn get(&self, group: GroupId) -> &Group {
+        self.groups.get(&group).unwrap_or(&self.overflow)
+    }
+
+    /// All counters, ordered by group.
+    pub(crate) fn summaries(&self) -> Vec<(GroupId, GroupSummary)> {
+        let mut all: Vec<_> = self
+            .groups
+            .iter()
+            .map(|(id, group)| (*id, group.summary))
+            .collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all
+    }
+}
+
+impl Group {
+    pub(crate) fn note_finished(&mut self, ran: Duration) {
+        let ran_ns = nanoseconds(ran);
+        self.summary.finished += 1;
+        self.summary.ran_total = self.summary.ran_total.saturating_add(ran);
+        self.summary.ran_max = self.summary.ran_max.max(ran);
+        self.estimate_ns = Some(match self.estimate_ns {
+            None => ran_ns,
+            Some(estimate) => estimate - estimate / 8 + ran_ns / 8,
+        });
+    }
+
+    /// Expected run time in nanoseconds; zero if unknown.
+    pub(crate) fn estimate_ns(&self) -> u32 {
+        u32::try_from(self.estimate_ns.unwrap_or(0)).unwrap_or(u32::MAX)
+    }
+
+    /// How many tasks of this group to hand ahead to one worker.
+    pub(crate) fn window(&self) -> u32 {
+        match self.estimate_ns {
+            None => PREFETCH_UNKNOWN,
+            Some(estimate) => {
+                let tasks = nanoseconds(PREFETCH_TARGET) / estimate.max(1);
+                u32::try_from(tasks)
+                    .unwrap_or(PREFETCH_MAX)
+                    .clamp(1, PREFETCH_MAX)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group_after(runs: &[Duration]) -> Group {
+        let mut group = Group::default();
+        for run in runs {
+            group.note_finished(*run);
+        }
+        group
+    }
+
+    #[test]
+    fn the_window_holds_about_two_milliseconds_of_work() {
+        assert_eq!(group_after(&[]).window(), 1);
+        assert_eq!(group_after(&[Duration::ZERO]).window(), PREFETCH_MAX);
+        assert_eq!(group_after(&[Duration::from_micros(100)]).window(), 20);
+        assert_eq!(group_after(&[Duration::from_millis(1)]).window(), 2);
+        assert_eq!(group_after(&[Duration::from_secs(5)]).window(), 1);
+    }
+
+    #[test]
+    fn the_estimate_follows_within_tens_of_runs() {
+        let mut runs = vec![Duration::from_secs(1)];
+        runs.extend([Duration::from_micros(10); 60]);
+        let estimate = group_after(&runs).estimate_ns();
+        assert!((8_000..1_000_000).contains(&estimate), "{estimate}");
+    }
+}

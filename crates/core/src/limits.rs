@@ -1,0 +1,43 @@
+//! Every number that bounds or tunes the scheduler, in one place.
+
+use std::time::Duration;
+
+/// Work kept ready at a busy worker, so that the way to it is hidden. Long enough to cover a
+/// wake-up and a batch of frames, short enough that moving it elsewhere is rarely needed.
+pub const PREFETCH_TARGET: Duration = Duration::from_millis(2);
+
+/// Tasks handed ahead to one worker at most, however short they are.
+pub const PREFETCH_MAX: u32 = 512;
+
+/// Tasks handed ahead while nobody knows how long they take.
+pub const PREFETCH_UNKNOWN: u32 = 1;
+
+/// Work waiting at one worker that is worth moving to an idle one.
+pub const MOVE_WORK_MIN: Duration = Duration::from_millis(1);
+
+/// Silence of a worker after which what waits behind it is moved, whatever its estimate says.
+pub const QUIET_MAX: Duration = Duration::from_millis(2);
+
+/// First wait after a worker could not be started; doubled each time.
+pub const SPAWN_BACKOFF_MIN: Duration = Duration::from_millis(50);
+
+/// Longest wait between attempts to start a worker.
+pub const SPAWN_BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Longest wait before a retry of a task.
+pub const RETRY_BACKOFF_MAX: Duration = Duration::from_secs(60);
+
+/// Events kept for readers; a reader that falls further behind is told of the gap.
+pub const EVENTS_MAX: usize = 65_536;
+
+/// Groups with statistics of their own; the rest share one entry.
+pub const GROUPS_MAX: usize = 65_536;
+
+/// Dependencies named by `Explanation::Waiting`; the number beside them is exact.
+pub const EXPLAINED_DEPENDENCIES_MAX: usize = 16;
+
+/// Entries of a lane that may be dead before it is compacted, beyond the number of live ones.
+pub(crate) const READY_DEAD_MAX: usize = 64;
+
+/// Slots that an emptied task table keeps allocated.
+pub(crate) const EMPTY_TABLE_SLOTS_MAX: usize = 4_096;

@@ -1,0 +1,245 @@
+//! What is reported of running attempts, and what follows when one goes wrong.
+
+use std::time::Duration;
+
+use super::timers::Timer;
+use super::{Scheduler, Step};
+use crate::action::{Action, Rejection};
+use crate::events::EventKind;
+use crate::graph::{Assigned, Fate, Phase, Slot, State, Verdict};
+use crate::ids::{Attempt, TaskId, WorkerId};
+use crate::time::Time;
+
+impl Scheduler {
+    pub(super) fn on_started(&mut self, task: TaskId, attempt: Attempt, step: &mut Step) {
+        let Some((slot, mut assigned)) = self.current(task, attempt) else {
+            return;
+        };
+        self.heard_from(assigned.worker, step.now);
+        let first_report = assigned.phase == Phase::HandedOver;
+        if first_report {
+            assigned.phase = Phase::Running;
+        }
+        let unlimited = assigned.deadline == Time::NEVER && assigned.fate != Fate::TimedOut;
+        if let Some(timeout) = self.graph[slot].timeout().filter(|_| unlimited) {
+            assigned.deadline = step.now + timeout;
+        }
+        self.set_assigned(slot, assigned);
+        if first_report {
+            self.note(step, EventKind::Started { task, attempt });
+        }
+    }
+
+    pub(super) fn on_finished(
+        &mut self,
+        task: TaskId,
+        attempt: Attempt,
+        ran: Duration,
+        step: &mut Step,
+    ) {
+        let Some((slot, assigned)) = self.current(task, attempt) else {
+            return;
+        };
+        self.ended_by(assigned.worker, step.now);
+        self.groups
+            .get_mut(self.graph[slot].group)
+            .note_finished(ran);
+        self.note(step, EventKind::Finished { task, attempt, ran });
+        self.resolve(slot, step);
+    }
+
+    pub(super) fn on_failed(
+        &mut self,
+        task: TaskId,
+        attempt: Attempt,
+        retry: bool,
+        step: &mut Step,
+    ) {
+        let Some((slot, assigned)) = self.current(task, attempt) else {
+            return;
+        };
+        self.ended_by(assigned.worker, step.now);
+        let entry = &mut self.graph[slot];
+        match assigned.fate {
+            Fate::Cancelling { .. } | Fate::Killing => {
+                self.fail(slot, Verdict::Final, Rejection::Cancelled, step);
+            }
+            // Running out of time is never an exception that can only repeat itself.
+            Fate::TimedOut => {
+                let verdict = entry.charge_failure();
+                self.fail(slot, verdict, Rejection::TimedOut, step);
+            }
+            Fate::Wanted => {
+                let verdict = if retry {
+                    entry.charge_failure()
+                } else {
+                    Verdict::Final
+                };
+                self.fail(slot, verdict, Rejection::Failed, step);
+            }
+        }
+    }
+
+    /// The task's worker died while it ran.
+    pub(super) fn on_death(&mut self, slot: Slot, assigned: &Assigned, step: &mut Step) {
+        let entry = &mut self.graph[slot];
+        match assigned.fate {
+            Fate::Cancelling { .. } | Fate::Killing => {
+                self.fail(slot, Verdict::Final, Rejection::Cancelled, step);
+            }
+            Fate::TimedOut => {
+                let verdict = entry.charge_failure();
+                self.fail(slot, verdict, Rejection::TimedOut, step);
+            }
+            Fate::Wanted => {
+                let verdict = entry.charge_death();
+                self.fail(slot, verdict, Rejection::WorkerDied, step);
+            }
+        }
+    }
+
+    pub(super) fn on_blocked(&mut self, task: TaskId, attempt: Attempt, step: &mut Step) {
+        let Some((slot, mut assigned)) = self.current(task, attempt) else {
+            return;
+        };
+        self.heard_from(assigned.worker, step.now);
+        if assigned.phase == Phase::Blocked {
+            return;
+        }
+        assigned.phase = Phase::Blocked;
+        self.set_assigned(slot, assigned);
+        self.note(step, EventKind::Blocked { task, attempt });
+        // What waits behind a blocked task may be what it waits for.
+        let worker = &self.workers[&assigned.worker];
+        if worker.is_stuck() && worker.unstarted() > 0 {
+            self.retract(assigned.worker, step);
+        }
+        self.mark_pool(self.graph[slot].pool);
+    }
+
+    pub(super) fn on_unblocked(&mut self, task: TaskId, attempt: Attempt, step: &mut Step) {
+        let Some((slot, mut assigned)) = self.current(task, attempt) else {
+            return;
+        };
+        self.heard_from(assigned.worker, step.now);
+        if assigned.phase != Phase::Blocked {
+            return;
+        }
+        assigned.phase = Phase::Running;
+        self.set_assigned(slot, assigned);
+        self.note(step, EventKind::Unblocked { task, attempt });
+        self.mark_pool(self.graph[slot].pool);
+    }
+
+    pub(super) fn on_tick(&mut self, step: &mut Step) {
+        while let Some(timer) = self.timers.pop_due(step.now) {
+            match timer {
+                Timer::Retry(slot) => self.make_ready(slot, step),
+                Timer::Timeout(slot) => self.time_out(slot, step),
+                Timer::Spawn(pool) => {
+                    if let Some(entry) = self.pools.get_mut(&pool) {
+                        entry.spawn_timer = Time::NEVER;
+                    }
+                    self.mark_pool(pool);
+                }
+                Timer::Rebalance(pool) => {
+                    if let Some(entry) = self.pools.get_mut(&pool) {
+                        entry.rebalance_timer = Time::NEVER;
+                    }
+                    self.mark_pool(pool);
+                }
+            }
+        }
+    }
+
+    /// Orders a worker to give back what it has not started, unless that was ordered already.
+    pub(super) fn retract(&mut self, worker: WorkerId, step: &mut Step) {
+        let mut ordered = false;
+        self.update_worker(worker, |worker| {
+            ordered = !std::mem::replace(&mut worker.retracting, true);
+            if ordered {
+                worker.retracting_since = step.now;
+            }
+        });
+        if ordered {
+            step.actions.push(Action::Retract { worker });
+        }
+    }
+
+    pub(super) fn heard_from(&mut self, worker: WorkerId, now: Time) {
+        if let Some(worker) = self.workers.get_mut(&worker) {
+            worker.quiet_since = now;
+        }
+    }
+
+    /// The worker has ended a task, well or badly, and so can run tasks.
+    fn ended_by(&mut self, worker: WorkerId, now: Time) {
+        let Some(worker) = self.workers.get_mut(&worker) else {
+            return;
+        };
+        worker.quiet_since = now;
+        let first = !std::mem::replace(&mut worker.proven, true);
+        if let Some(pool) = self.pools.get_mut(&worker.pool).filter(|_| first) {
+            pool.spawn_failures = 0;
+        }
+    }
+
+    fn time_out(&mut self, slot: Slot, step: &mut Step) {
+        let State::Assigned(mut assigned) = self.graph[slot].state else {
+            unreachable!("a time limit is cleared when the attempt ends");
+        };
+        assigned.deadline = Time::NEVER;
+        let told_already = assigned.fate == Fate::Killing;
+        if !told_already {
+            assigned.fate = Fate::TimedOut;
+        }
+        self.set_assigned(slot, assigned);
+        if !told_already {
+            let (task, attempt) = (self.graph[slot].id, self.graph[slot].attempt);
+            step.actions.push(Action::TimeOut {
+                worker: assigned.worker,
+                task,
+                attempt,
+            });
+        }
+    }
+
+    /// Ends a failed attempt: the task waits for its next one, or is rejected.
+    fn fail(&mut self, slot: Slot, verdict: Verdict, why: Rejection, step: &mut Step) {
+        let task = &self.graph[slot];
+        let (id, attempt, group) = (task.id, task.attempt, task.group);
+        let summary = &mut self.groups.get_mut(group).summary;
+        summary.failed += 1;
+        if let Verdict::RetryAfter(_) = verdict {
+            summary.retried += 1;
+        }
+        self.note(step, EventKind::Failed { task: id, attempt });
+        let Verdict::RetryAfter(wait) = verdict else {
+            self.reject(slot, why, step);
+            return;
+        };
+        let until = step.now + wait;
+        self.note(
+            step,
+            EventKind::Retried {
+                task: id,
+                not_before: until,
+            },
+        );
+        self.take_back(slot);
+        if until <= step.now {
+            self.make_ready(slot, step);
+        } else {
+            self.set_state(slot, State::Backoff { until });
+            self.timers.set(until, Timer::Retry(slot));
+        }
+    }
+
+    /// Takes an assigned task from its worker; the caller gives it its next state.
+    pub(super) fn take_back(&mut self, slot: Slot) {
+        let State::Assigned(assigned) = self.graph[slot].state else {
+            unreachable!("only an assigned task is with a worker");
+        };
+        self.unassign(slot, &assigned);
+    }
+}

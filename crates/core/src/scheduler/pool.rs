@@ -1,0 +1,212 @@
+//! One pool: its queue, its workers in the order in which they are served, and sums over both.
+
+use std::collections::BTreeSet;
+
+use super::worker::{Key, Standing};
+use crate::graph::{Phase, State};
+use crate::ids::WorkerId;
+use crate::ready::{Choice, Ready};
+use crate::spec::PoolSpec;
+use crate::time::Time;
+
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) spec: PoolSpec,
+    /// No worker can ever be started; tasks are rejected at once.
+    pub(super) broken: bool,
+    pub(super) ready: Ready,
+    /// Tasks by state. Only `set_state` changes it.
+    pub(super) tally: Tally,
+    /// Every worker that is up, in the order of ids.
+    pub(super) workers: BTreeSet<WorkerId>,
+    /// Workers that may be given tasks, least loaded first.
+    pub(super) takers: BTreeSet<Key>,
+    /// Sums over the standing of all workers. Only `refresh_worker` changes it.
+    pub(super) sums: Sums,
+    /// Workers asked for that are neither up nor failed.
+    pub(super) starting: u32,
+    /// Slots of the worker that came up last: what a starting one will probably bring.
+    pub(super) slots_expected: u32,
+    /// Starts that failed in a row.
+    pub(super) spawn_failures: u32,
+    /// No worker is asked for before this time.
+    pub(super) spawn_not_before: Time,
+    /// When the timer for that is set to; `Time::NEVER` if it is not set.
+    pub(super) spawn_timer: Time,
+    /// When the timer for quiet workers is set to; `Time::NEVER` if it is not set.
+    pub(super) rebalance_timer: Time,
+    /// Whether the scheduler's list of dirty pools names this one.
+    pub(super) dirty: bool,
+    /// Whether the scheduler's list of hungry pools names this one.
+    pub(super) hungry: bool,
+}
+
+/// Tasks of a pool by state.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Tally {
+    pub(super) waiting: usize,
+    pub(super) ready: usize,
+    pub(super) backoff: usize,
+    /// At a worker, in any phase.
+    pub(super) assigned: usize,
+    /// Of these, known to have started, blocked ones included.
+    pub(super) running: usize,
+    /// Of these, waiting without a core.
+    pub(super) blocked: usize,
+}
+
+/// What the workers of a pool amount to.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Sums {
+    /// Slots that could take a task now.
+    pub(super) free_slots: u32,
+    /// Workers with tasks, not counting those whose slots are all blocked.
+    pub(super) active: u32,
+    /// Workers that stay and whose slots are all blocked.
+    pub(super) stuck: u32,
+    /// Workers that were told to end and have not yet.
+    pub(super) leaving: u32,
+    /// Workers without tasks that could take one.
+    pub(super) idle: u32,
+    /// Tasks that could be moved to another worker.
+    pub(super) movable: u32,
+}
+
+impl Pool {
+    pub(super) fn new(spec: PoolSpec) -> Pool {
+        Pool {
+            spec,
+            broken: false,
+            ready: Ready::default(),
+            tally: Tally::default(),
+            workers: BTreeSet::new(),
+            takers: BTreeSet::new(),
+            sums: Sums::default(),
+            starting: 0,
+            slots_expected: 1,
+            spawn_failures: 0,
+            spawn_not_before: Time::default(),
+            spawn_timer: Time::NEVER,
+            rebalance_timer: Time::NEVER,
+            dirty: false,
+            hungry: false,
+        }
+    }
+
+    /// Workers that are up or starting, not counting those whose slots are all blocked: what
+    /// `workers_max` limits. One that was told to end counts until it has.
+    pub(super) fn workers_counted(&self) -> u32 {
+        (self.workers_up() + self.starting).saturating_sub(self.sums.stuck)
+    }
+
+    /// Workers beyond `workers_max`, which there are after a blocked task went on.
+    pub(super) fn workers_surplus(&self) -> u32 {
+        let staying = self
+            .workers_up()
+            .saturating_sub(self.sums.stuck + self.sums.leaving);
+        staying.saturating_sub(self.spec.workers_max)
+    }
+
+    /// Idle workers that may be given a task without exceeding `workers_max`.
+    pub(super) fn idle_allowed(&self) -> u32 {
+        self.sums
+            .idle
+            .min(self.spec.workers_max.saturating_sub(self.sums.active))
+    }
+
+    /// The worker that should start the next task, if one has a free slot.
+    pub(super) fn free_taker(&self) -> Option<WorkerId> {
+        let from = Key {
+            ahead: 0,
+            in_flight: u32::from(self.sums.active >= self.spec.workers_max),
+            worker: WorkerId(0),
+        };
+        let first = self.takers.range(from..).next()?;
+        (first.ahead == 0).then_some(first.worker)
+    }
+
+    /// The busy worker that should be given a task ahead, with how many would wait there then.
+    pub(super) fn busy_taker(&self) -> Option<(WorkerId, u32)> {
+        let from = Key {
+            ahead: 1,
+            in_flight: 0,
+            worker: WorkerId(0),
+        };
+        self.takers
+            .range(from..)
+            .next()
+            .map(|key| (key.worker, key.ahead))
+    }
+
+    /// The idle worker to let go: the youngest, which has the least in its caches.
+    pub(super) fn idle_taker(&self) -> Option<WorkerId> {
+        let end = Key {
+            ahead: 0,
+            in_flight: 1,
+            worker: WorkerId(0),
+        };
+        self.takers.range(..end).next_back().map(|key| key.worker)
+    }
+
+    fn workers_up(&self) -> u32 {
+        u32::try_from(self.workers.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Which of the ready tasks may be taken now.
+    pub(super) fn choice(&self, memory_short: bool) -> Choice {
+        if !memory_short {
+            Choice::All
+        } else if self.tally.assigned > self.tally.blocked {
+            Choice::NoRoots
+        } else {
+            Choice::RootsLast
+        }
+    }
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, state: &State) {
+        self.change(state, |count| *count += 1);
+    }
+
+    pub(super) fn remove(&mut self, state: &State) {
+        self.change(state, |count| *count -= 1);
+    }
+
+    fn change(&mut self, state: &State, by_one: impl Fn(&mut usize)) {
+        match state {
+            State::Waiting { .. } => by_one(&mut self.waiting),
+            State::Ready { .. } => by_one(&mut self.ready),
+            State::Backoff { .. } => by_one(&mut self.backoff),
+            State::Assigned(assigned) => {
+                by_one(&mut self.assigned);
+                if assigned.is_running() {
+                    by_one(&mut self.running);
+                }
+                if assigned.phase == Phase::Blocked {
+                    by_one(&mut self.blocked);
+                }
+            }
+        }
+    }
+}
+
+impl Sums {
+    pub(super) fn replace(&mut self, old: &Standing, new: &Standing) {
+        let change = |sum: &mut u32, old: u32, new: u32| *sum = *sum - old + new;
+        change(&mut self.free_slots, old.free_slots, new.free_slots);
+        change(
+            &mut self.active,
+            u32::from(old.active),
+            u32::from(new.active),
+        );
+        change(&mut self.stuck, u32::from(old.stuck), u32::from(new.stuck));
+        change(
+            &mut self.leaving,
+            u32::from(old.leaving),
+            u32::from(new.leaving),
+        );
+        change(&mut self.idle, u32::from(old.idle), u32::from(new.idle));
+        change(&mut self.movable, old.movable, new.movable);
+    }
+}

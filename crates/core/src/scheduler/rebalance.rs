@@ -1,0 +1,85 @@
+//! Moving tasks that wait behind others to workers that have nothing to do.
+//!
+//! Tasks are handed ahead by an estimate, and an estimate can be wrong. When a worker is idle and
+//! nothing is ready for it, the most loaded worker is ordered to give back what it has not started:
+//! if that is worth the way, or if the worker has been quiet for so long that the estimate was wrong.
+//!
+//! A situation is acted upon once: while a retraction is under way its worker counts for nothing
+//! here, and the answer leaves it with tasks that are known to run, which are not movable. A worker
+//! that does not answer (because it is stopped, say) is passed over after a while.
+
+use std::cmp::Reverse;
+
+use super::timers::Timer;
+use super::worker::Leaving;
+use super::{Scheduler, Step};
+use crate::graph::nanoseconds;
+use crate::ids::{PoolId, WorkerId};
+use crate::limits::{MOVE_WORK_MIN, QUIET_MAX};
+use crate::time::Time;
+
+impl Scheduler {
+    pub(super) fn rebalance(&mut self, id: PoolId, step: &mut Step) {
+        let pool = &self.pools[&id];
+        let idle = pool.idle_allowed();
+        let nothing_to_do = idle == 0 || pool.sums.movable == 0 || pool.tally.ready > 0;
+        let mut look_again = Time::NEVER;
+        if !nothing_to_do {
+            if self.cores_allow(pool.spec.cores_per_task) {
+                look_again = self.retract_for_idle(id, idle, step);
+            } else {
+                // What is moved could not start; look again when a core is free.
+                self.mark_hungry(id);
+            }
+        }
+        let pool = self.pools.get_mut(&id).expect("checked by settle");
+        let old = std::mem::replace(&mut pool.rebalance_timer, look_again);
+        if old != look_again {
+            self.timers.clear(old, Timer::Rebalance(id));
+            self.timers.set(look_again, Timer::Rebalance(id));
+        }
+    }
+
+    /// Orders retractions that bring about as many tasks as there are idle workers. Returns when to
+    /// look again. Linear in the workers of the pool, and called only at the end of a burst, when
+    /// some workers are done and others are not.
+    fn retract_for_idle(&mut self, id: PoolId, idle: u32, step: &mut Step) -> Time {
+        let mut coming = 0_u32;
+        let mut look_again = Time::NEVER;
+        let mut candidates: Vec<(Reverse<u64>, WorkerId, u32)> = Vec::new();
+        for worker in self.pools[&id].workers.iter().map(|id| &self.workers[id]) {
+            let unstarted = worker.unstarted();
+            if unstarted == 0 || worker.leaving != Leaving::No {
+                continue;
+            }
+            let since = if worker.retracting {
+                worker.retracting_since
+            } else {
+                worker.quiet_since
+            };
+            let patience_ends = since + QUIET_MAX;
+            let quiet = patience_ends <= step.now;
+            if worker.retracting {
+                if !quiet {
+                    coming = coming.saturating_add(unstarted);
+                    look_again = look_again.min(patience_ends);
+                }
+            } else if quiet || worker.unstarted_ns() > nanoseconds(MOVE_WORK_MIN) {
+                candidates.push((Reverse(worker.unstarted_ns()), worker.id, unstarted));
+            } else {
+                look_again = look_again.min(patience_ends);
+            }
+        }
+        candidates.sort_unstable();
+        for (_, worker, unstarted) in candidates {
+            if coming >= idle {
+                // The rest is looked at when an answer comes, or when none does.
+                look_again = look_again.min(step.now + QUIET_MAX);
+                break;
+            }
+            coming = coming.saturating_add(unstarted);
+            self.retract(worker, step);
+        }
+        look_again
+    }
+}

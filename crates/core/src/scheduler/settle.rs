@@ -1,0 +1,224 @@
+//! After each input: hand out what can run, ask for workers, let surplus ones go.
+//!
+//! Only pools whose situation changed are looked at. Within a pool, free slots are filled first, then
+//! workers are asked for, and only what is left is handed ahead to busy workers, because a task that
+//! waits behind another one is better off on a worker of its own.
+//!
+//! Cores are shared by all pools. A pool that could start a task if it had a core queues in `hungry`;
+//! cores go to that queue in turn, one task each, and nobody overtakes its front. So every pool makes
+//! progress, and a task that needs several cores is not starved by those that need one.
+
+use super::timers::Timer;
+use super::{Scheduler, Step};
+use crate::action::Action;
+use crate::graph::State;
+use crate::ids::PoolId;
+use crate::time::Time;
+
+/// What became of an attempt to start a task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Start {
+    Started,
+    /// A task and a worker are there, but no core.
+    NoCores,
+    /// No task or no worker.
+    Nothing,
+}
+
+impl Scheduler {
+    pub(super) fn settle(&mut self, step: &mut Step) {
+        self.serve_hungry(step);
+        while let Some(&id) = self.dirty.front() {
+            // The pool stays marked meanwhile, so that its own changes do not mark it again.
+            if self.pools.contains_key(&id) {
+                self.start_tasks(id, step);
+                self.spawn_workers(id, step);
+                self.feed_ahead(id, step);
+                self.retire_surplus(id, step);
+                self.rebalance(id, step);
+            }
+            self.dirty.pop_front();
+            if let Some(pool) = self.pools.get_mut(&id) {
+                pool.dirty = false;
+            }
+        }
+    }
+
+    /// Whether one more task that takes so many cores may run. A task that needs more than there
+    /// are runs alone.
+    pub(super) fn cores_allow(&self, cores_per_task: u32) -> bool {
+        match self.cores {
+            Some(cores) if cores_per_task > 0 => {
+                self.cores_used == 0
+                    || self.cores_used + u64::from(cores_per_task) <= u64::from(cores)
+            }
+            _ => true,
+        }
+    }
+
+    /// Queues the pool for cores.
+    pub(super) fn mark_hungry(&mut self, id: PoolId) {
+        let Some(pool) = self.pools.get_mut(&id) else {
+            return;
+        };
+        if !std::mem::replace(&mut pool.hungry, true) {
+            self.hungry.push_back(id);
+        }
+    }
+
+    fn serve_hungry(&mut self, step: &mut Step) {
+        while let Some(&id) = self.hungry.front() {
+            let cores = self
+                .pools
+                .get(&id)
+                .map_or(0, |pool| pool.spec.cores_per_task);
+            if !self.cores_allow(cores) {
+                return;
+            }
+            self.hungry.pop_front();
+            if self.start_one(id, step) == Start::Started {
+                self.hungry.push_back(id);
+            } else if let Some(pool) = self.pools.get_mut(&id) {
+                pool.hungry = false;
+                self.mark_pool(id);
+            }
+        }
+    }
+
+    fn start_tasks(&mut self, id: PoolId, step: &mut Step) {
+        let pool = &self.pools[&id];
+        if pool.hungry {
+            // It has had its turn.
+            return;
+        }
+        let must_queue = pool.spec.cores_per_task > 0 && !self.hungry.is_empty();
+        loop {
+            if must_queue {
+                if pool_could_start(&self.pools[&id]) {
+                    self.mark_hungry(id);
+                }
+                return;
+            }
+            match self.start_one(id, step) {
+                Start::Started => {}
+                Start::NoCores => return self.mark_hungry(id),
+                Start::Nothing => return,
+            }
+        }
+    }
+
+    fn start_one(&mut self, id: PoolId, step: &mut Step) -> Start {
+        let Some(pool) = self.pools.get_mut(&id) else {
+            return Start::Nothing;
+        };
+        let Some(worker) = pool.free_taker() else {
+            return Start::Nothing;
+        };
+        let choice = pool.choice(self.memory_short);
+        let Some(slot) = pool.ready.best(&mut self.graph, choice) else {
+            return Start::Nothing;
+        };
+        let cores = pool.spec.cores_per_task;
+        if !self.cores_allow(cores) {
+            return Start::NoCores;
+        }
+        let State::Ready { lane } = self.graph[slot].state else {
+            unreachable!("the queue holds ready tasks");
+        };
+        self.assign(slot, lane, worker, step);
+        Start::Started
+    }
+
+    /// Hands tasks to busy workers, so that these need not wait for the next one.
+    fn feed_ahead(&mut self, id: PoolId, step: &mut Step) {
+        loop {
+            let pool = self.pools.get_mut(&id).expect("checked by settle");
+            if !pool.spec.prefetch || pool.sums.active > pool.spec.workers_max {
+                return;
+            }
+            let Some((worker, ahead)) = pool.busy_taker() else {
+                return;
+            };
+            let choice = pool.choice(self.memory_short);
+            // Workers on their way here will want something to do.
+            let kept = pool.starting.saturating_mul(pool.slots_expected);
+            if pool.ready.available(choice) <= kept as usize {
+                return;
+            }
+            let Some(slot) = pool.ready.best(&mut self.graph, choice) else {
+                return;
+            };
+            if ahead > self.groups.get(self.graph[slot].group).window() {
+                return;
+            }
+            let State::Ready { lane } = self.graph[slot].state else {
+                unreachable!("the queue holds ready tasks");
+            };
+            self.assign(slot, lane, worker, step);
+        }
+    }
+
+    /// Asks for workers for ready tasks that no free slot can take.
+    fn spawn_workers(&mut self, id: PoolId, step: &mut Step) {
+        let wanted = self.workers_wanted(id);
+        let pool = self.pools.get_mut(&id).expect("checked by settle");
+        let delayed = wanted > 0 && step.now < pool.spawn_not_before;
+        let timer = if delayed {
+            pool.spawn_not_before
+        } else {
+            Time::NEVER
+        };
+        let old = std::mem::replace(&mut pool.spawn_timer, timer);
+        if old != timer {
+            self.timers.clear(old, Timer::Spawn(id));
+            self.timers.set(timer, Timer::Spawn(id));
+        }
+        if wanted > 0 && !delayed {
+            pool.starting += wanted;
+            step.actions.push(Action::Spawn {
+                pool: id,
+                count: wanted,
+            });
+        }
+    }
+
+    fn workers_wanted(&self, id: PoolId) -> u32 {
+        let pool = &self.pools[&id];
+        let tasks = pool.ready.available(pool.choice(self.memory_short));
+        let tasks = u32::try_from(tasks).unwrap_or(u32::MAX);
+        let coming = pool.starting.saturating_mul(pool.slots_expected);
+        let missing = tasks.saturating_sub(pool.sums.free_slots.saturating_add(coming));
+        let limit = pool.spec.workers_max.min(self.workers_with_cores(id));
+        let allowed = limit.saturating_sub(pool.workers_counted());
+        missing.div_ceil(pool.slots_expected).min(allowed)
+    }
+
+    /// How many workers of the pool all cores of the machine could keep busy; at least one.
+    fn workers_with_cores(&self, id: PoolId) -> u32 {
+        let pool = &self.pools[&id];
+        match self.cores {
+            Some(cores) if pool.spec.cores_per_task > 0 => {
+                let tasks = (cores / pool.spec.cores_per_task).max(1);
+                tasks.div_ceil(pool.slots_expected)
+            }
+            _ => u32::MAX,
+        }
+    }
+
+    fn retire_surplus(&mut self, id: PoolId, step: &mut Step) {
+        loop {
+            let pool = &self.pools[&id];
+            if pool.workers_surplus() == 0 {
+                return;
+            }
+            let Some(worker) = pool.idle_taker() else {
+                return;
+            };
+            self.retire(worker, step);
+        }
+    }
+}
+
+fn pool_could_start(pool: &super::pool::Pool) -> bool {
+    pool.tally.ready > 0 && pool.free_taker().is_some()
+}
