@@ -1,1 +1,45 @@
-//! placeholder
+//! The engine: it runs tasks on threads of this process and on worker processes.
+//!
+//! The bird's eye view: callers put commands into an inbox (`shared`), whoever holds the state
+//! lock turns them into inputs of the scheduler and carries its actions out (`state`), calls of
+//! this process go to threads (`threads`, through the `Runner` trait), all others to worker
+//! processes (`process`), whose own side is `worker`. One thread at a time listens to the workers
+//! (`poll_role`): a caller that waits, or the loop thread.
+//!
+//! Architecture invariant: nothing in this crate knows Python. Values are payloads or opaque
+//! bodies; what they mean is known to the `Runner` and to the worker's `Interpreter`.
+
+mod clock;
+mod engine;
+mod error;
+mod groups;
+mod limits;
+mod observer;
+mod options;
+mod outcome;
+mod payload;
+mod poll_role;
+mod poller;
+mod process;
+mod promise;
+mod runner;
+mod shared;
+mod signals;
+mod spin;
+mod state;
+mod threads;
+mod wait;
+pub mod worker;
+
+pub use engine::{Engine, EngineStats};
+pub use error::EngineError;
+pub use limits::INLINE_BYTES_MAX;
+pub use observer::{Observer, Silent};
+pub use options::{EngineOptions, Policy, PoolKind, PoolOptions, Program, TaskRequest, Work};
+pub use outcome::{DeathReport, Outcome, TaskError};
+pub use payload::{Code, CodeId, Payload};
+pub use poller::Stream;
+pub use process::lost;
+pub use promise::Promise;
+pub use runner::{Body, Call, CallEnd, Calls, Runner, current_task};
+pub use wait::{Check, Waited};

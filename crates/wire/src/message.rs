@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Value<'a> {
     /// The pickle stream, protocol 5.
-    #[serde(borrow)]
+    #[serde(borrow, with = "crate::bytes")]
     pub data: &'a [u8],
     /// Lengths in bytes of the segments whose descriptors travel with this message.
     pub segments: Vec<u64>,
@@ -18,10 +18,14 @@ pub struct Value<'a> {
     pub buffers: Vec<BufferRef>,
 }
 
+/// The `BufferRef::segment` of a buffer that is too small for shared memory: it lies in the value's
+/// `data`, behind the pickle.
+pub const INLINE_SEGMENT: u32 = u32::MAX;
+
 /// A stretch of one of the segments of a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BufferRef {
-    /// Index into the value's segments.
+    /// Index into the value's segments, or `INLINE_SEGMENT`.
     pub segment: u32,
     /// First byte.
     pub offset: u64,
@@ -233,7 +237,12 @@ pub struct CallOptions {
 
 /// From the engine to the zygote.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum ToZygote {
+pub enum ToZygote<'a> {
+    /// What the front end wants every worker to know. Comes first.
+    SetUp {
+        /// In the front end's encoding.
+        data: &'a [u8],
+    },
     /// Fork a worker. Descriptors: socket, control page, budget page, standard output, standard
     /// error, crash report.
     Spawn {

@@ -1,0 +1,223 @@
+//! The engine as its users hold it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use lineshaft_core::{GroupId, PoolId, Time};
+use lineshaft_store::{Store, StoreOptions};
+
+use crate::clock;
+use crate::error::EngineError;
+use crate::limits;
+use crate::options::{EngineOptions, PoolOptions, TaskRequest};
+use crate::payload::{Code, CodeId, Payload};
+use crate::promise::Promise;
+use crate::shared::{Command, Shared};
+use crate::state::Pool;
+use crate::wait::{Check, Waited};
+
+/// One engine: a pool of threads and worker processes, a budget of cores and of shared memory.
+///
+/// Handles may be used from any thread. The last one to be dropped shuts the engine down.
+pub struct Engine {
+    shared: Arc<Shared>,
+    loop_thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What an engine is doing, in numbers.
+#[derive(Clone, Debug, Default)]
+pub struct EngineStats {
+    /// Unfinished tasks.
+    pub unfinished: usize,
+    /// Worker processes: identity and process.
+    pub workers: Vec<(u32, u32)>,
+    /// Shared memory in use, in bytes.
+    pub memory_bytes: u64,
+    /// Bytes on disk.
+    pub spilled_bytes: u64,
+}
+
+impl Engine {
+    /// Starts an engine.
+    pub fn new(options: EngineOptions) -> Result<Engine, EngineError> {
+        let store = Store::new(StoreOptions {
+            budget_bytes: options.memory_bytes,
+            spill_dir: options.spill_dir.clone(),
+            spill_max_bytes: None,
+        })?;
+        let shared = Shared::new(options, Arc::new(store))?;
+        let in_loop = Arc::clone(&shared);
+        let loop_thread = thread::Builder::new()
+            .name("lineshaft-loop".into())
+            .spawn(move || in_loop.run_loop())
+            .map_err(|source| EngineError::System {
+                what: "starting the loop thread",
+                source,
+            })?;
+        Ok(Engine {
+            shared,
+            loop_thread: Mutex::new(Some(loop_thread)),
+        })
+    }
+
+    /// Opens a pool.
+    pub fn open_pool(&self, options: PoolOptions) -> Result<PoolId, EngineError> {
+        self.check_open()?;
+        let pool = PoolId(u32::try_from(self.shared.next_id()).expect("fewer pools than 2^32"));
+        self.shared.post(Command::OpenPool {
+            pool,
+            spec: Pool::new(options),
+        });
+        Ok(pool)
+    }
+
+    /// Closes a pool: what has not run is cancelled.
+    pub fn close_pool(&self, pool: PoolId) {
+        self.shared.post(Command::ClosePool { pool });
+    }
+
+    /// The group of this name.
+    pub fn group(&self, name: &str) -> GroupId {
+        self.shared.group(name)
+    }
+
+    /// Takes in a definition for worker processes.
+    pub fn code(&self, name: &str, body: Payload, needs: Vec<Arc<Code>>) -> Arc<Code> {
+        Arc::new(Code {
+            id: CodeId(self.shared.next_id()),
+            group: self.group(name),
+            body,
+            needs,
+        })
+    }
+
+    /// Submits a task.
+    pub fn submit(&self, request: TaskRequest) -> Result<Arc<Promise>, EngineError> {
+        self.check_open()?;
+        Ok(self.shared.submit(request))
+    }
+
+    /// Submits a graph: tasks, each with the indices of those of the same graph whose results it
+    /// needs, behind its other inputs. A cycle is a programmer error and panics.
+    pub fn submit_graph(
+        &self,
+        graph: Vec<(TaskRequest, Vec<usize>)>,
+    ) -> Result<Vec<Arc<Promise>>, EngineError> {
+        self.check_open()?;
+        Ok(self.shared.submit_graph(graph))
+    }
+
+    /// Cancels a task; with `kill` also if it already runs in a worker process. True if it will
+    /// have no result.
+    pub fn cancel(&self, promise: &Promise, kill: bool) -> bool {
+        self.shared
+            .with_state(|state| state.cancel(&self.shared, promise, kill))
+    }
+
+    /// Waits until the task has ended. `check` is asked after signals and now and then whether to
+    /// stop waiting; a thread that no signal reaches passes none.
+    pub fn wait(
+        &self,
+        promise: &Promise,
+        timeout: Option<Duration>,
+        check: Option<Check<'_>>,
+    ) -> Waited {
+        let deadline = timeout.map(|timeout| clock::now() + timeout);
+        self.shared.wait(promise, deadline, check)
+    }
+
+    /// The objects in shared memory.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.shared.store
+    }
+
+    /// What the engine is doing.
+    pub fn stats(&self) -> EngineStats {
+        let store = self.shared.store.stats();
+        self.shared.with_state(|state| EngineStats {
+            unfinished: state.tasks.len(),
+            workers: state
+                .processes
+                .pids()
+                .into_iter()
+                .map(|(worker, pid)| (worker.0, pid))
+                .collect(),
+            memory_bytes: store.used_bytes,
+            spilled_bytes: store.spilled_bytes,
+        })
+    }
+
+    /// Whether the task has begun to run on some worker.
+    pub fn is_running(&self, promise: &Promise) -> bool {
+        !promise.is_done()
+            && self
+                .shared
+                .with_state(|state| state.is_running(promise.task()))
+    }
+
+    /// Cancels what has not begun; with `kill`, what runs in worker processes as well.
+    pub fn cancel_all(&self, kill: bool) {
+        self.shared.with_state(|state| state.cancel_all(kill));
+    }
+
+    /// Whether the engine has been shut down.
+    pub fn is_closed(&self) -> bool {
+        self.shared.is_closed()
+    }
+
+    /// Ends the engine: accepts nothing more, cancels what is unfinished, ends the workers. Tasks
+    /// on threads of this process that are running go on, but nobody hears of them.
+    pub fn shut_down(&self) {
+        if !self.shared.close() {
+            return;
+        }
+        self.shared.with_state(|state| {
+            state.cancel_all(true);
+            state.close_pools();
+        });
+        // Workers end by themselves when told to; those that do not are killed.
+        let deadline = clock::now() + limits::EXIT_GRACE;
+        self.shared.wait_for_workers(deadline);
+        self.shared.with_state(|state| state.processes.kill_all());
+        self.shared
+            .wait_for_workers(clock::now() + limits::EXIT_GRACE);
+        self.shared.role.close(&self.shared.poller);
+        let thread = self
+            .loop_thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread
+            && thread.thread().id() != thread::current().id()
+        {
+            // A panic of the loop thread has been reported by the panic hook.
+            let _: thread::Result<()> = thread.join();
+        }
+        self.shared.with_state(|state| {
+            let lost = state
+                .processes
+                .give_up(&self.shared, "the engine is shut down");
+            state.inputs.extend(lost);
+        });
+    }
+
+    fn check_open(&self) -> Result<(), EngineError> {
+        if self.shared.is_closed() {
+            Err(EngineError::Closed)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Now, on the engine's clock.
+    pub fn now() -> Time {
+        clock::now()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}

@@ -1,0 +1,48 @@
+//! Every limit of this crate, in one place.
+
+use std::time::Duration;
+
+/// How long the loop thread leaves polling to waiting callers after the last one stopped. Long
+/// enough that a caller in a submit-and-wait loop never wakes it, short enough that finished work
+/// is not left lying when callers do something else.
+pub const STANDBY: Duration = Duration::from_millis(1);
+
+/// How long a caller that polls spins before it sleeps: about what a wake-up across cores costs.
+pub const SPIN: Duration = Duration::from_micros(60);
+
+/// How often a caller that waits without polling looks for signals.
+pub const SIGNAL_CHECK: Duration = Duration::from_millis(50);
+
+/// How long a task has to end after the exception of its time limit was raised in it.
+pub const INTERRUPT_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a worker that is about to be killed has to write its stack.
+pub const STACK_GRACE: Duration = Duration::from_millis(50);
+
+/// How long workers have to end by themselves at shutdown.
+pub const EXIT_GRACE: Duration = Duration::from_secs(2);
+
+/// Results that a worker holds back to send them together, at most this long.
+pub const RESULT_DELAY: Duration = Duration::from_micros(300);
+
+/// Results that a worker holds back, at most this many bytes.
+pub const RESULT_BYTES: usize = 32 * 1024;
+
+/// Values up to this size travel inside messages; larger buffers lie in shared memory.
+pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Captured output that the engine keeps to be looked at later.
+pub const OUTPUT_RING_BYTES: usize = 1024 * 1024;
+
+/// Output read from one worker before others get their turn.
+pub const OUTPUT_READ_BYTES: usize = 64 * 1024;
+
+/// How often a worker looks at its own memory.
+pub const MEMORY_CHECK: Duration = Duration::from_millis(50);
+
+/// How often a running task that others wait behind is looked at, to see whether it computes or
+/// sleeps.
+pub const STALL_CHECK: Duration = Duration::from_millis(50);
+
+/// Crash report that is kept of a worker.
+pub const STACK_BYTES_MAX: usize = 64 * 1024;

@@ -1,0 +1,87 @@
+//! How a task ended.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::payload::Payload;
+use crate::promise::Promise;
+
+/// How a task ended.
+pub enum Outcome {
+    /// It returned, in a worker process.
+    Value(Payload),
+    /// It returned, in this process.
+    Local {
+        /// What it returned; the runner knows the type.
+        value: Box<dyn Any + Send + Sync>,
+        /// The same for worker processes, if a task there needs it.
+        payload: Option<Payload>,
+    },
+    /// It has no result.
+    Error(TaskError),
+}
+
+impl Outcome {
+    /// The value for a worker process, if there is one.
+    pub fn payload(&self) -> Option<&Payload> {
+        match self {
+            Outcome::Value(payload) => Some(payload),
+            Outcome::Local { payload, .. } => payload.as_ref(),
+            Outcome::Error(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Value(payload) => out.debug_tuple("Value").field(&payload.bytes()).finish(),
+            Outcome::Local { .. } => out.write_str("Local"),
+            Outcome::Error(error) => out.debug_tuple("Error").field(error).finish(),
+        }
+    }
+}
+
+/// Why a task has no result.
+#[derive(Debug)]
+pub enum TaskError {
+    /// It raised in a worker process: the pickled exception.
+    Raised(Payload),
+    /// It raised in this process; the runner knows the type.
+    RaisedLocal(Box<dyn Any + Send + Sync>),
+    /// It was cancelled before it ran.
+    Cancelled,
+    /// It exceeded its time limit.
+    TimedOut {
+        /// The last stack of the worker, if it had to be killed.
+        stack: Option<String>,
+    },
+    /// Its worker died under it.
+    WorkerDied(DeathReport),
+    /// A task whose result it needs has none.
+    Dependency(Arc<Promise>),
+    /// The workers of its pool cannot be started: the initializer's pickled exception, or words.
+    PoolBroken(Result<Payload, String>),
+    /// It could not be sent to a worker or its result could not be taken over.
+    Transfer(String),
+}
+
+/// What is known of the death of a worker.
+#[derive(Clone, Debug, Default)]
+pub struct DeathReport {
+    /// The task it ran, as its group's name.
+    pub task: String,
+    /// The process.
+    pub pid: u32,
+    /// The signal that killed it.
+    pub signal: Option<i32>,
+    /// Its exit status, if it ended by itself.
+    pub exit_code: Option<i32>,
+    /// The most memory it ever had resident, in bytes.
+    pub peak_memory_bytes: Option<u64>,
+    /// Whether the kernel killed it, or another process of the same cgroup, for lack of memory.
+    pub oom_killed: bool,
+    /// Its last Python stack, as far as it could be had.
+    pub stack: Option<String>,
+}

@@ -1,0 +1,172 @@
+//! Who polls: the loop thread, or a caller that waits anyway.
+//!
+//! # Why
+//!
+//! A wake-up across cores costs more than everything else a small task needs. If a dedicated
+//! thread did all the polling, a result would wake that thread, which would wake the caller. So a
+//! caller that waits polls itself: the result wakes it directly. There is one poll role; leader
+//! and followers is the pattern's name.
+//!
+//! # Protocol
+//!
+//! * The role is held by the loop thread, by one caller (the leader), or by nobody for a moment.
+//! * A caller that wants to wait takes the role unless another caller has it. If the loop thread
+//!   has it, the loop thread is kicked: it wakes, sees that it lost the role and stands by. Only
+//!   the holder takes events from the poller, so nothing is lost in the overlap.
+//! * A caller that finds another caller leading follows: it parks until its promise is done or
+//!   until the leader, on leaving, hands it the role. The leader hands over before it returns to
+//!   its own business, so followers are never left without a leader.
+//! * A leader that leaves without followers leaves the role to nobody. The loop thread, standing
+//!   by, looks again every `STANDBY` and takes the role once nobody has led in between. A caller
+//!   in a submit-and-wait loop thus never wakes it. When one caller leads for long, the loop
+//!   thread sleeps without looking; the leader then wakes it on leaving.
+//! * A deadline or readiness that comes up while nobody polls waits at most `STANDBY`.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::limits::STANDBY;
+use crate::poller::Poller;
+use crate::wait::Waiter;
+
+/// Who polls.
+#[derive(Default)]
+pub(crate) struct PollRole {
+    state: Mutex<RoleState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct RoleState {
+    holder: Holder,
+    /// Callers that wait for their promise while another caller polls.
+    followers: VecDeque<Arc<Waiter>>,
+    /// How often callers have taken the role; unchanged means that nobody did.
+    taken: u64,
+    /// The loop thread sleeps until it is told; it no longer looks by itself.
+    loop_sleeps: bool,
+    /// There is something that only the loop thread can do.
+    errand: bool,
+    closed: bool,
+}
+
+/// What the loop thread is to do next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Turn {
+    /// Poll: the role is its own.
+    Poll,
+    /// Do what only the loop thread can do.
+    Errand,
+    /// End.
+    Close,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
+enum Holder {
+    #[default]
+    Nobody,
+    Loop,
+    Caller,
+}
+
+impl PollRole {
+    fn state(&self) -> MutexGuard<'_, RoleState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A caller begins to wait. It leads if `waiter.is_polling()` afterwards, else it follows.
+    pub(crate) fn join(&self, waiter: &Arc<Waiter>, poller: &Poller) {
+        let mut state = self.state();
+        match state.holder {
+            Holder::Caller => {
+                state.followers.push_back(Arc::clone(waiter));
+                return;
+            }
+            Holder::Loop => poller.kick_loop(),
+            Holder::Nobody => {}
+        }
+        state.holder = Holder::Caller;
+        state.taken += 1;
+        waiter.set_polling();
+    }
+
+    /// A caller no longer waits.
+    pub(crate) fn leave(&self, waiter: &Arc<Waiter>) {
+        let mut state = self.state();
+        if !waiter.is_polling() {
+            state.followers.retain(|other| !Arc::ptr_eq(other, waiter));
+            return;
+        }
+        assert_eq!(state.holder, Holder::Caller, "only the leader polls");
+        if let Some(next) = state.followers.pop_front() {
+            next.promote();
+        } else {
+            state.holder = Holder::Nobody;
+            if state.loop_sleeps {
+                self.changed.notify_one();
+            }
+        }
+    }
+
+    /// The loop thread waits until the role is its own or it has another turn.
+    pub(crate) fn stand_by(&self) -> Turn {
+        let mut state = self.state();
+        loop {
+            if state.closed {
+                return Turn::Close;
+            }
+            if std::mem::take(&mut state.errand) {
+                return Turn::Errand;
+            }
+            let taken = state.taken;
+            match state.holder {
+                Holder::Loop => return Turn::Poll,
+                Holder::Nobody if taken == 0 => state.holder = Holder::Loop,
+                holder => {
+                    state = self
+                        .changed
+                        .wait_timeout(state, STANDBY)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0;
+                    if state.taken != taken
+                        || state.holder != holder
+                        || state.errand
+                        || state.closed
+                    {
+                        continue;
+                    }
+                    if holder == Holder::Nobody {
+                        state.holder = Holder::Loop;
+                    } else {
+                        state.loop_sleeps = true;
+                        state = self
+                            .changed
+                            .wait(state)
+                            .unwrap_or_else(PoisonError::into_inner);
+                        state.loop_sleeps = false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the loop thread still has the role.
+    pub(crate) fn is_loop(&self) -> bool {
+        let state = self.state();
+        state.holder == Holder::Loop && !state.closed
+    }
+
+    /// Gives the loop thread an errand.
+    pub(crate) fn send_errand(&self, poller: &Poller) {
+        self.state().errand = true;
+        self.changed.notify_all();
+        poller.kick_loop();
+    }
+
+    /// Lets the loop thread end.
+    pub(crate) fn close(&self, poller: &Poller) {
+        self.state().closed = true;
+        self.changed.notify_all();
+        poller.kick_loop();
+    }
+}

@@ -1,0 +1,213 @@
+//! The set of descriptors the engine listens to.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lineshaft_core::{Time, WorkerId};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
+use rustix::io::Errno;
+
+use crate::clock;
+use crate::error::EngineError;
+
+/// What became ready.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Source {
+    /// Captured output of a worker. Sorts first: what a task printed is taken before its result.
+    Output(WorkerId, Stream),
+    /// The socket of a worker.
+    Worker(WorkerId),
+    /// The socket of the zygote. Sorts behind the workers: the news of a death after what the dead
+    /// had still sent.
+    Zygote,
+    /// Somebody wants whoever polls to look around.
+    Wake,
+}
+
+/// One of the two output streams of a worker.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+const KIND_SHIFT: u32 = 32;
+
+impl Source {
+    fn encode(self) -> u64 {
+        let (kind, id) = match self {
+            Source::Wake => (0, 0),
+            Source::Zygote => (1, 0),
+            Source::Worker(worker) => (2, worker.0),
+            Source::Output(worker, Stream::Stdout) => (3, worker.0),
+            Source::Output(worker, Stream::Stderr) => (4, worker.0),
+        };
+        (kind << KIND_SHIFT) | u64::from(id)
+    }
+
+    fn decode(word: u64) -> Source {
+        let worker =
+            WorkerId(u32::try_from(word & u64::from(u32::MAX)).expect("masked to 32 bits"));
+        match word >> KIND_SHIFT {
+            0 => Source::Wake,
+            1 => Source::Zygote,
+            2 => Source::Worker(worker),
+            3 => Source::Output(worker, Stream::Stdout),
+            4 => Source::Output(worker, Stream::Stderr),
+            kind => unreachable!("no source of kind {kind} is ever registered"),
+        }
+    }
+}
+
+/// The set of descriptors the engine listens to. Only the holder of the poll role (see
+/// `poll_role`) may call `wait`; everything else may be called by anyone.
+pub(crate) struct Poller {
+    epoll: OwnedFd,
+    wake: Arc<OwnedFd>,
+    /// Wakes the loop thread, and no one else, so that it gives the poll role up.
+    loop_kick: OwnedFd,
+    /// Until when whoever polls now will sleep at most, so that an earlier deadline wakes it.
+    sleeps_until: AtomicU64,
+}
+
+/// A descriptor that can be signalled and polled.
+fn event_descriptor() -> Result<OwnedFd, EngineError> {
+    eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+        .map_err(EngineError::system("eventfd"))
+}
+
+/// Makes an event descriptor readable.
+pub(crate) fn signal(fd: &OwnedFd) {
+    // It can only fail by being full, and then it is readable already.
+    let _: Result<usize, Errno> = rustix::io::write(fd, &1_u64.to_ne_bytes());
+}
+
+fn drain(fd: &OwnedFd) {
+    // It can only fail by being empty already.
+    let _: Result<usize, Errno> = rustix::io::read(fd, &mut [0_u8; 8]);
+}
+
+impl Poller {
+    pub(crate) fn new() -> Result<Poller, EngineError> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
+            .map_err(EngineError::system("epoll_create"))?;
+        let wake = Arc::new(event_descriptor()?);
+        let poller = Poller {
+            epoll,
+            wake,
+            loop_kick: event_descriptor()?,
+            sleeps_until: AtomicU64::new(0),
+        };
+        poller.add(poller.wake.as_fd(), Source::Wake)?;
+        Ok(poller)
+    }
+
+    /// What a thread that polls is woken by.
+    pub(crate) fn wake_descriptor(&self) -> &Arc<OwnedFd> {
+        &self.wake
+    }
+
+    pub(crate) fn add(&self, fd: BorrowedFd<'_>, source: Source) -> Result<(), EngineError> {
+        let data = epoll::EventData::new_u64(source.encode());
+        epoll::add(&self.epoll, fd, data, epoll::EventFlags::IN)
+            .map_err(EngineError::system("epoll_ctl"))
+    }
+
+    /// Listens, or no longer, for room in the descriptor's outgoing buffer.
+    pub(crate) fn want_write(
+        &self,
+        fd: BorrowedFd<'_>,
+        source: Source,
+        want: bool,
+    ) -> Result<(), EngineError> {
+        let data = epoll::EventData::new_u64(source.encode());
+        let flags = if want {
+            epoll::EventFlags::IN | epoll::EventFlags::OUT
+        } else {
+            epoll::EventFlags::IN
+        };
+        epoll::modify(&self.epoll, fd, data, flags).map_err(EngineError::system("epoll_ctl"))
+    }
+
+    pub(crate) fn remove(&self, fd: BorrowedFd<'_>) {
+        // A descriptor that is not in the set is what we want.
+        let _: Result<(), Errno> = epoll::delete(&self.epoll, fd);
+    }
+
+    /// Makes whoever polls look around.
+    pub(crate) fn wake(&self) {
+        signal(&self.wake);
+    }
+
+    /// Makes whoever polls look around, if it would sleep beyond this deadline.
+    pub(crate) fn wake_before(&self, deadline: Time) {
+        if deadline.0 < self.sleeps_until.load(Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    pub(crate) fn kick_loop(&self) {
+        signal(&self.loop_kick);
+    }
+
+    /// Sleeps until something is ready, the deadline has come or a signal arrived; appends what is
+    /// ready, each once, in the order of `Source`. True if a signal arrived.
+    pub(crate) fn wait(
+        &self,
+        deadline: Option<Time>,
+        ready: &mut Vec<Source>,
+    ) -> Result<bool, EngineError> {
+        let mut events = [const { std::mem::MaybeUninit::<epoll::Event>::uninit() }; 64];
+        let timeout = self.sleep(deadline);
+        let outcome = epoll::wait(&self.epoll, &mut events[..], timeout.as_ref());
+        self.sleeps_until.store(0, Ordering::SeqCst);
+        match outcome {
+            Ok((events, _)) => {
+                ready.extend(events.iter().map(|event| Source::decode(event.data.u64())));
+                ready.sort_unstable();
+                if ready.last() == Some(&Source::Wake) {
+                    drain(&self.wake);
+                    ready.pop();
+                }
+                Ok(false)
+            }
+            Err(Errno::INTR) => Ok(true),
+            Err(errno) => Err(EngineError::system("epoll_wait")(errno)),
+        }
+    }
+
+    /// The loop thread's way to sleep: it wakes for everything that `wait` wakes for, without
+    /// taking it, and for `kick_loop`.
+    pub(crate) fn wait_in_loop(&self, deadline: Option<Time>) -> Result<(), EngineError> {
+        let timeout = self.sleep(deadline);
+        let mut watched = [
+            PollFd::new(&self.epoll, PollFlags::IN),
+            PollFd::new(&self.loop_kick, PollFlags::IN),
+        ];
+        let outcome = poll(&mut watched, timeout.as_ref());
+        self.sleeps_until.store(0, Ordering::SeqCst);
+        match outcome {
+            Ok(_) | Err(Errno::INTR) => {
+                if !watched[1].revents().is_empty() {
+                    drain(&self.loop_kick);
+                }
+                Ok(())
+            }
+            Err(errno) => Err(EngineError::system("poll")(errno)),
+        }
+    }
+
+    fn sleep(&self, deadline: Option<Time>) -> Option<Timespec> {
+        self.sleeps_until
+            .store(deadline.map_or(u64::MAX, |at| at.0), Ordering::SeqCst);
+        let left: Duration = deadline? - clock::now();
+        Some(Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        })
+    }
+}

@@ -1,0 +1,78 @@
+//! What is known of the death of a worker.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use crate::outcome::DeathReport;
+
+use super::worker::Worker;
+
+const KILL: i32 = rustix::process::Signal::KILL.as_raw();
+
+/// Describes how a process with this wait status ended.
+pub(super) fn report(
+    worker: &Worker,
+    task: String,
+    status: Option<i32>,
+    peak_memory_bytes: u64,
+) -> DeathReport {
+    let (signal, exit_code) = match status {
+        Some(status) if status & 0x7f == 0 => (None, Some((status >> 8) & 0xff)),
+        Some(status) => (Some(status & 0x7f), None),
+        None => (Some(KILL), None),
+    };
+    DeathReport {
+        task,
+        pid: worker.pid().unwrap_or(0),
+        signal,
+        exit_code,
+        peak_memory_bytes: (peak_memory_bytes > 0).then_some(peak_memory_bytes),
+        oom_killed: signal == Some(KILL) && oom_kills_since_start() > 0,
+        stack: worker.stack(),
+    }
+}
+
+/// How often the kernel killed a process of our cgroup for lack of memory since the first worker
+/// was started.
+fn oom_kills_since_start() -> u64 {
+    static AT_START: OnceLock<u64> = OnceLock::new();
+    let now = oom_kills().unwrap_or(0);
+    now - *AT_START.get_or_init(|| now).min(&now)
+}
+
+/// Notes the counter, so that later deaths are judged by its growth.
+pub(super) fn note_start() {
+    oom_kills_since_start();
+}
+
+/// The kernel's counter, of version 2 or 1 of cgroups, or of the whole machine.
+fn oom_kills() -> Option<u64> {
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let mut files: Vec<(PathBuf, &str)> = Vec::new();
+    for line in own.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next()?, fields.next()?.trim_start_matches('/'));
+        if controllers.is_empty() {
+            files.push((
+                PathBuf::from("/sys/fs/cgroup")
+                    .join(path)
+                    .join("memory.events"),
+                "oom_kill ",
+            ));
+        } else if controllers.split(',').any(|name| name == "memory") {
+            files.push((
+                PathBuf::from("/sys/fs/cgroup/memory")
+                    .join(path)
+                    .join("memory.oom_control"),
+                "oom_kill ",
+            ));
+        }
+    }
+    files.push((PathBuf::from("/proc/vmstat"), "oom_kill "));
+    files.iter().find_map(|(file, key)| {
+        let text = fs::read_to_string(file).ok()?;
+        text.lines()
+            .find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
+    })
+}

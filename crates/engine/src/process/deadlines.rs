@@ -1,0 +1,64 @@
+//! The stages by which a worker is brought to an end.
+
+use std::collections::BTreeMap;
+
+use lineshaft_core::{TaskId, Time, WorkerId};
+
+use crate::limits;
+use crate::shared::Shared;
+use crate::state::State;
+
+/// What comes next for a worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    /// The task has not ended in spite of the exception: have the worker write its stack.
+    DumpStack(TaskId),
+    /// Kill the worker.
+    Kill,
+}
+
+/// Pending stages, by time.
+#[derive(Default)]
+pub(super) struct Deadlines {
+    pending: BTreeMap<(Time, u64), (WorkerId, Stage)>,
+    added: u64,
+}
+
+impl Deadlines {
+    pub(super) fn add(&mut self, at: Time, worker: WorkerId, stage: Stage) {
+        self.added += 1;
+        self.pending.insert((at, self.added), (worker, stage));
+    }
+
+    pub(super) fn next(&self) -> Option<Time> {
+        self.pending.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    fn due(&mut self, now: Time) -> Option<(WorkerId, Stage)> {
+        let entry = self.pending.first_entry()?;
+        (entry.key().0 <= now).then(|| entry.remove())
+    }
+}
+
+impl State {
+    /// Carries out the stages that are due.
+    pub(crate) fn on_process_deadlines(&mut self, _shared: &Shared, now: Time) {
+        while let Some((id, stage)) = self.processes.deadlines.due(now) {
+            let Some(worker) = self.processes.workers.get_mut(&id) else {
+                continue;
+            };
+            match stage {
+                Stage::DumpStack(task)
+                    if worker.running().is_some_and(|sent| sent.task == task) =>
+                {
+                    worker.dump_stack();
+                    self.processes
+                        .deadlines
+                        .add(now + limits::STACK_GRACE, id, Stage::Kill);
+                }
+                Stage::DumpStack(_) => {} // the task ended after all
+                Stage::Kill => worker.kill(),
+            }
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Worker processes, seen from the engine.
+//!
+//! Each worker has one socket, one control page and two output pipes; nothing is shared between
+//! workers, so the death of one at any instruction hurts nobody else. They are forked by the
+//! zygote, which also reaps them and reports how they ended.
+//!
+//! Tasks are sent ahead. Which of them a worker has begun is read from the claim word of its
+//! control page, without asking it: that is what makes taking tasks back immediate, and what tells
+//! after a death which task was running.
+
+mod crash;
+mod deadlines;
+mod events;
+mod nested;
+mod worker;
+mod zygote;
+
+use std::sync::Arc;
+
+use lineshaft_core::{Attempt, Input, PoolId, TaskId, Time, WorkerId};
+use rustc_hash::FxHashMap;
+
+use crate::error::EngineError;
+use crate::limits;
+use crate::payload::{Code, Payload};
+use crate::poller::{Source, Stream};
+use crate::shared::Shared;
+use crate::state::Task;
+
+pub use nested::lost;
+pub(crate) use zygote::start;
+
+use deadlines::{Deadlines, Stage};
+use worker::Worker;
+use zygote::Zygote;
+
+/// What the workers of one pool have in common.
+pub(crate) struct ProcessPool {
+    pub(crate) initializer: Option<(Arc<Code>, Payload)>,
+    pub(crate) definitions: Vec<Arc<Code>>,
+    pub(crate) tasks_per_worker_max: Option<u32>,
+    pub(crate) growth_bytes_max: Option<u64>,
+}
+
+/// All worker processes of the engine.
+#[derive(Default)]
+pub(crate) struct Processes {
+    workers: FxHashMap<WorkerId, Box<Worker>>,
+    zygote: Option<Zygote>,
+    /// Workers with messages that have not been flushed.
+    dirty: Vec<WorkerId>,
+    deadlines: Deadlines,
+    /// What last kept a worker from starting.
+    trouble: Option<Result<Payload, String>>,
+    /// Workers that ended one after the other before they began a single task.
+    stillborn: u32,
+}
+
+/// Workers that may end one after the other before they began a task, until it is taken for
+/// hopeless.
+const STILLBORN_MAX: u32 = 6;
+
+impl Processes {
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        self.deadlines.next()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.workers.is_empty()
+    }
+
+    /// Starts a worker. What is sent to it waits in its socket until it is there.
+    pub(crate) fn spawn(
+        &mut self,
+        shared: &Shared,
+        id: WorkerId,
+        pool: PoolId,
+        options: &ProcessPool,
+    ) -> Result<(), EngineError> {
+        let zygote = match &mut self.zygote {
+            Some(zygote) => zygote,
+            None => self.zygote.insert(Zygote::prepare(shared)?),
+        };
+        let (mut worker, descriptors) = Worker::prepare(shared, id, pool)?;
+        zygote.spawn(id, options, descriptors)?;
+        if let Some((code, args)) = &options.initializer {
+            worker.send_initializer(code, &options.definitions, args)?;
+        }
+        self.workers.insert(id, Box::new(worker));
+        self.dirty.push(id);
+        Ok(())
+    }
+
+    /// The socket of a zygote that the loop thread is to start now.
+    pub(crate) fn zygote_to_start(&mut self) -> Option<std::os::fd::OwnedFd> {
+        self.zygote.as_mut()?.take_start()
+    }
+
+    pub(crate) fn zygote_started(&mut self, child: std::process::Child) {
+        match &mut self.zygote {
+            Some(zygote) => zygote.started(child),
+            None => drop(child),
+        }
+    }
+
+    pub(crate) fn send_task(
+        &mut self,
+        worker: WorkerId,
+        id: TaskId,
+        attempt: Attempt,
+        task: &Task,
+    ) -> Result<(), EngineError> {
+        let Some(worker) = self.workers.get_mut(&worker) else {
+            return Ok(());
+        };
+        if worker.send_task(id, attempt, task)? {
+            self.dirty.push(worker.id);
+        }
+        Ok(())
+    }
+
+    /// Takes back what the worker has not begun.
+    pub(crate) fn retract(&mut self, worker: WorkerId) -> Vec<TaskId> {
+        self.workers
+            .get_mut(&worker)
+            .map(|worker| worker.retract())
+            .unwrap_or_default()
+    }
+
+    /// Raises an exception in the task; kills the worker if that does not end it.
+    pub(crate) fn interrupt(&mut self, worker: WorkerId, task: TaskId, now: Time) {
+        let Some(process) = self.workers.get_mut(&worker) else {
+            return;
+        };
+        process.interrupt(task);
+        self.deadlines.add(
+            now + limits::INTERRUPT_GRACE,
+            worker,
+            Stage::DumpStack(task),
+        );
+    }
+
+    /// Has the worker write its stack, then kills it.
+    pub(crate) fn kill(&mut self, worker: WorkerId, now: Time) {
+        if let Some(process) = self.workers.get_mut(&worker) {
+            process.dump_stack();
+            self.deadlines
+                .add(now + limits::STACK_GRACE, worker, Stage::Kill);
+        }
+    }
+
+    pub(crate) fn retire(&mut self, worker: WorkerId, now: Time) {
+        let Some(process) = self.workers.get_mut(&worker) else {
+            return;
+        };
+        process.send_exit();
+        self.dirty.push(worker);
+        self.deadlines
+            .add(now + limits::EXIT_GRACE, worker, Stage::Kill);
+    }
+
+    /// Kills every worker at once.
+    pub(crate) fn kill_all(&mut self) {
+        for worker in self.workers.values_mut() {
+            worker.kill();
+        }
+    }
+
+    pub(crate) fn note_trouble(&mut self, why: &str) {
+        self.trouble = Some(Err(why.to_owned()));
+    }
+
+    pub(crate) fn why_broken(&self) -> Result<Payload, String> {
+        self.trouble
+            .clone()
+            .unwrap_or_else(|| Err("its workers cannot be started".into()))
+    }
+
+    pub(crate) fn read_output(&mut self, shared: &Shared, worker: WorkerId, stream: Stream) {
+        if let Some(worker) = self.workers.get_mut(&worker) {
+            worker.read_output(shared, stream);
+        }
+    }
+
+    /// Sends what is waiting to be sent.
+    pub(crate) fn flush(&mut self, shared: &Shared) {
+        for id in self.dirty.drain(..) {
+            if let Some(worker) = self.workers.get_mut(&id) {
+                worker.flush(shared);
+            }
+        }
+        if let Some(zygote) = &mut self.zygote {
+            zygote.flush(shared);
+        }
+    }
+
+    /// Every pool that has workers is broken: workers cannot be forked.
+    pub(crate) fn give_up(&mut self, shared: &Shared, why: &str) -> Vec<Input> {
+        self.note_trouble(why);
+        let mut inputs = Vec::new();
+        for (id, worker) in self.workers.drain() {
+            worker.close(shared);
+            inputs.push(Input::WorkerDown {
+                worker: id,
+                running: Vec::new(),
+            });
+            inputs.push(Input::SpawnFailed {
+                pool: worker.pool,
+                broken: true,
+            });
+        }
+        self.zygote = None;
+        inputs
+    }
+
+    /// Whether a worker has begun the task.
+    pub(crate) fn has_begun(&self, task: TaskId) -> bool {
+        self.workers
+            .values()
+            .any(|worker| worker.control.task() == task.0)
+    }
+
+    pub(crate) fn pids(&self) -> Vec<(WorkerId, u32)> {
+        self.workers
+            .values()
+            .filter_map(|worker| Some((worker.id, worker.pid()?)))
+            .collect()
+    }
+
+    fn sources(worker: WorkerId) -> [Source; 3] {
+        [
+            Source::Worker(worker),
+            Source::Output(worker, Stream::Stdout),
+            Source::Output(worker, Stream::Stderr),
+        ]
+    }
+}

@@ -1,0 +1,256 @@
+//! Calls that a task in a worker process makes itself. They go to the same engine as everything
+//! else; the worker keeps a number for each, and is told how it ended.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lineshaft_core::{Input, PoolId, Retries, WorkerId};
+use lineshaft_wire::{Answer, CallOptions, Descriptors, FromWorker, ToWorker};
+
+use crate::error::EngineError;
+use crate::options::{Policy, PoolKind, PoolOptions, TaskRequest, Work};
+use crate::outcome::{Outcome, TaskError};
+use crate::payload::{Code, CodeId, Payload};
+use crate::promise::Promise;
+use crate::shared::{Command, Shared};
+use crate::state::{Pool, State};
+
+use super::Processes;
+use super::worker::Worker;
+
+/// The kinds of `Answer::Lost`.
+pub mod lost {
+    /// The call was cancelled.
+    pub const CANCELLED: u8 = 1;
+    /// Its worker died.
+    pub const WORKER_DIED: u8 = 2;
+    /// It exceeded its time limit.
+    pub const TIMED_OUT: u8 = 3;
+    /// Its pool is broken.
+    pub const POOL_BROKEN: u8 = 4;
+    /// Its result could not be transferred.
+    pub const TRANSFER: u8 = 5;
+}
+
+impl State {
+    pub(super) fn on_nested(
+        &mut self,
+        shared: &Shared,
+        worker: &mut Worker,
+        message: FromWorker<'_>,
+        descriptors: &mut Descriptors,
+    ) -> Result<(), EngineError> {
+        match message {
+            FromWorker::Code {
+                id,
+                needs,
+                name,
+                body,
+            } => {
+                let body = Payload::from_wire(&body, descriptors, &shared.store)?;
+                let needs = worker.definitions(&needs)?;
+                let code = Code {
+                    id: CodeId(shared.next_id()),
+                    group: shared.group(name),
+                    body,
+                    needs,
+                };
+                worker.codes.insert(id, Arc::new(code));
+            }
+            FromWorker::Call {
+                call,
+                pool,
+                code,
+                definitions,
+                inputs,
+                options,
+                args,
+            } => {
+                let args = Payload::from_wire(&args, descriptors, &shared.store)?;
+                let code = worker.definition(code)?;
+                let of_calls = inputs.iter().map(|input| worker.calls.get(input).cloned());
+                let inputs: Option<Vec<Arc<Promise>>> = of_calls.collect();
+                let request = TaskRequest {
+                    pool: match pool {
+                        None => worker.pool,
+                        Some(pool) => *worker
+                            .pools
+                            .get(&pool)
+                            .ok_or(EngineError::Protocol("an unknown pool"))?,
+                    },
+                    group: code.group,
+                    work: Work::Remote {
+                        code,
+                        definitions: worker.definitions(&definitions)?,
+                        args,
+                    },
+                    inputs: inputs.ok_or(EngineError::Protocol("an unknown call as an input"))?,
+                    policy: policy(&options),
+                };
+                let promise = shared.submit(request);
+                worker.calls.insert(call, Arc::clone(&promise));
+                let (engine, worker) = (self.engine(), worker.id);
+                promise.on_done(move || {
+                    if let Some(engine) = engine.upgrade() {
+                        engine.post(Command::Answer { worker, call });
+                    }
+                });
+            }
+            FromWorker::Cancel { call } => {
+                let cancelled = worker
+                    .calls
+                    .get(&call)
+                    .is_some_and(|promise| self.cancel(shared, promise, false));
+                worker.send(&ToWorker::CancelAnswer { call, cancelled }, Vec::new());
+            }
+            FromWorker::Forget { call } => {
+                worker.calls.remove(&call);
+            }
+            FromWorker::OpenPool {
+                pool,
+                workers,
+                tasks_per_worker_max,
+                initializer,
+            } => {
+                let initializer = match initializer {
+                    None => None,
+                    Some((code, args)) => {
+                        let args = Payload::from_wire(&args, descriptors, &shared.store)?;
+                        Some((worker.definition(code)?, args))
+                    }
+                };
+                let id = PoolId(u32::try_from(shared.next_id()).expect("fewer pools than 2^32"));
+                worker.pools.insert(pool, id);
+                let spec = Pool::new(PoolOptions {
+                    name: format!("nested-{}", id.0),
+                    workers,
+                    kind: PoolKind::Processes {
+                        initializer,
+                        definitions: Vec::new(),
+                        tasks_per_worker_max,
+                        growth_bytes_max: None,
+                    },
+                });
+                self.open_pool(id, spec);
+            }
+            FromWorker::ClosePool { pool } => {
+                if let Some(pool) = worker.pools.remove(&pool) {
+                    self.inputs.push_back(Input::RemovePool { pool });
+                }
+            }
+            other => unreachable!("not a nested message: {other:?}"),
+        }
+        Ok(())
+    }
+
+    /// The worker is gone, and with it everyone who could want its calls.
+    pub(super) fn forget_nested(&mut self, worker: &mut Worker) {
+        for promise in std::mem::take(&mut worker.calls).into_values() {
+            self.inputs.push_back(Input::Cancel {
+                task: promise.task(),
+                kill: false,
+            });
+        }
+        for pool in std::mem::take(&mut worker.pools).into_values() {
+            self.inputs.push_back(Input::RemovePool { pool });
+        }
+    }
+}
+
+impl Worker {
+    fn definition(&self, id: u64) -> Result<Arc<Code>, EngineError> {
+        self.codes
+            .get(&id)
+            .cloned()
+            .ok_or(EngineError::Protocol("a definition that was never sent"))
+    }
+
+    fn definitions(&self, ids: &[u64]) -> Result<Vec<Arc<Code>>, EngineError> {
+        ids.iter().map(|&id| self.definition(id)).collect()
+    }
+}
+
+impl Processes {
+    /// Tells a worker how one of its nested calls ended.
+    pub(crate) fn answer(&mut self, worker: WorkerId, call: u64) {
+        let Some(worker) = self.workers.get_mut(&worker) else {
+            return;
+        };
+        let Some(promise) = worker.calls.get(&call).cloned() else {
+            return;
+        };
+        let Some(outcome) = promise.outcome() else {
+            return;
+        };
+        let mut descriptors: Vec<OwnedFd> = Vec::new();
+        let payload = match final_error(outcome) {
+            None => outcome.payload(),
+            Some(TaskError::Raised(payload) | TaskError::PoolBroken(Ok(payload))) => Some(payload),
+            Some(_) => None,
+        };
+        if payload.is_some_and(|payload| payload.descriptors(&mut descriptors).is_err()) {
+            descriptors.clear();
+            let message = "no descriptor left to pass the result on";
+            worker.send(
+                &ToWorker::Answer {
+                    call,
+                    answer: Answer::Lost {
+                        kind: lost::TRANSFER,
+                        message,
+                    },
+                },
+                descriptors,
+            );
+        } else {
+            let text = final_error(outcome)
+                .map(|error| format!("{error:?}"))
+                .unwrap_or_default();
+            let answer = match (final_error(outcome), payload) {
+                (None, Some(payload)) => Answer::Value(payload.to_wire()),
+                (Some(_), Some(payload)) => Answer::Raised(payload.to_wire()),
+                (Some(error), None) => Answer::Lost {
+                    kind: kind(error),
+                    message: &text,
+                },
+                (None, None) => Answer::Lost {
+                    kind: lost::TRANSFER,
+                    message: "the result has no value for worker processes",
+                },
+            };
+            worker.send(&ToWorker::Answer { call, answer }, descriptors);
+        }
+        self.dirty.push(worker.id);
+    }
+}
+
+/// The error at the root of a chain of dependencies.
+fn final_error(outcome: &Outcome) -> Option<&TaskError> {
+    match outcome {
+        Outcome::Error(TaskError::Dependency(cause)) => cause.outcome().and_then(final_error),
+        Outcome::Error(error) => Some(error),
+        _ => None,
+    }
+}
+
+fn kind(error: &TaskError) -> u8 {
+    match error {
+        TaskError::Cancelled => lost::CANCELLED,
+        TaskError::WorkerDied(_) => lost::WORKER_DIED,
+        TaskError::TimedOut { .. } => lost::TIMED_OUT,
+        TaskError::PoolBroken(_) => lost::POOL_BROKEN,
+        _ => lost::TRANSFER,
+    }
+}
+
+fn policy(options: &CallOptions) -> Policy {
+    Policy {
+        priority: options.priority,
+        retries: Retries {
+            failures_max: options.failures_max,
+            deaths_max: options.deaths_max,
+            backoff: Duration::from_nanos(options.backoff_ns),
+        },
+        timeout: options.timeout_ns.map(Duration::from_nanos),
+    }
+}

@@ -1,0 +1,388 @@
+//! One worker process, seen from the engine: what was sent to it, and the ways to reach it.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use lineshaft_core::{Attempt, PoolId, TaskId, WorkerId};
+use lineshaft_store::SharedPage;
+use lineshaft_wire::{ControlPage, Flushed, Receiver, Sender, ToWorker, WireError};
+use rustc_hash::{FxHashMap, FxHashSet};
+use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::error::EngineError;
+use crate::limits::{OUTPUT_READ_BYTES, STACK_BYTES_MAX};
+use crate::options::Work;
+use crate::payload::{Code, CodeId, Payload};
+use crate::poller::{Source, Stream};
+use crate::promise::Promise;
+use crate::shared::Shared;
+use crate::state::Task;
+use crate::worker::{DUMP_SIGNAL, INTERRUPT_SIGNAL};
+
+use super::Processes;
+
+/// One worker process, seen from the engine.
+pub(super) struct Worker {
+    pub(super) id: WorkerId,
+    pub(super) pool: PoolId,
+    pub(super) socket: OwnedFd,
+    pub(super) sender: Sender,
+    pub(super) receiver: Receiver,
+    pub(super) control: SharedPage<ControlPage>,
+    /// Tasks sent and neither reported nor taken back, oldest first.
+    pub(super) in_flight: VecDeque<InFlight>,
+    /// The claim word's current epoch.
+    epoch: u32,
+    /// Tasks of the current epoch that were reported.
+    reported: u32,
+    /// Definitions that it has.
+    known: FxHashSet<CodeId>,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+    /// A file in memory that the worker's crash handler writes to.
+    crash: OwnedFd,
+    process: Option<(u32, OwnedFd)>,
+    /// It is to be killed as soon as its process is known.
+    kill_wanted: bool,
+    /// The scheduler no longer counts on it; only its process is left.
+    pub(super) departed: bool,
+    /// It has begun at least one task.
+    pub(super) proved: bool,
+    waits_to_write: bool,
+    /// Nested calls that it made and has not forgotten.
+    pub(super) calls: FxHashMap<u64, Arc<Promise>>,
+    /// Definitions that it sent for nested calls.
+    pub(super) codes: FxHashMap<u64, Arc<Code>>,
+    /// Pools that it opened for nested calls.
+    pub(super) pools: FxHashMap<u64, PoolId>,
+}
+
+/// A task sent to a worker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InFlight {
+    pub(super) task: TaskId,
+    pub(super) attempt: Attempt,
+    epoch: u32,
+}
+
+impl Worker {
+    /// Sets up both ends of everything a worker needs; returns what its process is to inherit.
+    pub(super) fn prepare(
+        shared: &Shared,
+        id: WorkerId,
+        pool: PoolId,
+    ) -> Result<(Worker, Vec<OwnedFd>), EngineError> {
+        let (socket, theirs) = lineshaft_wire::pair().map_err(|source| EngineError::System {
+            what: "socketpair",
+            source,
+        })?;
+        let control: SharedPage<ControlPage> = SharedPage::create()?;
+        let (stdout, their_stdout) = output_pipe()?;
+        let (stderr, their_stderr) = output_pipe()?;
+        let crash = memfd_create("lineshaft-crash", MemfdFlags::CLOEXEC)
+            .map_err(EngineError::system("memfd_create"))?;
+        let inherited = vec![
+            theirs,
+            control.fd()?,
+            shared.store.budget_page().fd()?,
+            their_stdout,
+            their_stderr,
+            crash.try_clone().map_err(|source| EngineError::System {
+                what: "dup",
+                source,
+            })?,
+        ];
+        let ends = [socket.as_fd(), stdout.as_fd(), stderr.as_fd()];
+        for (fd, source) in ends.into_iter().zip(Processes::sources(id)) {
+            shared.poller.add(fd, source)?;
+        }
+        let worker = Worker {
+            id,
+            pool,
+            socket,
+            sender: Sender::new(),
+            receiver: Receiver::new(),
+            control,
+            in_flight: VecDeque::new(),
+            epoch: 0,
+            reported: 0,
+            known: FxHashSet::default(),
+            stdout: Some(stdout),
+            stderr: Some(stderr),
+            crash,
+            process: None,
+            kill_wanted: false,
+            departed: false,
+            proved: false,
+            waits_to_write: false,
+            calls: FxHashMap::default(),
+            codes: FxHashMap::default(),
+            pools: FxHashMap::default(),
+        };
+        Ok((worker, inherited))
+    }
+
+    pub(super) fn spawned(&mut self, pid: u32) {
+        let handle = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let opened = handle.and_then(|handle| pidfd_open(handle, PidfdFlags::empty()).ok());
+        // Without a handle it has already ended, and the zygote is about to say so.
+        self.process = opened.map(|handle| (pid, handle));
+        if self.kill_wanted {
+            self.kill();
+        }
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(|(pid, _)| *pid)
+    }
+
+    pub(super) fn send_initializer(
+        &mut self,
+        code: &Code,
+        definitions: &[Arc<Code>],
+        args: &Payload,
+    ) -> Result<(), EngineError> {
+        for definition in definitions {
+            self.teach(definition)?;
+        }
+        self.teach(code)?;
+        let mut descriptors = Vec::new();
+        args.descriptors(&mut descriptors)?;
+        self.sender.push(
+            &ToWorker::Initialize {
+                code: code.id.0,
+                args: args.to_wire(),
+            },
+            descriptors,
+        )?;
+        Ok(())
+    }
+
+    /// Sends a task. True if the worker's messages have to be flushed.
+    pub(super) fn send_task(
+        &mut self,
+        id: TaskId,
+        attempt: Attempt,
+        task: &Task,
+    ) -> Result<bool, EngineError> {
+        let Work::Remote {
+            code,
+            definitions,
+            args,
+        } = &task.work
+        else {
+            unreachable!("a process pool is only given calls that can be sent")
+        };
+        for definition in definitions {
+            self.teach(definition)?;
+        }
+        self.teach(code)?;
+        let mut descriptors = Vec::new();
+        args.descriptors(&mut descriptors)?;
+        let mut inputs = Vec::with_capacity(task.inputs.len());
+        for input in &task.inputs {
+            let payload = input.outcome().and_then(|outcome| outcome.payload());
+            let payload = payload.ok_or(EngineError::Protocol(
+                "an input has no value for worker processes",
+            ))?;
+            payload.descriptors(&mut descriptors)?;
+            inputs.push(payload.to_wire());
+        }
+        let message = ToWorker::Run {
+            task: id.0,
+            attempt: attempt.0,
+            epoch: self.epoch,
+            code: code.id.0,
+            report_start: task.timed,
+            args: args.to_wire(),
+            inputs,
+        };
+        self.sender.push(&message, descriptors)?;
+        self.in_flight.push_back(InFlight {
+            task: id,
+            attempt,
+            epoch: self.epoch,
+        });
+        Ok(true)
+    }
+
+    /// Sends a definition and what it needs, unless the worker has them.
+    fn teach(&mut self, code: &Code) -> Result<(), EngineError> {
+        if self.known.contains(&code.id) {
+            return Ok(());
+        }
+        for needed in &code.needs {
+            self.teach(needed)?;
+        }
+        let mut descriptors = Vec::new();
+        code.body.descriptors(&mut descriptors)?;
+        self.sender.push(
+            &ToWorker::Code {
+                id: code.id.0,
+                body: code.body.to_wire(),
+            },
+            descriptors,
+        )?;
+        self.known.insert(code.id);
+        Ok(())
+    }
+
+    pub(super) fn send(&mut self, message: &ToWorker<'_>, descriptors: Vec<OwnedFd>) {
+        if let Err(error) = self.sender.push(message, descriptors) {
+            // What cannot be encoded is a defect of ours; the worker would wait for ever.
+            debug_assert!(false, "message to a worker: {error}");
+            self.kill();
+        }
+    }
+
+    pub(super) fn send_exit(&mut self) {
+        self.send(&ToWorker::Exit, Vec::new());
+    }
+
+    /// A task was reported. False if it is not one of the worker's.
+    pub(super) fn reported(&mut self, task: TaskId, attempt: Attempt) -> bool {
+        self.proved = true;
+        let is_it = |sent: &InFlight| sent.task == task && sent.attempt == attempt;
+        let Some(at) = self.in_flight.iter().position(is_it) else {
+            return false;
+        };
+        let sent = self
+            .in_flight
+            .remove(at)
+            .expect("the position was just found");
+        if sent.epoch == self.epoch {
+            self.reported += 1;
+        }
+        true
+    }
+
+    /// Takes back what the worker has not begun; what remains in flight has been begun.
+    pub(super) fn retract(&mut self) -> Vec<TaskId> {
+        let claimed = self.control.retract();
+        let of_epoch = self
+            .in_flight
+            .iter()
+            .position(|sent| sent.epoch == self.epoch);
+        let older = of_epoch.unwrap_or(self.in_flight.len());
+        let begun = older + (claimed - self.reported.min(claimed)) as usize;
+        self.epoch = self.epoch.wrapping_add(1);
+        self.reported = 0;
+        if begun >= self.in_flight.len() {
+            return Vec::new();
+        }
+        self.in_flight
+            .split_off(begun)
+            .into_iter()
+            .map(|sent| sent.task)
+            .collect()
+    }
+
+    /// The task it is running right now, as its control page has it.
+    pub(super) fn running(&self) -> Option<InFlight> {
+        let task = TaskId(self.control.task());
+        self.in_flight
+            .iter()
+            .copied()
+            .find(|sent| sent.task == task)
+    }
+
+    pub(super) fn interrupt(&mut self, task: TaskId) {
+        self.control.set_interrupt(task.0);
+        self.signal(INTERRUPT_SIGNAL);
+    }
+
+    pub(super) fn dump_stack(&mut self) {
+        self.signal(DUMP_SIGNAL);
+    }
+
+    pub(super) fn kill(&mut self) {
+        self.kill_wanted = true;
+        self.signal(Signal::KILL);
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        if let Some((_, handle)) = &self.process {
+            // It can only fail because the process has ended, which the zygote reports.
+            let _: Result<(), rustix::io::Errno> = pidfd_send_signal(handle, signal);
+        }
+    }
+
+    pub(super) fn flush(&mut self, shared: &Shared) {
+        let waits = match self.sender.flush(self.socket.as_fd()) {
+            Ok(Flushed::Done) => false,
+            Ok(Flushed::Blocked) => true,
+            // The other end is closed: the process is ending, which the zygote reports.
+            Err(_) => false,
+        };
+        if waits != self.waits_to_write {
+            self.waits_to_write = waits;
+            if shared
+                .poller
+                .want_write(self.socket.as_fd(), Source::Worker(self.id), waits)
+                .is_err()
+            {
+                self.kill();
+            }
+        }
+    }
+
+    pub(super) fn fill(&mut self) -> Result<lineshaft_wire::Filled, WireError> {
+        self.receiver.fill(self.socket.as_fd())
+    }
+
+    pub(super) fn read_output(&mut self, shared: &Shared, stream: Stream) {
+        let pipe = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        let Some(fd) = pipe else { return };
+        let mut buffer = [0_u8; 4096];
+        let task = match self.control.task() {
+            0 => None,
+            task => Some(TaskId(task)),
+        };
+        for _ in 0..OUTPUT_READ_BYTES / buffer.len() {
+            match rustix::io::read(&*fd, &mut buffer) {
+                Ok(0) => {
+                    shared.poller.remove(fd.as_fd());
+                    *pipe = None;
+                    return;
+                }
+                Ok(count) => {
+                    shared
+                        .options
+                        .observer
+                        .output(self.id, task, stream, &buffer[..count])
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// What the crash handler wrote.
+    pub(super) fn stack(&self) -> Option<String> {
+        let mut text = vec![0_u8; STACK_BYTES_MAX];
+        let count = rustix::io::pread(&self.crash, &mut text, 0).ok()?;
+        text.truncate(count);
+        (count > 0).then(|| String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Stops listening to it.
+    pub(super) fn close(&self, shared: &Shared) {
+        shared.poller.remove(self.socket.as_fd());
+        for pipe in [&self.stdout, &self.stderr].into_iter().flatten() {
+            shared.poller.remove(pipe.as_fd());
+        }
+    }
+}
+
+/// A pipe whose reading end, ours, does not block.
+fn output_pipe() -> Result<(OwnedFd, OwnedFd), EngineError> {
+    let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC).map_err(EngineError::system("pipe"))?;
+    let flags = fcntl_getfl(&ours).map_err(EngineError::system("fcntl"))?;
+    fcntl_setfl(&ours, flags | OFlags::NONBLOCK).map_err(EngineError::system("fcntl"))?;
+    Ok((ours, theirs))
+}

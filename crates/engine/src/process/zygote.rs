@@ -1,0 +1,124 @@
+//! The zygote, seen from the engine: a freshly started, single-threaded process that forks the
+//! workers, so that starting one costs milliseconds and none inherits a lock of this process.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use lineshaft_core::WorkerId;
+use lineshaft_wire::{Receiver, Sender, ToZygote};
+
+use crate::error::EngineError;
+use crate::options::Program;
+use crate::poller::Source;
+use crate::shared::Shared;
+
+use super::ProcessPool;
+
+/// The zygote, seen from the engine.
+pub(super) struct Zygote {
+    pub(super) socket: OwnedFd,
+    pub(super) receiver: Receiver,
+    sender: Sender,
+    /// Its end of the socket, until it is started.
+    start: Option<OwnedFd>,
+    child: Option<Child>,
+    /// It has forked a worker, so it works.
+    pub(super) proved: bool,
+    waits_to_write: bool,
+}
+
+impl Zygote {
+    /// Sets up the socket. What is sent waits in it until the loop thread has started the process.
+    pub(super) fn prepare(shared: &Shared) -> Result<Zygote, EngineError> {
+        let (socket, theirs) = lineshaft_wire::pair().map_err(EngineError::Zygote)?;
+        shared.poller.add(socket.as_fd(), Source::Zygote)?;
+        shared.role.send_errand(&shared.poller);
+        let mut sender = Sender::new();
+        if let Some(program) = &shared.options.zygote {
+            sender.push(
+                &ToZygote::SetUp {
+                    data: &program.setup,
+                },
+                [],
+            )?;
+        }
+        Ok(Zygote {
+            socket,
+            receiver: Receiver::new(),
+            sender,
+            start: Some(theirs),
+            child: None,
+            proved: false,
+            waits_to_write: false,
+        })
+    }
+
+    pub(super) fn take_start(&mut self) -> Option<OwnedFd> {
+        self.start.take()
+    }
+
+    pub(super) fn started(&mut self, child: Child) {
+        self.child = Some(child);
+    }
+
+    pub(super) fn spawn(
+        &mut self,
+        worker: WorkerId,
+        options: &ProcessPool,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<(), EngineError> {
+        let message = ToZygote::Spawn {
+            worker: worker.0,
+            growth_bytes_max: options.growth_bytes_max,
+            tasks_max: options.tasks_per_worker_max,
+        };
+        self.sender.push(&message, descriptors)?;
+        Ok(())
+    }
+
+    pub(super) fn flush(&mut self, shared: &Shared) {
+        if self.sender.is_empty() {
+            return;
+        }
+        // An error means that it has ended; its end of file follows.
+        let waits = matches!(
+            self.sender.flush(self.socket.as_fd()),
+            Ok(lineshaft_wire::Flushed::Blocked)
+        );
+        if waits != self.waits_to_write {
+            self.waits_to_write = waits;
+            let registered = shared
+                .poller
+                .want_write(self.socket.as_fd(), Source::Zygote, waits);
+            debug_assert!(registered.is_ok(), "the zygote's socket is registered");
+        }
+    }
+
+    /// Stops listening to it and waits for its end: it ends when its socket closes.
+    pub(super) fn close(self, shared: &Shared) {
+        shared.poller.remove(self.socket.as_fd());
+        drop(self.socket);
+        drop(self.start);
+        if let Some(mut child) = self.child {
+            // There is nobody to report its status to.
+            let _: std::io::Result<std::process::ExitStatus> = child.wait();
+        }
+    }
+}
+
+/// Starts the program with the socket as its standard input, in a process group of its own so
+/// that the terminal's Ctrl-C does not reach it.
+pub(crate) fn start(program: &Program, socket: OwnedFd) -> std::io::Result<Child> {
+    Command::new(&program.path)
+        .args(&program.arguments)
+        .envs(
+            program
+                .environment
+                .iter()
+                .map(|(name, value)| (name, value)),
+        )
+        .stdin(Stdio::from(socket))
+        .process_group(0)
+        .spawn()
+}

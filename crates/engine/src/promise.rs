@@ -1,0 +1,148 @@
+//! The shared state of one submitted task: the engine completes it, callers wait for it.
+//!
+//! # Protocol
+//!
+//! The outcome is written once, under the engine's state lock (see `state`), so that whoever holds
+//! that lock can rely on what is and is not finished. It is read without any lock. Waiters and
+//! callbacks are registered under the promise's own small lock; completion takes them from there
+//! after the outcome is visible, so a registration either sees the outcome or is seen by the
+//! completion, never neither.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use lineshaft_core::TaskId;
+
+use crate::outcome::Outcome;
+use crate::wait::Waiter;
+
+/// The shared state of one submitted task.
+#[derive(Debug, Default)]
+pub struct Promise {
+    /// Zero until the task has been put into the inbox.
+    task: AtomicU64,
+    outcome: OnceLock<Outcome>,
+    watch: Mutex<Watch>,
+}
+
+type Callback = Box<dyn FnOnce() + Send>;
+
+/// Who wants to know of the outcome.
+#[derive(Default)]
+struct Watch {
+    waiters: Vec<Arc<Waiter>>,
+    callbacks: Vec<Callback>,
+    /// A task in a worker process needs the result, so it must exist as a payload too.
+    wants_payload: bool,
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            out,
+            "{} waiters, {} callbacks",
+            self.waiters.len(),
+            self.callbacks.len()
+        )
+    }
+}
+
+/// Waiters and callbacks of a promise that has just been completed, to be told outside all locks.
+#[must_use]
+#[derive(Default)]
+pub(crate) struct Wakes(Watch);
+
+impl Wakes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.waiters.is_empty() && self.0.callbacks.is_empty()
+    }
+
+    pub(crate) fn run(self) {
+        for waiter in self.0.waiters {
+            waiter.wake();
+        }
+        for callback in self.0.callbacks {
+            callback();
+        }
+    }
+}
+
+impl Promise {
+    pub(crate) fn new() -> Arc<Promise> {
+        Arc::new(Promise::default())
+    }
+
+    /// The task's identity.
+    pub fn task(&self) -> TaskId {
+        TaskId(self.task.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_task(&self, task: TaskId) {
+        self.task.store(task.0, Ordering::Relaxed);
+    }
+
+    /// How the task ended, once it has.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.get()
+    }
+
+    /// Whether the task has ended.
+    pub fn is_done(&self) -> bool {
+        self.outcome.get().is_some()
+    }
+
+    /// Calls back once the task has ended: at once if it has already, otherwise on the thread that
+    /// completes it, which may be the engine's loop. The callback must neither block nor take the
+    /// interpreter's lock.
+    pub fn on_done(&self, callback: impl FnOnce() + Send + 'static) {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_done() {
+            drop(watch);
+            callback();
+        } else {
+            watch.callbacks.push(Box::new(callback));
+        }
+    }
+
+    /// Registers a waiter; false if there is nothing to wait for.
+    pub(crate) fn add_waiter(&self, waiter: &Arc<Waiter>) -> bool {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_done() {
+            return false;
+        }
+        watch.waiters.push(Arc::clone(waiter));
+        true
+    }
+
+    pub(crate) fn remove_waiter(&self, waiter: &Arc<Waiter>) {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        watch.waiters.retain(|other| !Arc::ptr_eq(other, waiter));
+    }
+
+    /// Asks for the result as a payload too. False if the task has ended: then the caller must
+    /// make one itself.
+    pub fn request_payload(&self) -> bool {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_done() {
+            return false;
+        }
+        watch.wants_payload = true;
+        true
+    }
+
+    /// Whether somebody asked for the result as a payload.
+    pub fn wants_payload(&self) -> bool {
+        self.watch
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .wants_payload
+    }
+
+    /// Sets the outcome. A second outcome is a defect of the engine.
+    pub(crate) fn complete(&self, outcome: Outcome) -> Wakes {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = self.outcome.set(outcome).is_ok();
+        assert!(first, "task {:?} was completed twice", self.task());
+        Wakes(std::mem::take(&mut *watch))
+    }
+}

@@ -1,0 +1,147 @@
+//! The one way in which the engine runs work of its own process: it hands calls to a runner and
+//! knows nothing of what they are.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use lineshaft_core::{Attempt, TaskId};
+
+use crate::clock;
+use crate::outcome::{Outcome, TaskError};
+use crate::promise::Promise;
+use crate::shared::{Command, Shared};
+use crate::threads::Lanes;
+
+/// Runs calls on the engine's threads. Implemented for Python by the Python crate, for closures by
+/// the example, and by tests.
+pub trait Runner: Send + Sync + 'static {
+    /// Takes calls from `calls` and runs them until there are none left for now. Whatever is
+    /// needed around a run of calls, such as attaching to an interpreter, is done once in here.
+    fn run(&self, calls: &mut Calls<'_>);
+}
+
+/// What a task calls, for a runner to downcast. Shared, because a retry runs it again.
+pub type Body = Arc<dyn Any + Send + Sync>;
+
+/// The calls that one thread is to run.
+pub struct Calls<'a> {
+    pub(crate) lanes: &'a Lanes,
+}
+
+impl Calls<'_> {
+    /// The next call, if there is one right now.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an empty queue is not the end of the calls"
+    )]
+    pub fn next(&mut self) -> Option<Call> {
+        self.lanes.try_next()
+    }
+}
+
+/// One attempt of one task, to be run on a thread of this process.
+pub struct Call {
+    pub(crate) engine: Weak<Shared>,
+    pub(crate) task: TaskId,
+    pub(crate) attempt: Attempt,
+    pub(crate) body: Body,
+    pub(crate) inputs: Vec<Arc<Promise>>,
+    pub(crate) promise: Arc<Promise>,
+    pub(crate) handed_over: bool,
+}
+
+/// How a call ended.
+pub enum CallEnd {
+    /// It returned.
+    Value {
+        /// What it returned.
+        value: Box<dyn Any + Send + Sync>,
+        /// The same for worker processes; needed if `Call::wants_payload`.
+        payload: Option<crate::payload::Payload>,
+    },
+    /// It raised.
+    Raised {
+        /// What it raised.
+        error: Box<dyn Any + Send + Sync>,
+        /// Whether its retries apply.
+        retry: bool,
+    },
+}
+
+impl Call {
+    /// What to call.
+    pub fn body(&self) -> &Body {
+        &self.body
+    }
+
+    /// The tasks whose results the body refers to by index; all have ended well.
+    pub fn inputs(&self) -> &[Arc<Promise>] {
+        &self.inputs
+    }
+
+    /// Whether a task in a worker process needs the result.
+    pub fn wants_payload(&self) -> bool {
+        self.promise.wants_payload()
+    }
+
+    /// Runs `work` as this task on this thread: what it submits and waits for is known to be
+    /// nested in it. Returns what `work` returns and how long it ran.
+    pub fn enter<T>(&self, work: impl FnOnce() -> T) -> (T, Duration) {
+        let outer = CURRENT.replace(Some((self.task, self.attempt)));
+        let began = clock::now();
+        let value = work();
+        CURRENT.set(outer);
+        (value, clock::now() - began)
+    }
+
+    /// Reports how the call ended. May happen on any thread.
+    pub fn finish(mut self, end: CallEnd, ran: Duration) {
+        self.handed_over = true;
+        let Some(engine) = self.engine.upgrade() else {
+            return;
+        };
+        let (task, attempt) = (self.task, self.attempt);
+        engine.post(match end {
+            CallEnd::Value { value, payload } => Command::Finished {
+                task,
+                attempt,
+                ran,
+                outcome: Outcome::Local { value, payload },
+            },
+            CallEnd::Raised { error, retry } => Command::Failed {
+                task,
+                attempt,
+                retry,
+                error: TaskError::RaisedLocal(error),
+            },
+        });
+    }
+}
+
+impl Drop for Call {
+    /// A call that its runner lost, for example by a panic, fails instead of hanging for ever.
+    fn drop(&mut self) {
+        if self.handed_over {
+            return;
+        }
+        if let Some(engine) = self.engine.upgrade() {
+            engine.post(Command::Failed {
+                task: self.task,
+                attempt: self.attempt,
+                retry: false,
+                error: TaskError::Transfer("the thread that ran the task gave it up".into()),
+            });
+        }
+    }
+}
+
+thread_local! {
+    static CURRENT: Cell<Option<(TaskId, Attempt)>> = const { Cell::new(None) };
+}
+
+/// The task that runs on this thread.
+pub fn current_task() -> Option<(TaskId, Attempt)> {
+    CURRENT.get()
+}

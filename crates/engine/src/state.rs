@@ -1,0 +1,564 @@
+//! Everything that changes: the scheduler and what belongs to its ids. Guarded by the state lock
+//! of `shared`, and changed in one manner only: something that happened becomes an `Input`, the
+//! scheduler answers with `Action`s, the actions are carried out, and what they cause becomes
+//! inputs again, until nothing is left to do.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+
+use lineshaft_core::{
+    Action, Attempt, Explanation, Input, PoolId, PoolSpec, Rejection, Scheduler, TaskId, TaskSpec,
+    Time, WorkerId,
+};
+use rustc_hash::FxHashMap;
+
+use crate::options::{PoolKind, PoolOptions, TaskRequest, Work};
+use crate::outcome::{Outcome, TaskError};
+use crate::poller::Source;
+use crate::process::{ProcessPool, Processes};
+use crate::promise::{Promise, Wakes};
+use crate::runner::{Call, Runner};
+use crate::shared::{Command, Shared};
+use crate::threads::Lanes;
+
+/// Everything that changes in an engine.
+pub(crate) struct State {
+    engine: Weak<Shared>,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) tasks: FxHashMap<TaskId, Task>,
+    pools: FxHashMap<PoolId, Pool>,
+    threads: FxHashMap<WorkerId, PoolId>,
+    pub(crate) processes: Processes,
+    /// What the scheduler is still to be told.
+    pub(crate) inputs: VecDeque<Input>,
+    actions: Vec<Action>,
+    wakes: Vec<Wakes>,
+    workers: u32,
+}
+
+/// An unfinished task.
+pub(crate) struct Task {
+    pub(crate) promise: Arc<Promise>,
+    pub(crate) work: Work,
+    pub(crate) inputs: Vec<Arc<Promise>>,
+    pub(crate) group: lineshaft_core::GroupId,
+    pub(crate) timed: bool,
+    /// How its last attempt ended, until the scheduler has decided what that means.
+    pub(crate) ended: Option<Outcome>,
+}
+
+/// An open pool.
+pub(crate) struct Pool {
+    pub(crate) workers: u32,
+    pub(crate) executor: Executor,
+}
+
+/// What runs the tasks of a pool.
+pub(crate) enum Executor {
+    Threads {
+        lanes: Arc<Lanes>,
+        runner: Arc<dyn Runner>,
+        takes_core: bool,
+    },
+    Processes(Arc<ProcessPool>),
+}
+
+impl Pool {
+    pub(crate) fn new(options: PoolOptions) -> Pool {
+        let executor = match options.kind {
+            PoolKind::Threads {
+                runner,
+                threads_max,
+                takes_core,
+            } => {
+                let lanes = Arc::new(Lanes::new(
+                    options.name,
+                    threads_max.map_or(usize::MAX, |max| max as usize),
+                ));
+                Executor::Threads {
+                    lanes,
+                    runner,
+                    takes_core,
+                }
+            }
+            PoolKind::Processes {
+                initializer,
+                definitions,
+                tasks_per_worker_max,
+                growth_bytes_max,
+            } => Executor::Processes(Arc::new(ProcessPool {
+                initializer,
+                definitions,
+                tasks_per_worker_max,
+                growth_bytes_max,
+            })),
+        };
+        Pool {
+            workers: options.workers,
+            executor,
+        }
+    }
+
+    fn spec(&self, pool: PoolId) -> PoolSpec {
+        match &self.executor {
+            // The threads of a pool are one worker with many slots.
+            Executor::Threads { takes_core, .. } => PoolSpec {
+                pool,
+                workers_max: 1,
+                cores_per_task: u32::from(*takes_core),
+                prefetch: false,
+            },
+            Executor::Processes(_) => PoolSpec {
+                pool,
+                workers_max: self.workers,
+                cores_per_task: 1,
+                prefetch: true,
+            },
+        }
+    }
+}
+
+impl State {
+    pub(crate) fn new(engine: Weak<Shared>, cores: u32) -> State {
+        State {
+            engine,
+            scheduler: Scheduler::new(),
+            tasks: FxHashMap::default(),
+            pools: FxHashMap::default(),
+            threads: FxHashMap::default(),
+            processes: Processes::default(),
+            inputs: VecDeque::from([Input::SetCores(cores)]),
+            actions: Vec::new(),
+            wakes: Vec::new(),
+            workers: 0,
+        }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        [
+            self.scheduler.next_deadline(),
+            self.processes.next_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    pub(crate) fn take_wakes(&mut self) -> Vec<Wakes> {
+        std::mem::take(&mut self.wakes)
+    }
+
+    pub(crate) fn pool(&self, pool: PoolId) -> Option<&Pool> {
+        self.pools.get(&pool)
+    }
+
+    pub(crate) fn engine(&self) -> Weak<Shared> {
+        self.engine.clone()
+    }
+
+    pub(crate) fn open_pool(&mut self, id: PoolId, pool: Pool) {
+        self.inputs.push_back(Input::AddPool(pool.spec(id)));
+        self.pools.insert(id, pool);
+    }
+
+    /// Cancels a task. True if it will not run (any more).
+    pub(crate) fn cancel(&mut self, shared: &Shared, promise: &Promise, kill: bool) -> bool {
+        self.inputs.push_back(Input::Cancel {
+            task: promise.task(),
+            kill,
+        });
+        self.settle(shared, crate::clock::now());
+        matches!(
+            promise.outcome(),
+            Some(Outcome::Error(TaskError::Cancelled))
+        )
+    }
+
+    /// Whether the task has begun to run.
+    pub(crate) fn is_running(&self, task: TaskId) -> bool {
+        self.processes.has_begun(task)
+            || matches!(
+                self.scheduler.explain(crate::clock::now(), task),
+                Explanation::Running { .. }
+            )
+    }
+
+    /// Cancels what has not begun; with `kill`, what runs in a worker process as well.
+    pub(crate) fn cancel_all(&mut self, kill: bool) {
+        let mut tasks: Vec<TaskId> = self.tasks.keys().copied().collect();
+        tasks.sort_unstable();
+        self.inputs
+            .extend(tasks.into_iter().map(|task| Input::Cancel { task, kill }));
+    }
+
+    /// Closes every pool.
+    pub(crate) fn close_pools(&mut self) {
+        let mut pools: Vec<PoolId> = self.pools.keys().copied().collect();
+        pools.sort_unstable();
+        self.inputs
+            .extend(pools.into_iter().map(|pool| Input::RemovePool { pool }));
+    }
+
+    pub(crate) fn on_command(&mut self, shared: &Shared, now: Time, command: Command) {
+        match command {
+            Command::Submit { promise, request } => {
+                if let Some(spec) = self.admit(promise, request) {
+                    self.inputs.push_back(Input::Submit(spec));
+                }
+            }
+            Command::SubmitGraph(graph) => {
+                let specs = graph
+                    .into_iter()
+                    .filter_map(|(promise, request)| self.admit(promise, request));
+                let specs: Vec<TaskSpec> = specs.collect();
+                self.inputs.push_back(Input::SubmitGraph(specs));
+            }
+            Command::Finished {
+                task,
+                attempt,
+                ran,
+                outcome,
+            } => {
+                self.ended(task, outcome);
+                self.inputs
+                    .push_back(Input::Finished { task, attempt, ran });
+            }
+            Command::Failed {
+                task,
+                attempt,
+                retry,
+                error,
+            } => {
+                self.ended(task, Outcome::Error(error));
+                self.inputs.push_back(Input::Failed {
+                    task,
+                    attempt,
+                    retry,
+                });
+            }
+            Command::Blocked { task, attempt } => {
+                self.inputs.push_back(Input::Blocked { task, attempt })
+            }
+            Command::Unblocked { task, attempt } => {
+                self.inputs.push_back(Input::Unblocked { task, attempt })
+            }
+            Command::OpenPool { pool, spec } => self.open_pool(pool, spec),
+            Command::ClosePool { pool } => {
+                self.inputs.push_back(Input::RemovePool { pool });
+                self.closing(pool);
+            }
+            Command::Answer { worker, call } => self.processes.answer(worker, call),
+        }
+        self.settle(shared, now);
+    }
+
+    /// No task is admitted to the pool from now on; its threads end when they have nothing to run.
+    fn closing(&mut self, pool: PoolId) {
+        if let Some(Pool {
+            executor: Executor::Threads { lanes, .. },
+            ..
+        }) = self.pools.remove(&pool)
+        {
+            lanes.close();
+        }
+    }
+
+    /// Notes how an attempt ended. Attempts end once, so nothing is overwritten.
+    pub(crate) fn ended(&mut self, task: TaskId, outcome: Outcome) {
+        if let Some(task) = self.tasks.get_mut(&task) {
+            task.ended = Some(outcome);
+        }
+    }
+
+    /// Takes a task in. One whose pool is closed or whose inputs have already failed ends here.
+    fn admit(&mut self, promise: Arc<Promise>, request: TaskRequest) -> Option<TaskSpec> {
+        let failed = request
+            .inputs
+            .iter()
+            .find(|input| matches!(input.outcome(), Some(Outcome::Error(_))));
+        if let Some(failed) = failed {
+            let error = TaskError::Dependency(Arc::clone(failed));
+            self.complete(&promise, Outcome::Error(error));
+            return None;
+        }
+        if !self.pools.contains_key(&request.pool) {
+            self.complete(&promise, Outcome::Error(TaskError::Cancelled));
+            return None;
+        }
+        let task = promise.task();
+        let dependencies = request
+            .inputs
+            .iter()
+            .filter(|input| !input.is_done())
+            .map(|input| input.task());
+        let spec = TaskSpec {
+            task,
+            pool: request.pool,
+            group: request.group,
+            dependencies: dependencies.collect(),
+            priority: request.policy.priority,
+            retries: request.policy.retries,
+            timeout: request.policy.timeout,
+        };
+        let TaskRequest {
+            work,
+            inputs,
+            group,
+            policy,
+            ..
+        } = request;
+        let timed = policy.timeout.is_some();
+        self.tasks.insert(
+            task,
+            Task {
+                promise,
+                work,
+                inputs,
+                group,
+                timed,
+                ended: None,
+            },
+        );
+        Some(spec)
+    }
+
+    pub(crate) fn complete(&mut self, promise: &Promise, outcome: Outcome) {
+        let wakes = promise.complete(outcome);
+        if !wakes.is_empty() {
+            self.wakes.push(wakes);
+        }
+    }
+
+    pub(crate) fn on_ready(&mut self, shared: &Shared, source: Source) {
+        let now = crate::clock::now();
+        match source {
+            Source::Wake => {}
+            Source::Output(worker, stream) => self.processes.read_output(shared, worker, stream),
+            Source::Worker(worker) => self.on_worker(shared, worker),
+            Source::Zygote => self.on_zygote(shared),
+        }
+        self.settle(shared, now);
+    }
+
+    /// Tells the scheduler what happened and carries out what it wants, until nothing is left.
+    pub(crate) fn settle(&mut self, shared: &Shared, now: Time) {
+        self.on_process_deadlines(shared, now);
+        if self.scheduler.next_deadline().is_some_and(|at| at <= now) {
+            self.inputs.push_back(Input::Tick);
+        }
+        while let Some(input) = self.inputs.pop_front() {
+            let mut actions = std::mem::take(&mut self.actions);
+            self.scheduler.handle(now, input, &mut actions);
+            for action in actions.drain(..) {
+                self.carry_out(shared, now, action);
+            }
+            self.actions = actions;
+        }
+        self.flush(shared);
+    }
+
+    fn carry_out(&mut self, shared: &Shared, now: Time, action: Action) {
+        match action {
+            Action::Run {
+                worker,
+                task,
+                attempt,
+            } => self.run(worker, task, attempt),
+            Action::Retract { worker } => {
+                let tasks = match self.threads.get(&worker) {
+                    Some(pool) => self.retract_calls(*pool),
+                    None => self.processes.retract(worker),
+                };
+                self.inputs.push_back(Input::Retracted { worker, tasks });
+            }
+            Action::TimeOut {
+                worker,
+                task,
+                attempt,
+            } => self.time_out(worker, task, attempt, now),
+            Action::Kill { worker, .. } => self.processes.kill(worker, now),
+            Action::Resolve { task } => self.resolve(task),
+            Action::Reject { task, why } => self.reject(shared, task, why),
+            Action::Spawn { pool, count } => self.spawn(shared, pool, count),
+            Action::Retire { worker } => self.retire(worker, now),
+        }
+    }
+
+    fn run(&mut self, worker: WorkerId, id: TaskId, attempt: Attempt) {
+        let Some(task) = self.tasks.get(&id) else {
+            return;
+        };
+        let Some(pool) = self.threads.get(&worker) else {
+            if let Err(error) = self.processes.send_task(worker, id, attempt, task) {
+                let error = TaskError::Transfer(error.to_string());
+                self.ended(id, Outcome::Error(error));
+                self.inputs.push_back(Input::Failed {
+                    task: id,
+                    attempt,
+                    retry: false,
+                });
+            }
+            return;
+        };
+        let Work::Local(body) = &task.work else {
+            unreachable!("a thread pool is only given calls of this process")
+        };
+        let Some(Pool {
+            executor: Executor::Threads { lanes, runner, .. },
+            ..
+        }) = self.pools.get(pool)
+        else {
+            return;
+        };
+        let call = Call {
+            engine: self.engine.clone(),
+            task: id,
+            attempt,
+            body: Arc::clone(body),
+            inputs: task.inputs.clone(),
+            promise: Arc::clone(&task.promise),
+            handed_over: false,
+        };
+        if task.timed {
+            self.inputs.push_back(Input::Started { task: id, attempt });
+        }
+        if let Err(error) = lanes.push(call, runner) {
+            let taken = lanes.drain();
+            for mut call in taken {
+                call.handed_over = true;
+                let error = TaskError::Transfer(format!("cannot start a thread: {error}"));
+                let (task, attempt) = (call.task, call.attempt);
+                self.ended(task, Outcome::Error(error));
+                self.inputs.push_back(Input::Failed {
+                    task,
+                    attempt,
+                    retry: false,
+                });
+            }
+        }
+    }
+
+    fn retract_calls(&mut self, pool: PoolId) -> Vec<TaskId> {
+        let Some(Pool {
+            executor: Executor::Threads { lanes, .. },
+            ..
+        }) = self.pools.get(&pool)
+        else {
+            return Vec::new();
+        };
+        let take = |mut call: Call| {
+            call.handed_over = true;
+            call.task
+        };
+        lanes.drain().into_iter().map(take).collect()
+    }
+
+    /// A thread cannot be stopped: its task fails now, and what it still does is dropped as stale.
+    fn time_out(&mut self, worker: WorkerId, task: TaskId, attempt: Attempt, now: Time) {
+        if self.threads.contains_key(&worker) {
+            self.ended(task, Outcome::Error(TaskError::TimedOut { stack: None }));
+            self.inputs.push_back(Input::Failed {
+                task,
+                attempt,
+                retry: true,
+            });
+        } else {
+            self.processes.interrupt(worker, task, now);
+        }
+    }
+
+    fn resolve(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.remove(&id) else {
+            return;
+        };
+        let outcome = task
+            .ended
+            .expect("the scheduler resolves a task only after it was told of its end");
+        self.complete(&task.promise, outcome);
+    }
+
+    fn reject(&mut self, shared: &Shared, id: TaskId, why: Rejection) {
+        let Some(task) = self.tasks.remove(&id) else {
+            return;
+        };
+        let error = match (why, task.ended) {
+            (
+                Rejection::Failed | Rejection::TimedOut | Rejection::WorkerDied,
+                Some(Outcome::Error(error)),
+            ) => error,
+            (Rejection::TimedOut, _) => TaskError::TimedOut { stack: None },
+            (Rejection::WorkerDied, _) => TaskError::WorkerDied(crate::outcome::DeathReport {
+                task: shared.groups.name(task.group),
+                ..Default::default()
+            }),
+            (Rejection::Failed, _) => {
+                TaskError::Transfer("the task failed without saying why".into())
+            }
+            (Rejection::Cancelled, _) => TaskError::Cancelled,
+            (Rejection::Dependency { .. }, _) => {
+                let failed = task
+                    .inputs
+                    .iter()
+                    .find(|input| matches!(input.outcome(), Some(Outcome::Error(_))));
+                match failed {
+                    Some(failed) => TaskError::Dependency(Arc::clone(failed)),
+                    None => TaskError::Cancelled,
+                }
+            }
+            (Rejection::PoolBroken, _) => TaskError::PoolBroken(self.processes.why_broken()),
+        };
+        self.complete(&task.promise, Outcome::Error(error));
+    }
+
+    fn spawn(&mut self, shared: &Shared, pool: PoolId, count: u32) {
+        let Some(open) = self.pools.get(&pool) else {
+            return;
+        };
+        for _ in 0..count {
+            self.workers += 1;
+            let worker = WorkerId(self.workers);
+            match &open.executor {
+                Executor::Threads { .. } => {
+                    self.threads.insert(worker, pool);
+                    self.inputs.push_back(Input::WorkerUp {
+                        worker,
+                        pool,
+                        slots: open.workers,
+                    });
+                }
+                Executor::Processes(process_pool) => {
+                    // Work may be sent at once: it waits in the socket until the process is there.
+                    match self.processes.spawn(shared, worker, pool, process_pool) {
+                        Ok(()) => self.inputs.push_back(Input::WorkerUp {
+                            worker,
+                            pool,
+                            slots: 1,
+                        }),
+                        Err(error) => {
+                            self.processes.note_trouble(&error.to_string());
+                            self.inputs.push_back(Input::SpawnFailed {
+                                pool,
+                                broken: false,
+                            });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn retire(&mut self, worker: WorkerId, now: Time) {
+        if self.threads.remove(&worker).is_some() {
+            self.inputs.push_back(Input::WorkerDown {
+                worker,
+                running: Vec::new(),
+            });
+        } else {
+            self.processes.retire(worker, now);
+        }
+    }
+
+    fn flush(&mut self, shared: &Shared) {
+        self.processes.flush(shared);
+    }
+}

@@ -1,0 +1,69 @@
+//! A thread that waits for a promise.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::thread::{self, Thread};
+
+/// How a wait ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waited {
+    /// The task has ended.
+    Done,
+    /// Time ran out first.
+    TimedOut,
+    /// The caller's check asked to stop waiting, usually because of a signal.
+    Interrupted,
+}
+
+/// Asked now and then, and after each signal, whether to stop waiting.
+pub type Check<'a> = &'a mut dyn FnMut() -> bool;
+
+/// One waiting thread. It either sleeps until it is unparked, or polls for everybody (see
+/// `poll_role`) and is woken through the poller's descriptor.
+pub(crate) struct Waiter {
+    thread: Thread,
+    /// Set while the thread polls. Stored before the thread looks at its promise for the last time
+    /// and read after the promise was completed, both sequentially consistent: one sees the other.
+    polling: AtomicBool,
+    poller: Option<Arc<OwnedFd>>,
+}
+
+impl Waiter {
+    /// A waiter for the current thread. `poller` is what wakes the thread while it polls.
+    pub(crate) fn new(poller: Option<Arc<OwnedFd>>) -> Arc<Waiter> {
+        Arc::new(Waiter {
+            thread: thread::current(),
+            polling: AtomicBool::new(false),
+            poller,
+        })
+    }
+
+    pub(crate) fn set_polling(&self) {
+        self.polling.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_polling(&self) -> bool {
+        self.polling.load(Ordering::SeqCst)
+    }
+
+    /// Hands a parked thread the poll role.
+    pub(crate) fn promote(&self) {
+        self.set_polling();
+        self.thread.unpark();
+    }
+
+    /// Called after what the thread waits for has become visible.
+    pub(crate) fn wake(&self) {
+        fence(Ordering::SeqCst);
+        if self.thread.id() == thread::current().id() {
+            return; // it completed its own promise while polling, and looks next
+        }
+        self.thread.unpark();
+        if self.is_polling()
+            && let Some(poller) = &self.poller
+        {
+            crate::poller::signal(poller);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The worker process's own side: it receives tasks, runs them on its main thread one after the
+//! other, and reports.
+//!
+//! The front end drives: it asks the session for jobs while it holds its interpreter, and lets go
+//! of it only to wait. Results are held back for a moment and sent together; a second thread,
+//! which never needs the interpreter, sees to it that none is held back long while the next task
+//! computes.
+
+mod calls;
+mod outbox;
+mod session;
+
+use std::os::fd::OwnedFd;
+
+use lineshaft_store::PrivateMap;
+use lineshaft_wire::BufferRef;
+use rustix::process::Signal;
+
+pub use calls::{NestedCall, Unanswered};
+pub use session::{Job, Session, SessionOptions};
+
+/// The signal that asks the worker's main thread to look at the control page for a task that is to
+/// be interrupted. Its usual meaning is close: the process used up its time.
+pub const INTERRUPT_SIGNAL: Signal = Signal::XCPU;
+
+/// The signal upon which the worker's crash handler writes the stacks of all threads, as other
+/// runtimes do upon the same one.
+pub const DUMP_SIGNAL: Signal = Signal::QUIT;
+
+/// A value that a worker received.
+#[derive(Debug, Default)]
+pub struct Received {
+    /// The pickle stream, with small buffers behind it.
+    pub data: Box<[u8]>,
+    /// Its segments. Writing to one changes this process's copy of the touched pages only.
+    pub segments: Vec<PrivateMap>,
+    /// The out-of-band buffers in them.
+    pub buffers: Vec<BufferRef>,
+}
+
+/// A value that a worker sends.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// The pickle stream.
+    pub data: Vec<u8>,
+    /// Descriptor and length in bytes of each segment.
+    pub segments: Vec<(OwnedFd, u64)>,
+    /// The out-of-band buffers in them.
+    pub buffers: Vec<BufferRef>,
+}
+
+impl Sent {
+    /// A value without out-of-band buffers.
+    pub fn inline(data: Vec<u8>) -> Sent {
+        Sent {
+            data,
+            ..Sent::default()
+        }
+    }
+
+    fn split(&mut self) -> (lineshaft_wire::Value<'_>, Vec<OwnedFd>) {
+        let (mut descriptors, mut segments) = (Vec::new(), Vec::new());
+        for (fd, bytes) in self.segments.drain(..) {
+            descriptors.push(fd);
+            segments.push(bytes);
+        }
+        (
+            lineshaft_wire::Value {
+                data: &self.data,
+                segments,
+                buffers: std::mem::take(&mut self.buffers),
+            },
+            descriptors,
+        )
+    }
+}

@@ -1,0 +1,120 @@
+//! What a worker has to send: held back for a moment, so that many small results leave together.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use lineshaft_core::Time;
+use lineshaft_wire::{FromWorker, Sender, WireError};
+
+use crate::clock;
+use crate::limits::{RESULT_BYTES, RESULT_DELAY};
+
+/// What a worker has to send. Usable from any of its threads.
+pub(super) struct Outbox {
+    socket: Arc<OwnedFd>,
+    state: Mutex<State>,
+    armed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    sender: Sender,
+    /// Since when the oldest message waits.
+    since: Option<Time>,
+    /// The second thread exists.
+    watched: bool,
+    /// It watches the clock; otherwise it sleeps until it is told.
+    watching: bool,
+}
+
+impl Outbox {
+    pub(super) fn new(socket: Arc<OwnedFd>) -> Arc<Outbox> {
+        Arc::new(Outbox {
+            socket,
+            state: Mutex::default(),
+            armed: Condvar::new(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a message that may wait for a moment.
+    pub(super) fn push(
+        self: &Arc<Self>,
+        message: &FromWorker<'_>,
+        descriptors: Vec<OwnedFd>,
+        now: Time,
+    ) -> Result<(), WireError> {
+        let mut state = self.state();
+        state.sender.push(message, descriptors)?;
+        let since = *state.since.get_or_insert(now);
+        if state.sender.pending_bytes() >= RESULT_BYTES || now - since >= RESULT_DELAY {
+            return self.flush_locked(&mut state);
+        }
+        if !state.watching {
+            state.watching = true;
+            if state.watched {
+                self.armed.notify_one();
+            } else {
+                state.watched = true;
+                let outbox = Arc::clone(self);
+                thread::spawn(move || outbox.watch());
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a message that the worker itself sends on before it does anything else.
+    pub(super) fn push_quietly(
+        &self,
+        message: &FromWorker<'_>,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<(), WireError> {
+        self.state().sender.push(message, descriptors)
+    }
+
+    /// Sends everything.
+    pub(super) fn flush(&self) -> Result<(), WireError> {
+        self.flush_locked(&mut self.state())
+    }
+
+    fn flush_locked(&self, state: &mut State) -> Result<(), WireError> {
+        state.since = None;
+        if state.sender.is_empty() {
+            Ok(())
+        } else {
+            state.sender.flush_blocking(self.socket.as_fd())
+        }
+    }
+
+    /// The second thread: sends what has waited long enough.
+    fn watch(&self) {
+        crate::signals::block_all();
+        let mut state = self.state();
+        loop {
+            if !state.watching {
+                state = self
+                    .armed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            state = self
+                .armed
+                .wait_timeout(state, RESULT_DELAY)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+            match state.since {
+                None => state.watching = false,
+                Some(since) if clock::now() - since >= RESULT_DELAY => {
+                    // If the engine is gone, the main thread finds out at its next turn.
+                    let _: Result<(), WireError> = self.flush_locked(&mut state);
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
