@@ -1,0 +1,284 @@
+"""Which libraries `lineshaft run` serves, and how their public names come to mean Lineshaft's classes.
+
+A served name is replaced where programs look it up, on the module, and nowhere else: the module gets
+a class of its own with a property per served name. Attribute access, ``from ... import`` and
+``import *`` go through the property; the code inside the module sees its own globals unchanged, so the
+original classes go on working for whoever holds them, and undoing is giving the class back.
+
+Nothing is imported before the program asks for it. A module that is not imported yet is waited for
+by an import hook, and Lineshaft's side is imported when a served name is read for the first time: a
+program that uses no pool pays some microseconds.
+
+Works in worker processes too: the parent sends `applied()`, the worker calls `apply` with it.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from importlib.machinery import ModuleSpec
+
+
+class Library(NamedTuple):
+    """One library that can be served.
+
+    Attributes
+    ----------
+    description
+        What is replaced, for ``lineshaft run --help``.
+    apply
+        Starts serving; called once.
+    undo
+        Restores the library; called once after `apply`.
+    """
+
+    description: str
+    apply: Callable[[], None]
+    undo: Callable[[], None]
+
+
+def apply(names: Iterable[str] | None = None) -> list[str]:
+    """Serve the libraries called `names`, by default all; return those served now.
+
+    Those already served stay so.
+
+    Raises
+    ------
+    ValueError
+        If there is no library of that name.
+
+    Examples
+    --------
+    >>> apply([])
+    []
+    >>> apply(["numpy"])
+    Traceback (most recent call last):
+    ValueError: unknown library 'numpy'; known are concurrent.futures, multiprocessing
+    """
+    for name in _checked(names):
+        if name not in _applied:
+            _applied.append(name)
+            LIBRARIES[name].apply()
+    return applied()
+
+
+def undo(names: Iterable[str] | None = None) -> list[str]:
+    """Stop serving the libraries called `names`, by default all; return those still served."""
+    for name in _checked(names):
+        if name in _applied:
+            _applied.remove(name)
+            LIBRARIES[name].undo()
+    return applied()
+
+
+def applied() -> list[str]:
+    """Return the names of the libraries served now."""
+    return list(_applied)
+
+
+def _checked(names: Iterable[str] | None) -> list[str]:
+    names = list(LIBRARIES) if names is None else list(names)
+    for name in names:
+        if name not in LIBRARIES:
+            raise ValueError(f"unknown library {name!r}; known are {', '.join(LIBRARIES)}")
+    return names
+
+
+_applied: list[str] = []
+
+
+class _ServedName:
+    """A property of a module: reads as Lineshaft's object, imported on first use."""
+
+    def __init__(self, name: str, target: str) -> None:
+        self._name = name
+        self._target_module, _, self._target_name = target.partition(":")
+        self._values: list[Any] = []
+
+    def __get__(self, module: types.ModuleType | None, owner: type | None = None) -> Any:
+        if module is None:
+            return self
+        if self._values:
+            return self._values[0]
+        __import__(self._target_module)
+        target = sys.modules[self._target_module]
+        try:
+            value = getattr(target, self._target_name)
+        except AttributeError:
+            # Lineshaft's own class is being defined right now and derives from the original.
+            if target.__spec__ is not None and getattr(target.__spec__, "_initializing", False):
+                return self._original(module)
+            raise
+        self._values = [value]
+        return value
+
+    def __set__(self, module: types.ModuleType, value: object) -> None:
+        # The program replaces the name, for example by a mock. It restores what it found in the
+        # module's dict, which is the original: that means serving again.
+        self._values = [] if value is vars(module).get(self._name) else [value]
+
+    def __delete__(self, module: types.ModuleType) -> None:
+        self._values = []
+
+    def _original(self, module: types.ModuleType) -> Any:
+        if self._name in vars(module):
+            return vars(module)[self._name]
+        return vars(module)["__getattr__"](self._name)
+
+
+class _ServedModule(types.ModuleType):
+    """Base of the classes of served modules; they are pickled by name, as modules are."""
+
+    def __reduce_ex__(self, protocol: object) -> tuple[Callable[[str], Any], tuple[str]]:
+        from importlib import import_module
+
+        return import_module, (self.__name__,)
+
+
+class _Serving:
+    """Serves some names of one module, now or as soon as it is imported."""
+
+    def __init__(self, module_name: str, targets: Mapping[str, str]) -> None:
+        self._module_name = module_name
+        self._targets = targets
+        self._lazy_names: list[str] = []
+
+    def start(self) -> None:
+        when_imported(self._module_name, self._start_on)
+
+    def stop(self) -> None:
+        forget(self._module_name)
+        module = sys.modules.get(self._module_name)
+        if not isinstance(module, _ServedModule):
+            return
+        served: types.ModuleType = module
+        served.__class__ = types.ModuleType
+        for name in self._lazy_names:
+            # The module's own __getattr__ may have remembered ours.
+            vars(served).pop(name, None)
+
+    def _start_on(self, module: types.ModuleType) -> None:
+        self._lazy_names = [name for name in self._targets if name not in vars(module)]
+        members: dict[str, Any] = {name: _ServedName(name, target) for name, target in self._targets.items()}
+        module.__class__ = type("module", (_ServedModule,), members)
+
+
+# The import hook.
+
+
+def when_imported(module_name: str, action: Callable[[types.ModuleType], None]) -> None:
+    """Call `action` with the module: now if it is imported, else right after its import."""
+    module = sys.modules.get(module_name)
+    if module is not None:
+        action(module)
+        return
+    _FINDER.actions[module_name] = action
+    if _FINDER not in sys.meta_path:
+        sys.meta_path.insert(0, _FINDER)
+
+
+def forget(module_name: str) -> None:
+    """Drop the action that waits for a module, if any."""
+    _FINDER.actions.pop(module_name, None)
+    if not _FINDER.actions and _FINDER in sys.meta_path:
+        sys.meta_path.remove(_FINDER)
+
+
+class _Finder:
+    """Finds what the other finders find, for the modules that are waited for."""
+
+    def __init__(self) -> None:
+        self.actions: dict[str, Callable[[types.ModuleType], None]] = {}
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in self.actions:
+            return None
+        for finder in sys.meta_path:
+            find_spec = None if finder is self else getattr(finder, "find_spec", None)
+            spec = None if find_spec is None else find_spec(fullname, path, target)
+            if spec is not None:
+                if spec.loader is not None:
+                    spec.loader = _Loader(spec.loader)
+                found: ModuleSpec = spec
+                return found
+        return None
+
+
+class _Loader:
+    """Loads as the real loader does, then runs the action; leaves no trace on the module."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        module.__loader__ = self._loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        action = _FINDER.actions.get(module.__name__)
+        if action is not None:
+            forget(module.__name__)
+            action(module)
+
+
+_FINDER: Final[Any] = _Finder()
+
+
+# The libraries.
+
+
+class _ManagersPool:
+    """Keeps `SyncManager.Pool`: a manager is a server process with a pool of its own."""
+
+    def start(self) -> None:
+        when_imported("multiprocessing.managers", self._register_original)
+
+    def stop(self) -> None:
+        forget("multiprocessing.managers")
+
+    def _register_original(self, managers: Any) -> None:
+        original = vars(sys.modules["multiprocessing.pool"])["Pool"]
+        managers.SyncManager.register("Pool", original, managers.PoolProxy)
+
+
+def _library(description: str, *parts: _Serving | _ManagersPool) -> Library:
+    def start_all() -> None:
+        for part in parts:
+            part.start()
+
+    def stop_all() -> None:
+        for part in parts:
+            part.stop()
+
+    return Library(description, start_all, stop_all)
+
+
+_PROCESS_EXECUTOR: Final = {"ProcessPoolExecutor": "lineshaft.futures:ProcessPoolExecutor"}
+_THREAD_EXECUTOR: Final = {"ThreadPoolExecutor": "lineshaft.futures:ThreadPoolExecutor"}
+
+LIBRARIES: Final[dict[str, Library]] = {
+    # asyncio looks ThreadPoolExecutor up here whenever it needs it, for its default executor and
+    # for the check in `set_default_executor`: it is served without being mentioned.
+    "concurrent.futures": _library(
+        "ProcessPoolExecutor and ThreadPoolExecutor, asyncio's default executor included",
+        _Serving("concurrent.futures", {**_PROCESS_EXECUTOR, **_THREAD_EXECUTOR}),
+        _Serving("concurrent.futures.process", _PROCESS_EXECUTOR),
+        _Serving("concurrent.futures.thread", _THREAD_EXECUTOR),
+    ),
+    # `multiprocessing.Pool`, the Pool of every context and `multiprocessing.dummy.Pool` import the
+    # class from `multiprocessing.pool` when they are called.
+    "multiprocessing": _library(
+        "Pool and ThreadPool; Process, Queue, Manager and the rest stay as they are",
+        _Serving("multiprocessing.pool", {"Pool": "lineshaft.pool:Pool", "ThreadPool": "lineshaft.pool:ThreadPool"}),
+        _ManagersPool(),
+    ),
+}
