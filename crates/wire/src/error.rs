@@ -9,9 +9,9 @@ use crate::limits::{DESCRIPTORS_HELD_MAX, DESCRIPTORS_PER_FRAME_MAX, FRAME_MAX_B
 pub enum WireError {
     /// A frame claims, or would need, more bytes than a frame may have. On the receiving side the
     /// stream cannot be understood any more.
-    #[error("a frame of {bytes} bytes exceeds the limit of {FRAME_MAX_BYTES} bytes")]
+    #[error("a frame of at least {bytes} bytes exceeds the limit of {FRAME_MAX_BYTES} bytes")]
     FrameTooLong {
-        /// Its length; on the sending side a lower bound, for encoding stops at the limit.
+        /// Its length; on the sending side one more than allowed, for encoding stops there.
         bytes: usize,
     },
     /// A message could not be encoded.

@@ -20,10 +20,10 @@ pub(crate) fn append<M: Serialize + ?Sized>(
     let start = buffer.len();
     buffer.extend_from_slice(&[0; HEADER_BYTES]);
     let body = start + HEADER_BYTES;
-    let mut too_long = None;
+    let mut too_long = false;
     let flavor = Body {
         buffer,
-        start: body,
+        end_max: body + FRAME_MAX_BYTES,
         too_long: &mut too_long,
     };
     let encoded = postcard::serialize_with_flavor(message, flavor);
@@ -38,8 +38,10 @@ pub(crate) fn append<M: Serialize + ?Sized>(
             buffer[start..body].copy_from_slice(&length.to_le_bytes());
             return Ok(());
         }
-        (Err(_), Some(bytes)) => WireError::FrameTooLong { bytes },
-        (Err(error), None) => WireError::Encode(error),
+        (Err(_), true) => WireError::FrameTooLong {
+            bytes: FRAME_MAX_BYTES + 1,
+        },
+        (Err(error), false) => WireError::Encode(error),
     };
     buffer.truncate(start);
     Err(error)
@@ -76,18 +78,16 @@ pub fn decode<'a, M: Deserialize<'a>>(frame: &'a [u8]) -> Result<M, WireError> {
 /// Lets postcard write straight into the send buffer, up to the limit of a frame.
 struct Body<'a> {
     buffer: &'a mut Vec<u8>,
-    start: usize,
+    /// Length of the buffer at which the frame is too long.
+    end_max: usize,
     /// Set when the limit was hit, which postcard's error cannot tell.
-    too_long: &'a mut Option<usize>,
+    too_long: &'a mut bool,
 }
 
 impl Body<'_> {
-    fn check_room(&mut self, more: usize) -> postcard::Result<()> {
-        let bytes = (self.buffer.len() - self.start).saturating_add(more);
-        if bytes <= FRAME_MAX_BYTES {
-            return Ok(());
-        }
-        *self.too_long = Some(bytes);
+    #[cold]
+    fn stop(&mut self) -> postcard::Result<()> {
+        *self.too_long = true;
         Err(postcard::Error::SerializeBufferFull)
     }
 }
@@ -97,14 +97,18 @@ impl Flavor for Body<'_> {
 
     #[inline]
     fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        self.check_room(data.len())?;
+        if data.len() > self.end_max - self.buffer.len() {
+            return self.stop();
+        }
         self.buffer.extend_from_slice(data);
         Ok(())
     }
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.check_room(1)?;
+        if self.buffer.len() == self.end_max {
+            return self.stop();
+        }
         self.buffer.push(byte);
         Ok(())
     }

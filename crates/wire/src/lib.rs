@@ -11,6 +11,7 @@
 //! named `blocking`. Nothing is shared between two workers, so one that dies or writes garbage
 //! harms its own channel only.
 
+mod bytes;
 mod channel;
 pub mod control;
 mod error;

@@ -18,12 +18,12 @@ pub(crate) const DESCRIPTORS_HELD_MAX: usize = DESCRIPTORS_PER_FRAME_MAX + DESCR
 /// `net.core.wmem_max` of it, silently.
 pub const SOCKET_BUFFER_BYTES: usize = 1 << 20;
 
-/// Bytes asked for by one read, and the size of an idle receive buffer.
+/// Bytes asked for by one read, and the first size of a receive buffer.
 pub(crate) const READ_BYTES: usize = 256 << 10;
 
-/// Capacity that a send buffer keeps when it runs empty; what a rare large frame took beyond it is
-/// given back.
-pub(crate) const SEND_BUFFER_KEEP_BYTES: usize = 1 << 20;
+/// Size that a buffer keeps when it runs empty; what a rare large frame took beyond it is given
+/// back.
+pub(crate) const BUFFER_KEEP_BYTES: usize = 1 << 20;
 
 /// Most tasks sent to a worker in one epoch of its [`crate::control::ControlPage`]: far below the
 /// point where the count would overflow into the epoch.

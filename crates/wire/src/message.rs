@@ -153,6 +153,7 @@ pub enum FromWorker<'a> {
     /// A log record, pickled.
     Log {
         /// The record.
+        #[serde(borrow, with = "crate::bytes")]
         record: &'a [u8],
     },
     /// A definition of the worker's own, for its nested calls; sent once.
@@ -241,6 +242,7 @@ pub enum ToZygote<'a> {
     /// What the front end wants every worker to know. Comes first.
     SetUp {
         /// In the front end's encoding.
+        #[serde(borrow, with = "crate::bytes")]
         data: &'a [u8],
     },
     /// Fork a worker. Descriptors: socket, control page, budget page, standard output, standard

@@ -21,7 +21,9 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFl
 
 use crate::error::WireError;
 use crate::frame;
-use crate::limits::{DESCRIPTORS_HELD_MAX, DESCRIPTORS_PER_CALL_MAX, FRAME_MAX_BYTES, READ_BYTES};
+use crate::limits::{
+    BUFFER_KEEP_BYTES, DESCRIPTORS_HELD_MAX, DESCRIPTORS_PER_CALL_MAX, FRAME_MAX_BYTES, READ_BYTES,
+};
 
 /// Room for the control message of one call.
 const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(DESCRIPTORS_PER_CALL_MAX));
@@ -166,7 +168,7 @@ impl Receiver {
         if pending == 0 {
             self.start = 0;
             self.end = 0;
-            if self.buffer.len() != READ_BYTES {
+            if self.buffer.is_empty() || self.buffer.len() > BUFFER_KEEP_BYTES {
                 // The first read, or the end of a large frame whose room is given back.
                 self.buffer = vec![0; READ_BYTES];
             }

@@ -25,8 +25,7 @@ use serde::Serialize;
 use crate::error::WireError;
 use crate::frame;
 use crate::limits::{
-    DESCRIPTOR_RETRY_MS, DESCRIPTORS_PER_CALL_MAX, DESCRIPTORS_PER_FRAME_MAX,
-    SEND_BUFFER_KEEP_BYTES,
+    BUFFER_KEEP_BYTES, DESCRIPTOR_RETRY_MS, DESCRIPTORS_PER_CALL_MAX, DESCRIPTORS_PER_FRAME_MAX,
 };
 
 /// Room for the control message of one call.
@@ -206,7 +205,7 @@ impl Sender {
                 "a descriptor is sent no later than its frame"
             );
             self.buffer.clear();
-            self.buffer.shrink_to(SEND_BUFFER_KEEP_BYTES);
+            self.buffer.shrink_to(BUFFER_KEEP_BYTES);
         } else if self.sent > self.buffer.len() / 2 {
             self.buffer.drain(..self.sent);
             for (position, _) in &mut self.descriptors {

@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use lineshaft_store::SharedPage;
@@ -11,7 +12,7 @@ use lineshaft_wire::{Claim, ControlPage};
 /// Every task must be started exactly once, and the engine must know which.
 #[test]
 fn each_task_is_either_claimed_or_taken_back() {
-    const TASKS: usize = 200_000;
+    const TASKS: usize = 30_000;
     let page = SharedPage::<ControlPage>::create().unwrap();
     let (sender, receiver) = mpsc::sync_channel::<(u64, u32)>(8);
     std::thread::scope(|scope| {
@@ -57,23 +58,27 @@ fn each_task_is_either_claimed_or_taken_back() {
 #[test]
 fn the_running_task_and_its_start_belong_together() {
     let page = SharedPage::<ControlPage>::create().unwrap();
+    let enough = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let worker = scope.spawn(|| {
-            for task in 1..300_000_u64 {
+        scope.spawn(|| {
+            for task in 1.. {
                 page.begin(task, task * 10);
                 if task % 2 == 0 {
                     page.end();
                 }
+                if enough.load(Ordering::Relaxed) {
+                    break;
+                }
             }
         });
-        let mut seen = 0_u64;
-        while !worker.is_finished() {
+        let mut seen = 0;
+        while seen < 100_000 {
             if let Some(running) = page.running() {
                 assert_eq!(running.started_ns, running.task * 10);
                 seen += 1;
             }
         }
-        assert!(seen > 0);
+        enough.store(true, Ordering::Relaxed);
     });
 }
 
