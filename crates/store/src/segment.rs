@@ -28,6 +28,10 @@ impl Segment {
         Arc::new(Segment { id, bytes, shared })
     }
 
+    pub(crate) fn id(&self) -> SegmentId {
+        self.id
+    }
+
     /// Its length.
     pub fn bytes(&self) -> u64 {
         self.bytes

@@ -69,6 +69,7 @@ impl Store {
             ledger: Mutex::new(Ledger::new(budget_bytes, spill_max_bytes)),
             spill_ended: Condvar::new(),
             page,
+            limit_bytes: budget_bytes,
             spill_limit_bytes: spill_max_bytes,
             // Overwritten below; the probe's error needs the numbers of the store.
             spill_device: 0,
@@ -108,8 +109,17 @@ impl Store {
     /// The store is then over its budget until something is freed, and the next [`Store::put`] fails.
     pub fn adopt(&self, fd: OwnedFd, bytes: u64) -> Result<Arc<Segment>, StoreError> {
         let segment = self.adopt_deferred(fd, bytes)?;
-        // The failure is counted in `StoreStats::failed_spill_count`, see above.
-        let _over_budget = self.relieve();
+        if bytes > self.shared.limit_bytes {
+            // No other segment has to go for one that never fits.
+            let relief = self
+                .shared
+                .update(|ledger| ledger.start_spill(segment.id()));
+            if let Relief::Spill(victim) = relief {
+                // A failure is counted in `StoreStats::failed_spill_count`, see above.
+                let _end: Result<SpillEnd, StoreError> = self.shared.spill(&victim);
+            }
+        }
+        let _over_budget: Result<(), StoreError> = self.relieve();
         Ok(segment)
     }
 
@@ -186,7 +196,9 @@ pub(crate) struct Shared {
     spill_ended: Condvar,
     page: SharedPage<BudgetPage>,
     spill_dir: PathBuf,
+    limit_bytes: u64,
     spill_limit_bytes: Option<u64>,
+    /// What `fstat` reports for files of the spill directory.
     spill_device: u64,
 }
 
