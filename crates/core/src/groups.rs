@@ -80,8 +80,8 @@ impl Group {
     }
 
     /// Expected run time in nanoseconds; zero if unknown.
-    pub(crate) fn estimate_ns(&self) -> u32 {
-        u32::try_from(self.estimate_ns.unwrap_or(0)).unwrap_or(u32::MAX)
+    pub(crate) fn estimate_ns(&self) -> u64 {
+        self.estimate_ns.unwrap_or(0)
     }
 
     /// How many tasks of this group to hand ahead to one worker.

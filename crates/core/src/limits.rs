@@ -15,6 +15,9 @@ pub const PREFETCH_UNKNOWN: u32 = 1;
 /// Work waiting at one worker that is worth moving to an idle one.
 pub const MOVE_WORK_MIN: Duration = Duration::from_millis(1);
 
+/// Tasks looked at to estimate the work that waits at one worker.
+pub(crate) const ESTIMATE_SAMPLE: usize = 4;
+
 /// Silence of a worker after which what waits behind it is moved, whatever its estimate says.
 pub const QUIET_MAX: Duration = Duration::from_millis(2);
 

@@ -56,9 +56,6 @@ pub(crate) struct Assigned {
     /// When its time limit ends; a timer is set unless it is `Time::NEVER`.
     pub(crate) deadline: Time,
     pub(crate) worker: WorkerId,
-    /// Expected run time when it was handed over, saturating at four seconds, which is more than
-    /// enough to be worth moving.
-    pub(crate) estimate_ns: u32,
     pub(crate) phase: Phase,
     pub(crate) fate: Fate,
 }

@@ -41,20 +41,18 @@ impl Scheduler {
     pub(super) fn assign(&mut self, slot: Slot, lane: LaneKind, to: WorkerId, step: &mut Step) {
         let task = &mut self.graph[slot];
         task.attempt = Attempt(task.attempt.0 + 1);
-        let (id, pool, group, attempt) = (task.id, task.pool, task.group, task.attempt);
+        let (id, pool, attempt) = (task.id, task.pool, task.attempt);
         let queue = &mut self
             .pools
             .get_mut(&pool)
             .expect("a pool outlives its tasks")
             .ready;
         queue.take(&self.graph, lane);
-        let estimate_ns = self.groups.get(group).estimate_ns();
         self.set_state(
             slot,
             State::Assigned(Assigned {
                 deadline: Time::NEVER,
                 worker: to,
-                estimate_ns,
                 phase: Phase::HandedOver,
                 fate: Fate::Wanted,
             }),
@@ -64,7 +62,6 @@ impl Scheduler {
                 worker.quiet_since = step.now;
             }
             worker.in_flight.push_back(slot);
-            worker.estimate_ns += u64::from(estimate_ns);
         });
         step.actions.push(Action::Run {
             worker: to,
@@ -117,7 +114,6 @@ impl Scheduler {
             let position = position.expect("a worker lists what is assigned to it");
             worker.in_flight.remove(position);
             worker.forget_phase(assigned);
-            worker.estimate_ns -= u64::from(assigned.estimate_ns);
         });
     }
 

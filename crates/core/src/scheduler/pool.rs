@@ -114,6 +114,11 @@ impl Pool {
             .min(self.spec.workers_max.saturating_sub(self.sums.active))
     }
 
+    /// Whether there are a ready task and a worker for it, apart from cores and memory.
+    pub(super) fn could_start(&self) -> bool {
+        self.tally.ready > 0 && self.free_taker().is_some()
+    }
+
     /// The worker that should start the next task, if one has a free slot.
     pub(super) fn free_taker(&self) -> Option<WorkerId> {
         let from = Key {

@@ -11,11 +11,11 @@
 use std::cmp::Reverse;
 
 use super::timers::Timer;
-use super::worker::Leaving;
+use super::worker::{Leaving, Worker};
 use super::{Scheduler, Step};
 use crate::graph::nanoseconds;
 use crate::ids::{PoolId, WorkerId};
-use crate::limits::{MOVE_WORK_MIN, QUIET_MAX};
+use crate::limits::{ESTIMATE_SAMPLE, MOVE_WORK_MIN, QUIET_MAX};
 use crate::time::Time;
 
 impl Scheduler {
@@ -64,8 +64,11 @@ impl Scheduler {
                     coming = coming.saturating_add(unstarted);
                     look_again = look_again.min(patience_ends);
                 }
-            } else if quiet || worker.unstarted_ns() > nanoseconds(MOVE_WORK_MIN) {
-                candidates.push((Reverse(worker.unstarted_ns()), worker.id, unstarted));
+                continue;
+            }
+            let work_ns = self.unstarted_ns(worker);
+            if quiet || work_ns > nanoseconds(MOVE_WORK_MIN) {
+                candidates.push((Reverse(work_ns), worker.id, unstarted));
             } else {
                 look_again = look_again.min(patience_ends);
             }
@@ -81,5 +84,23 @@ impl Scheduler {
             self.retract(worker, step);
         }
         look_again
+    }
+
+    /// Work that waits at the worker, by what is known of durations now, from a sample of the last
+    /// tasks handed over.
+    fn unstarted_ns(&self, worker: &Worker) -> u64 {
+        let unstarted = worker.unstarted();
+        let sample = worker
+            .in_flight
+            .iter()
+            .rev()
+            .take(ESTIMATE_SAMPLE.min(unstarted as usize));
+        let (mut tasks, mut work_ns) = (0_u64, 0_u64);
+        for slot in sample {
+            tasks += 1;
+            work_ns =
+                work_ns.saturating_add(self.groups.get(self.graph[*slot].group).estimate_ns());
+        }
+        (work_ns / tasks.max(1)).saturating_mul(u64::from(unstarted))
     }
 }

@@ -8,6 +8,7 @@
 //! cores go to that queue in turn, one task each, and nobody overtakes its front. So every pool makes
 //! progress, and a task that needs several cores is not starved by those that need one.
 
+use super::pool::Pool;
 use super::timers::Timer;
 use super::{Scheduler, Step};
 use crate::action::Action;
@@ -27,6 +28,7 @@ enum Start {
 
 impl Scheduler {
     pub(super) fn settle(&mut self, step: &mut Step) {
+        self.queue_for_cores();
         self.serve_hungry(step);
         while let Some(&id) = self.dirty.front() {
             // The pool stays marked meanwhile, so that its own changes do not mark it again.
@@ -66,6 +68,21 @@ impl Scheduler {
         }
     }
 
+    /// If others wait for cores already, pools that have just become able to start a task join them
+    /// before anything is served. So a pool whose task has ended comes behind those that waited, and
+    /// before those that are served now.
+    fn queue_for_cores(&mut self) {
+        if self.hungry.is_empty() {
+            return;
+        }
+        for id in self.dirty.clone() {
+            let joins = |pool: &Pool| pool.spec.cores_per_task > 0 && pool.could_start();
+            if self.pools.get(&id).is_some_and(joins) {
+                self.mark_hungry(id);
+            }
+        }
+    }
+
     fn serve_hungry(&mut self, step: &mut Step) {
         while let Some(&id) = self.hungry.front() {
             let cores = self
@@ -91,14 +108,13 @@ impl Scheduler {
             // It has had its turn.
             return;
         }
-        let must_queue = pool.spec.cores_per_task > 0 && !self.hungry.is_empty();
-        loop {
-            if must_queue {
-                if pool_could_start(&self.pools[&id]) {
-                    self.mark_hungry(id);
-                }
-                return;
+        if pool.spec.cores_per_task > 0 && !self.hungry.is_empty() {
+            if pool.could_start() {
+                self.mark_hungry(id);
             }
+            return;
+        }
+        loop {
             match self.start_one(id, step) {
                 Start::Started => {}
                 Start::NoCores => return self.mark_hungry(id),
@@ -217,8 +233,4 @@ impl Scheduler {
             self.retire(worker, step);
         }
     }
-}
-
-fn pool_could_start(pool: &super::pool::Pool) -> bool {
-    pool.tally.ready > 0 && pool.free_taker().is_some()
 }

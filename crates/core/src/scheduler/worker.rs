@@ -18,8 +18,6 @@ pub(super) struct Worker {
     pub(super) running: u32,
     /// Of these, blocked.
     pub(super) blocked: u32,
-    /// Expected run time of all that is in flight.
-    pub(super) estimate_ns: u64,
     /// A retraction was ordered and not answered. Until it is, nothing is handed over, so that
     /// everything in flight is covered by the answer.
     pub(super) retracting: bool,
@@ -81,7 +79,6 @@ impl Worker {
             in_flight: VecDeque::new(),
             running: 0,
             blocked: 0,
-            estimate_ns: 0,
             retracting: false,
             retracting_since: now,
             leaving: Leaving::No,
@@ -99,12 +96,6 @@ impl Worker {
     /// Tasks that probably have not started.
     pub(super) fn unstarted(&self) -> u32 {
         self.len().saturating_sub(self.slots.max(self.running))
-    }
-
-    /// Work that waits at the worker, taking what is in flight as equally long.
-    pub(super) fn unstarted_ns(&self) -> u64 {
-        let tasks = u64::from(self.len().max(1));
-        (self.estimate_ns / tasks).saturating_mul(u64::from(self.unstarted()))
     }
 
     /// What the worker stands for now.
