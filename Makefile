@@ -15,6 +15,8 @@ STAMPS := $(BUILD)/stamps
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(BUILD)/tools/cargo-deny-$(CARGO_DENY_VERSION)
 TEST_MINUTES_MAX := 20
+# The documentation is for those who work on the crates: it shows private items, so it may link to them.
+RUSTDOC_LINTS := -D warnings -A rustdoc::private_intra_doc_links
 
 export CARGO_TARGET_DIR ?= $(BUILD)/target
 export PYO3_PYTHON := $(PY)
@@ -25,7 +27,9 @@ unexport PYTHONPATH PYTHONHOME
 # The hash of the named files, or of all files below the named folders that are not made by running them.
 hash = $(shell find $(1) -type f ! -name '*.pyc' ! -name '*.so' ! -name '*.snap.new' -print0 2>/dev/null \
 	| LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16)
-say  = printf '\033[1m==> %s\033[0m\n' $(1)
+# One line for each step, with the seconds since the start.
+START := $(shell date +%s)
+say  = printf '==> %3d s  %s\n' $$(($$(date +%s) - $(START)))
 # $(call done,name): the step is done for this stamp, and for no other version of its inputs.
 done = mkdir -p $(STAMPS) && rm -f $(STAMPS)/$(1)-* && touch $@
 
@@ -45,27 +49,27 @@ help: ## show the targets
 		printf '  make %-8s %s\n' "$$name" "$$text"; done
 
 demo: $(WHEEL) $(EXAMPLES) ## run the main example with plain python and with lineshaft, compare answers and times
-	@$(call say,"examples/flights.py with plain python and with lineshaft run")
+	@$(say) "examples/flights.py with plain python and with lineshaft run"
 	@$(PY) examples/compare.py
 
 test: $(TESTS) $(EXAMPLES) $(WHEEL) $(CARGO_DENY) ## check and test everything, Rust and Python
-	@$(call say,"ruff: style of the Python code")
+	@$(say) "ruff: style of the Python code"
 	@$(VENV)/bin/ruff check --quiet . && $(VENV)/bin/ruff format --quiet --check .
-	@$(call say,"cargo fmt: style of the Rust code")
+	@$(say) "cargo fmt: style of the Rust code"
 	@cargo fmt --all --check
-	@$(call say,"mypy --strict: types of the package and of the programs beside it")
+	@$(say) "mypy --strict: types of the package and of the programs beside it"
 	@$(PY) -m mypy --no-error-summary --cache-dir $(BUILD)/mypy
-	@$(call say,"cargo deny: licences and sources of all crates")
+	@$(say) "cargo deny: licences and sources of all crates"
 	@$(CARGO_DENY) --log-level warn check licenses bans sources
-	@$(call say,"cargo clippy: lints")
+	@$(say) "cargo clippy: lints"
 	@cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
-	@$(call say,"cargo doc: no warning")
-	@RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps --document-private-items --locked
-	@$(call say,"cargo test: every crate but the Python module, which pytest tests")
+	@$(say) "cargo doc: no warning"
+	@RUSTDOCFLAGS='$(RUSTDOC_LINTS)' cargo doc --quiet --workspace --no-deps --document-private-items --locked
+	@$(say) "cargo test: every crate but the Python module, which pytest tests"
 	@cargo test --quiet --workspace --locked
-	@$(call say,"stubtest: the committed stubs say what the native module has")
+	@$(say) "stubtest: the committed stubs say what the native module has"
 	@$(PY) -m mypy.stubtest lineshaft._native
-	@$(call say,"pytest: the installed wheel")
+	@$(say) "pytest: the installed wheel"
 	@timeout --kill-after=20 $(TEST_MINUTES_MAX)m $(PY) -m pytest -q -o cache_dir=$(BUILD)/pytest
 
 bench: $(WHEEL) $(PEERS) $(EXAMPLES) ## measure lineshaft beside its peers, as ratios (about five minutes)
@@ -81,7 +85,7 @@ fmt: $(TESTS) ## format the Rust and Python code
 	@$(VENV)/bin/ruff check --quiet --fix --exit-zero . && $(VENV)/bin/ruff format --quiet .
 
 stubs: $(BUILDER) ## write python/lineshaft/_native.pyi anew from the Rust code
-	@$(call say,"stubs of lineshaft._native")
+	@$(say) "stubs of lineshaft._native"
 	@$(VENV)/bin/maturin generate-stubs --quiet --out $(BUILD)/stubs
 	@cp $$(find $(BUILD)/stubs -name '_native.pyi') python/lineshaft/_native.pyi
 
@@ -96,33 +100,33 @@ $(ENVIRONMENT):
 	@for tool in $(PYTHON) cargo cc; do command -v $$tool >/dev/null || { echo "error: $$tool is missing: Lineshaft needs Python 3.11 or later with venv, Rust and a C compiler" >&2; exit 1; }; done
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11; name another one by PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: $(PYTHON) has no venv module; on Debian: apt install python3-venv" >&2; exit 1; }
-	@$(call say,"virtual environment in $(VENV)")
+	@$(say) "virtual environment in $(VENV)"
 	@rm -rf $(VENV) $(STAMPS) && $(PYTHON) -m venv $(VENV)
 	@$(call done,venv)
 
 # setuptools is pinned with maturin, so that the one source distribution among the requirements is built by it too.
 $(BUILDER): | $(ENVIRONMENT)
-	@$(call say,"maturin which builds the wheel")
+	@$(say) "maturin which builds the wheel"
 	@$(PY) -m pip install --quiet -r requirements/build.txt
 	@$(call done,builder)
 
 $(EXAMPLES): | $(BUILDER)
-	@$(call say,"packages and data of the examples")
+	@$(say) "packages and data of the examples"
 	@$(PY) -m pip install --quiet --no-build-isolation --use-pep517 -r requirements/examples.txt
 	@$(call done,examples)
 
 $(TESTS): | $(BUILDER)
-	@$(call say,"packages of the tests")
+	@$(say) "packages of the tests"
 	@$(PY) -m pip install --quiet -r requirements/test.txt
 	@$(call done,tests)
 
 $(PEERS): | $(BUILDER)
-	@$(call say,"packages that the benchmarks compare with")
+	@$(say) "packages that the benchmarks compare with"
 	@$(PY) -m pip install --quiet -r requirements/bench.txt
 	@$(call done,peers)
 
 $(WHEEL): | $(BUILDER)
-	@$(call say,"release wheel of lineshaft")
+	@$(say) "release wheel of lineshaft"
 	@rm -rf $(BUILD)/wheel
 	@$(VENV)/bin/maturin build --quiet --release --locked --out $(BUILD)/wheel
 	@$(PY) -m pip install --quiet --force-reinstall --no-deps $(BUILD)/wheel/*.whl
@@ -131,7 +135,7 @@ $(WHEEL): | $(BUILDER)
 
 # Built without optimisation: that takes a third of the time, and checking takes half a second either way.
 $(CARGO_DENY):
-	@$(call say,"cargo-deny $(CARGO_DENY_VERSION) (once; about a minute)")
+	@$(say) "cargo-deny $(CARGO_DENY_VERSION) (once; about a minute)"
 	@CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_DEBUG=0 \
 		CARGO_TARGET_DIR=$(BUILD)/tools/target \
 		cargo install --quiet --locked --root $(BUILD)/tools cargo-deny@$(CARGO_DENY_VERSION)
