@@ -49,7 +49,7 @@ impl Scheduler {
             batch.first,
             self.task_last
         );
-        let order = order::depth_first(batch.edges(specs)).unwrap_or_else(|cycle| {
+        let order = order::depth_first(&batch.edges(specs)).unwrap_or_else(|cycle| {
             let through = specs[cycle.through as usize].task;
             panic!("the submitted graph has a cycle; {through:?} depends on itself or on one");
         });

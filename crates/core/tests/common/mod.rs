@@ -195,16 +195,14 @@ impl Bench {
 
     /// `a` is the current attempt of a, `a#1` its first.
     fn attempt(&mut self, text: &str) -> (TaskId, Attempt) {
-        match text.split_once('#') {
-            Some((name, attempt)) => (self.task(name), Attempt(attempt.parse().expect("a number"))),
-            None => {
-                let task = self.task(text);
-                (
-                    task,
-                    self.attempts.get(&task).copied().unwrap_or(Attempt(0)),
-                )
-            }
+        if let Some((name, attempt)) = text.split_once('#') {
+            return (self.task(name), Attempt(attempt.parse().expect("a number")));
         }
+        let task = self.task(text);
+        (
+            task,
+            self.attempts.get(&task).copied().unwrap_or(Attempt(0)),
+        )
     }
 
     fn name(&self, task: TaskId) -> &str {
