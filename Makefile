@@ -33,6 +33,10 @@ say  = printf '==> %3d s  %s\n' $$(($$(date +%s) - $(START)))
 # $(call done,name): the step is done for this stamp, and for no other version of its inputs.
 done = mkdir -p $(STAMPS) && rm -f $(STAMPS)/$(1)-* && touch $@
 
+# The stubs are read out of the same build that the wheel is made of.
+NATIVE_STUB := $(BUILD)/stubs/lineshaft/_native.pyi
+generate_stubs = $(VENV)/bin/maturin generate-stubs --quiet --profile release --locked --out $(BUILD)/stubs
+
 ENVIRONMENT := $(STAMPS)/venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null || echo none)
 BUILDER  := $(STAMPS)/builder-$(call hash,requirements/build.txt)
 EXAMPLES := $(STAMPS)/examples-$(call hash,requirements/examples.txt)
@@ -68,6 +72,8 @@ test: $(TESTS) $(EXAMPLES) $(WHEEL) $(CARGO_DENY) ## check and test everything, 
 	@$(say) "cargo test: every crate but the Python module, which pytest tests"
 	@cargo test --quiet --workspace --locked
 	@$(say) "stubtest: the committed stubs say what the native module has"
+	@$(generate_stubs)
+	@diff -u python/lineshaft/_native.pyi $(NATIVE_STUB) || { echo "error: the stubs are not those of the Rust code; write them anew by: make stubs" >&2; exit 1; }
 	@$(PY) -m mypy.stubtest lineshaft._native
 	@$(say) "pytest: the installed wheel"
 	@timeout --kill-after=20 $(TEST_MINUTES_MAX)m $(PY) -m pytest -q -o cache_dir=$(BUILD)/pytest
@@ -86,8 +92,8 @@ fmt: $(TESTS) ## format the Rust and Python code
 
 stubs: $(BUILDER) ## write python/lineshaft/_native.pyi anew from the Rust code
 	@$(say) "stubs of lineshaft._native"
-	@$(VENV)/bin/maturin generate-stubs --quiet --out $(BUILD)/stubs
-	@cp $$(find $(BUILD)/stubs -name '_native.pyi') python/lineshaft/_native.pyi
+	@$(generate_stubs)
+	@cp $(NATIVE_STUB) python/lineshaft/_native.pyi
 
 lock: $(ENVIRONMENT) ## resolve the Python requirements anew
 	@$(PY) requirements/lock.py
