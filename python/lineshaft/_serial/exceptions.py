@@ -55,9 +55,23 @@ def chain_of(exc: BaseException) -> list[BaseException]:
 
 def encode(exc: BaseException, dumps: Callable[[object], bytes]) -> bytes:
     """Pickle an exception that a task raised; `dumps` pickles one value."""
+    return pickle.dumps((_format(exc), _encode_chain(exc, dumps)), 5)
+
+
+def decode(data: bytes) -> BaseException:
+    """Rebuild what `encode` made, with a `RemoteTraceback` as the cause."""
+    text, fields = pickle.loads(data)
+    exc = _decode_chain(fields, text)
+    remote = RemoteTraceback(text)
+    remote.cause = exc.__cause__
+    exc.__cause__ = remote
+    return exc
+
+
+def _encode_chain(exc: BaseException, dumps: Callable[[object], bytes]) -> list[tuple[object, ...]]:
     chain = chain_of(exc)
     positions = {id(part): position for position, part in enumerate(chain)}
-    parts = []
+    parts: list[tuple[object, ...]] = []
     for part in chain:
         data, reason = _encode_one(part, dumps)
         parts.append(
@@ -74,25 +88,19 @@ def encode(exc: BaseException, dumps: Callable[[object], bytes]) -> bytes:
                 )
             )
         )
-    return pickle.dumps((_format(exc), parts), 5)
+    return parts
 
 
-def decode(data: bytes, loads: Callable[[bytes], Any] = pickle.loads) -> BaseException:
-    """Rebuild what `encode` made, with a `RemoteTraceback` as the cause."""
-    text, fields = pickle.loads(data)
+def _decode_chain(fields: list[tuple[Any, ...]], text: str) -> BaseException:
     parts = [_Part(*values) for values in fields]
-    chain = [_decode_one(part, text if i == 0 else "", loads) for i, part in enumerate(parts)]
+    chain = [_decode_one(part, "" if i else text) for i, part in enumerate(parts)]
     for exc, part in zip(chain, parts, strict=True):
         if part.cause is not None:
             exc.__cause__ = chain[part.cause]
         if part.context is not None:
             exc.__context__ = chain[part.context]
         exc.__suppress_context__ = part.suppress_context
-    first = chain[0]
-    remote = RemoteTraceback(text)
-    remote.cause = first.__cause__
-    first.__cause__ = remote
-    return first
+    return chain[0]
 
 
 def rebuild(cls: type[BaseException], args: tuple[object, ...], state: dict[str, Any] | None) -> BaseException:
@@ -102,6 +110,28 @@ def rebuild(cls: type[BaseException], args: tuple[object, ...], state: dict[str,
     if state:
         exc.__setstate__(state)
     return exc
+
+
+def rebuild_group(
+    cls: type[BaseExceptionGroup[Any]], message: str, members: list[list[tuple[Any, ...]]], state: dict[str, Any] | None
+) -> BaseException:
+    """Make a group of exceptions that were encoded one by one."""
+    group = cls(message, [_decode_chain(member, "") for member in members])
+    if state:
+        group.__setstate__(state)
+    return group
+
+
+class _RebuiltGroup:
+    """Pickles as a call of `rebuild_group`."""
+
+    def __init__(self, group: BaseExceptionGroup[Any], dumps: Callable[[object], bytes]) -> None:
+        self._group = group
+        self._members = [_encode_chain(member, dumps) for member in group.exceptions]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        group = self._group
+        return rebuild_group, (type(group), group.message, self._members, group.__dict__ or None)
 
 
 class _Rebuilt:
@@ -121,7 +151,10 @@ def _encode_one(exc: BaseException, dumps: Callable[[object], bytes]) -> tuple[b
     candidates: list[object] = [exc]
     kind = type(exc)
     if kind.__reduce__ is BaseException.__reduce__ and kind.__reduce_ex__ is object.__reduce_ex__:
-        candidates.append(_Rebuilt(exc))
+        if isinstance(exc, BaseExceptionGroup):
+            candidates.insert(0, _RebuiltGroup(exc, dumps))
+        else:
+            candidates.append(_Rebuilt(exc))
     for candidate in candidates:
         try:
             data = dumps(candidate)
@@ -140,11 +173,11 @@ def _encode_one(exc: BaseException, dumps: Callable[[object], bytes]) -> tuple[b
     return None, reason
 
 
-def _decode_one(part: _Part, text: str, loads: Callable[[bytes], Any]) -> BaseException:
+def _decode_one(part: _Part, text: str) -> BaseException:
     reason = part.reason
     if part.data is not None:
         try:
-            exc = loads(part.data)
+            exc = pickle.loads(part.data)
             if isinstance(exc, BaseException):
                 return exc
             reason = f"it loads as {type(exc).__qualname__}"

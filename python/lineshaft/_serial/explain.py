@@ -53,7 +53,7 @@ def explain(obj: object, root: str = "value", *, error: BaseException | None = N
         if error is None:
             return f"{path} can be pickled by itself"
         return f"{path} is {_kind(obj)}, which cannot be pickled: {_message(error)}"
-    if isinstance(failure, RecursionError):
+    if isinstance(failure.__cause__, RecursionError):
         return f"{path} is {_kind(obj)}, nested too deeply to be pickled"
     inside = ""
     for _ in range(DEPTH_MAX):

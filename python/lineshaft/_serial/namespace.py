@@ -64,6 +64,8 @@ class Binding:
         Stands for this version in pickles; the worker knows the value by it.
     value
         The object, as long as it is the current one.
+    body
+        Its code, if it is a function: tools that reload code replace it in place.
     pickled
         Made when first needed.
     definition
@@ -72,12 +74,13 @@ class Binding:
         Why it cannot be sent, if it cannot.
     """
 
-    __slots__ = ("definition", "failure", "id", "name", "pickled", "value")
+    __slots__ = ("body", "definition", "failure", "id", "name", "pickled", "value")
 
     def __init__(self, name: str, value: object) -> None:
         self.id = new_id()
         self.name = name
         self.value = value
+        self.body: object = getattr(value, "__code__", None)
         self.pickled: Pickled | None = None
         self.definition: Definition | None = None
         self.failure: str | None = None
@@ -177,7 +180,7 @@ class Namespace:
         value = main_namespace().get(name, ABSENT)
         binding = self._bindings.get(name)
         if binding is not None:
-            if binding.value is value:
+            if binding.value is value and binding.body is getattr(value, "__code__", None):
                 return binding
             binding.value = _STALE
             self._closures.clear()

@@ -38,6 +38,10 @@ __all__ = [
 CONTENTS_MAX = 256
 
 
+# What a named tuple's own constructor does, at half its cost.
+_new_tuple = tuple.__new__
+
+
 class _Local(threading.local):
     references: list[object] | None = None
 
@@ -147,6 +151,9 @@ class Encoder:
         if entry is not None and entry.ref() is fn and entry.is_current(fn):
             return entry.code
         with self._lock, collecting_references(False):
+            entry = self._entries.get(id(fn))
+            if entry is not None and entry.ref() is fn and entry.is_current(fn):
+                return entry.code  # another thread was quicker
             return self._encode_callable(fn)
 
     def dumps(
@@ -175,7 +182,8 @@ class Encoder:
         buffers: list[pickle.PickleBuffer] = []
         collect = None if buffer_callback is None else buffers.append
         before = _local.references
-        _local.references = futures = []
+        futures: list[object] = []
+        _local.references = futures
         try:
             data = pickle.dumps(obj, 5, buffer_callback=collect)
             by_value = b"__main__" in data or _names_registered_module(data)
@@ -187,20 +195,25 @@ class Encoder:
             _local.references = before
         definitions: tuple[Definition, ...] = ()
         if by_value:
-            with self._lock, collecting_references() as futures:
+            _local.references = futures = []
+            try:
                 data, buffers, definitions = self._dumps_by_value(obj, call, collect is not None)
+            finally:
+                _local.references = before
         if buffer_callback is not None:
             for buffer in buffers:
                 buffer_callback(buffer)
-        return Encoded(data, definitions, tuple(futures))
+        return _new_tuple(Encoded, (data, definitions, tuple(futures)))
 
     def _dumps_by_value(
         self, obj: object, call: Callable[..., Any] | None, out_of_band: bool
     ) -> tuple[bytes, list[pickle.PickleBuffer], tuple[Definition, ...]]:
-        namespace = self._get_namespace()
         try:
-            pickled = namespace.pickle(obj, out_of_band=out_of_band)
-            with collecting_references(False):
+            with self._lock:
+                namespace = self._get_namespace()
+                pickled = namespace.pickle(obj, out_of_band=out_of_band)
+                # From here on globals are pickled: a future among them is nobody's argument.
+                _local.references = None
                 closure = namespace.close(pickled)
         except (OSError, MemoryError):
             raise
@@ -284,8 +297,9 @@ class _Activated:
 
 def _names_registered_module(data: bytes) -> bool:
     """Whether a pickle refers to a module that the user registered with cloudpickle by value."""
-    cloudpickle = sys.modules.get("cloudpickle.cloudpickle")
-    registered: set[str] = getattr(cloudpickle, "_PICKLE_BY_VALUE_MODULES", set())
+    cloudpickle: Any = sys.modules.get("cloudpickle.cloudpickle")
+    if cloudpickle is None or not (registered := cloudpickle._PICKLE_BY_VALUE_MODULES):
+        return False
     return any(name.encode() in data for name in registered)
 
 

@@ -16,6 +16,7 @@ This module is the only one that imports cloudpickle, and is itself imported onl
 
 from __future__ import annotations
 
+import copyreg
 import dataclasses
 import functools
 import io
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     Refer: TypeAlias = Callable[[str, str], object]
 
 __all__ = ["Pickler", "dumps"]
+
+# Functions of `worker` are in nearly every pickle, and need no look-up to go by reference.
+_OURS = worker.__dict__
 
 
 def dumps(
@@ -99,6 +103,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return self._refer(root, path) if found is obj else None
 
     def _function(self, function: FunctionType) -> Any:
+        if function.__globals__ is _OURS:
+            return NotImplemented
         if function.__module__ == "__main__":
             named = self._named(function, function.__qualname__)
             if named is not None:
@@ -169,7 +175,17 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             named = self._named(cls, cls.__qualname__)
             if named is not None:
                 return named
-        return super().reducer_override(cls)
+        reduced = super().reducer_override(cls)
+        if reduced is NotImplemented or reduced[0] is not cloudpickle._make_skeleton_class:
+            return reduced
+        # cloudpickle sets these after the class was made, which comes too late to have an effect.
+        make, (meta, name, bases, attributes, *rest), (state, slots_state), *setter = reduced
+        attributes["__qualname__"] = cls.__qualname__
+        if typing.NamedTuple in bases:  # a function that would make another class
+            bases = cls.__bases__
+        if "__slots__" in state:
+            attributes["__slots__"] = state.pop("__slots__")
+        return make, (meta, name, bases, attributes, *rest), (state, slots_state), *setter
 
     def _instance(self, obj: object) -> Any:
         """Instances whose class is in ``__main__``: some pickle as the name of a global there."""
@@ -180,19 +196,28 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if not isinstance(reduced, str):
             return reduced
         named = self._named(obj, reduced)
-        return object.__reduce_ex__(obj, 5) if named is None else named
+        if named is not None:
+            return named
+        return copyreg.__newobj__, (kind,), obj.__getstate__()  # type: ignore[attr-defined]
 
     def _type_parameter(self, obj: Any) -> Any:
         """TypeVar and its relatives: by name where they have one, else made anew."""
-        if obj.__module__ == "__main__":
-            named = self._named(obj, obj.__name__)
-            if named is not None:
-                return named
-            if isinstance(obj, typing.NewType):
-                return typing.NewType, (obj.__name__, obj.__supertype__)
-            if not isinstance(obj, typing.TypeVar):
-                return type(obj), (obj.__name__,)
-        return NotImplemented
+        if obj.__module__ != "__main__":
+            return NotImplemented
+        named = self._named(obj, obj.__name__)
+        if named is not None:
+            return named
+        arguments = [obj.__name__]
+        options = {}
+        if isinstance(obj, typing.NewType):
+            arguments.append(obj.__supertype__)
+        elif isinstance(obj, typing.TypeVar):
+            arguments.extend(obj.__constraints__)
+            names = ("bound", "covariant", "contravariant", "infer_variance")
+            options = {name: value for name in names if (value := getattr(obj, f"__{name}__", None))}
+        if getattr(obj, "has_default", bool)():  # Python 3.13
+            options["default"] = obj.__default__
+        return worker.make_type_parameter, (type(obj).__name__, arguments, options)
 
     def _cached_function(self, obj: Any) -> Any:
         """Reduce the result of `functools.lru_cache`; its cache stays behind."""

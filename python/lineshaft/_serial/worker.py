@@ -247,6 +247,15 @@ def make_cached_function(function: Callable[..., Any], parameters: dict[str, Any
     return lru_cache(**parameters)(function)
 
 
+def make_type_parameter(kind: str, arguments: list[Any], options: dict[str, Any]) -> Any:
+    """Make a `typing.TypeVar` or one of its relatives, as if in ``__main__``."""
+    import typing
+
+    parameter = getattr(typing, kind)(*arguments, **options)
+    parameter.__module__ = "__main__"
+    return parameter
+
+
 def make_single_dispatch(base: Callable[..., Any], others: dict[type, Callable[..., Any]]) -> Any:
     """Apply `functools.singledispatch` again."""
     from functools import singledispatch
