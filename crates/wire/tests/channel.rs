@@ -271,7 +271,7 @@ fn take_frames(receiver: &mut Receiver, expected: &mut VecDeque<(u64, Vec<u8>, V
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
     #[test]
     fn frames_and_descriptors_arrive_whole_and_in_order(
