@@ -262,3 +262,24 @@ pub(crate) fn spill_device(spill_dir: &Path) -> Result<u64, CallFailure> {
     })?;
     Ok(stat.st_dev)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fallback_makes_files_without_names_too() {
+        let dir = std::env::temp_dir().join(format!("lineshaft-file-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::CREATE | OFlags::EXCL;
+        let fds: Vec<_> = (0..3)
+            .map(|_| create_and_unlink(&dir, flags, Mode::RUSR | Mode::WUSR).unwrap())
+            .collect();
+        // Fails if a file is left.
+        std::fs::remove_dir(&dir).unwrap();
+        for fd in fds {
+            assert_eq!(rustix::fs::fstat(&fd).unwrap().st_nlink, 0);
+            assert_eq!(rustix::io::pwrite(&fd, b"usable", 0).unwrap(), 6);
+        }
+    }
+}

@@ -442,3 +442,117 @@ impl Ledger {
         entry.place = place;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fd() -> OwnedFd {
+        OwnedFd::from(std::fs::File::open("/dev/null").unwrap())
+    }
+
+    fn put(ledger: &mut Ledger, bytes: u64) -> SegmentId {
+        assert!(ledger.try_reserve(Medium::Memory, bytes));
+        ledger.seal(Medium::Memory, bytes, fd())
+    }
+
+    fn start(ledger: &mut Ledger, wanted_bytes: u64) -> Victim {
+        match ledger.relief(wanted_bytes) {
+            Relief::Spill(victim) => victim,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn check(ledger: &Ledger, used_bytes: u64, spilled_bytes: u64) {
+        ledger.check_invariants();
+        assert_eq!(
+            (ledger.used_bytes(), ledger.spilled_bytes()),
+            (used_bytes, spilled_bytes)
+        );
+    }
+
+    #[test]
+    fn a_segment_pinned_while_it_is_spilled_stays_in_memory() {
+        let mut ledger = Ledger::new(10, None);
+        let id = put(&mut ledger, 10);
+        let victim = start(&mut ledger, 5);
+        check(&ledger, 10, 10);
+        let _memory = ledger.pin(id);
+        assert_eq!(
+            ledger.finish_spill(&victim, Some(fd())),
+            SpillEnd::Discarded
+        );
+        assert!(!ledger.is_on_disk(id));
+        check(&ledger, 10, 0);
+        assert!(matches!(ledger.relief(5), Relief::Nothing));
+        ledger.unpin(id);
+        let victim = start(&mut ledger, 5);
+        assert_eq!(ledger.finish_spill(&victim, Some(fd())), SpillEnd::Spilled);
+        check(&ledger, 0, 10);
+    }
+
+    #[test]
+    fn a_segment_pinned_and_unpinned_while_it_is_spilled_goes_to_disk() {
+        let mut ledger = Ledger::new(10, None);
+        let id = put(&mut ledger, 10);
+        let victim = start(&mut ledger, 5);
+        let _memory = ledger.use_fd(id);
+        check(&ledger, 10, 10);
+        assert_eq!(ledger.finish_spill(&victim, Some(fd())), SpillEnd::Spilled);
+        check(&ledger, 0, 10);
+    }
+
+    #[test]
+    fn a_segment_freed_while_it_is_spilled_is_gone() {
+        let mut ledger = Ledger::new(10, None);
+        let id = put(&mut ledger, 10);
+        let victim = start(&mut ledger, 5);
+        drop(ledger.free(id));
+        check(&ledger, 0, 0);
+        assert_eq!(
+            ledger.finish_spill(&victim, Some(fd())),
+            SpillEnd::Discarded
+        );
+        check(&ledger, 0, 0);
+        assert_eq!(ledger.spill_count(), 0);
+    }
+
+    #[test]
+    fn a_failed_spill_is_tried_with_another_segment_next() {
+        let mut ledger = Ledger::new(10, None);
+        let (a, b) = (put(&mut ledger, 5), put(&mut ledger, 5));
+        let first = start(&mut ledger, 1);
+        assert_eq!(first.id, a);
+        assert_eq!(ledger.finish_spill(&first, None), SpillEnd::Discarded);
+        check(&ledger, 10, 0);
+        assert_eq!(ledger.failed_spill_count(), 1);
+        assert_eq!(start(&mut ledger, 1).id, b);
+    }
+
+    #[test]
+    fn two_threads_in_need_do_not_spill_for_the_same_bytes() {
+        let mut ledger = Ledger::new(10, None);
+        let _held = [put(&mut ledger, 5), put(&mut ledger, 5)];
+        let victim = start(&mut ledger, 5);
+        assert!(matches!(ledger.relief(5), Relief::Wait));
+        let second = start(&mut ledger, 6);
+        assert!(matches!(ledger.relief(10), Relief::Wait));
+        assert!(matches!(ledger.relief(11), Relief::Nothing));
+        ledger.finish_spill(&victim, Some(fd()));
+        ledger.finish_spill(&second, Some(fd()));
+        check(&ledger, 0, 10);
+    }
+
+    #[test]
+    fn a_spill_reserves_its_place_on_disk() {
+        let mut ledger = Ledger::new(10, Some(7));
+        let _held = [put(&mut ledger, 5), put(&mut ledger, 5)];
+        let victim = start(&mut ledger, 5);
+        assert!(!ledger.try_reserve(Medium::Disk, 3));
+        assert!(matches!(ledger.relief(10), Relief::DiskLimit));
+        ledger.finish_spill(&victim, None);
+        assert!(ledger.try_reserve(Medium::Disk, 7));
+        ledger.release(Medium::Disk, 7);
+        check(&ledger, 10, 0);
+    }
+}
