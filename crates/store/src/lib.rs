@@ -21,11 +21,11 @@
 //!
 //! Which module owns what:
 //!
-//! * [`ledger`] decides: accounting, order of use, which segment to spill. No system calls.
-//! * [`file`] does: memfds, spill files, seals. No decisions.
-//! * [`store`] puts the two together, [`segment`] and [`map`] are what others hold.
-//! * [`writer`] is the worker's side, which shares only the [`BudgetPage`] with the engine.
-//! * [`live`] stores the same live buffer once.
+//! * `ledger` decides: accounting, order of use, which segment to spill. No system calls.
+//! * `file` does: memfds, spill files, seals. No decisions.
+//! * `store` puts the two together, `segment` and `map` are what others hold.
+//! * `writer` is the worker's side, which shares only the [`BudgetPage`] with the engine.
+//! * `live` stores the same live buffer once.
 //!
 //! Architecture invariant: this is the only crate that maps memory, and the lock of the ledger is
 //! never held over a system call.

@@ -2,10 +2,10 @@
 //!
 //! Each worker has one socket pair of its own, and one page of shared memory:
 //!
-//! * [`channel`] makes the sockets; [`sender`] and [`receiver`] are the two halves of one end, with
-//!   the format of [`frame`]. They carry any message that serde can encode, and descriptors.
+//! * `channel` makes the sockets; `sender` and `receiver` are the two halves of one end, with
+//!   the format of `frame`. They carry any message that serde can encode, and descriptors.
 //! * [`control`] is the page, for what cannot wait until the worker reads its socket.
-//! * [`message`] is the vocabulary.
+//! * `message` is the vocabulary.
 //!
 //! Architecture invariant: nothing here starts a thread, reads a clock or waits, except the calls
 //! named `blocking`. Nothing is shared between two workers, so one that dies or writes garbage
