@@ -71,6 +71,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Runs examples/flights.py with python and with lineshaft run.")
     parser.add_argument("--rounds", type=int, default=2, metavar="N", help="runs of each (%(default)s)")
     options, arguments = parser.parse_known_args()
+    if not Path(COMMANDS[LINESHAFT][0]).exists():
+        sys.exit(f"there is no lineshaft beside {sys.executable}: install the wheel into its environment (make demo)")
 
     runs: dict[str, list[Run]] = {title: [] for title in COMMANDS}
     for turn in range(options.rounds):
