@@ -1,0 +1,4 @@
+import sys
+
+sys.stdout.close()
+raise ValueError("after close")

@@ -1,0 +1,1 @@
+import sys; print(sys.path[0]); import helper

@@ -1,0 +1,1 @@
+import sys; print("init", sys.argv)

@@ -1,0 +1,1 @@
+import package.inner; raise KeyError(package.inner.name)

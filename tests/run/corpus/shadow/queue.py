@@ -1,0 +1,3 @@
+import queue
+
+print("queue is", queue.__file__, __name__)

@@ -1,0 +1,1 @@
+await_ = 1; print(await_); await x

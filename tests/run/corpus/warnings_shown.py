@@ -1,0 +1,10 @@
+import warnings
+
+
+def old():
+    warnings.warn("old", DeprecationWarning, stacklevel=2)
+
+
+old()
+warnings.warn("user")
+"\d"
