@@ -176,6 +176,44 @@ def test_unsendable_globals_do_not_fail_the_task(script):
     """)
 
 
+def test_what_cannot_be_loaded_in_the_worker(file_script):
+    out = file_script("""
+        import sys, types
+        gone = types.ModuleType("gone")
+        gone.__spec__ = sys.__spec__
+        sys.modules["gone"] = gone
+        class Picky:
+            def __setstate__(self, state):
+                raise ValueError("not here")
+        picky = Picky()
+        picky.x = 1
+        def work(which):
+            if which == "gone":
+                return gone
+            if which == "picky":
+                return picky
+            return which
+        def needs(x=picky):
+            return x
+        with Worker() as w:
+            print(w.call(work, 1))
+            for call in ((work, "gone"), (work, "picky"), (needs,), (needs,), (work, picky)):
+                try:
+                    w.call(*call)
+                except Exception as e:
+                    print(type(e).__name__, getattr(e, "__notes__", [e])[0])
+    """)
+    could_not = "could not be sent to the worker: loading it raised"
+    assert out.splitlines() == [
+        "1",
+        f"NameError global 'gone' of __main__ {could_not} ModuleNotFoundError: No module named 'gone'",
+        f"NameError global 'picky' of __main__ {could_not} ValueError: not here",
+        "ValueError not here",
+        "ValueError not here",
+        "ValueError not here",
+    ]
+
+
 def test_exception_keeps_everything(script):
     script("""
         class AppError(ValueError):

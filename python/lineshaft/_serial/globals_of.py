@@ -33,9 +33,9 @@ def global_names(code: CodeType) -> tuple[str, ...]:
     Examples
     --------
     >>> def work(i):
-    ...     return [shared[i] + j for j in other]
+    ...     return lambda: shared[i] + offset
     >>> global_names(work.__code__)
-    ('shared', 'other')
+    ('shared', 'offset')
     """
     names = _known.get(code)
     if names is None:

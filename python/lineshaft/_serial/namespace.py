@@ -14,6 +14,7 @@ from __future__ import annotations
 import builtins
 import io
 import pickle
+from types import CodeType, FunctionType
 from typing import NamedTuple
 
 from lineshaft._serial import worker
@@ -80,10 +81,14 @@ class Binding:
         self.id = new_id()
         self.name = name
         self.value = value
-        self.body: object = getattr(value, "__code__", None)
+        self.body = _body(value)
         self.pickled: Pickled | None = None
         self.definition: Definition | None = None
         self.failure: str | None = None
+
+
+def _body(value: object) -> CodeType | None:
+    return value.__code__ if isinstance(value, FunctionType) else None
 
 
 class Closure:
@@ -180,7 +185,7 @@ class Namespace:
         value = main_namespace().get(name, ABSENT)
         binding = self._bindings.get(name)
         if binding is not None:
-            if binding.value is value and binding.body is getattr(value, "__code__", None):
+            if binding.value is value and binding.body is _body(value):
                 return binding
             binding.value = _STALE
             self._closures.clear()
@@ -221,8 +226,11 @@ class Namespace:
             binding.failure = explain(binding.value, f"{binding.name!r}", error=error)
 
     def _pickle_values(self, bindings: Iterable[Binding]) -> Pickled:
-        values = tuple((binding.id, binding.name, binding.value) for binding in bindings)
-        return self.pickle((worker.BINDINGS, values), frozenset(name for _, name, _ in values))
+        names = tuple((binding.id, binding.name) for binding in bindings)
+        values = tuple(binding.value for binding in bindings)
+        pickled = self.pickle(values, frozenset(name for _, name in names))
+        data = pickle.dumps((worker.BINDINGS, names, {}, pickled.data), 5)
+        return pickled._replace(data=data)
 
     def _define(self, fresh: list[Binding]) -> None:
         """Make definitions, those without needs first; circles of needs become one definition."""

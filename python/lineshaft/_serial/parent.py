@@ -36,6 +36,7 @@ __all__ = [
 
 #: Callables other than functions and classes that are recognised by their pickle.
 CONTENTS_MAX = 256
+CONTENT_BYTES_MAX = 64 * 1024
 
 
 # What a named tuple's own constructor does, at half its cost.
@@ -246,7 +247,7 @@ class Encoder:
             except Exception as error:
                 raise _unsendable_function(fn, name, error) from error
             data, buffers = pickled.data, pickled.buffers
-        content = (data, closure) if not (is_stable or buffers) else None
+        content = None if is_stable or buffers or len(data) > CONTENT_BYTES_MAX else (data, closure)
         if content is not None and (known := self._by_content.get(content)) is not None:
             self._by_content.move_to_end(content)
             return known

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeAlias
 
+    from _typeshed import SupportsWrite
+
     #: ``refer(root, path)``: what to send for the object at attribute `path` of global `root` of
     #: ``__main__``: a value for `reducer_override`, or None to send the object by value.
     Refer: TypeAlias = Callable[[str, str], object]
@@ -70,7 +72,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def __init__(
         self,
-        file: io.BytesIO,
+        file: SupportsWrite[bytes],
         refer: Refer,
         buffer_callback: Callable[[pickle.PickleBuffer], object] | None = None,
     ) -> None:

@@ -51,6 +51,13 @@ class _Local(threading.local):
     buffers: Buffers = ()
 
 
+class _Failed:
+    """Stands for a value that could not be loaded."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
 _local = _Local()
 _objects: dict[int, Any] = {}
 _names: dict[int, str] = {}
@@ -65,22 +72,27 @@ def load_definition(definition_id: int, data: bytes, buffers: Buffers = ()) -> o
     """Load what an `Encoder` defined, once; the definitions it needs must be loaded already.
 
     Returns the callable of a `Code`. A binding becomes a global of ``__main__``.
+
+    Never raises for what user code does wrong (a module that cannot be imported here): no task is
+    running that could fail. The error is raised by `code` if the function itself is affected; a global
+    that is affected is missing, and a note on the `NameError` says why.
     """
     global _current
-    loaded = pickle.loads(data, buffers=buffers)
-    if loaded[0] == CODE:
-        _, pairs, unsent, inner = loaded
-        _activate(pairs, unsent)
-        _current = None
-        function = pickle.loads(inner, buffers=buffers)
-        _codes[definition_id] = (function, pairs, unsent)
+    _current = None
+    kind, names, unsent, inner = pickle.loads(data)
+    if kind == CODE:
+        _activate(names, unsent)
+        function = _load_or_fail(inner, buffers)
+        _codes[definition_id] = (function, names, unsent)
         return function
-    for value_id, name, value in loaded[1]:
+    values = _load_or_fail(inner, buffers)
+    if isinstance(values, _Failed):
+        values = (values,) * len(names)
+    for (value_id, name), value in zip(names, values, strict=True):
         _objects[value_id] = value
         _names[value_id] = name
         _bind(name, value_id)
-    _current = None
-    return value
+    return values[0]
 
 
 def code(definition_id: int) -> Callable[..., Any]:
@@ -88,6 +100,8 @@ def code(definition_id: int) -> Callable[..., Any]:
     global _current
     entry = _codes[definition_id]
     if entry is not _current:
+        if isinstance(entry[0], _Failed):
+            raise entry[0].error.with_traceback(None)
         _activate(entry[1], entry[2])
         _current = entry
     return entry[0]
@@ -148,6 +162,13 @@ def dumps_exception(exc: BaseException) -> bytes:
     return encode(exc, dumps_result)
 
 
+def _load_or_fail(data: bytes, buffers: Buffers) -> Any:
+    try:
+        return pickle.loads(data, buffers=buffers)
+    except Exception as error:
+        return _Failed(error.with_traceback(None))
+
+
 # Which version of a global is in place.
 
 
@@ -169,7 +190,7 @@ def _bind(name: str, version: int) -> None:
         # The first contact with this name. If it has a value, then the worker's own code gave it
         # one (an initializer through `globals()`, say), which wins as it would after a fork.
         if version and name not in namespace:
-            namespace[name] = _objects[version]
+            _put(namespace, name, _objects[version])
         return
     value = namespace.pop(name, ABSENT)
     if value is not ABSENT:
@@ -178,6 +199,13 @@ def _bind(name: str, version: int) -> None:
     if value is ABSENT and version:
         value = _objects[version]
     if value is not ABSENT:
+        _put(namespace, name, value)
+
+
+def _put(namespace: dict[str, Any], name: str, value: object) -> None:
+    if isinstance(value, _Failed):
+        _unsent[name] = f"loading it raised {type(value.error).__name__}: {value.error}"
+    else:
         namespace[name] = value
 
 
@@ -187,6 +215,8 @@ def _bind(name: str, version: int) -> None:
 def defined(definition_id: int, path: str = "") -> Any:
     """Return the object of a loaded binding, or what is at attribute `path` of it."""
     value = _objects[definition_id]
+    if isinstance(value, _Failed):
+        raise value.error.with_traceback(None)
     if path:
         for name in path.split("."):
             value = getattr(value, name)
