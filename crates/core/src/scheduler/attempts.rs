@@ -114,7 +114,6 @@ impl Scheduler {
         if worker.is_stuck() && worker.unstarted() > 0 {
             self.retract(assigned.worker, step);
         }
-        self.mark_pool(self.graph[slot].pool);
     }
 
     pub(super) fn on_unblocked(&mut self, task: TaskId, attempt: Attempt, step: &mut Step) {
@@ -128,7 +127,6 @@ impl Scheduler {
         assigned.phase = Phase::Running;
         self.set_assigned(slot, assigned);
         self.note(step, EventKind::Unblocked { task, attempt });
-        self.mark_pool(self.graph[slot].pool);
     }
 
     pub(super) fn on_tick(&mut self, step: &mut Step) {

@@ -12,14 +12,16 @@ use crate::ready::LaneKind;
 use crate::time::Time;
 
 impl Scheduler {
-    /// Replaces the state and keeps the pool's tally.
+    /// Replaces the state and keeps the pool's tally. The pool is looked at again, because what may
+    /// run depends on the tally, too.
     pub(super) fn set_state(&mut self, slot: Slot, state: State) -> State {
         let task = &mut self.graph[slot];
         let old = std::mem::replace(&mut task.state, state);
-        if let Some(pool) = self.pools.get_mut(&task.pool) {
-            pool.tally.remove(&old);
-            pool.tally.add(&state);
-        }
+        let id = task.pool;
+        let pool = self.pools.get_mut(&id).expect("a pool outlives its tasks");
+        pool.tally.remove(&old);
+        pool.tally.add(&state);
+        self.mark_pool(id);
         old
     }
 
@@ -34,7 +36,6 @@ impl Scheduler {
         let lane = queue.push(&self.graph, slot);
         self.set_state(slot, State::Ready { lane });
         self.note(step, EventKind::Ready { task: id });
-        self.mark_pool(pool);
     }
 
     /// Hands the best ready task of the worker's pool, which is this one, to the worker.

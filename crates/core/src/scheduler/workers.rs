@@ -20,12 +20,16 @@ impl Scheduler {
         if self.workers.contains_key(&worker) {
             return;
         }
-        let Some(entry) = self.pools.get_mut(&pool).filter(|pool| !pool.broken) else {
+        let Some(entry) = self.pools.get_mut(&pool) else {
             // Its pool closed while it started.
             step.actions.push(Action::Retire { worker });
             return;
         };
         entry.starting = entry.starting.saturating_sub(1);
+        if entry.broken {
+            step.actions.push(Action::Retire { worker });
+            return;
+        }
         entry.slots_expected = slots.max(1);
         entry.workers.insert(worker);
         self.workers
