@@ -25,6 +25,7 @@ from functools import partial
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar, cast
 
+from lineshaft._machine import cores
 from lineshaft.pool.at_exit import terminate_at_exit
 from lineshaft.pool.callbacks import CallbackThread
 from lineshaft.pool.feed import Feed, chunks
@@ -88,12 +89,12 @@ class Pool(stdlib.Pool):
         # Read by __del__, also when this constructor raises.
         self._state = INIT
         if processes is None:
-            processes = _usable_cores()
+            processes = cores().usable
         if processes < 1:
             raise ValueError("Number of processes must be at least 1")
-        if maxtasksperchild is not None and (not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0):
+        if not (maxtasksperchild is None or _is_positive_int(maxtasksperchild)):
             raise ValueError("maxtasksperchild must be a positive int or None")
-        if initializer is not None and not callable(initializer):
+        if not (initializer is None or callable(initializer)):
             raise TypeError("initializer must be a callable")
         self._processes = processes
         self._ctx = context
@@ -280,8 +281,7 @@ class Pool(stdlib.Pool):
             raise ValueError("Pool not running")
 
     def _submit(self, func: Callable[..., T], /, *args: Any, **kwds: Any) -> Future[T]:
-        # What cannot be submitted (an argument that cannot be pickled, a broken executor) fails
-        # its result and not the call, as in the standard library.
+        # What cannot be submitted (an unpicklable argument, say) fails its result, not this call.
         try:
             return self._executor.submit(func, *args, **kwds)
         except Exception as error:
@@ -392,12 +392,6 @@ class ThreadPool(Pool, stdlib.ThreadPool):
 
 def _is_positive_int(value: object) -> bool:
     return isinstance(value, int) and value > 0
-
-
-def _usable_cores() -> int:
-    from lineshaft._machine import cores
-
-    return cores().usable
 
 
 def _feed_ended(pool_ref: weakref.ref[Pool], feed: Feed) -> None:

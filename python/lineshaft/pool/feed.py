@@ -197,24 +197,28 @@ class Feed:
 
     def _pull(self, room: int) -> None:
         """Submit up to `room` items; the caller holds `_source_lock`."""
-        submit, ordered, pulled = self._submit, self._ordered, 0
+        submit, put, ordered, pulled = self._submit, self._queue.put, self._ordered, 0
         try:
             for item in islice(self._items, room):
                 if self._aborted:
-                    return
+                    break
                 try:
                     future = submit(item)
                 except Exception as error:
                     future = failed_future(error)
                 pulled += 1
-                self._submitted += 1
                 if ordered:
-                    self._queue.put(future)
+                    put(future)
                 else:
-                    future.add_done_callback(self._queue.put)
+                    future.add_done_callback(put)
         except Exception as error:
+            self._submitted += pulled
             self._end_with(error)
+        except BaseException:
+            self._submitted += pulled
+            raise
         else:
+            self._submitted += pulled
             if pulled < room:
                 self._end()
 

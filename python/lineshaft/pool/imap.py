@@ -9,15 +9,16 @@ import types
 from collections import deque
 from concurrent.futures import CancelledError
 from queue import Empty
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
-from lineshaft.pool.results import TERMINATED, wait_for
+from lineshaft.pool.results import TERMINATED, NotDoneError, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
 
     from lineshaft.pool.feed import Feed
+    from lineshaft.pool.results import Outcome
 
 T = TypeVar("T")
 
@@ -41,6 +42,7 @@ class IMapIterator(_Base[T]):
         # The pool lives as long as somebody may still ask for a result.
         self._pool = pool
         self._feed = feed
+        self._take = feed.take
         # A future that was taken while it still ran, when its caller's timeout ran out.
         self._held: deque[Future[Any]] = deque()
 
@@ -59,8 +61,20 @@ class IMapIterator(_Base[T]):
         concurrent.futures.CancelledError
             If the pool was terminated first.
         """
-        value: T = result_of(self._next_future(timeout))
-        return value
+        if timeout is None and not self._held:
+            future = self._take(None)
+            if future is None:
+                self._raise_end()
+            value, failure = outcome_of(future, None)
+        else:
+            value, failure = self._outcome_within(timeout)
+        if failure is None:
+            return cast("T", value)
+        try:
+            raise failure
+        finally:
+            # The traceback refers to this frame: dropping the names breaks the cycle.
+            del failure, self
 
     __next__ = next  # noqa: A003 - the name is the standard library's
 
@@ -69,24 +83,19 @@ class IMapIterator(_Base[T]):
         if feed is not None:
             feed.discard_results()
 
-    def _next_future(self, timeout_s: float | None) -> Future[Any]:
-        if timeout_s is None and not self._held:
-            future = self._feed.take(None)
-            if future is None:
-                self._raise_end()
-            return future
+    def _outcome_within(self, timeout_s: float | None) -> Outcome[T]:
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         try:
-            future = self._held.popleft() if self._held else self._feed.take(timeout_s)
+            future = self._held.popleft() if self._held else self._take(timeout_s)
         except Empty:
             raise multiprocessing.TimeoutError from None
         if future is None:
             self._raise_end()
-        left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
-        if not wait_for(future, left_s):
+        try:
+            return outcome_of(future, None if deadline_s is None else max(0.0, deadline_s - time.monotonic()))
+        except NotDoneError:
             self._held.appendleft(future)
-            raise multiprocessing.TimeoutError
-        return future
+            raise multiprocessing.TimeoutError from None
 
     def _raise_end(self) -> NoReturn:
         self._pool = None
@@ -104,6 +113,7 @@ class ChunkedIMapIterator(IMapIterator[T]):
 
     def __init__(self, pool: object, feed: Feed) -> None:
         super().__init__(pool, feed)
+        self._chunks: IMapIterator[list[T]] = IMapIterator(pool, feed)
         self._chunk: Iterator[T] = iter(())
 
     def next(self, timeout: float | None = None) -> T:
@@ -111,21 +121,7 @@ class ChunkedIMapIterator(IMapIterator[T]):
         for item in self._chunk:
             return item
         # A chunk is never empty, so one step is enough.
-        chunk: list[T] = result_of(self._next_future(timeout))
-        self._chunk = iter(chunk)
+        self._chunk = iter(self._chunks.next(timeout))
         return next(self._chunk)
 
     __next__ = next  # noqa: A003 - the name is the standard library's
-
-
-def result_of(future: Future[Any]) -> Any:
-    """Return the result of `future`, waiting for it; raise what it raised."""
-    try:
-        return future.result()
-    except CancelledError:
-        if future.cancelled():
-            raise CancelledError(TERMINATED) from None
-        raise
-    finally:
-        # A traceback that kept `future` would keep the exception that keeps the traceback.
-        del future

@@ -11,13 +11,14 @@ A result keeps its pool alive until it has been waited for, so that
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import multiprocessing.pool as stdlib
 import sys
 import threading
 import time
 from concurrent.futures import CancelledError, Future
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,26 +26,42 @@ if TYPE_CHECKING:
     from lineshaft.pool.callbacks import CallbackThread
 
 T = TypeVar("T")
+Outcome: TypeAlias = tuple[T | None, BaseException | None]
 
 TERMINATED = "the pool was terminated before this task finished"
 
 
-def failure_of(future: Future[Any]) -> BaseException | None:
-    """Return what a finished future raises, or None; a cancelled one was cut off by `terminate`."""
-    if future.cancelled():
-        return CancelledError(TERMINATED)
-    return future.exception()
+class NotDoneError(Exception):
+    """The time to wait ran out before the future was done."""
 
 
-def wait_for(future: Future[Any], timeout_s: float | None) -> bool:
-    """Wait until `future` is done, whatever its outcome; False if the time ran out first."""
+def outcome_of(future: Future[T], timeout_s: float | None) -> Outcome[T]:
+    """Wait for `future`; return its value and None, or None and what it raised.
+
+    One call of `Future.result` when all is well, because each takes a lock.
+
+    Raises
+    ------
+    NotDoneError
+        If the future is not done within `timeout_s` seconds.
+    """
     try:
-        future.exception(timeout_s)
-    except CancelledError:
-        return True
-    except TimeoutError:
-        return future.done()
-    return True
+        return future.result(timeout_s), None
+    except BaseException as error:
+        if not future.done():
+            if isinstance(error, TimeoutError):
+                raise NotDoneError from None
+            # Ctrl-C.
+            raise
+        if future.cancelled():
+            return None, CancelledError(TERMINATED)
+        failure = future.exception()
+        if failure is error:
+            return None, failure
+        if isinstance(error, TimeoutError):
+            # It was done in the moment after the time ran out.
+            return (future.result(), None) if failure is None else (None, failure)
+        raise
 
 
 class AsyncResult(stdlib.ApplyResult[T]):
@@ -88,11 +105,15 @@ class AsyncResult(stdlib.ApplyResult[T]):
         """
         if not self.ready():
             raise ValueError(f"{self!r} not ready")
-        return self._failure() is None
+        return self._outcome(None)[1] is None
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until the result is ready, at most `timeout` seconds."""
-        self._wait(timeout)
+        if self._delivered is not None:
+            self._delivered.wait(timeout)
+            return
+        with contextlib.suppress(NotDoneError):
+            self._outcome(timeout)
 
     def get(self, timeout: float | None = None) -> T:
         """Return the value, or raise what the call raised.
@@ -104,37 +125,28 @@ class AsyncResult(stdlib.ApplyResult[T]):
         concurrent.futures.CancelledError
             If the pool was terminated before the call finished.
         """
-        if not self._wait(timeout):
+        if self._delivered is not None and not self._delivered.wait(timeout):
             raise multiprocessing.TimeoutError
-        failure = self._failure()
+        try:
+            value, failure = self._outcome(timeout)
+        except NotDoneError:
+            raise multiprocessing.TimeoutError from None
+        self._pool = None
         if failure is None:
-            return self._value()
+            return cast("T", value)
         try:
             raise failure
         finally:
             # The traceback refers to this frame: dropping the names breaks the cycle.
             del failure, self
 
-    def _wait(self, timeout_s: float | None) -> bool:
-        delivered = self._delivered
-        ready = self._settle(timeout_s) if delivered is None else delivered.wait(timeout_s)
-        if ready:
-            self._pool = None
-        return ready
-
     # What the subclass for many futures replaces.
 
     def _settled(self) -> bool:
         return self._future.done()
 
-    def _settle(self, timeout_s: float | None) -> bool:
-        return wait_for(self._future, timeout_s)
-
-    def _failure(self) -> BaseException | None:
-        return failure_of(self._future)
-
-    def _value(self) -> T:
-        return self._future.result()
+    def _outcome(self, timeout_s: float | None) -> Outcome[T]:
+        return outcome_of(self._future, timeout_s)
 
     def _when_settled(self, action: Callable[[], None]) -> None:
         self._future.add_done_callback(lambda _: action())
@@ -159,10 +171,10 @@ class AsyncResult(stdlib.ApplyResult[T]):
         callback, error_callback = self._callback, self._error_callback
         self._callback = self._error_callback = None
         try:
-            failure = self._failure()
+            value, failure = self._outcome(None)
             if failure is None:
                 if callback is not None:
-                    callback(self._value())
+                    callback(cast("T", value))
             elif error_callback is not None and not isinstance(failure, CancelledError):
                 error_callback(failure)
         except BaseException:
@@ -191,47 +203,44 @@ class MapResult(AsyncResult[list[T]], stdlib.MapResult[T]):
 
     def __init__(self, pool: object, futures: Sequence[Future[list[T]]]) -> None:
         self._pool = pool
-        self._futures = futures
-        self._done_prefix = 0
-        self._values: list[T] | None = None
+        self._futures: Sequence[Future[Any]] = futures
+        # What is known of the first `_known` chunks; several threads may wait for one result.
+        self._lock = threading.Lock()
+        self._known = 0
+        self._values: list[T] = []
+        self._first_failure: BaseException | None = None
 
     @property
     def _number_left(self) -> int:
         """Chunks not finished yet. Not public in the standard library, but progress loops read it."""
-        return sum(not future.done() for future in self._futures[self._done_prefix :])
+        return sum(not future.done() for future in self._futures[self._known :])
 
     def _settled(self) -> bool:
-        # Polling `ready()` in a loop stays linear over all: finished chunks are not asked twice.
-        futures = self._futures
-        index = self._done_prefix
-        while index < len(futures) and futures[index].done():
-            index += 1
-        self._done_prefix = index
-        return index == len(futures)
-
-    def _settle(self, timeout_s: float | None) -> bool:
-        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-        for future in self._futures[self._done_prefix :]:
-            left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
-            if not wait_for(future, left_s):
+        # Polling `ready()` in a loop stays linear over all: a finished chunk is asked once.
+        while self._known < len(self._futures):
+            if not self._futures[self._known].done():
                 return False
-        self._done_prefix = len(self._futures)
+            self._learn(None)
         return True
 
-    def _failure(self) -> BaseException | None:
-        for future in self._futures:
-            failure = failure_of(future)
-            if failure is not None:
-                return failure
-        return None
+    def _outcome(self, timeout_s: float | None) -> Outcome[list[T]]:
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while self._known < len(self._futures):
+            self._learn(None if deadline_s is None else max(0.0, deadline_s - time.monotonic()))
+        return (self._values, None) if self._first_failure is None else (None, self._first_failure)
 
-    def _value(self) -> list[T]:
-        if self._values is None:
-            values: list[T] = []
-            for future in self._futures:
-                values.extend(future.result())
-            self._values = values
-        return self._values
+    def _learn(self, timeout_s: float | None) -> None:
+        known = self._known
+        values, failure = outcome_of(self._futures[known], timeout_s)
+        with self._lock:
+            if known != self._known:
+                # Another thread that waits for this result was first.
+                return
+            self._known += 1
+            if values is not None:
+                self._values.extend(values)
+            elif self._first_failure is None:
+                self._first_failure = failure
 
     def _when_settled(self, action: Callable[[], None]) -> None:
         if not self._futures:
