@@ -107,6 +107,32 @@ def test_all_kinds_arrive_as_the_parents_own_class(script):
     """)
 
 
+def test_attributes_of_enum_members_and_cached_properties(script):
+    script("""
+        import enum
+        import functools
+        class Planet(enum.Enum):
+            EARTH = (2, 3)
+            MARS = (4, 5)
+            def __init__(self, mass, radius):
+                self.mass = mass
+                self.radius = radius
+            @property
+            def density(self):
+                return self.mass / self.radius
+        class Lazy:
+            @functools.cached_property
+            def value(self):
+                return [Planet.EARTH]
+        def use(planet, lazy):
+            return planet.density, Planet(planet.value) is planet, lazy.value is lazy.value, lazy.value, lazy
+        with Worker() as w:
+            density, same, cached, value, lazy = w.call(use, Planet.MARS, Lazy())
+            assert (density, same, cached) == (0.8, True, True) and value[0] is Planet.EARTH
+            assert lazy.__dict__ == {"value": [Planet.EARTH]}
+    """)
+
+
 def test_class_defined_in_function(script):
     script("""
         import dataclasses

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Pickler", "dumps"]
 
+# What the machinery of enums itself stores in a member.
+_MEMBER_NAMES = frozenset(("_name_", "_value_", "_sort_order_", "__objclass__"))
+
 # Functions of `worker` are in nearly every pickle, and need no look-up to go by reference.
 _OURS = worker.__dict__
 
@@ -80,19 +83,25 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self.names: dict[str, None] = {}
         self._refer = refer
         self._main = main_namespace()
+        #: Ids of the classes whose instances need nothing special. The pickler keeps the instances,
+        #: and so the classes; not all of these can be hashed.
+        self._plain: set[int] = set()
 
     def reducer_override(self, obj: Any) -> Any:
         """Reduce `obj`; called by the C pickler for everything but instances of the basic built-in types."""
         kind = type(obj)
+        if id(kind) in self._plain:
+            return NotImplemented
         if kind is FunctionType:
             return self._function(obj)
         if issubclass(kind, type):
             return self._class(obj)
-        reduce = _REDUCERS.get(kind)
+        reduce = _REDUCERS.get(id(kind))
         if reduce is not None:
             return reduce(self, obj)
-        if kind.__module__ == "__main__":
+        if kind.__module__ == "__main__" and _has_own_reduction(kind):
             return self._instance(obj)
+        self._plain.add(id(kind))
         return NotImplemented
 
     def _named(self, obj: object, qualname: str) -> Any:
@@ -178,7 +187,11 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             if named is not None:
                 return named
         reduced = super().reducer_override(cls)
-        if reduced is NotImplemented or reduced[0] is not cloudpickle._make_skeleton_class:
+        if reduced is NotImplemented:
+            return reduced
+        if reduced[0] is cloudpickle._make_skeleton_enum:
+            return _with_members(cls, reduced)
+        if reduced[0] is not cloudpickle._make_skeleton_class:
             return reduced
         # cloudpickle sets these after the class was made, which comes too late to have an effect.
         make, (meta, name, bases, attributes, *rest), (state, slots_state), *setter = reduced
@@ -191,16 +204,13 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def _instance(self, obj: object) -> Any:
         """Instances whose class is in ``__main__``: some pickle as the name of a global there."""
-        kind = type(obj)
-        if kind.__reduce__ is object.__reduce__ and kind.__reduce_ex__ is object.__reduce_ex__:
-            return NotImplemented
         reduced = obj.__reduce_ex__(5)
         if not isinstance(reduced, str):
             return reduced
         named = self._named(obj, reduced)
         if named is not None:
             return named
-        return copyreg.__newobj__, (kind,), obj.__getstate__()  # type: ignore[attr-defined]
+        return copyreg.__newobj__, (type(obj),), obj.__getstate__()  # type: ignore[attr-defined]
 
     def _type_parameter(self, obj: Any) -> Any:
         """TypeVar and its relatives: by name where they have one, else made anew."""
@@ -230,6 +240,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         elif cloudpickle._lookup_module_and_qualname(obj) is not None:
             return NotImplemented
         return worker.make_cached_function, (obj.__wrapped__, obj.cache_parameters())
+
+    def _cached_property(self, obj: Any) -> Any:
+        """Reduce `functools.cached_property`, which holds a lock before Python 3.12."""
+        return worker.make_cached_property, (obj.func, obj.attrname)
 
     def _module(self, module: ModuleType) -> Any:
         if cloudpickle._should_pickle_by_reference(module):
@@ -262,12 +276,13 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return "_HAS_DEFAULT_FACTORY"
 
 
-_REDUCERS: dict[type, Callable[[Pickler, Any], Any]] = {
+_REDUCERS_BY_TYPE: dict[type, Callable[[Pickler, Any], Any]] = {
     CellType: Pickler._cell,
     MethodType: Pickler._method,
     ModuleType: Pickler._module,
     io.TextIOWrapper: Pickler._file,
     functools._lru_cache_wrapper: Pickler._cached_function,
+    functools.cached_property: Pickler._cached_property,
     typing.NewType: Pickler._type_parameter,
     typing.ParamSpec: Pickler._type_parameter,
     typing.TypeVar: Pickler._type_parameter,
@@ -277,11 +292,31 @@ _REDUCERS: dict[type, Callable[[Pickler, Any], Any]] = {
 }
 
 
+_REDUCERS = {id(kind): reduce for kind, reduce in _REDUCERS_BY_TYPE.items()}
+
+
+def _with_members(cls: Any, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Add what ``__init__`` or ``__new__`` gave the members of an enum: they are not called again."""
+    attributes = {
+        member.name: own
+        for member in cls
+        if (own := {name: value for name, value in vars(member).items() if name not in _MEMBER_NAMES})
+    }
+    if not attributes:
+        return reduced
+    make, arguments, state, *_ = reduced
+    return make, arguments, (state, attributes), None, None, worker.set_enum_state
+
+
 def _single_dispatch(function: Any) -> Any:
     """Reduce what `functools.singledispatch` returned; its cache holds weak references."""
     implementations = dict(function.registry)
     base = implementations.pop(object)
     return worker.make_single_dispatch, (base, implementations)
+
+
+def _has_own_reduction(kind: Any) -> bool:
+    return kind.__reduce__ is not object.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__
 
 
 def _attribute(function: FunctionType, name: str) -> object:

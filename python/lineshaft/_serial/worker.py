@@ -277,6 +277,25 @@ def make_cached_function(function: Callable[..., Any], parameters: dict[str, Any
     return lru_cache(**parameters)(function)
 
 
+def make_cached_property(function: Callable[[Any], Any], name: str | None) -> Any:
+    """Apply `functools.cached_property` again, under the name it had."""
+    from functools import cached_property
+
+    attribute = cached_property(function)
+    attribute.attrname = name
+    return attribute
+
+
+def set_enum_state(cls: Any, state: tuple[Any, dict[str, dict[str, Any]]]) -> None:
+    """Fill an enum made by cloudpickle, its members too."""
+    from cloudpickle import cloudpickle
+
+    class_state, attributes = state
+    cloudpickle._class_setstate(cls, class_state)
+    for name, values in attributes.items():
+        vars(cls[name]).update(values)
+
+
 def make_type_parameter(kind: str, arguments: list[Any], options: dict[str, Any]) -> Any:
     """Make a `typing.TypeVar` or one of its relatives, as if in ``__main__``."""
     import typing
