@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import timeit
+from pathlib import Path
 
 import pytest
 from conftest import PATHS  # noqa: F401 - also puts the emulator on the path
@@ -247,8 +248,10 @@ def test_module_run_as_main(tmp_path):
     assert done.stdout == "6\n", done.stderr
 
 
-def test_description_is_plain_data():
+def test_description_is_plain_data(monkeypatch):
+    monkeypatch.setattr(sys, "path", [Path("somewhere"), *sys.path])
     description = describe_main()
+    assert all(type(entry) is str for entry in description["path"])
     assert pickle.loads(pickle.dumps(description)) == description
 
 

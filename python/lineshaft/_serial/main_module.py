@@ -33,9 +33,11 @@ def describe_main() -> Description:
     file = getattr(main, "__file__", None)
     spec = getattr(main, "__spec__", None)
     package = getattr(main, "__package__", None) or (spec.parent if spec is not None else None)
+    # Programs put paths and other objects into these lists; imports ignore what is not a string.
+    entries: list[object] = list(sys.path)
     return {
-        "argv": list(sys.argv),
-        "path": list(sys.path),
+        "argv": [str(argument) for argument in getattr(sys, "argv", ())],
+        "path": [entry for entry in entries if isinstance(entry, str)],
         # A worker that imported pathlib would start several milliseconds later.
         "file": os.path.abspath(file) if isinstance(file, str) else None,  # noqa: PTH100
         "package": package or None,
