@@ -16,17 +16,19 @@ from __future__ import annotations
 
 import sys
 import types
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+# As `typing` has it; importing that would take longer than everything here.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from importlib.machinery import ModuleSpec
+    from typing import Any
 
 
-class Library(NamedTuple):
+class Library:
     """One library that can be served.
 
-    Attributes
+    Parameters
     ----------
     description
         What is replaced, for ``lineshaft run --help``.
@@ -36,9 +38,10 @@ class Library(NamedTuple):
         Restores the library; called once after `apply`.
     """
 
-    description: str
-    apply: Callable[[], None]
-    undo: Callable[[], None]
+    def __init__(self, description: str, apply: Callable[[], None], undo: Callable[[], None]) -> None:
+        self.description = description
+        self.apply = apply
+        self.undo = undo
 
 
 def apply(names: Iterable[str] | None = None) -> list[str]:
@@ -230,7 +233,7 @@ class _Loader:
             action(module)
 
 
-_FINDER: Final[Any] = _Finder()
+_FINDER: Any = _Finder()
 
 
 # The libraries.
@@ -262,10 +265,10 @@ def _library(description: str, *parts: _Serving | _ManagersPool) -> Library:
     return Library(description, start_all, stop_all)
 
 
-_PROCESS_EXECUTOR: Final = {"ProcessPoolExecutor": "lineshaft.futures:ProcessPoolExecutor"}
-_THREAD_EXECUTOR: Final = {"ThreadPoolExecutor": "lineshaft.futures:ThreadPoolExecutor"}
+_PROCESS_EXECUTOR = {"ProcessPoolExecutor": "lineshaft.futures:ProcessPoolExecutor"}
+_THREAD_EXECUTOR = {"ThreadPoolExecutor": "lineshaft.futures:ThreadPoolExecutor"}
 
-LIBRARIES: Final[dict[str, Library]] = {
+LIBRARIES: dict[str, Library] = {
     # asyncio looks ThreadPoolExecutor up here whenever it needs it, for its default executor and
     # for the check in `set_default_executor`: it is served without being mentioned.
     "concurrent.futures": _library(

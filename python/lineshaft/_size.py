@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-UNITS: Final = {
+UNITS = {
     "": 1, "B": 1,
     "K": 1 << 10, "KIB": 1 << 10, "KB": 10**3,
     "M": 1 << 20, "MIB": 1 << 20, "MB": 10**6,

@@ -72,7 +72,7 @@ impl Engine {
         Ok(pool)
     }
 
-    /// Closes a pool: what has not run is cancelled.
+    /// Closes a pool: it takes no more tasks, and goes when it has none left.
     pub fn close_pool(&self, pool: PoolId) {
         self.shared.post(Command::ClosePool { pool });
     }
@@ -156,9 +156,20 @@ impl Engine {
                 .with_state(|state| state.is_running(promise.task()))
     }
 
-    /// Cancels what has not begun; with `kill`, what runs in worker processes as well.
-    pub fn cancel_all(&self, kill: bool) {
-        self.shared.with_state(|state| state.cancel_all(kill));
+    /// Whether the task is a call of this process.
+    pub fn is_local(&self, promise: &Promise) -> bool {
+        self.shared.with_state(|state| state.is_local(promise.task()))
+    }
+
+    /// Cancels what has not begun, in one pool or in all; with `kill`, what runs in worker processes
+    /// as well.
+    pub fn cancel_all(&self, pool: Option<PoolId>, kill: bool) {
+        self.shared.with_state(|state| state.cancel_all(pool, kill));
+    }
+
+    /// Waits until there is no unfinished task, in one pool or in all.
+    pub fn wait_idle(&self, pool: Option<PoolId>, timeout: Option<Duration>, check: Option<Check<'_>>) -> Waited {
+        self.shared.wait_idle(pool, timeout.map(|timeout| clock::now() + timeout), check)
     }
 
     /// Whether the engine has been shut down.
@@ -173,7 +184,7 @@ impl Engine {
             return;
         }
         self.shared.with_state(|state| {
-            state.cancel_all(true);
+            state.cancel_all(None, true);
             state.close_pools();
         });
         // Workers end by themselves when told to; those that do not are killed.

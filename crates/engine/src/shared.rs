@@ -14,7 +14,7 @@
 //! left lying, because the holder's last look comes after its unlock, and the sender's push came
 //! before its failed attempt to lock.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use lineshaft_store::Store;
 use crate::clock;
 use crate::error::EngineError;
 use crate::groups::Groups;
-use crate::limits::SIGNAL_CHECK;
+use crate::limits::{SIGNAL_CHECK, STANDBY};
 use crate::options::{EngineOptions, TaskRequest};
 use crate::outcome::{Outcome, TaskError};
 use crate::poll_role::{PollRole, Turn};
@@ -93,6 +93,8 @@ pub(crate) struct Shared {
     next_id: AtomicU64,
     closed: AtomicBool,
     spinner: Spinner,
+    /// Callers that wait for a pool to have no tasks.
+    idle_waiters: AtomicUsize,
 }
 
 impl Shared {
@@ -113,6 +115,7 @@ impl Shared {
             next_id: AtomicU64::new(1),
             closed: AtomicBool::new(false),
             spinner: Spinner::default(),
+            idle_waiters: AtomicUsize::new(0),
         }))
     }
 
@@ -225,7 +228,11 @@ impl Shared {
         let deadline = state.next_deadline().unwrap_or(Time(u64::MAX));
         self.next_deadline.store(deadline.0, Ordering::SeqCst);
         let wakes = state.take_wakes();
+        let became_idle = state.take_became_idle();
         drop(state);
+        if became_idle && self.idle_waiters.load(Ordering::SeqCst) > 0 {
+            self.poller.wake();
+        }
         self.poller.wake_before(deadline);
         for wake in wakes {
             wake.run();
@@ -367,17 +374,47 @@ impl Shared {
         waited
     }
 
-    /// Polls until no worker process is left or time is up.
-    pub(crate) fn wait_for_workers(&self, deadline: Time) {
+    /// Waits until there is no unfinished task, in one pool or in all.
+    pub(crate) fn wait_idle(&self, pool: Option<PoolId>, deadline: Option<Time>, check: Option<Check<'_>>) -> Waited {
+        self.idle_waiters.fetch_add(1, Ordering::SeqCst);
+        let waited = self.poll_until(deadline, check, |state| state.unfinished(pool) == 0);
+        self.idle_waiters.fetch_sub(1, Ordering::SeqCst);
+        waited
+    }
+
+    /// Waits until no worker process is left.
+    pub(crate) fn wait_for_workers(&self, deadline: Time) -> Waited {
+        self.poll_until(Some(deadline), None, |state| state.processes.is_empty())
+    }
+
+    /// Waits until the state is as wanted: polls, or looks now and then while another caller does.
+    fn poll_until(
+        &self,
+        deadline: Option<Time>,
+        mut check: Option<Check<'_>>,
+        done: impl Fn(&State) -> bool,
+    ) -> Waited {
         let waiter = Waiter::new(Some(Arc::clone(self.poller.wake_descriptor())));
         self.role.join(&waiter, &self.poller);
-        while !self.with_state(|state| state.processes.is_empty()) && clock::now() < deadline {
-            if waiter.is_polling() {
-                self.poll(Some(deadline));
-            } else {
-                std::thread::park_timeout(crate::limits::STANDBY);
+        let waited = loop {
+            if self.with_state(|state| done(state)) {
+                break Waited::Done;
             }
-        }
+            if deadline.is_some_and(|at| at <= clock::now()) {
+                break Waited::TimedOut;
+            }
+            if waiter.is_polling() {
+                self.poll(deadline);
+            } else {
+                std::thread::park_timeout(STANDBY);
+            }
+            if let Some(check) = &mut check
+                && check()
+            {
+                break Waited::Interrupted;
+            }
+        };
         self.role.leave(&waiter);
+        waited
     }
 }

@@ -24,6 +24,8 @@ use crate::threads::Lanes;
 /// Everything that changes in an engine.
 pub(crate) struct State {
     engine: Weak<Shared>,
+    /// Cores that running tasks may take together, unless a pool was asked to be larger.
+    cores: u32,
     pub(crate) scheduler: Scheduler,
     pub(crate) tasks: FxHashMap<TaskId, Task>,
     pools: FxHashMap<PoolId, Pool>,
@@ -34,10 +36,12 @@ pub(crate) struct State {
     actions: Vec<Action>,
     wakes: Vec<Wakes>,
     workers: u32,
+    became_idle: bool,
 }
 
 /// An unfinished task.
 pub(crate) struct Task {
+    pool: PoolId,
     pub(crate) promise: Arc<Promise>,
     pub(crate) work: Work,
     pub(crate) inputs: Vec<Arc<Promise>>,
@@ -50,6 +54,9 @@ pub(crate) struct Task {
 /// An open pool.
 pub(crate) struct Pool {
     pub(crate) workers: u32,
+    unfinished: usize,
+    /// It takes no more tasks and is removed when it has none.
+    closing: bool,
     pub(crate) executor: Executor,
 }
 
@@ -93,10 +100,11 @@ impl Pool {
                 growth_bytes_max,
             })),
         };
-        Pool {
-            workers: options.workers,
-            executor,
-        }
+        Pool { workers: options.workers, unfinished: 0, closing: false, executor }
+    }
+
+    fn takes_cores(&self) -> bool {
+        !matches!(self.executor, Executor::Threads { takes_core: false, .. })
     }
 
     fn spec(&self, pool: PoolId) -> PoolSpec {
@@ -122,6 +130,7 @@ impl State {
     pub(crate) fn new(engine: Weak<Shared>, cores: u32) -> State {
         State {
             engine,
+            cores,
             scheduler: Scheduler::new(),
             tasks: FxHashMap::default(),
             pools: FxHashMap::default(),
@@ -131,6 +140,7 @@ impl State {
             actions: Vec::new(),
             wakes: Vec::new(),
             workers: 0,
+            became_idle: false,
         }
     }
 
@@ -148,10 +158,6 @@ impl State {
         std::mem::take(&mut self.wakes)
     }
 
-    pub(crate) fn pool(&self, pool: PoolId) -> Option<&Pool> {
-        self.pools.get(&pool)
-    }
-
     pub(crate) fn engine(&self) -> Weak<Shared> {
         self.engine.clone()
     }
@@ -159,6 +165,37 @@ impl State {
     pub(crate) fn open_pool(&mut self, id: PoolId, pool: Pool) {
         self.inputs.push_back(Input::AddPool(pool.spec(id)));
         self.pools.insert(id, pool);
+        self.set_cores();
+    }
+
+    /// Who asks for a pool larger than the budget means it: the budget grows to that pool's size
+    /// while it is open, but not to the sum of all.
+    fn set_cores(&mut self) {
+        let computing = self.pools.values().filter(|pool| pool.takes_cores());
+        let cores = computing.map(|pool| pool.workers).fold(self.cores, u32::max);
+        self.inputs.push_back(Input::SetCores(cores));
+    }
+
+    /// Lets a pool take no more tasks; it goes when it has none.
+    pub(crate) fn close_pool(&mut self, id: PoolId) {
+        let Some(pool) = self.pools.get_mut(&id) else { return };
+        pool.closing = true;
+        if pool.unfinished == 0 {
+            self.remove_pool(id);
+        }
+    }
+
+    /// Unfinished tasks, of one pool or of all.
+    pub(crate) fn unfinished(&self, pool: Option<PoolId>) -> usize {
+        match pool {
+            Some(pool) => self.pools.get(&pool).map_or(0, |pool| pool.unfinished),
+            None => self.tasks.len(),
+        }
+    }
+
+    /// Whether a pool has come to have no tasks since this was last asked.
+    pub(crate) fn take_became_idle(&mut self) -> bool {
+        std::mem::take(&mut self.became_idle)
     }
 
     /// Cancels a task. True if it will not run (any more).
@@ -174,6 +211,11 @@ impl State {
         )
     }
 
+    /// Whether the unfinished task is a call of this process.
+    pub(crate) fn is_local(&self, task: TaskId) -> bool {
+        self.tasks.get(&task).is_some_and(|task| matches!(task.work, Work::Local(_)))
+    }
+
     /// Whether the task has begun to run.
     pub(crate) fn is_running(&self, task: TaskId) -> bool {
         self.processes.has_begun(task)
@@ -183,9 +225,11 @@ impl State {
             )
     }
 
-    /// Cancels what has not begun; with `kill`, what runs in a worker process as well.
-    pub(crate) fn cancel_all(&mut self, kill: bool) {
-        let mut tasks: Vec<TaskId> = self.tasks.keys().copied().collect();
+    /// Cancels what has not begun, in one pool or in all; with `kill`, what runs in a worker process
+    /// as well.
+    pub(crate) fn cancel_all(&mut self, pool: Option<PoolId>, kill: bool) {
+        let of_pool = self.tasks.iter().filter(|(_, task)| pool.is_none_or(|pool| task.pool == pool));
+        let mut tasks: Vec<TaskId> = of_pool.map(|(id, _)| *id).collect();
         tasks.sort_unstable();
         self.inputs
             .extend(tasks.into_iter().map(|task| Input::Cancel { task, kill }));
@@ -243,17 +287,15 @@ impl State {
                 self.inputs.push_back(Input::Unblocked { task, attempt })
             }
             Command::OpenPool { pool, spec } => self.open_pool(pool, spec),
-            Command::ClosePool { pool } => {
-                self.inputs.push_back(Input::RemovePool { pool });
-                self.closing(pool);
-            }
+            Command::ClosePool { pool } => self.close_pool(pool),
             Command::Answer { worker, call } => self.processes.answer(worker, call),
         }
         self.settle(shared, now);
     }
 
-    /// No task is admitted to the pool from now on; its threads end when they have nothing to run.
-    fn closing(&mut self, pool: PoolId) {
+    /// Takes the pool away; what is left of its tasks is cancelled.
+    fn remove_pool(&mut self, pool: PoolId) {
+        self.inputs.push_back(Input::RemovePool { pool });
         if let Some(Pool {
             executor: Executor::Threads { lanes, .. },
             ..
@@ -261,6 +303,7 @@ impl State {
         {
             lanes.close();
         }
+        self.set_cores();
     }
 
     /// Notes how an attempt ended. Attempts end once, so nothing is overwritten.
@@ -281,10 +324,11 @@ impl State {
             self.complete(&promise, Outcome::Error(error));
             return None;
         }
-        if !self.pools.contains_key(&request.pool) {
+        let Some(pool) = self.pools.get_mut(&request.pool).filter(|pool| !pool.closing) else {
             self.complete(&promise, Outcome::Error(TaskError::Cancelled));
             return None;
-        }
+        };
+        pool.unfinished += 1;
         let task = promise.task();
         let dependencies = request
             .inputs
@@ -301,16 +345,17 @@ impl State {
             timeout: request.policy.timeout,
         };
         let TaskRequest {
+            pool,
             work,
             inputs,
             group,
             policy,
-            ..
         } = request;
         let timed = policy.timeout.is_some();
         self.tasks.insert(
             task,
             Task {
+                pool,
                 promise,
                 work,
                 inputs,
@@ -467,8 +512,23 @@ impl State {
         }
     }
 
+    /// Forgets a task that has ended.
+    fn finish(&mut self, id: TaskId) -> Option<Task> {
+        let task = self.tasks.remove(&id)?;
+        if let Some(pool) = self.pools.get_mut(&task.pool) {
+            pool.unfinished -= 1;
+            if pool.unfinished == 0 {
+                self.became_idle = true;
+                if pool.closing {
+                    self.remove_pool(task.pool);
+                }
+            }
+        }
+        Some(task)
+    }
+
     fn resolve(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.remove(&id) else {
+        let Some(task) = self.finish(id) else {
             return;
         };
         let outcome = task
@@ -478,7 +538,7 @@ impl State {
     }
 
     fn reject(&mut self, shared: &Shared, id: TaskId, why: Rejection) {
-        let Some(task) = self.tasks.remove(&id) else {
+        let Some(task) = self.finish(id) else {
             return;
         };
         let error = match (why, task.ended) {

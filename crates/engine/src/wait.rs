@@ -17,7 +17,7 @@ pub enum Waited {
 }
 
 /// Asked now and then, and after each signal, whether to stop waiting.
-pub type Check<'a> = &'a mut dyn FnMut() -> bool;
+pub type Check<'a> = &'a mut (dyn FnMut() -> bool + Send);
 
 /// One waiting thread. It either sleeps until it is unparked, or polls for everybody (see
 /// `poll_role`) and is woken through the poller's descriptor.

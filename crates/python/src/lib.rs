@@ -1,1 +1,48 @@
-//! placeholder
+//! `lineshaft._native`: the engine's Python face, and the only crate that knows Python.
+//!
+//! Bodies here extract, detach, call the engine and convert; they decide nothing. Two rules keep
+//! the interpreter and the engine from waiting for each other: nobody waits for the engine while
+//! attached, and nobody attaches while holding a lock of Rust.
+
+mod engine;
+mod future;
+mod interpreter;
+mod pool;
+mod resolver;
+mod runner;
+mod segment;
+mod session;
+mod values;
+mod zygote;
+
+use pyo3::prelude::*;
+
+/// The engine behind `lineshaft`.
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use super::engine::{Engine, after_fork};
+    #[pymodule_export]
+    use super::future::FutureBase;
+    #[pymodule_export]
+    use super::interpreter::set_up;
+    #[pymodule_export]
+    use super::pool::{Pool, TaskOptions};
+    #[pymodule_export]
+    use super::runner::EventLoopCall;
+    #[pymodule_export]
+    use super::segment::Segment;
+    #[pymodule_export]
+    use super::session::Session;
+    #[pymodule_export]
+    use super::zygote::Zygote;
+
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("INTERRUPT_SIGNAL", lineshaft_engine::worker::INTERRUPT_SIGNAL.as_raw())?;
+        module.add("DUMP_SIGNAL", lineshaft_engine::worker::DUMP_SIGNAL.as_raw())
+    }
+}

@@ -9,10 +9,10 @@ Exit codes: 0, 2 for wrong usage as `python` has it, and for `run` whatever the 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from lineshaft.cli.flags import COMMANDS, UsageError, overview, parse
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

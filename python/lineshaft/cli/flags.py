@@ -7,24 +7,24 @@ runs should find the interpreter as plain `python` would leave it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
 from lineshaft._size import parse_size
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
-HELP_WIDTH: Final = 79
+HELP_WIDTH = 79
 
 
 class UsageError(Exception):
     """The command line is wrong; the message says how."""
 
 
-class Flag(NamedTuple):
+class Flag:
     """One option.
 
-    Attributes
+    Parameters
     ----------
     name
         With its dashes.
@@ -40,12 +40,22 @@ class Flag(NamedTuple):
         Returns name and explanation of every permitted value; looked up only when needed.
     """
 
-    name: str
-    help: str
-    metavar: str | None = None
-    parse: Callable[[str], Any] = str
-    repeatable: bool = False
-    choices: Callable[[], dict[str, str]] | None = None
+    def __init__(
+        self,
+        name: str,
+        help: str,  # noqa: A002 - what it is called everywhere
+        *,
+        metavar: str | None = None,
+        parse: Callable[[str], Any] = str,
+        repeatable: bool = False,
+        choices: Callable[[], dict[str, str]] | None = None,
+    ) -> None:
+        self.name = name
+        self.help = help
+        self.metavar = metavar
+        self.parse = parse
+        self.repeatable = repeatable
+        self.choices = choices
 
     @property
     def key(self) -> str:
@@ -53,11 +63,13 @@ class Flag(NamedTuple):
         return self.name.lstrip("-").replace("-", "_")
 
 
-class Command(NamedTuple):
+class Command:
     """One command: its options and what comes after them.
 
-    Attributes
+    Parameters
     ----------
+    name, summary, description
+        How it is called, and what it does in a line and in a paragraph.
     usages
         What may follow ``lineshaft NAME``, one line each.
     ends_options
@@ -66,13 +78,24 @@ class Command(NamedTuple):
         Whether anything may follow the options.
     """
 
-    name: str
-    summary: str
-    description: str
-    usages: tuple[str, ...]
-    flags: tuple[Flag, ...]
-    ends_options: tuple[str, ...] = ()
-    takes_rest: bool = False
+    def __init__(
+        self,
+        *,
+        name: str,
+        summary: str,
+        description: str,
+        usages: tuple[str, ...],
+        flags: tuple[Flag, ...],
+        ends_options: tuple[str, ...] = (),
+        takes_rest: bool = False,
+    ) -> None:
+        self.name = name
+        self.summary = summary
+        self.description = description
+        self.usages = usages
+        self.flags = flags
+        self.ends_options = ends_options
+        self.takes_rest = takes_rest
 
     def help_text(self) -> str:
         """Return what ``--help`` prints."""
@@ -97,12 +120,13 @@ class Command(NamedTuple):
         return "\n".join(lines)
 
 
-class Parsed(NamedTuple):
+class Parsed:
     """A parsed command line: the options by `Flag.key`, and what follows them."""
 
-    values: dict[str, Any]
-    rest: list[str]
-    help_wanted: bool = False
+    def __init__(self, values: dict[str, Any], rest: list[str], *, help_wanted: bool = False) -> None:
+        self.values = values
+        self.rest = rest
+        self.help_wanted = help_wanted
 
 
 def parse(command: Command, arguments: Sequence[str]) -> Parsed:
@@ -201,9 +225,9 @@ def _libraries() -> dict[str, str]:
     return {name: library.description for name, library in LIBRARIES.items()}
 
 
-HELP: Final = Flag("--help", "Print this text.")
+HELP = Flag("--help", "Print this text.")
 
-RUN: Final = Command(
+RUN = Command(
     name="run",
     summary="run an unmodified program with its pools served by Lineshaft",
     description=(
@@ -217,12 +241,17 @@ RUN: Final = Command(
         "[OPTION]... -c CODE [ARGUMENT]...",
     ),
     flags=(
-        Flag("--workers", "Worker processes and running threads at a time. By default, all usable cores.", "N", _count),
-        Flag("--memory", "Memory for arguments and results, such as 8GiB.", "SIZE", parse_size),
+        Flag(
+            "--workers",
+            "Worker processes and running threads at a time. By default, all usable cores.",
+            metavar="N",
+            parse=_count,
+        ),
+        Flag("--memory", "Memory for arguments and results, such as 8GiB.", metavar="SIZE", parse=parse_size),
         Flag(
             "--no-patch",
             "Leave a library alone. May be given several times. The libraries are:",
-            "NAME",
+            metavar="NAME",
             repeatable=True,
             choices=_libraries,
         ),
@@ -232,7 +261,7 @@ RUN: Final = Command(
     takes_rest=True,
 )
 
-INFO: Final = Command(
+INFO = Command(
     name="info",
     summary="print cores, memory, shared memory and versions",
     description="Prints what Lineshaft finds on this machine; a bug report should contain it.",
@@ -240,4 +269,4 @@ INFO: Final = Command(
     flags=(Flag("--json", "Print one JSON object."),),
 )
 
-COMMANDS: Final = {command.name: command for command in (RUN, INFO)}
+COMMANDS = {command.name: command for command in (RUN, INFO)}

@@ -5,13 +5,15 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 from lineshaft import _patch
 from lineshaft.cli.flags import UsageError
 from lineshaft.cli.target import Target
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from lineshaft.cli.flags import Parsed
 
 # Read by the default engine when it starts, in this process and in those it starts.

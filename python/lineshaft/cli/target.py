@@ -18,18 +18,21 @@ import importlib.machinery
 import importlib.util
 import io
 import os
-import runpy
 import sys
-from types import CodeType, ModuleType, TracebackType
-from typing import Any, Final, NamedTuple
+from types import ModuleType
 
-CANNOT_OPEN_EXIT_CODE: Final = 2
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType, TracebackType
+    from typing import Any
+
+CANNOT_OPEN_EXIT_CODE = 2
 
 
-class Target(NamedTuple):
+class Target:
     """What to run.
 
-    Attributes
+    Parameters
     ----------
     kind
         ``script`` (also a directory or zip file), ``-m``, ``-c``, or ``-`` for standard input.
@@ -39,9 +42,10 @@ class Target(NamedTuple):
         What follows it on the command line.
     """
 
-    kind: str
-    name: str
-    arguments: list[str]
+    def __init__(self, kind: str, name: str, arguments: list[str]) -> None:
+        self.kind = kind
+        self.name = name
+        self.arguments = arguments
 
     @classmethod
     def from_arguments(cls, rest: list[str]) -> Target:
@@ -49,8 +53,8 @@ class Target(NamedTuple):
 
         Examples
         --------
-        >>> Target.from_arguments(["-m", "json.tool", "--help"])
-        Target(kind='-m', name='json.tool', arguments=['--help'])
+        >>> Target.from_arguments(["-m", "json.tool", "--help"]).name
+        'json.tool'
         """
         if rest[0] in ("-m", "-c"):
             return cls(rest[0], rest[1], rest[2:])
@@ -64,9 +68,9 @@ class Target(NamedTuple):
         sys.argv[:] = [self.name if self.kind in ("script", "-") else self.kind, *self.arguments]
         try:
             if self.kind == "-m":
-                runpy._run_module_as_main(self.name)  # type: ignore[attr-defined]
+                _run_as_main(self.name)
             elif container:
-                runpy._run_module_as_main("__main__", False)  # type: ignore[attr-defined]
+                _run_as_main("__main__", alter_argv=False)
             elif self.kind == "-c":
                 exec(_compile(self.name, "<string>"), vars(main))
             elif self.kind == "-":
@@ -107,9 +111,17 @@ class Target(NamedTuple):
         return "" if self.kind in ("-c", "-") else os.path.dirname(os.path.realpath(self.name))  # noqa: PTH120
 
 
+def _run_as_main(module: str, *, alter_argv: bool = True) -> None:
+    # Imported late: a script does not need it.
+    import runpy
+
+    # Private, and what ``python -m`` itself calls since 2.6.
+    runpy._run_module_as_main(module, alter_argv)  # type: ignore[attr-defined]
+
+
 # What this interpreter imported for Lineshaft, in the order of import: `sys.modules` keeps it, and
 # the first of our modules follows the last of the interpreter's start-up.
-_FIRST_OF_OURS: Final = ("runpy", "lineshaft")
+_FIRST_OF_OURS = ("runpy", "lineshaft")
 
 
 def _set_path0(path0: str, *, always: bool) -> None:

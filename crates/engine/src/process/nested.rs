@@ -136,7 +136,7 @@ impl State {
             }
             FromWorker::ClosePool { pool } => {
                 if let Some(pool) = worker.pools.remove(&pool) {
-                    self.inputs.push_back(Input::RemovePool { pool });
+                    self.close_pool(pool);
                 }
             }
             other => unreachable!("not a nested message: {other:?}"),
@@ -153,7 +153,7 @@ impl State {
             });
         }
         for pool in std::mem::take(&mut worker.pools).into_values() {
-            self.inputs.push_back(Input::RemovePool { pool });
+            self.close_pool(pool);
         }
     }
 }

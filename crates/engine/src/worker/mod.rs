@@ -12,7 +12,6 @@ mod session;
 
 use std::os::fd::OwnedFd;
 
-use lineshaft_store::PrivateMap;
 use lineshaft_wire::BufferRef;
 use rustix::process::Signal;
 
@@ -32,8 +31,8 @@ pub const DUMP_SIGNAL: Signal = Signal::QUIT;
 pub struct Received {
     /// The pickle stream, with small buffers behind it.
     pub data: Box<[u8]>,
-    /// Its segments. Writing to one changes this process's copy of the touched pages only.
-    pub segments: Vec<PrivateMap>,
+    /// Descriptor and length in bytes of each segment.
+    pub segments: Vec<(OwnedFd, u64)>,
     /// The out-of-band buffers in them.
     pub buffers: Vec<BufferRef>,
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lineshaft_core::{Attempt, TaskId, Time};
-use lineshaft_store::{SegmentWriter, SharedPage, StoreError, map_fd_private};
+use lineshaft_store::{SegmentWriter, SharedPage, StoreError};
 use lineshaft_wire::{
     ControlPage, Descriptors, Filled, FromWorker, Receiver, ToWorker, Value, WireError,
 };
@@ -388,7 +388,7 @@ pub(super) fn receive(
         let fd = descriptors
             .take_fd()
             .ok_or(EngineError::Protocol("a segment without its descriptor"))?;
-        segments.push(map_fd_private(fd.as_fd(), bytes)?);
+        segments.push((fd, bytes));
     }
     Ok(Received {
         data: value.data.into(),

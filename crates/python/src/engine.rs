@@ -1,0 +1,279 @@
+//! `Engine`: the engine of this process.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::mem::ManuallyDrop;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lineshaft_engine::{
+    Code, EngineError, EngineOptions, Outcome, PoolKind, PoolOptions, Program, Promise, Silent,
+};
+use lineshaft_store::LiveBuffers;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+
+use crate::interpreter::interpreter;
+use crate::pool::{self, Pool};
+use crate::resolver::{Forward, Resolver};
+use crate::runner::{LoopRunner, ThreadRunner};
+use crate::values::to_payload;
+
+/// How often this process is the child of a fork that had an engine: an engine belongs to the
+/// process that started it.
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
+/// Called in the child after `os.fork`: its copies of engines are of no use.
+#[pyfunction]
+pub fn after_fork() {
+    GENERATION.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Definitions that are kept because they may be needed again.
+const CODES_MAX: usize = 4096;
+
+/// An engine and what belongs to it on this side.
+pub struct Core {
+    /// Left alone in a forked child: its threads are not there, and its locks may be held for ever.
+    engine: ManuallyDrop<lineshaft_engine::Engine>,
+    pub encoder: Py<PyAny>,
+    pub resolver: Arc<Resolver>,
+    pub live: LiveBuffers,
+    codes: Mutex<HashMap<u64, Arc<Code>>>,
+    generation: u64,
+}
+
+/// Turns an error of the engine into Python's.
+pub fn engine_error(py: Python<'_>, error: &EngineError) -> PyErr {
+    let kind = match error {
+        EngineError::Closed | EngineError::PoolClosed => "closed",
+        _ => "transfer",
+    };
+    let made = interpreter(py).and_then(|it| it.failures.bind(py).call_method1(kind, (error.to_string(),)));
+    made.map_or_else(|error| error, PyErr::from_value)
+}
+
+impl Core {
+    /// The engine, unless this process is a forked child of the one it belongs to.
+    pub fn engine(&self) -> PyResult<&lineshaft_engine::Engine> {
+        if self.generation == GENERATION.load(Ordering::Relaxed) {
+            return Ok(&self.engine);
+        }
+        Err(PyRuntimeError::new_err(
+            "this engine belongs to the parent process: after os.fork() the child must start its own",
+        ))
+    }
+
+    /// Whether the task runs, or ran, on a thread of this process.
+    pub fn is_local(&self, promise: &Promise) -> bool {
+        match promise.outcome() {
+            Some(outcome) => matches!(outcome, Outcome::Local { .. }),
+            None => self.engine().is_ok_and(|engine| engine.is_local(promise)),
+        }
+    }
+
+    /// The callable as workers know it.
+    pub fn code(&self, py: Python<'_>, function: &Bound<'_, PyAny>) -> PyResult<Arc<Code>> {
+        let definition = self.encoder.bind(py).call_method1(pyo3::intern!(py, "code"), (function,))?;
+        self.definition(py, &definition)
+    }
+
+    /// A definition as workers know it.
+    pub fn definition(&self, py: Python<'_>, definition: &Bound<'_, PyAny>) -> PyResult<Arc<Code>> {
+        let id: u64 = definition.getattr(pyo3::intern!(py, "id"))?.extract()?;
+        if let Some(code) = self.codes().get(&id) {
+            return Ok(Arc::clone(code));
+        }
+        let needs = self.definitions(py, &definition.getattr("needs")?)?;
+        let data = definition.getattr("data")?.cast_into::<PyBytes>()?;
+        let buffers = PyList::empty(py);
+        for buffer in definition.getattr("buffers")?.try_iter()? {
+            buffers.append(buffer?)?;
+        }
+        let engine = self.engine()?;
+        let body = to_payload(py, data.as_bytes(), Some(&buffers), engine.store(), &self.live)?;
+        let name: Option<String> = definition.getattr("name")?.extract()?;
+        let code = engine.code(name.as_deref().unwrap_or(""), body, needs);
+        let mut codes = self.codes();
+        if codes.len() >= CODES_MAX {
+            codes.retain(|_, code| Arc::strong_count(code) > 1);
+        }
+        Ok(Arc::clone(codes.entry(id).or_insert(code)))
+    }
+
+    /// Several of them.
+    pub fn definitions(&self, py: Python<'_>, definitions: &Bound<'_, PyAny>) -> PyResult<Vec<Arc<Code>>> {
+        definitions.try_iter()?.map(|definition| self.definition(py, &definition?)).collect()
+    }
+
+    fn codes(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Code>>> {
+        self.codes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        if self.generation == GENERATION.load(Ordering::Relaxed) {
+            // SAFETY: nothing uses the engine after its owner is dropped.
+            let engine = unsafe { ManuallyDrop::take(&mut self.engine) };
+            // Shutting down waits for the loop, which may be about to need the interpreter's lock
+            // no more than anyone else: let others have it meanwhile.
+            if Python::try_attach(|py| py.detach(|| engine.shut_down())).is_none() {
+                engine.shut_down();
+            }
+        }
+    }
+}
+
+/// The engine of this process.
+#[pyclass(frozen, module = "lineshaft._native")]
+pub struct Engine {
+    core: Arc<Core>,
+}
+
+#[pymethods]
+impl Engine {
+    #[new]
+    #[pyo3(signature = (*, cores, memory_bytes, spill_dir, encoder, console, command, environment, setup))]
+    #[expect(clippy::too_many_arguments, reason = "all are named in Python")]
+    fn new(
+        py: Python<'_>,
+        cores: u32,
+        memory_bytes: u64,
+        spill_dir: PathBuf,
+        encoder: Py<PyAny>,
+        console: Option<Py<PyAny>>,
+        command: Option<Vec<OsString>>,
+        environment: Vec<(OsString, OsString)>,
+        setup: Vec<u8>,
+    ) -> PyResult<Engine> {
+        let resolver = Resolver::new(console);
+        let zygote = command.map(|mut command| Program {
+            path: PathBuf::from(command.remove(0)),
+            arguments: command,
+            environment,
+            setup,
+        });
+        let observer: Arc<dyn lineshaft_engine::Observer> =
+            if zygote.is_some() { Arc::new(Forward(Arc::clone(&resolver))) } else { Arc::new(Silent) };
+        let options = EngineOptions { cores, memory_bytes, spill_dir, zygote, observer };
+        let engine = lineshaft_engine::Engine::new(options).map_err(|error| engine_error(py, &error))?;
+        let core = Core {
+            engine: ManuallyDrop::new(engine),
+            encoder,
+            resolver,
+            live: LiveBuffers::new(),
+            codes: Mutex::default(),
+            generation: GENERATION.load(Ordering::Relaxed),
+        };
+        Ok(Engine { core: Arc::new(core) })
+    }
+
+    /// Opens a pool of worker processes.
+    #[pyo3(signature = (*, name, workers, initializer = None, initargs = None, tasks_per_worker_max = None, growth_bytes_max = None))]
+    #[expect(clippy::too_many_arguments, reason = "all are named in Python")]
+    fn process_pool(
+        &self,
+        py: Python<'_>,
+        name: String,
+        workers: u32,
+        initializer: Option<Bound<'_, PyAny>>,
+        initargs: Option<Bound<'_, PyTuple>>,
+        tasks_per_worker_max: Option<u32>,
+        growth_bytes_max: Option<u64>,
+    ) -> PyResult<Pool> {
+        let (mut definitions, mut encoded) = (Vec::new(), None);
+        if let Some(initializer) = initializer {
+            let code = self.core.code(py, &initializer)?;
+            let initargs = initargs.unwrap_or_else(|| PyTuple::empty(py));
+            let arguments = pool::encode_arguments(py, &self.core, &initializer, &initargs, None)?;
+            definitions = arguments.definitions;
+            encoded = Some((code, arguments.payload));
+        }
+        let kind =
+            PoolKind::Processes { initializer: encoded, definitions, tasks_per_worker_max, growth_bytes_max };
+        let options = PoolOptions { name, workers, kind };
+        let id = self.core.engine()?.open_pool(options).map_err(|error| engine_error(py, &error))?;
+        Ok(Pool::processes(Arc::clone(&self.core), id))
+    }
+
+    /// Opens a pool of threads.
+    #[pyo3(signature = (*, name, workers, takes_core, initializer = None, initargs = None))]
+    fn thread_pool(
+        &self,
+        py: Python<'_>,
+        name: String,
+        workers: u32,
+        takes_core: bool,
+        initializer: Option<Py<PyAny>>,
+        initargs: Option<Py<PyTuple>>,
+    ) -> PyResult<Pool> {
+        let initializer = initializer
+            .map(|initializer| (initializer, initargs.unwrap_or_else(|| PyTuple::empty(py).unbind())));
+        let runner = Arc::new(ThreadRunner::new(initializer, Arc::clone(&self.core.resolver)));
+        self.open_threads(py, name, workers, PoolKind::Threads { runner, threads_max: None, takes_core })
+    }
+
+    /// Opens a pool that hands its calls to `start`, `workers` of them at a time.
+    #[pyo3(signature = (*, name, workers, start))]
+    fn loop_pool(&self, py: Python<'_>, name: String, workers: u32, start: Py<PyAny>) -> PyResult<Pool> {
+        let runner = Arc::new(LoopRunner { start });
+        self.open_threads(py, name, workers, PoolKind::Threads { runner, threads_max: Some(1), takes_core: false })
+    }
+
+    /// What the engine is doing, in numbers.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let engine = self.core.engine()?;
+        let stats = py.detach(|| engine.stats());
+        let dict = PyDict::new(py);
+        dict.set_item("unfinished", stats.unfinished)?;
+        dict.set_item("workers", stats.workers)?;
+        dict.set_item("memory_bytes", stats.memory_bytes)?;
+        dict.set_item("spilled_bytes", stats.spilled_bytes)?;
+        Ok(dict)
+    }
+
+    /// Cancels what has not begun; with `kill`, what runs in worker processes as well.
+    fn cancel_all(&self, py: Python<'_>, kill: bool) -> PyResult<()> {
+        let engine = self.core.engine()?;
+        py.detach(|| engine.cancel_all(None, kill));
+        Ok(())
+    }
+
+    /// Waits until no task is unfinished; False if `timeout_s` seconds were not enough.
+    #[pyo3(signature = (timeout_s = None))]
+    fn wait_idle(&self, py: Python<'_>, timeout_s: Option<f64>) -> PyResult<bool> {
+        pool::wait_idle(py, &self.core, None, timeout_s)
+    }
+
+    /// Ends the engine: cancels what is unfinished, ends the workers, shows what they still
+    /// printed.
+    fn shut_down(&self, py: Python<'_>) {
+        // In a forked child there is nothing to end.
+        if let Ok(engine) = self.core.engine() {
+            py.detach(|| engine.shut_down());
+            self.core.resolver.close(py);
+        }
+    }
+
+    /// Whether it has been shut down.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.core.engine().map_or(true, lineshaft_engine::Engine::is_closed)
+    }
+
+    /// Shows what workers have printed so far.
+    fn drain(&self, py: Python<'_>) {
+        self.core.resolver.drain(py);
+    }
+}
+
+impl Engine {
+    fn open_threads(&self, py: Python<'_>, name: String, workers: u32, kind: PoolKind) -> PyResult<Pool> {
+        let options = PoolOptions { name, workers, kind };
+        let id = self.core.engine()?.open_pool(options).map_err(|error| engine_error(py, &error))?;
+        Ok(Pool::threads(Arc::clone(&self.core), id))
+    }
+}

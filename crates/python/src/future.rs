@@ -1,0 +1,493 @@
+//! The Rust half of `lineshaft.Future`.
+//!
+//! A result is there as soon as the engine has it; no Python runs for that. Only if somebody looks
+//! at the internals that `concurrent.futures.wait` and `as_completed` share with futures
+//! (`_condition`, `_waiters`, `_state`), or adds a callback, is the future *watched*: then the
+//! resolver publishes it, under its condition, as those functions expect.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lineshaft_engine::worker::{NestedCall, Received, Unanswered};
+use lineshaft_engine::{Outcome, Promise, TaskError, Waited, lost};
+use pyo3::exceptions::{PyRuntimeError, PyTimeoutError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyList, PyTuple};
+
+use crate::engine::Core;
+use crate::interpreter::{check_signals, interpreter, is_main_thread};
+use crate::session::Client;
+use crate::values::Loadable;
+
+/// What a future stands for.
+pub enum Source {
+    /// A task of an engine in this process.
+    Task { core: Arc<Core>, promise: Arc<Promise> },
+    /// A nested call, made in a worker process.
+    Nested { client: Arc<Client>, call: Arc<NestedCall> },
+}
+
+type Value = Result<Py<PyAny>, Py<PyAny>>;
+
+/// The Rust half of `lineshaft.Future`.
+#[pyclass(frozen, subclass, module = "lineshaft._native")]
+pub struct FutureBase {
+    source: PyOnceLock<Source>,
+    value: PyOnceLock<Value>,
+    watch: Mutex<Watch>,
+}
+
+/// Who wants to know in Python.
+#[derive(Default)]
+struct Watch {
+    condition: Option<Py<PyAny>>,
+    waiters: Option<Py<PyList>>,
+    callbacks: Vec<Py<PyAny>>,
+    /// The resolver will publish this future.
+    registered: bool,
+    /// Those who look at the condition may see that it is done.
+    published: bool,
+}
+
+/// Makes a future.
+pub fn new(py: Python<'_>, source: Source) -> PyResult<Bound<'_, FutureBase>> {
+    let future = interpreter(py)?.future.bind(py).call0()?.cast_into::<FutureBase>()?;
+    let fresh = future.get().source.set(py, source).is_ok();
+    debug_assert!(fresh, "a new future stands for nothing yet");
+    Ok(future)
+}
+
+impl FutureBase {
+    /// What it stands for; a future that a program made itself stands for nothing.
+    pub fn source(&self, py: Python<'_>) -> PyResult<&Source> {
+        let why = "futures are made by submitting to an executor";
+        self.source.get(py).ok_or_else(|| PyRuntimeError::new_err(why))
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_ended(&self, py: Python<'_>) -> bool {
+        match self.source.get(py) {
+            Some(Source::Task { promise, .. }) => promise.is_done(),
+            Some(Source::Nested { call, .. }) => call.answer().is_some(),
+            None => false,
+        }
+    }
+
+    fn is_cancelled(&self, py: Python<'_>) -> bool {
+        match self.source.get(py) {
+            Some(Source::Task { promise, .. }) => {
+                matches!(root(promise.outcome()), Some(Outcome::Error(TaskError::Cancelled)))
+            }
+            Some(Source::Nested { call, .. }) => {
+                matches!(call.answer(), Some(Err(Unanswered::Lost { kind, .. })) if *kind == lost::CANCELLED)
+            }
+            None => false,
+        }
+    }
+
+    /// The result or the exception, as Python objects; made once.
+    fn value(&self, py: Python<'_>) -> PyResult<&Value> {
+        if let Some(value) = self.value.get(py) {
+            return Ok(value);
+        }
+        let value = match self.source(py)? {
+            Source::Task { promise, .. } => {
+                let outcome = promise.outcome().expect("only asked once the task has ended");
+                of_outcome(py, outcome)
+            }
+            Source::Nested { call, .. } => of_answer(py, call.answer().expect("only asked once it has ended")),
+        };
+        // What cannot be loaded here is this future's error.
+        let value = match value {
+            Ok(value) => value,
+            Err(error) => Err(error.into_value(py).into_any()),
+        };
+        Ok(self.value.get_or_init(py, || value))
+    }
+
+    /// Waits until the task has ended.
+    fn wait(&self, py: Python<'_>, timeout_s: Option<f64>) -> PyResult<()> {
+        if self.is_ended(py) {
+            return Ok(());
+        }
+        let timeout = match timeout_s {
+            None => None,
+            Some(seconds) if seconds.is_finite() => Some(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)),
+            Some(_) => None,
+        };
+        let source = self.source(py)?;
+        let is_main = is_main_thread();
+        if is_main {
+            py.check_signals()?;
+        }
+        let mut raised = None;
+        let mut check = || check_signals(&mut raised);
+        let check: Option<lineshaft_engine::Check<'_>> = if is_main { Some(&mut check) } else { None };
+        let waited = match source {
+            Source::Task { core, promise } => {
+                let engine = core.engine()?;
+                py.detach(|| engine.wait(promise, timeout, check))
+            }
+            Source::Nested { client, call } => {
+                let waited = py.detach(|| client.session.wait_for(call, timeout, is_main, check));
+                waited.map_err(|error| PyRuntimeError::new_err(error.to_string()))?
+            }
+        };
+        match waited {
+            Waited::Done => Ok(()),
+            Waited::TimedOut => Err(PyTimeoutError::new_err(())),
+            Waited::Interrupted => Err(raised.expect("only a handler that raised interrupts")),
+        }
+    }
+
+    /// Has the resolver publish this future once it is done. Not to be called with the lock held:
+    /// the engine may call back at once.
+    fn register(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if std::mem::replace(&mut slf.get().watch().registered, true) {
+            return Ok(());
+        }
+        let future = slf.clone().unbind();
+        match slf.get().source(slf.py())? {
+            Source::Task { core, promise } => {
+                let resolver = Arc::clone(&core.resolver);
+                promise.on_done(move || resolver.done(future));
+            }
+            Source::Nested { client, call } => {
+                let resolver = Arc::clone(&client.resolver);
+                client.session.on_answer(call, move || resolver.done(future));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_visibly_done(&self, py: Python<'_>) -> bool {
+        let ended = self.is_ended(py);
+        let watch = self.watch();
+        ended && (watch.condition.is_none() || watch.published)
+    }
+}
+
+/// The outcome at the root of a chain of dependencies.
+fn root(mut outcome: Option<&Outcome>) -> Option<&Outcome> {
+    while let Some(Outcome::Error(TaskError::Dependency(cause))) = outcome {
+        outcome = cause.outcome();
+    }
+    outcome
+}
+
+fn of_outcome(py: Python<'_>, outcome: &Outcome) -> PyResult<Value> {
+    let interpreter = interpreter(py)?;
+    let failures = interpreter.failures.bind(py);
+    let error = match root(Some(outcome)).expect("a dependency that failed has ended") {
+        Outcome::Value(payload) => {
+            let loadable = Loadable::from_payload(py, payload)?;
+            let value = match loadable.load(py) {
+                Ok(value) => value,
+                // Once more, by the way that explains what is wrong.
+                Err(_) => interpreter.load_result.bind(py).call1((&loadable.stream, loadable.buffers(py)))?,
+            };
+            return Ok(Ok(value.unbind()));
+        }
+        Outcome::Local { value, .. } => {
+            let value = value.downcast_ref::<Py<PyAny>>().expect("runners of this crate return Python objects");
+            return Ok(Ok(value.clone_ref(py)));
+        }
+        Outcome::Error(error) => error,
+    };
+    let exception = match error {
+        TaskError::Raised(payload) => {
+            let loadable = Loadable::from_payload(py, payload)?;
+            interpreter.load_exception.bind(py).call1((loadable.stream,))?
+        }
+        TaskError::RaisedLocal(error) => {
+            let error = error.downcast_ref::<Py<PyAny>>().expect("runners of this crate raise Python objects");
+            error.bind(py).clone()
+        }
+        TaskError::Cancelled => failures.call_method0("cancelled")?,
+        TaskError::TimedOut { stack } => failures.call_method1("timed_out", (stack,))?,
+        TaskError::WorkerDied(report) => failures.call_method1(
+            "worker_died",
+            (
+                &report.task,
+                report.pid,
+                report.signal,
+                report.exit_code,
+                report.peak_memory_bytes,
+                report.oom_killed,
+                &report.stack,
+            ),
+        )?,
+        TaskError::PoolBroken(Ok(payload)) => {
+            let loadable = Loadable::from_payload(py, payload)?;
+            let cause = interpreter.load_exception.bind(py).call1((loadable.stream,))?;
+            failures.call_method1("pool_broken", (cause,))?
+        }
+        TaskError::PoolBroken(Err(text)) => failures.call_method1("pool_broken", (text,))?,
+        TaskError::Transfer(text) => failures.call_method1("transfer", (text,))?,
+        TaskError::Dependency(_) => unreachable!("dependencies were followed to their root"),
+    };
+    Ok(Err(exception.unbind()))
+}
+
+fn of_answer(
+    py: Python<'_>,
+    answer: &Result<Received, Unanswered>,
+) -> PyResult<Value> {
+    let interpreter = interpreter(py)?;
+    match answer {
+        Ok(received) => Ok(Ok(Loadable::from_received(py, received)?.load(py)?.unbind())),
+        Err(Unanswered::Raised(received)) => {
+            let loadable = Loadable::from_received(py, received)?;
+            Ok(Err(interpreter.load_exception.bind(py).call1((loadable.stream,))?.unbind()))
+        }
+        Err(Unanswered::Lost { kind, message }) => {
+            Ok(Err(interpreter.failures.bind(py).call_method1("lost", (*kind, message))?.unbind()))
+        }
+    }
+}
+
+/// Shows those who watch a future that it is done, and calls its callbacks, each once.
+pub fn publish(future: &Bound<'_, FutureBase>) {
+    if let Err(error) = try_publish(future) {
+        error.write_unraisable(future.py(), Some(future.as_any()));
+    }
+}
+
+fn try_publish(future: &Bound<'_, FutureBase>) -> PyResult<()> {
+    let py = future.py();
+    let this = future.get();
+    let condition = {
+        let mut watch = this.watch();
+        if watch.condition.is_none() {
+            watch.published = true;
+        }
+        watch.condition.as_ref().map(|condition| condition.clone_ref(py))
+    };
+    if let Some(condition) = condition {
+        let method = if this.is_cancelled(py) {
+            "add_cancelled"
+        } else if this.value(py)?.is_err() {
+            "add_exception"
+        } else {
+            "add_result"
+        };
+        let condition = condition.bind(py);
+        condition.call_method0("__enter__")?;
+        let waiters = {
+            let mut watch = this.watch();
+            let first = !std::mem::replace(&mut watch.published, true);
+            watch.waiters.as_ref().filter(|_| first).map(|waiters| waiters.clone_ref(py))
+        };
+        for waiter in waiters.iter().flat_map(|waiters| waiters.bind(py).iter()) {
+            if let Err(error) = waiter.call_method1(method, (future,)) {
+                error.write_unraisable(py, Some(&waiter));
+            }
+        }
+        condition.call_method0("notify_all")?;
+        condition.call_method1("__exit__", (py.None(), py.None(), py.None()))?;
+    }
+    let callbacks = std::mem::take(&mut this.watch().callbacks);
+    for callback in callbacks {
+        call_back(future, callback.bind(py));
+    }
+    Ok(())
+}
+
+/// Calls a callback; what it raises is logged, as `concurrent.futures` does.
+fn call_back(future: &Bound<'_, FutureBase>, callback: &Bound<'_, PyAny>) {
+    let py = future.py();
+    if let Err(error) = callback.call1((future,)) {
+        let told = interpreter(py)
+            .and_then(|interpreter| interpreter.failures.bind(py).call_method1("callback_raised", (future, error.value(py))));
+        if let Err(error) = told {
+            error.write_unraisable(py, Some(callback));
+        }
+    }
+}
+
+#[pymethods]
+impl FutureBase {
+    /// Recognises futures among arguments.
+    #[classattr]
+    #[expect(non_upper_case_globals, reason = "a Python attribute")]
+    const _lineshaft_future: bool = true;
+
+    #[new]
+    fn new() -> FutureBase {
+        FutureBase { source: PyOnceLock::new(), value: PyOnceLock::new(), watch: Mutex::default() }
+    }
+
+    /// The result of the call; waits for it.
+    #[pyo3(signature = (timeout = None))]
+    fn result(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        self.wait(py, timeout)?;
+        match self.value(py)? {
+            Ok(value) => Ok(value.clone_ref(py)),
+            Err(error) => Err(PyErr::from_value(error.bind(py).clone())),
+        }
+    }
+
+    /// What the call raised, or None; waits for its end.
+    #[pyo3(signature = (timeout = None))]
+    fn exception(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Py<PyAny>>> {
+        self.wait(py, timeout)?;
+        match self.value(py)? {
+            Ok(_) => Ok(None),
+            Err(error) if self.is_cancelled(py) => Err(PyErr::from_value(error.bind(py).clone())),
+            Err(error) => Ok(Some(error.clone_ref(py))),
+        }
+    }
+
+    /// Whether the call has ended or was cancelled.
+    fn done(&self, py: Python<'_>) -> bool {
+        self.is_ended(py)
+    }
+
+    /// Whether the call was cancelled.
+    fn cancelled(&self, py: Python<'_>) -> bool {
+        self.is_cancelled(py)
+    }
+
+    /// Whether the call has begun and not ended.
+    fn running(&self, py: Python<'_>) -> bool {
+        match self.source.get(py) {
+            Some(Source::Task { core, promise }) => core.engine().is_ok_and(|engine| engine.is_running(promise)),
+            _ => false,
+        }
+    }
+
+    /// Cancels the call unless it has begun; whether it is cancelled.
+    fn cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let (py, this) = (slf.py(), slf.get());
+        if this.is_ended(py) {
+            return Ok(this.is_cancelled(py));
+        }
+        let cancelled = match this.source(py)? {
+            Source::Task { core, promise } => {
+                let engine = core.engine()?;
+                py.detach(|| engine.cancel(promise, false))
+            }
+            Source::Nested { client, call } => py
+                .detach(|| client.session.cancel(call))
+                .map_err(|error| PyRuntimeError::new_err(error.to_string()))?,
+        };
+        if cancelled {
+            publish(slf);
+        }
+        Ok(cancelled)
+    }
+
+    /// Calls `function` with this future once it is done; at once if it is.
+    #[pyo3(name = "add_done_callback")]
+    fn add_done_callback(slf: &Bound<'_, Self>, function: Bound<'_, PyAny>) -> PyResult<()> {
+        let this = slf.get();
+        {
+            let mut watch = this.watch();
+            let hidden = watch.condition.is_some() && !watch.published;
+            if !this.is_ended(slf.py()) || hidden {
+                watch.callbacks.push(function.unbind());
+                drop(watch);
+                return Self::register(slf);
+            }
+        }
+        call_back(slf, &function);
+        Ok(())
+    }
+
+    /// The condition that `concurrent.futures.wait` and `as_completed` lock.
+    #[getter]
+    fn _condition<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let (py, this) = (slf.py(), slf.get());
+        if let Some(condition) = &this.watch().condition {
+            return Ok(condition.bind(py).clone());
+        }
+        let fresh = py.import("threading")?.call_method0("Condition")?;
+        let condition = {
+            let mut watch = this.watch();
+            if watch.condition.is_none() {
+                watch.published = this.is_ended(py);
+                watch.condition = Some(fresh.unbind());
+            }
+            watch.condition.as_ref().expect("it was just set").bind(py).clone()
+        };
+        Self::register(slf)?;
+        Ok(condition)
+    }
+
+    /// The waiters of `concurrent.futures.wait` and `as_completed`.
+    #[getter]
+    fn _waiters<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyList> {
+        let py = slf.py();
+        let mut watch = slf.get().watch();
+        watch.waiters.get_or_insert_with(|| PyList::empty(py).unbind()).bind(py).clone()
+    }
+
+    /// The state, in the words of `concurrent.futures`.
+    #[getter]
+    fn _state(&self, py: Python<'_>) -> &'static str {
+        if self.is_visibly_done(py) {
+            if self.is_cancelled(py) { "CANCELLED_AND_NOTIFIED" } else { "FINISHED" }
+        } else if self.running(py) {
+            "RUNNING"
+        } else {
+            "PENDING"
+        }
+    }
+
+    /// What `concurrent.futures` itself looks at when it shows a future.
+    #[getter]
+    fn _exception(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        if !self.is_ended(py) {
+            return Ok(None);
+        }
+        Ok(self.value(py)?.as_ref().err().map(|error| error.clone_ref(py)))
+    }
+
+    /// What `concurrent.futures` itself looks at when it shows a future.
+    #[getter]
+    fn _result(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        if !self.is_ended(py) {
+            return Ok(None);
+        }
+        Ok(self.value(py)?.as_ref().ok().map(|value| value.clone_ref(py)))
+    }
+
+    /// As an argument of another task, a future stands for its result.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let (py, this) = (slf.py(), slf.get());
+        let interpreter = interpreter(py)?;
+        let is_local = match this.source(py)? {
+            Source::Task { core, promise } => core.is_local(promise),
+            Source::Nested { .. } => false,
+        };
+        if !is_local {
+            return interpreter.reference.bind(py).call1((slf,));
+        }
+        // A result of a thread of this process is an ordinary object: it goes along by value.
+        let value = this.result(py, None)?;
+        let same = interpreter.failures.bind(py).getattr("same")?;
+        Ok(PyTuple::new(py, [same, PyTuple::new(py, [value])?.into_any()])?.into_any())
+    }
+
+    #[expect(clippy::unused_self, reason = "a method in Python")]
+    fn set_running_or_notify_cancel(&self) -> PyResult<Bound<'static, PyBool>> {
+        Err(PyTypeError::new_err("this future belongs to an engine, which alone runs and completes it"))
+    }
+}
+
+impl Drop for FutureBase {
+    fn drop(&mut self) {
+        let source = Python::try_attach(|py| self.source.get(py).map(|source| match source {
+            Source::Nested { client, call } => Some((Arc::clone(client), call.id())),
+            Source::Task { .. } => None,
+        }));
+        if let Some(Some(Some((client, call)))) = source {
+            // If the engine is gone there is nothing to forget.
+            let _: Result<(), lineshaft_engine::EngineError> = client.session.forget(call);
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! `Pool`: where calls are submitted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lineshaft_core::{GroupId, PoolId, Retries};
+use lineshaft_engine::{Code, Outcome, Payload, Policy, Promise, TaskError, TaskRequest, Waited, Work};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+
+use crate::engine::{Core, engine_error};
+use crate::future::{self, FutureBase, Source};
+use crate::interpreter::{check_signals, interpreter, is_main_thread};
+use crate::runner::Body;
+use crate::session::Client;
+use crate::values::to_payload;
+
+/// How a task is scheduled.
+#[pyclass(frozen, module = "lineshaft._native")]
+#[derive(Clone, Copy, Default)]
+pub struct TaskOptions {
+    pub policy: Policy,
+}
+
+#[pymethods]
+impl TaskOptions {
+    /// `retries` after the task raised or ran out of time, and after its worker died; `backoff_s`
+    /// seconds before the first, doubled for each further one; `timeout_s` seconds for an attempt.
+    #[new]
+    #[pyo3(signature = (*, priority = 0, retries = 0, death_retries = 0, backoff_s = 0.0, timeout_s = None))]
+    fn new(
+        priority: i32,
+        retries: u16,
+        death_retries: u16,
+        backoff_s: f64,
+        timeout_s: Option<f64>,
+    ) -> PyResult<TaskOptions> {
+        let seconds = |name: &str, value: f64| {
+            Duration::try_from_secs_f64(value)
+                .map_err(|_| PyValueError::new_err(format!("{name} must be a number of seconds, not {value}")))
+        };
+        let backoff = seconds("backoff", backoff_s)?;
+        let timeout = timeout_s.map(|value| seconds("timeout", value)).transpose()?;
+        let retries = Retries { failures_max: retries, deaths_max: death_retries, backoff };
+        Ok(TaskOptions { policy: Policy { priority, retries, timeout } })
+    }
+}
+
+enum Kind {
+    Processes { core: Arc<Core>, id: PoolId },
+    Threads { core: Arc<Core>, id: PoolId },
+    Nested { client: Arc<Client>, id: Option<u64> },
+}
+
+/// Where calls are submitted.
+#[pyclass(frozen, module = "lineshaft._native")]
+pub struct Pool {
+    kind: Kind,
+}
+
+/// Arguments on their way to a worker.
+pub struct Arguments {
+    pub payload: Payload,
+    pub definitions: Vec<Arc<Code>>,
+    pub inputs: Vec<Arc<Promise>>,
+}
+
+/// Whether a value pickles alike whatever the program did: no class, no future, no code in it.
+fn is_plain(value: &Bound<'_, PyAny>) -> bool {
+    value.is_none()
+        || value.is_exact_instance_of::<PyInt>()
+        || value.is_exact_instance_of::<PyString>()
+        || value.is_exact_instance_of::<PyFloat>()
+        || value.is_exact_instance_of::<PyBool>()
+        || value.is_exact_instance_of::<PyBytes>()
+}
+
+/// Pickles the arguments of a call.
+pub fn encode_arguments(
+    py: Python<'_>,
+    core: &Core,
+    function: &Bound<'_, PyAny>,
+    args: &Bound<'_, PyTuple>,
+    kwargs: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Arguments> {
+    let interpreter = interpreter(py)?;
+    if args.is_empty() && kwargs.is_none() {
+        let payload = Payload::inline(&interpreter.no_arguments);
+        return Ok(Arguments { payload, definitions: Vec::new(), inputs: Vec::new() });
+    }
+    let store = core.engine()?.store();
+    let keywords = kwargs.cloned().unwrap_or_else(|| PyDict::new(py));
+    let call = PyTuple::new(py, [args.as_any(), keywords.as_any()])?;
+    if kwargs.is_none() && args.iter().all(|value| is_plain(&value)) {
+        let data = interpreter.dumps.bind(py).call1((call, 5))?.cast_into::<PyBytes>()?;
+        let payload = to_payload(py, data.as_bytes(), None, store, &core.live)?;
+        return Ok(Arguments { payload, definitions: Vec::new(), inputs: Vec::new() });
+    }
+    let encoded = Encoded::new(py, &core.encoder, function, &call)?;
+    let payload = to_payload(py, encoded.data.as_bytes(), Some(&encoded.buffers), store, &core.live)?;
+    let definitions = core.definitions(py, &encoded.definitions)?;
+    let input = |found: Bound<'_, PyAny>| match found.cast::<FutureBase>()?.get().source(py)? {
+        Source::Task { promise, .. } => Ok(Arc::clone(promise)),
+        Source::Nested { .. } => Err(PyTypeError::new_err("a future of another engine")),
+    };
+    let inputs = encoded.futures.try_iter()?.map(|found| input(found?)).collect::<PyResult<_>>()?;
+    Ok(Arguments { payload, definitions, inputs })
+}
+
+/// What `Encoder.dumps` gives.
+pub struct Encoded<'py> {
+    pub data: Bound<'py, PyBytes>,
+    pub buffers: Bound<'py, PyList>,
+    pub definitions: Bound<'py, PyAny>,
+    pub futures: Bound<'py, PyAny>,
+}
+
+impl<'py> Encoded<'py> {
+    /// Pickles `(args, kwargs)` for a call of `function`.
+    pub fn new(
+        py: Python<'py>,
+        encoder: &Py<PyAny>,
+        function: &Bound<'py, PyAny>,
+        call: &Bound<'py, PyTuple>,
+    ) -> PyResult<Encoded<'py>> {
+        let buffers = PyList::empty(py);
+        let keywords = PyDict::new(py);
+        keywords.set_item(pyo3::intern!(py, "call"), function)?;
+        let dumps = encoder.bind(py).getattr(pyo3::intern!(py, "dumps"))?;
+        let encoded = dumps.call((call, buffers.getattr(pyo3::intern!(py, "append"))?), Some(&keywords))?;
+        let (data, definitions, futures) = encoded.extract::<(Bound<'py, PyBytes>, Bound<'py, PyAny>, Bound<'py, PyAny>)>()?;
+        Ok(Encoded { data, buffers, definitions, futures })
+    }
+}
+
+impl Pool {
+    pub fn processes(core: Arc<Core>, id: PoolId) -> Pool {
+        Pool { kind: Kind::Processes { core, id } }
+    }
+
+    pub fn threads(core: Arc<Core>, id: PoolId) -> Pool {
+        Pool { kind: Kind::Threads { core, id } }
+    }
+
+    pub fn nested(client: Arc<Client>, id: Option<u64>) -> Pool {
+        Pool { kind: Kind::Nested { client, id } }
+    }
+}
+
+fn submit_remote<'py>(
+    py: Python<'py>,
+    core: &Arc<Core>,
+    pool: PoolId,
+    function: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+    policy: Policy,
+) -> PyResult<Bound<'py, FutureBase>> {
+    let encoded = core
+        .code(py, function)
+        .and_then(|code| Ok((code, encode_arguments(py, core, function, args, kwargs)?)));
+    let promise = match encoded {
+        Ok((code, Arguments { payload, definitions, inputs })) => {
+            let group = code.group;
+            let work = Work::Remote { code, definitions, args: payload };
+            submit(py, core, TaskRequest { pool, group, work, inputs, policy })?
+        }
+        // What cannot be sent is the future's error, as in `concurrent.futures`.
+        Err(error) if error.is_instance_of::<pyo3::exceptions::PyException>(py) => {
+            core.engine()?;
+            let error = Box::new(error.into_value(py).into_any());
+            Promise::ended(Outcome::Error(TaskError::RaisedLocal(error)))
+        }
+        Err(error) => return Err(error),
+    };
+    future::new(py, Source::Task { core: Arc::clone(core), promise })
+}
+
+fn submit(py: Python<'_>, core: &Arc<Core>, request: TaskRequest) -> PyResult<Arc<Promise>> {
+    core.engine()?.submit(request).map_err(|error| engine_error(py, &error))
+}
+
+fn group(py: Python<'_>, core: &Core, function: &Bound<'_, PyAny>) -> PyResult<GroupId> {
+    let name = match function.getattr(pyo3::intern!(py, "__qualname__")) {
+        Ok(name) => name.extract::<String>()?,
+        Err(_) => function.get_type().name()?.to_string(),
+    };
+    Ok(core.engine()?.group(&name))
+}
+
+#[pymethods]
+impl Pool {
+    /// Submits `function(*args, **kwargs)`.
+    #[pyo3(signature = (function, args, kwargs = None, options = None))]
+    fn submit<'py>(
+        &self,
+        function: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+        options: Option<&Bound<'py, TaskOptions>>,
+    ) -> PyResult<Bound<'py, FutureBase>> {
+        let py = function.py();
+        let policy = options.map(|options| options.get().policy).unwrap_or_default();
+        let kwargs = kwargs.filter(|kwargs| !kwargs.is_empty());
+        match &self.kind {
+            Kind::Processes { core, id } => submit_remote(py, core, *id, function, args, kwargs, policy),
+            Kind::Threads { core, id } => {
+                let body = Body {
+                    function: function.clone().unbind(),
+                    args: args.clone().unbind(),
+                    kwargs: kwargs.map(|kwargs| kwargs.clone().unbind()),
+                };
+                let request = TaskRequest {
+                    pool: *id,
+                    group: group(py, core, function)?,
+                    work: Work::Local(Arc::new(body)),
+                    inputs: Vec::new(),
+                    policy,
+                };
+                let promise = submit(py, core, request)?;
+                future::new(py, Source::Task { core: Arc::clone(core), promise })
+            }
+            Kind::Nested { client, id } => {
+                let call = client.submit(py, *id, function, args, kwargs, policy)?;
+                future::new(py, Source::Nested { client: Arc::clone(client), call })
+            }
+        }
+    }
+
+    /// Cancels what has not begun; with `kill`, what runs in worker processes as well.
+    fn cancel_all(&self, py: Python<'_>, kill: bool) -> PyResult<()> {
+        if let Kind::Processes { core, id } | Kind::Threads { core, id } = &self.kind {
+            let engine = core.engine()?;
+            py.detach(|| engine.cancel_all(Some(*id), kill));
+        }
+        Ok(())
+    }
+
+    /// Waits until no task of the pool is unfinished; False if `timeout_s` seconds were not enough.
+    /// A pool for nested calls does not know: it says True.
+    #[pyo3(signature = (timeout_s = None))]
+    fn wait_idle(&self, py: Python<'_>, timeout_s: Option<f64>) -> PyResult<bool> {
+        match &self.kind {
+            Kind::Processes { core, id } | Kind::Threads { core, id } => wait_idle(py, core, Some(*id), timeout_s),
+            Kind::Nested { .. } => Ok(true),
+        }
+    }
+
+    /// Lets the pool take no more tasks; it goes when it has none left.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        match &self.kind {
+            Kind::Processes { core, id } | Kind::Threads { core, id } => {
+                if let Ok(engine) = core.engine() {
+                    py.detach(|| engine.close_pool(*id));
+                }
+                Ok(())
+            }
+            Kind::Nested { client, id: Some(id) } => {
+                client.session.close_pool(*id).map_err(|error| engine_error(py, &error))
+            }
+            Kind::Nested { id: None, .. } => Ok(()),
+        }
+    }
+}
+
+/// Waits until no task is unfinished.
+pub fn wait_idle(py: Python<'_>, core: &Core, pool: Option<PoolId>, timeout_s: Option<f64>) -> PyResult<bool> {
+    let engine = core.engine()?;
+    let timeout = timeout_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let mut raised = None;
+    let mut check = || check_signals(&mut raised);
+    let check: Option<lineshaft_engine::Check<'_>> = if is_main_thread() { Some(&mut check) } else { None };
+    let waited = py.detach(|| engine.wait_idle(pool, timeout, check));
+    match (raised, waited) {
+        (Some(error), _) => Err(error),
+        (None, waited) => Ok(waited == Waited::Done),
+    }
+}

@@ -1,0 +1,174 @@
+//! The thread that tells Python what happened: callbacks of futures, output and log records of
+//! workers.
+//!
+//! The engine's loop never takes the interpreter's lock; it puts notices here. Whoever is attached
+//! anyway may deal with them too (`drain`); each notice is dealt with once.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use lineshaft_core::{TaskId, WorkerId};
+use lineshaft_engine::{Observer, Stream};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::future::{self, FutureBase};
+
+/// Output that waits to be shown, at most this many bytes; what comes on top is dropped and its
+/// size told.
+const OUTPUT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Something to tell Python.
+enum Notice {
+    /// A future that somebody watches is done.
+    Done(Py<FutureBase>),
+    /// A worker printed.
+    Output { stream: Stream, bytes: Vec<u8> },
+    /// A task logged.
+    Log(Vec<u8>),
+}
+
+/// The thread that tells Python what happened.
+pub struct Resolver {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    pending: AtomicUsize,
+    console: Option<Py<PyAny>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    notices: VecDeque<Notice>,
+    output_bytes: usize,
+    dropped_bytes: usize,
+    started: bool,
+    closed: bool,
+    /// A thread deals with notices right now.
+    busy: bool,
+}
+
+impl Resolver {
+    /// `console` has methods `output(stream, data)` and `log(record)`.
+    pub fn new(console: Option<Py<PyAny>>) -> Arc<Resolver> {
+        Arc::new(Resolver { queue: Mutex::default(), wake: Condvar::new(), pending: AtomicUsize::new(0), console })
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A future that somebody watches is done.
+    pub fn done(self: &Arc<Self>, future: Py<FutureBase>) {
+        self.push(Notice::Done(future));
+    }
+
+    fn push(self: &Arc<Self>, notice: Notice) {
+        let mut queue = self.queue();
+        if let Notice::Output { bytes, .. } = &notice {
+            if queue.output_bytes + bytes.len() > OUTPUT_BYTES_MAX {
+                queue.dropped_bytes += bytes.len();
+                return;
+            }
+            queue.output_bytes += bytes.len();
+        }
+        queue.notices.push_back(notice);
+        self.pending.fetch_add(1, Ordering::SeqCst);
+        if !queue.started && !queue.closed {
+            queue.started = true;
+            let resolver = Arc::clone(self);
+            let spawned = thread::Builder::new().name("lineshaft-resolver".into()).spawn(move || resolver.serve());
+            // Without a thread, whoever is attached next deals with it.
+            queue.started = spawned.is_ok();
+        }
+        self.wake.notify_all();
+    }
+
+    /// Deals with what is there, on this thread.
+    pub fn drain(&self, py: Python<'_>) {
+        while self.pending.load(Ordering::SeqCst) > 0 {
+            let (notice, dropped) = {
+                let mut queue = self.queue();
+                let Some(notice) = queue.notices.pop_front() else { return };
+                self.pending.fetch_sub(1, Ordering::SeqCst);
+                if let Notice::Output { bytes, .. } = &notice {
+                    queue.output_bytes -= bytes.len();
+                }
+                (notice, std::mem::take(&mut queue.dropped_bytes))
+            };
+            if dropped > 0 {
+                let text = format!("lineshaft: {dropped} bytes of output of workers were dropped\n");
+                self.show(py, Stream::Stderr, text.as_bytes());
+            }
+            match notice {
+                Notice::Done(future) => future::publish(future.bind(py)),
+                Notice::Output { stream, bytes } => self.show(py, stream, &bytes),
+                Notice::Log(record) => self.tell(py, "log", (PyBytes::new(py, &record),)),
+            }
+        }
+    }
+
+    fn show(&self, py: Python<'_>, stream: Stream, bytes: &[u8]) {
+        self.tell(py, "output", (stream == Stream::Stderr, PyBytes::new(py, bytes)));
+    }
+
+    fn tell<'py>(&self, py: Python<'py>, method: &str, arguments: impl pyo3::call::PyCallArgs<'py>) {
+        if let Some(console) = &self.console
+            && let Err(error) = console.bind(py).call_method1(method, arguments)
+        {
+            error.write_unraisable(py, Some(console.bind(py)));
+        }
+    }
+
+    fn serve(&self) {
+        loop {
+            {
+                let mut queue = self.queue();
+                while queue.notices.is_empty() {
+                    if queue.closed {
+                        queue.started = false;
+                        self.wake.notify_all();
+                        return;
+                    }
+                    queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                }
+                queue.busy = true;
+            }
+            let attached = Python::try_attach(|py| self.drain(py)).is_some();
+            let mut queue = self.queue();
+            queue.busy = false;
+            if !attached {
+                // The interpreter is shutting down: there is nobody left to tell.
+                queue.notices.clear();
+                queue.closed = true;
+            }
+        }
+    }
+
+    /// Deals with what is left and ends the thread.
+    pub fn close(&self, py: Python<'_>) {
+        self.drain(py);
+        self.queue().closed = true;
+        self.wake.notify_all();
+        py.detach(|| {
+            let mut queue = self.queue();
+            while queue.started && queue.busy {
+                queue = self.wake.wait_timeout(queue, std::time::Duration::from_millis(10)).unwrap_or_else(PoisonError::into_inner).0;
+            }
+        });
+    }
+}
+
+/// Passes on what workers print and log.
+pub struct Forward(pub Arc<Resolver>);
+
+impl Observer for Forward {
+    fn output(&self, _: WorkerId, _: Option<TaskId>, stream: Stream, bytes: &[u8]) {
+        self.0.push(Notice::Output { stream, bytes: bytes.to_vec() });
+    }
+
+    fn log(&self, _: WorkerId, _: Option<TaskId>, record: &[u8]) {
+        self.0.push(Notice::Log(record.to_vec()));
+    }
+}

@@ -1,0 +1,151 @@
+//! Python calls on the engine's threads.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lineshaft_engine::{Call, CallEnd, Calls, Runner};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::interpreter::interpreter;
+use crate::resolver::Resolver;
+
+/// A Python call.
+pub struct Body {
+    pub function: Py<PyAny>,
+    pub args: Py<PyTuple>,
+    pub kwargs: Option<Py<PyDict>>,
+}
+
+/// Runs calls where they are.
+pub struct ThreadRunner {
+    /// Tells this runner's initializer from others' on the same thread.
+    id: u64,
+    initializer: Option<(Py<PyAny>, Py<PyTuple>)>,
+    /// The initializer raised: nothing runs here any more.
+    broken: AtomicBool,
+    resolver: Arc<Resolver>,
+}
+
+thread_local! {
+    static INITIALIZED: RefCell<HashSet<u64>> = RefCell::default();
+}
+
+fn body(call: &Call) -> &Body {
+    call.body().downcast_ref().expect("this crate submits nothing else to threads")
+}
+
+fn end(py: Python<'_>, call: Call, outcome: PyResult<Bound<'_, PyAny>>, ran: Duration) {
+    let end = match outcome {
+        Ok(value) => CallEnd::Value { value: Box::new(value.unbind()), payload: None },
+        Err(error) => CallEnd::Raised { error: Box::new(error.into_value(py).into_any()), retry: true },
+    };
+    call.finish(end, ran);
+}
+
+impl ThreadRunner {
+    pub fn new(initializer: Option<(Py<PyAny>, Py<PyTuple>)>, resolver: Arc<Resolver>) -> ThreadRunner {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let id = LAST.fetch_add(1, Ordering::Relaxed);
+        ThreadRunner { id, initializer, broken: AtomicBool::new(false), resolver }
+    }
+
+    /// Calls the initializer if this thread has not done so; false if that has ever failed.
+    fn initialize(&self, py: Python<'_>) -> bool {
+        let Some((initializer, args)) = &self.initializer else { return true };
+        if !self.broken.load(Ordering::SeqCst) && INITIALIZED.with_borrow_mut(|done| done.insert(self.id)) {
+            if let Err(error) = initializer.bind(py).call1(args.bind(py)) {
+                self.broken.store(true, Ordering::SeqCst);
+                let told = interpreter(py).and_then(|interpreter| {
+                    interpreter.failures.bind(py).call_method1("initializer_raised", (error.value(py),))
+                });
+                if let Err(error) = told {
+                    error.write_unraisable(py, None);
+                }
+            }
+        }
+        !self.broken.load(Ordering::SeqCst)
+    }
+
+    fn run_attached(&self, py: Python<'_>, calls: &mut Calls<'_>) {
+        while let Some(call) = calls.next() {
+            let (outcome, ran) = if self.initialize(py) {
+                let Body { function, args, kwargs } = body(&call);
+                call.enter(|| function.bind(py).call(args.bind(py), kwargs.as_ref().map(|kwargs| kwargs.bind(py))))
+            } else {
+                let broken = interpreter(py).and_then(|it| it.failures.bind(py).call_method0("thread_pool_broken"));
+                (broken.and_then(|error| Err(PyErr::from_value(error))), Duration::ZERO)
+            };
+            end(py, call, outcome, ran);
+            self.resolver.drain(py);
+        }
+    }
+}
+
+impl Runner for ThreadRunner {
+    fn run(&self, calls: &mut Calls<'_>) {
+        // Without an interpreter the calls are dropped, and thereby fail.
+        Python::try_attach(|py| self.run_attached(py, calls));
+    }
+}
+
+/// Hands calls to an event loop, which runs many of them at the same time.
+pub struct LoopRunner {
+    /// Takes an `EventLoopCall`.
+    pub start: Py<PyAny>,
+}
+
+impl Runner for LoopRunner {
+    fn run(&self, calls: &mut Calls<'_>) {
+        Python::try_attach(|py| {
+            while let Some(call) = calls.next() {
+                let call = EventLoopCall { call: Mutex::new(Some(call)) };
+                // A call that is not taken is dropped, and thereby fails.
+                if let Err(error) = self.start.bind(py).call1((call,)) {
+                    error.write_unraisable(py, Some(self.start.bind(py)));
+                }
+            }
+        });
+    }
+}
+
+/// One call of a coroutine function, to be run by an event loop.
+#[pyclass(frozen, module = "lineshaft._native")]
+pub struct EventLoopCall {
+    call: Mutex<Option<Call>>,
+}
+
+impl EventLoopCall {
+    fn take(&self) -> PyResult<Call> {
+        let call = self.call.lock().unwrap_or_else(PoisonError::into_inner).take();
+        call.ok_or_else(|| PyRuntimeError::new_err("this call has ended"))
+    }
+}
+
+#[pymethods]
+impl EventLoopCall {
+    /// Calls the function; the coroutine to be awaited.
+    fn __call__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let call = self.call.lock().unwrap_or_else(PoisonError::into_inner);
+        let call = call.as_ref().ok_or_else(|| PyRuntimeError::new_err("this call has ended"))?;
+        let Body { function, args, kwargs } = body(call);
+        function.bind(py).call(args.bind(py), kwargs.as_ref().map(|kwargs| kwargs.bind(py)))
+    }
+
+    /// Reports the result. `ran_s` is how long it took, in seconds.
+    fn finish(&self, py: Python<'_>, value: Bound<'_, PyAny>, ran_s: f64) -> PyResult<()> {
+        end(py, self.take()?, Ok(value), Duration::try_from_secs_f64(ran_s).unwrap_or_default());
+        Ok(())
+    }
+
+    /// Reports what it raised.
+    fn fail(&self, py: Python<'_>, error: Bound<'_, PyAny>, ran_s: f64) -> PyResult<()> {
+        let ran = Duration::try_from_secs_f64(ran_s).unwrap_or_default();
+        end(py, self.take()?, Err(PyErr::from_value(error)), ran);
+        Ok(())
+    }
+}

@@ -1,0 +1,276 @@
+//! `Session`: a worker process's side.
+
+use std::collections::HashSet;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lineshaft_engine::worker::{Job, NestedCall, Received, Sent, SessionOptions};
+use lineshaft_engine::{Engine, EngineError, Policy};
+use lineshaft_wire::CallOptions;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+
+use crate::future::{FutureBase, Source};
+use crate::interpreter::interpreter;
+use crate::pool::{Encoded, Pool};
+use crate::resolver::Resolver;
+use crate::values::{Loadable, to_sent};
+
+/// What nested calls need.
+pub struct Client {
+    pub session: Arc<lineshaft_engine::worker::Session>,
+    pub resolver: Arc<Resolver>,
+    encoder: Py<PyAny>,
+    /// Definitions that the engine has.
+    sent: Mutex<HashSet<u64>>,
+}
+
+fn failed(error: &EngineError) -> PyErr {
+    PyRuntimeError::new_err(error.to_string())
+}
+
+impl Client {
+    /// Makes a nested call.
+    pub fn submit(
+        &self,
+        py: Python<'_>,
+        pool: Option<u64>,
+        function: &Bound<'_, PyAny>,
+        args: &Bound<'_, PyTuple>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+        policy: Policy,
+    ) -> PyResult<Arc<NestedCall>> {
+        let code = self.define(py, &self.encoder.bind(py).call_method1("code", (function,))?)?;
+        let keywords = kwargs.cloned().unwrap_or_else(|| PyDict::new(py));
+        let call = PyTuple::new(py, [args.as_any(), keywords.as_any()])?;
+        let encoded = Encoded::new(py, &self.encoder, function, &call)?;
+        let definitions = encoded.definitions.try_iter()?.map(|definition| self.define(py, &definition?));
+        let definitions = definitions.collect::<PyResult<Vec<u64>>>()?;
+        let input = |found: Bound<'_, PyAny>| match found.cast::<FutureBase>()?.get().source(py)? {
+            Source::Nested { call, .. } => Ok(call.id()),
+            Source::Task { .. } => Err(PyTypeError::new_err("a future of another engine")),
+        };
+        let inputs = encoded.futures.try_iter()?.map(|found| input(found?)).collect::<PyResult<Vec<u64>>>()?;
+        let args = to_sent(encoded.data.as_bytes(), Some(&encoded.buffers), &self.session)?;
+        let nanos = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let options = CallOptions {
+            priority: policy.priority,
+            failures_max: policy.retries.failures_max,
+            deaths_max: policy.retries.deaths_max,
+            backoff_ns: nanos(policy.retries.backoff),
+            timeout_ns: policy.timeout.map(nanos),
+        };
+        self.session.call(pool, code, definitions, inputs, options, args).map_err(|error| failed(&error))
+    }
+
+    /// Sees to it that the engine has a definition, and what it needs.
+    fn define(&self, py: Python<'_>, definition: &Bound<'_, PyAny>) -> PyResult<u64> {
+        let id: u64 = definition.getattr("id")?.extract()?;
+        if self.sent.lock().unwrap_or_else(PoisonError::into_inner).contains(&id) {
+            return Ok(id);
+        }
+        let needs = definition.getattr("needs")?;
+        let needs = needs.try_iter()?.map(|needed| self.define(py, &needed?)).collect::<PyResult<Vec<u64>>>()?;
+        let data = definition.getattr("data")?.cast_into::<PyBytes>()?;
+        let buffers = PyList::empty(py);
+        for buffer in definition.getattr("buffers")?.try_iter()? {
+            buffers.append(buffer?)?;
+        }
+        let body = to_sent(data.as_bytes(), Some(&buffers), &self.session)?;
+        let name: Option<String> = definition.getattr("name")?.extract()?;
+        let name = name.unwrap_or_default();
+        self.session.define(id, needs, &name, body).map_err(|error| failed(&error))?;
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        Ok(id)
+    }
+}
+
+/// A worker process's conversation with its engine.
+#[pyclass(frozen, module = "lineshaft._native")]
+pub struct Session {
+    client: Arc<Client>,
+}
+
+/// The functions of `lineshaft._serial.worker` that run a task.
+struct Hooks<'py> {
+    load_definition: Bound<'py, PyAny>,
+    code: Bound<'py, PyAny>,
+    loads: Bound<'py, PyAny>,
+    dumps_result: Bound<'py, PyAny>,
+    dumps_exception: Bound<'py, PyAny>,
+    flush: Bound<'py, PyAny>,
+}
+
+#[pymethods]
+impl Session {
+    /// Joins the engine through inherited descriptors, which the session then owns.
+    #[new]
+    #[pyo3(signature = (*, socket, control, budget, spill_dir, tasks_max, growth_bytes_max, encoder))]
+    #[expect(clippy::too_many_arguments, reason = "all are named in Python")]
+    fn new(
+        socket: i32,
+        control: i32,
+        budget: i32,
+        spill_dir: PathBuf,
+        tasks_max: Option<u32>,
+        growth_bytes_max: Option<u64>,
+        encoder: Py<PyAny>,
+    ) -> PyResult<Session> {
+        // SAFETY: the caller hands over descriptors that it got from the zygote for this purpose
+        // and that nobody else in this process owns.
+        let own = |fd: i32| unsafe { OwnedFd::from_raw_fd(fd) };
+        let options = SessionOptions {
+            socket: own(socket),
+            control: own(control),
+            budget: own(budget),
+            spill_dir,
+            tasks_max,
+            growth_bytes_max,
+        };
+        let session = lineshaft_engine::worker::Session::new(options).map_err(|error| failed(&error))?;
+        let client = Client {
+            session: Arc::new(session),
+            resolver: Resolver::new(None),
+            encoder,
+            sent: Mutex::default(),
+        };
+        Ok(Session { client: Arc::new(client) })
+    }
+
+    /// Runs tasks until the engine wants no more. `hooks` has the functions of
+    /// `lineshaft._serial.worker`, and `flush`.
+    fn serve(&self, hooks: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = hooks.py();
+        let session = &*self.client.session;
+        let hooks = Hooks {
+            load_definition: hooks.getattr("load_definition")?,
+            code: hooks.getattr("code")?,
+            loads: hooks.getattr("loads")?,
+            dumps_result: hooks.getattr("dumps_result")?,
+            dumps_exception: hooks.getattr("dumps_exception")?,
+            flush: hooks.getattr("flush")?,
+        };
+        loop {
+            while let Some(job) = session.try_next().map_err(|error| failed(&error))? {
+                if !self.run(&hooks, job)? {
+                    return Ok(());
+                }
+            }
+            hooks.flush.call0()?;
+            if !py.detach(|| session.wait()).map_err(|error| failed(&error))? {
+                return Ok(());
+            }
+            // A handler that raises outside of a task has nobody to raise to.
+            if let Err(error) = py.check_signals() {
+                error.write_unraisable(py, None);
+            }
+        }
+    }
+
+    /// Whether the engine wants the running task interrupted.
+    fn is_interrupted(&self) -> bool {
+        self.client.session.is_interrupted()
+    }
+
+    /// Passes on a pickled log record.
+    fn log(&self, record: &[u8]) -> PyResult<()> {
+        self.client.session.log(record).map_err(|error| failed(&error))
+    }
+
+    /// Opens a pool of worker processes for nested calls; without `workers`, the pool that this
+    /// worker belongs to.
+    #[pyo3(signature = (*, workers = None, initializer = None, initargs = None, tasks_per_worker_max = None))]
+    fn process_pool(
+        &self,
+        py: Python<'_>,
+        workers: Option<u32>,
+        initializer: Option<Bound<'_, PyAny>>,
+        initargs: Option<Bound<'_, PyTuple>>,
+        tasks_per_worker_max: Option<u32>,
+    ) -> PyResult<Pool> {
+        let Some(workers) = workers else { return Ok(Pool::nested(Arc::clone(&self.client), None)) };
+        let client = &self.client;
+        let initializer = match initializer {
+            None => None,
+            Some(initializer) => {
+                let code = client.define(py, &client.encoder.bind(py).call_method1("code", (&initializer,))?)?;
+                let initargs = initargs.unwrap_or_else(|| PyTuple::empty(py));
+                let call = PyTuple::new(py, [initargs.as_any(), PyDict::new(py).as_any()])?;
+                let encoded = Encoded::new(py, &client.encoder, &initializer, &call)?;
+                for definition in encoded.definitions.try_iter()? {
+                    client.define(py, &definition?)?;
+                }
+                Some((code, to_sent(encoded.data.as_bytes(), Some(&encoded.buffers), &client.session)?))
+            }
+        };
+        let opened = client.session.open_pool(workers, tasks_per_worker_max, initializer);
+        let id = opened.map_err(|error| failed(&error))?;
+        Ok(Pool::nested(Arc::clone(client), Some(id)))
+    }
+}
+
+impl Session {
+    /// Does a job; false if the worker is to end after it.
+    fn run(&self, hooks: &Hooks<'_>, job: Job) -> PyResult<bool> {
+        let py = hooks.code.py();
+        let session = &*self.client.session;
+        match job {
+            Job::Define { id, body } => {
+                let loadable = Loadable::from_received(py, &body)?;
+                hooks.load_definition.call1((id, &loadable.stream, loadable.buffers(py)))?;
+            }
+            Job::Initialize { code, args } => {
+                if let Err(error) = hooks.call(code, &args, &[]) {
+                    let error = self.exception(hooks, error)?;
+                    session.report_broken(error).map_err(|error| failed(&error))?;
+                    return Ok(false);
+                }
+            }
+            Job::Run { task, attempt, code, args, inputs, .. } => {
+                let began = Engine::now();
+                let end = hooks.call(code, &args, &inputs).and_then(|value| self.value(hooks, &value));
+                let end = match end {
+                    Ok(value) => Ok(value),
+                    Err(error) => Err(self.exception(hooks, error)?),
+                };
+                session.report(task, attempt, began, end).map_err(|error| failed(&error))?;
+                return session.recycle().map(|ends| !ends).map_err(|error| failed(&error));
+            }
+        }
+        Ok(true)
+    }
+
+    fn value(&self, hooks: &Hooks<'_>, value: &Bound<'_, PyAny>) -> PyResult<Sent> {
+        let py = value.py();
+        let buffers = PyList::empty(py);
+        let data = hooks.dumps_result.call1((value, buffers.getattr(pyo3::intern!(py, "append"))?))?;
+        to_sent(data.cast::<PyBytes>()?.as_bytes(), Some(&buffers), &self.client.session)
+    }
+
+    fn exception(&self, hooks: &Hooks<'_>, error: PyErr) -> PyResult<Sent> {
+        let py = hooks.code.py();
+        let data = hooks.dumps_exception.call1((error.into_value(py),))?;
+        to_sent(data.cast::<PyBytes>()?.as_bytes(), None, &self.client.session)
+    }
+}
+
+impl<'py> Hooks<'py> {
+    fn call(&self, code: u64, args: &Received, inputs: &[Received]) -> PyResult<Bound<'py, PyAny>> {
+        let py = self.code.py();
+        let function = self.code.call1((code,))?;
+        let loadable = Loadable::from_received(py, args)?;
+        let call = if inputs.is_empty() && loadable.buffers.is_none() {
+            interpreter(py)?.loads.bind(py).call1((&loadable.stream,))?
+        } else {
+            let values = PyList::empty(py);
+            for input in inputs {
+                values.append(Loadable::from_received(py, input)?.load(py)?)?;
+            }
+            self.loads.call1((&loadable.stream, loadable.buffers(py), values))?
+        };
+        let (args, kwargs) = call.extract::<(Bound<'py, PyTuple>, Bound<'py, PyDict>)>()?;
+        function.call(args, Some(&kwargs).filter(|kwargs| !kwargs.is_empty()))
+    }
+}

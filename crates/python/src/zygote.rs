@@ -1,0 +1,102 @@
+//! `Zygote`: the socket of the process that workers are forked from.
+
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+
+use lineshaft_wire::{Filled, FromZygote, Receiver, Sender, ToZygote};
+use pyo3::exceptions::{PyEOFError, PyOSError, PyRuntimeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyTuple};
+use rustix::process::Signal;
+
+/// The zygote's end of its socket.
+#[pyclass(frozen, module = "lineshaft._native")]
+pub struct Zygote {
+    socket: OwnedFd,
+    state: Mutex<(Sender, Receiver)>,
+}
+
+fn failed(error: &impl std::fmt::Display) -> PyErr {
+    PyRuntimeError::new_err(error.to_string())
+}
+
+#[pymethods]
+impl Zygote {
+    /// Takes over the socket with this descriptor.
+    #[new]
+    fn new(fd: i32) -> Zygote {
+        // SAFETY: the caller hands over a descriptor that nobody else in this process owns.
+        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+        Zygote { socket, state: Mutex::default() }
+    }
+
+    fn fileno(&self) -> i32 {
+        self.socket.as_raw_fd()
+    }
+
+    /// The next request that is there: `bytes` to set up with, or a tuple `(worker, descriptors,
+    /// growth_bytes_max, tasks_max)` to fork a worker. None if there is none for now.
+    ///
+    /// Raises `EOFError` when the engine is gone.
+    fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let receiver = &mut state.1;
+        loop {
+            if let Some((frame, descriptors)) = receiver.next_frame().map_err(|error| failed(&error))? {
+                let request = lineshaft_wire::decode::<ToZygote<'_>>(frame).map_err(|error| failed(&error))?;
+                return match request {
+                    ToZygote::SetUp { data } => Ok(Some(PyBytes::new(py, data).into_any())),
+                    ToZygote::Spawn { worker, growth_bytes_max, tasks_max } => {
+                        let take = |_| descriptors.take_fd().map(IntoRawFd::into_raw_fd);
+                        let taken: Option<Vec<i32>> = (0..6).map(take).collect();
+                        let taken = taken.ok_or_else(|| failed(&"a request without its descriptors"))?;
+                        let taken = PyTuple::new(py, taken)?;
+                        Ok(Some((worker, taken, growth_bytes_max, tasks_max).into_pyobject(py)?.into_any()))
+                    }
+                };
+            }
+            match receiver.fill(self.socket.as_fd()).map_err(|error| failed(&error))? {
+                Filled::Data => {}
+                Filled::WouldBlock => return Ok(None),
+                Filled::Eof => return Err(PyEOFError::new_err("the engine is gone")),
+            }
+        }
+    }
+
+    /// Says that a worker was forked.
+    fn spawned(&self, worker: u32, pid: u32) -> PyResult<()> {
+        self.send(&FromZygote::Spawned { worker, pid })
+    }
+
+    /// Says that a worker could not be forked.
+    fn spawn_failed(&self, worker: u32, errno: i32) -> PyResult<()> {
+        self.send(&FromZygote::SpawnFailed { worker, errno })
+    }
+
+    /// Says that a worker ended, with its wait status.
+    fn exited(&self, worker: u32, status: i32, peak_memory_bytes: u64) -> PyResult<()> {
+        self.send(&FromZygote::Exited { worker, status, peak_memory_bytes })
+    }
+
+    /// Closes the socket, in a forked worker.
+    fn close(&self) {
+        // SAFETY: the worker never uses the zygote's object again, and leaves by `os._exit`, which
+        // runs no destructor that would close the descriptor a second time.
+        drop(unsafe { OwnedFd::from_raw_fd(self.socket.as_raw_fd()) });
+    }
+
+    /// Asks the kernel to kill this process when its parent ends.
+    #[staticmethod]
+    fn die_with_parent() -> PyResult<()> {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+            .map_err(|errno| PyOSError::new_err((errno.raw_os_error(), errno.to_string())))
+    }
+}
+
+impl Zygote {
+    fn send(&self, message: &FromZygote) -> PyResult<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0.push(message, []).map_err(|error| failed(&error))?;
+        state.0.flush_blocking(self.socket.as_fd()).map_err(|error| failed(&error))
+    }
+}

@@ -1,0 +1,64 @@
+"""One Rust engine under the parallel Python code you already have.
+
+>>> import lineshaft as ls
+>>> future = ls.submit(pow, 2, 10)
+>>> future.result()
+1024
+>>> list(ls.map(abs, range(-3, 1)))
+[3, 2, 1, 0]
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lineshaft._api import as_completed as as_completed
+    from lineshaft._api import default_engine_stats as default_engine_stats
+    from lineshaft._api import submit as submit
+    from lineshaft._engine import Engine as Engine
+    from lineshaft._engine import default_engine as default_engine
+    from lineshaft._map import map as map
+    from lineshaft._task import task as task
+    from lineshaft.futures import Future as Future
+    from lineshaft.futures import ProcessPoolExecutor as ProcessPoolExecutor
+    from lineshaft.futures import ThreadPoolExecutor as ThreadPoolExecutor
+    from lineshaft.pool import Pool as Pool
+    from lineshaft.pool import ThreadPool as ThreadPool
+
+#: Where each public name lives. Modules are imported when a name of theirs is first used, so that
+#: `import lineshaft` costs next to nothing.
+_HOMES = {
+    "Engine": "_engine",
+    "Future": "futures",
+    "Pool": "pool",
+    "ProcessPoolExecutor": "futures",
+    "ThreadPool": "pool",
+    "ThreadPoolExecutor": "futures",
+    "as_completed": "_api",
+    "default_engine": "_engine",
+    "default_engine_stats": "_api",
+    "map": "_map",
+    "submit": "_api",
+    "task": "_task",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - the names are listed once, above
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from lineshaft._native import __version__
+
+        return __version__
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(f"lineshaft.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

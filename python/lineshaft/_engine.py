@@ -1,0 +1,376 @@
+"""`Engine`, and which engine is the default one.
+
+In the user's process an engine owns worker processes and threads. In a worker process it stands for
+the engine that the worker belongs to: nested calls go there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+from lineshaft import _native
+from lineshaft._serial.parent import Encoder
+from lineshaft.errors import EngineClosed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+    from typing import Any, Self, TypeVar
+
+    from lineshaft.futures import Future
+
+    T = TypeVar("T")
+
+#: Variables by which numerical libraries are told how many threads to use.
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+_lock = threading.RLock()
+_default: Engine | None = None
+#: The session of this process, if it is a worker.
+_session: _native.Session | None = None
+_worker_setup: dict[str, Any] = {}
+#: Engines to be ended when the interpreter ends.
+_running: set[Engine] = set()
+
+
+class Engine:
+    """One engine: worker processes and threads under one budget of cores and shared memory.
+
+    Parameters
+    ----------
+    workers
+        Worker processes, and cores that running tasks take together; by default as many as this
+        process may use (affinity, cgroup), or what `lineshaft run --workers` said.
+    memory
+        Shared memory that objects may take together before they go to disk: bytes, or text such as
+        ``"8GiB"``; by default half of what the machine has.
+    spill_dir
+        Where they go; the system's folder for temporary files by default.
+
+    Raises
+    ------
+    ValueError
+        If `workers` is not positive or `memory` is not a size.
+    OSError
+        If `spill_dir` cannot be used.
+
+    Examples
+    --------
+    >>> import lineshaft as ls
+    >>> with ls.Engine(workers=2) as engine:
+    ...     list(engine.map(abs, [-1, -2, -3]))
+    [1, 2, 3]
+    """
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        *,
+        memory: int | str | None = None,
+        spill_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        if workers is not None and (not isinstance(workers, int) or workers < 1):
+            raise ValueError(f"workers must be a positive integer, not {workers!r}")
+        self.workers = workers or _default_workers()
+        self._memory_bytes = _memory_bytes(memory)
+        self._spill_dir = os.fspath(spill_dir) if spill_dir is not None else _temporary_folder()
+        self._encoder = Encoder()
+        self._pools: dict[tuple[str, int], _native.Pool] = {}
+        self._lock = threading.Lock()
+        self._started_s = time.monotonic()
+        self._owner_pid = os.getpid()
+        self._native = None if _session is not None else self._start()
+        #: In a worker: threads of its own, once they are needed.
+        self._closed = False
+        with _lock:
+            _running.add(self)
+
+    def _start(self, *, processes: bool = True) -> _native.Engine:
+        from lineshaft._console import Console
+
+        return _native.Engine(
+            cores=self.workers,
+            memory_bytes=self._memory_bytes,
+            spill_dir=self._spill_dir,
+            encoder=self._encoder,
+            console=Console() if processes else None,
+            command=_zygote_command() if processes else None,
+            environment=_zygote_environment(self.workers) if processes else [],
+            setup=_zygote_setup(self._spill_dir) if processes else b"",
+        )
+
+    # Pools. Executors open their own; calls on the engine itself share these.
+
+    def _open_processes(
+        self,
+        workers: int,
+        *,
+        name: str,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        max_tasks_per_worker: int | None = None,
+    ) -> _native.Pool:
+        self._check_open()
+        if self._native is None:
+            assert _session is not None, "only a worker has no engine of its own"
+            return _session.process_pool(
+                workers=workers,
+                initializer=initializer,
+                initargs=initargs,
+                tasks_per_worker_max=max_tasks_per_worker,
+            )
+        return self._native.process_pool(
+            name=name,
+            workers=workers,
+            initializer=initializer,
+            initargs=initargs,
+            tasks_per_worker_max=max_tasks_per_worker,
+        )
+
+    def _open_threads(
+        self,
+        workers: int,
+        *,
+        name: str,
+        takes_core: bool = False,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> _native.Pool:
+        return self._local().thread_pool(
+            name=name, workers=workers, takes_core=takes_core, initializer=initializer, initargs=initargs
+        )
+
+    def _local(self) -> _native.Engine:
+        """The engine whose threads are this process's."""
+        self._check_open()
+        with self._lock:
+            if self._native is None:
+                self._native_threads = getattr(self, "_native_threads", None) or self._start(processes=False)
+                return self._native_threads
+            return self._native
+
+    def _pool(self, kind: str, size: int) -> _native.Pool:
+        pool = self._pools.get((kind, size))
+        if pool is not None:
+            return pool
+        if kind == "processes":
+            if self._native is None:
+                assert _session is not None, "only a worker has no engine of its own"
+                pool = _session.process_pool()
+            else:
+                pool = self._open_processes(size, name="lineshaft")
+        elif kind == "threads":
+            pool = self._open_threads(size, name="lineshaft-thread", takes_core=size <= self.workers)
+        else:
+            from lineshaft._event_loop import EventLoop
+
+            pool = self._local().loop_pool(name="lineshaft-loop", workers=size, start=EventLoop().start)
+        return self._pools.setdefault((kind, size), pool)
+
+    # Calls.
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Call ``function(*args, **kwargs)`` in a worker process; return its future.
+
+        Futures among the arguments, nested in containers too, are dependencies: the call starts when
+        they are done, with their results in their places. A coroutine function runs on an event
+        loop, together with many others.
+
+        Raises
+        ------
+        EngineClosed
+            If the engine has been shut down. Whatever else goes wrong is the future's exception.
+        """
+        from lineshaft._task import Task
+
+        return Task(function, engine=self).submit(*args, **kwargs)
+
+    def map(self, function: Callable[..., T], /, *iterables: Iterable[Any], **options: Any) -> Iterator[T]:
+        """Call `function` with the items of `iterables`; see `lineshaft.map`."""
+        from lineshaft._map import map as engine_map
+
+        return engine_map(function, *iterables, engine=self, **options)
+
+    # Life.
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EngineClosed("the engine is shut down")
+        if self._owner_pid != os.getpid():
+            raise EngineClosed("this engine belongs to the parent process: after os.fork() the child needs its own")
+
+    @property
+    def closed(self) -> bool:
+        """Whether the engine takes no more tasks."""
+        return self._closed or self._owner_pid != os.getpid()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the engine.
+
+        Parameters
+        ----------
+        wait
+            Whether to let submitted tasks come to their end first.
+        cancel_futures
+            Whether to cancel those that have not begun.
+        """
+        if self.closed:
+            return
+        try:
+            native = self._native
+            if native is not None:
+                if cancel_futures:
+                    native.cancel_all(False)
+                if wait:
+                    native.wait_idle()
+        finally:
+            self._closed = True
+            global _default
+            with _lock:
+                _running.discard(self)
+                if _default is self:
+                    _default = None
+            self._pools.clear()
+            for engine in (self._native, getattr(self, "_native_threads", None)):
+                if engine is not None:
+                    engine.shut_down()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # Ctrl-C means stop: what has not begun is cancelled, what runs comes to its end.
+        self.shutdown(cancel_futures=kind is not None and issubclass(kind, KeyboardInterrupt))
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "open"
+        return f"<lineshaft.Engine workers={self.workers} {state}>"
+
+
+def default_engine() -> Engine:
+    """Return the engine that calls without an engine use; start it if there is none."""
+    global _default
+    engine = _default
+    if engine is None or engine.closed:
+        with _lock:
+            if _default is None or _default.closed:
+                _default = Engine()
+            engine = _default
+    return engine
+
+
+def become_worker(session: _native.Session, setup: dict[str, Any]) -> None:
+    """Make this process a worker: nested calls go through `session`."""
+    global _session, _default
+    _session = session
+    _default = None
+    _worker_setup.update(setup)
+    if setup["patched"]:
+        from lineshaft import _patch
+
+        _patch.apply(setup["patched"])
+
+
+def is_worker() -> bool:
+    """Whether this process is a worker of an engine."""
+    return _session is not None
+
+
+def _default_workers() -> int:
+    if "workers" in _worker_setup:
+        return int(_worker_setup["workers"])
+    named = os.environ.get("LINESHAFT_WORKERS")
+    if named:
+        return max(1, int(named))
+    from lineshaft._machine import cores
+
+    return cores().usable
+
+
+def _memory_bytes(memory: int | str | None) -> int:
+    memory = memory if memory is not None else os.environ.get("LINESHAFT_MEMORY")
+    if memory is None:
+        from lineshaft._machine import memory as machine_memory
+
+        found = machine_memory()
+        limits = [limit for limit in (found.total_bytes, found.cgroup_limit_bytes) if limit]
+        return min(limits) // 2 if limits else 1 << 30
+    if isinstance(memory, str):
+        from lineshaft._size import parse_size
+
+        return parse_size(memory)
+    if not isinstance(memory, int) or memory < 1:
+        raise ValueError(f"memory must be a positive number of bytes or text such as '8GiB', not {memory!r}")
+    return memory
+
+
+def _temporary_folder() -> str:
+    import tempfile
+
+    return tempfile.gettempdir()
+
+
+def _zygote_command() -> list[str]:
+    # The package's own folder comes along, because the program may have found it by a path that a
+    # new interpreter does not have.
+    folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    code = f"import sys; sys.path.append({folder!r}); from lineshaft._worker import main; main()"
+    return [sys.executable, *subprocess._args_from_interpreter_flags(), "-c", code]  # type: ignore[attr-defined]
+
+
+def _zygote_environment(workers: int) -> list[tuple[str, str]]:
+    from lineshaft._machine import cores
+
+    threads = str(max(1, cores().usable // workers))
+    return [(name, threads) for name in _THREAD_VARIABLES if name not in os.environ]
+
+
+def _zygote_setup(spill_dir: str) -> bytes:
+    import logging
+
+    from lineshaft import _patch
+    from lineshaft._serial.main_module import describe_main
+
+    return json.dumps(
+        {
+            "main": describe_main(),
+            "spill_dir": spill_dir,
+            "log_level": logging.getLogger().getEffectiveLevel(),
+            "patched": _patch.applied(),
+            "workers": _default_workers(),
+        }
+    ).encode()
+
+
+def _at_exit() -> None:
+    # As with concurrent.futures, what was submitted comes to its end before the interpreter ends.
+    for engine in list(_running):
+        engine.shutdown()
+
+
+def _after_fork_in_child() -> None:
+    global _default, _lock
+    _native.after_fork()
+    _lock = threading.RLock()
+    _default = None
+    _running.clear()
+
+
+threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,191 @@
+"""What worker processes run, and the zygote that they are forked from.
+
+The zygote is a freshly started interpreter without a second thread. It imports what every worker
+needs, forks one when the engine asks for it, and reports how each ended. Workers are thus started
+in milliseconds and inherit no lock.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import json
+import logging
+import os
+import select
+import signal
+import sys
+from types import SimpleNamespace
+
+from lineshaft import _native
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
+
+#: A worker's descriptors, in the order in which the engine sends them.
+_SOCKET, _CONTROL, _BUDGET, _STDOUT, _STDERR, _CRASH = range(6)
+
+
+def main() -> None:
+    """Be the zygote: standard input is the socket to the engine."""
+    zygote = _native.Zygote(os.dup(0))
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.close(null)
+    _native.Zygote.die_with_parent()
+    # Descriptors of ours that a child has no business with.
+    os.set_inheritable(zygote.fileno(), False)
+    setup: dict[str, Any] = {}
+    children: dict[int, tuple[int, int]] = {}
+    poller = select.poll()
+    poller.register(zygote.fileno(), select.POLLIN)
+    while True:
+        try:
+            while (request := zygote.next()) is not None:
+                if isinstance(request, bytes):
+                    setup = json.loads(request)
+                    _prepare(setup)
+                else:
+                    _fork(zygote, request, setup, children, poller)
+        except EOFError:
+            return  # the workers die with us
+        for fd, _ in poller.poll():
+            if fd in children:
+                poller.unregister(fd)
+                os.close(fd)
+                worker, pid = children.pop(fd)
+                _, status, usage = os.wait4(pid, 0)
+                zygote.exited(worker, status, usage.ru_maxrss * 1024)
+
+
+def _prepare(setup: dict[str, Any]) -> None:
+    """Import what every worker needs, so that it is there after the fork."""
+    from lineshaft._serial.main_module import prepare_main
+
+    prepare_main(**setup["main"])
+    import lineshaft._serial.parent
+    import lineshaft._serial.worker
+    import lineshaft.futures  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+
+
+def _fork(
+    zygote: _native.Zygote,
+    request: tuple[int, tuple[int, ...], int | None, int | None],
+    setup: dict[str, Any],
+    children: dict[int, tuple[int, int]],
+    poller: select.poll,
+) -> None:
+    worker, descriptors, growth_bytes_max, tasks_max = request
+    zygote_pid = os.getpid()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        zygote.spawn_failed(worker, error.errno or 0)
+    else:
+        if pid == 0:
+            code = 1
+            try:
+                _native.Zygote.die_with_parent()
+                if os.getppid() == zygote_pid:
+                    for fd in children:
+                        os.close(fd)
+                    zygote.close()
+                    work(descriptors, growth_bytes_max, tasks_max, setup)
+                    code = 0
+            except BaseException:
+                sys.excepthook(*sys.exc_info())
+            finally:
+                _flush()
+                os._exit(code)
+        handle = os.pidfd_open(pid)
+        children[handle] = (worker, pid)
+        poller.register(handle, select.POLLIN)
+        zygote.spawned(worker, pid)
+    for fd in descriptors:
+        os.close(fd)
+
+
+def work(
+    descriptors: tuple[int, ...],
+    growth_bytes_max: int | None,
+    tasks_max: int | None,
+    setup: dict[str, Any],
+) -> None:
+    """Be a worker until the engine wants no more."""
+    from lineshaft import _engine
+    from lineshaft._serial import parent, worker
+
+    os.dup2(descriptors[_STDOUT], 1)
+    os.dup2(descriptors[_STDERR], 2)
+    os.close(descriptors[_STDOUT])
+    os.close(descriptors[_STDERR])
+    sys.stdin = open(0)  # noqa: SIM115 - open as long as the process lives
+    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    faulthandler.enable(file=descriptors[_CRASH])
+    faulthandler.register(_native.DUMP_SIGNAL, file=descriptors[_CRASH])
+
+    encoder = parent.Encoder()
+    session = _native.Session(
+        socket=descriptors[_SOCKET],
+        control=descriptors[_CONTROL],
+        budget=descriptors[_BUDGET],
+        spill_dir=setup["spill_dir"],
+        tasks_max=tasks_max,
+        growth_bytes_max=growth_bytes_max,
+        encoder=encoder,
+    )
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        if session.is_interrupted():
+            from lineshaft.errors import TaskTimeout
+
+            raise TaskTimeout("the task ran longer than its time limit")
+
+    signal.signal(_native.INTERRUPT_SIGNAL, interrupt)
+    logging.getLogger().addHandler(_Forward(session))
+    logging.getLogger().setLevel(setup["log_level"])
+    _engine.become_worker(session, setup)
+    hooks = SimpleNamespace(
+        load_definition=worker.load_definition,
+        code=worker.code,
+        loads=worker.loads,
+        dumps_result=worker.dumps_result,
+        dumps_exception=worker.dumps_exception,
+        flush=_flush,
+    )
+    session.serve(hooks)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass  # replaced or closed by a task
+
+
+class _Forward(logging.Handler):
+    """Sends records to the engine's process, which handles them as its own."""
+
+    def __init__(self, session: _native.Session) -> None:
+        super().__init__()
+        self._session = session
+
+    def emit(self, record: logging.LogRecord) -> None:
+        import pickle
+
+        try:
+            fields = dict(record.__dict__, msg=record.getMessage(), args=None)
+            if record.exc_info:
+                formatter = self.formatter or logging.Formatter()
+                fields["exc_text"] = record.exc_text or formatter.formatException(record.exc_info)
+                fields["exc_info"] = None
+            self._session.log(pickle.dumps(fields))
+        except Exception:
+            self.handleError(record)

@@ -1,0 +1,256 @@
+"""Futures and executors: drop-in replacements for those of `concurrent.futures`."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+
+from lineshaft import _native
+from lineshaft._engine import Engine, default_engine, is_worker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator
+    from typing import Any, Generic, TypeVar
+
+    T = TypeVar("T")
+
+    class _Future(concurrent.futures.Future[T], Generic[T]):
+        pass
+
+    _Bases = (_Future,)
+
+__all__ = ["Future", "ProcessPoolExecutor", "ThreadPoolExecutor"]
+
+
+class Future(_native.FutureBase, concurrent.futures.Future):
+    """The result of a call that may not have ended yet: a `concurrent.futures.Future`, and awaitable.
+
+    As an argument of another call it is a dependency: that call starts when this one is done, and
+    finds the result in the future's place.
+    """
+
+    # There is nothing to set up in Python, and a million futures are common.
+    __init__ = object.__init__  # type: ignore[assignment]
+
+    def __class_getitem__(cls, item: object) -> Any:
+        return cls
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        import asyncio
+
+        return asyncio.wrap_future(self).__await__()
+
+
+_native.set_up(Future)
+
+
+class _Executor(concurrent.futures.Executor):
+    """What both executors share: a pool of the engine, and the words of `concurrent.futures`."""
+
+    _pool: _native.Pool
+    _shutdown = True
+
+    def __init__(self, max_workers: int, initializer: Callable[..., object] | None, engine: Engine | None) -> None:
+        if max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        self._max_workers = max_workers
+        self._engine = engine or default_engine()
+        self._shutdown_lock = threading.Lock()
+        #: In a worker process: futures that `shutdown` waits for. The engine keeps count of all others.
+        self._nested: set[Future] | None = None
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Schedule ``fn(*args, **kwargs)`` and return its future.
+
+        Raises
+        ------
+        RuntimeError
+            After `shutdown`.
+        """
+        if self._shutdown:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        future = self._pool.submit(fn, args, kwargs)
+        if self._nested is not None:
+            self._nested.add(future)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls; free the workers when those submitted have ended.
+
+        Parameters
+        ----------
+        wait
+            Whether to return only then.
+        cancel_futures
+            Whether to cancel calls that have not begun.
+        """
+        with self._shutdown_lock:
+            self._shutdown = True
+        if self._engine.closed:
+            return
+        if cancel_futures:
+            self._pool.cancel_all(False)
+            for future in list(self._nested or ()):
+                future.cancel()
+        self._pool.close()
+        if wait:
+            if self._nested:
+                concurrent.futures.wait(list(self._nested))
+            self._pool.wait_idle()
+
+
+class ProcessPoolExecutor(_Executor):
+    """Runs calls in worker processes; a drop-in for `concurrent.futures.ProcessPoolExecutor`.
+
+    Parameters
+    ----------
+    max_workers
+        Processes at most; by default as many as cores are usable.
+    mp_context
+        Accepted and ignored: workers are forked from a fresh process, which needs no
+        ``if __name__ == "__main__"`` and inherits no lock.
+    initializer, initargs
+        Called in each worker before its first call. If it raises, the pool is broken.
+    max_tasks_per_child
+        Calls after which a worker is replaced.
+    name
+        Shown for the pool.
+
+    Examples
+    --------
+    >>> with ProcessPoolExecutor(2) as executor:
+    ...     executor.submit(pow, 2, 10).result()
+    1024
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        mp_context: object = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        max_tasks_per_child: int | None = None,
+        name: str | None = None,
+        _engine: Engine | None = None,
+    ) -> None:
+        if max_tasks_per_child is not None:
+            if not isinstance(max_tasks_per_child, int):
+                raise TypeError("max_tasks_per_child must be an integer")
+            if max_tasks_per_child <= 0:
+                raise ValueError("max_tasks_per_child must be >= 1")
+        super().__init__(max_workers if max_workers is not None else _usable_cores(), initializer, _engine)
+        self._mp_context = mp_context
+        self._pool = self._engine._open_processes(
+            self._max_workers,
+            name=name or "ProcessPoolExecutor",
+            initializer=initializer,
+            initargs=tuple(initargs),
+            max_tasks_per_worker=max_tasks_per_child,
+        )
+        if is_worker():
+            self._nested = set()
+        self._shutdown = False
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+    ) -> Iterator[T]:
+        """Call `fn` with the items of `iterables`; return an iterator over the results, in order.
+
+        Raises
+        ------
+        ValueError
+            If `chunksize` is not positive.
+        TimeoutError
+            From the iterator, if a result is not there `timeout` seconds after this call.
+        """
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if chunksize == 1:
+            return super().map(fn, *iterables, timeout=timeout)
+        from functools import partial
+
+        chunks = super().map(partial(_call_chunk, fn), _chunks(chunksize, *iterables), timeout=timeout)
+        return _flatten(chunks)
+
+    def terminate_workers(self) -> None:
+        """Cancel every call, running ones too, and end the workers."""
+        self._shutdown = True
+        if not self._engine.closed:
+            self._pool.cancel_all(True)
+            self._pool.close()
+
+    kill_workers = terminate_workers
+
+
+class ThreadPoolExecutor(_Executor):
+    """Runs calls on threads; a drop-in for `concurrent.futures.ThreadPoolExecutor`.
+
+    Parameters
+    ----------
+    max_workers
+        Threads at most; by default 4 more than cores are usable, at most 32.
+    thread_name_prefix
+        Start of the threads' names.
+    initializer, initargs
+        Called on each thread before its first call. If it raises, the pool is broken.
+
+    Examples
+    --------
+    >>> with ThreadPoolExecutor(2) as executor:
+    ...     list(executor.map(len, ["a", "bb"]))
+    [1, 2]
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        thread_name_prefix: str = "",
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        _engine: Engine | None = None,
+    ) -> None:
+        super().__init__(max_workers if max_workers is not None else min(32, _usable_cores() + 4), initializer, _engine)
+        self._thread_name_prefix = thread_name_prefix or "ThreadPoolExecutor"
+        self._pool = self._engine._open_threads(
+            self._max_workers,
+            name=self._thread_name_prefix,
+            initializer=initializer,
+            initargs=tuple(initargs),
+        )
+        self._shutdown = False
+
+
+def _usable_cores() -> int:
+    from lineshaft._machine import cores
+
+    return cores().usable
+
+
+def _chunks(size: int, *iterables: Iterable[Any]) -> Iterator[list[tuple[Any, ...]]]:
+    from itertools import islice
+
+    items = zip(*iterables)  # noqa: B905 - as `map` does, the shortest ends it
+    while chunk := list(islice(items, size)):
+        yield chunk
+
+
+def _call_chunk(fn: Callable[..., T], chunk: list[tuple[Any, ...]]) -> list[T]:
+    return [fn(*args) for args in chunk]
+
+
+def _flatten(chunks: Iterator[list[T]]) -> Iterator[T]:
+    for chunk in chunks:
+        chunk.reverse()
+        while chunk:
+            yield chunk.pop()
+
+
