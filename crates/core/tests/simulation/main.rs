@@ -39,7 +39,7 @@ fn number_from_environment(name: &str) -> Option<u64> {
 fn every_seed_comes_to_rest_with_all_tasks_ended() {
     let seeds = match number_from_environment("LINESHAFT_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number_from_environment("LINESHAFT_SEEDS").unwrap_or(300),
+        None => 0..number_from_environment("LINESHAFT_SEEDS").unwrap_or(100),
     };
     for seed in seeds {
         let announce = Announce(seed);
