@@ -209,7 +209,7 @@ impl Machine {
             }
             5 if !self.held.is_empty() => {
                 let (_, task, attempt) = self.held.remove(pick(self.held.len()));
-                let retry = which % 3 > 0;
+                let retry = !which.is_multiple_of(3);
                 self.reference.fail(task, retry);
                 self.tell(Input::Failed {
                     task,

@@ -121,6 +121,9 @@ impl Pool {
 
     /// The worker that should start the next task, if one has a free slot.
     pub(super) fn free_taker(&self) -> Option<WorkerId> {
+        if self.sums.free_slots == 0 {
+            return None;
+        }
         let from = Key {
             ahead: 0,
             in_flight: u32::from(self.sums.active >= self.spec.workers_max),

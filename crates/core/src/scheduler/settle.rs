@@ -104,8 +104,8 @@ impl Scheduler {
 
     fn start_tasks(&mut self, id: PoolId, step: &mut Step) {
         let pool = &self.pools[&id];
-        if pool.hungry {
-            // It has had its turn.
+        // A hungry pool has had its turn.
+        if pool.hungry || pool.tally.ready == 0 {
             return;
         }
         if pool.spec.cores_per_task > 0 && !self.hungry.is_empty() {
@@ -149,7 +149,10 @@ impl Scheduler {
     fn feed_ahead(&mut self, id: PoolId, step: &mut Step) {
         loop {
             let pool = self.pools.get_mut(&id).expect("checked by settle");
-            if !pool.spec.prefetch || pool.sums.active > pool.spec.workers_max {
+            if !pool.spec.prefetch || pool.tally.ready == 0 {
+                return;
+            }
+            if pool.sums.active > pool.spec.workers_max {
                 return;
             }
             let Some((worker, ahead)) = pool.busy_taker() else {
