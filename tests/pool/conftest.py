@@ -4,6 +4,7 @@ The second kind checks `lineshaft.pool` alone: what fails there is not the engin
 """
 
 import concurrent.futures
+import functools
 import gc
 import importlib.util
 import threading
@@ -20,7 +21,19 @@ class _StdlibProcesses(concurrent.futures.ProcessPoolExecutor):
             process.terminate()
 
 
+def _run_chunk(func, chunk):
+    return [func(item) for item in chunk]
+
+
+def _run_star_chunk(func, chunk):
+    return [func(*args) for args in chunk]
+
+
 class ProcessPoolOverStdlib(front.Pool):
+    # The standard library sends functions by name only.
+    _over_chunk = staticmethod(lambda func: functools.partial(_run_chunk, func))
+    _over_star_chunk = staticmethod(lambda func: functools.partial(_run_star_chunk, func))
+
     @classmethod
     def _make_executor(cls, processes, initializer, initargs, maxtasksperchild):
         context = __import__("multiprocessing").get_context("spawn" if maxtasksperchild else "fork")

@@ -1,5 +1,6 @@
 """The contract of `multiprocessing.pool.Pool`, one promise per test."""
 
+import functools
 import itertools
 import multiprocessing.pool
 import operator
@@ -10,6 +11,8 @@ import time
 from concurrent.futures import CancelledError
 
 import pytest
+
+from lineshaft.pool import chunks
 
 
 def square(x, wait=0.0):
@@ -192,6 +195,12 @@ def test_starmap(pool):
     expected = list(itertools.starmap(operator.mul, pairs))
     assert pool.starmap(operator.mul, pairs) == expected
     assert pool.starmap_async(operator.mul, iter(pairs), 7).get(10) == expected
+
+
+def test_chunks_are_shown_under_the_name_of_the_function():
+    assert chunks.over_chunk(square).__qualname__ == "square"
+    assert chunks.over_star_chunk(operator.mul).__name__ == "mul"
+    assert chunks.over_chunk(functools.partial(square, wait=0.1)).__name__ == "run_chunk"
 
 
 def test_map_raises_the_first_failure_in_input_order_after_all_ran(pool):

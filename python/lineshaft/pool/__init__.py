@@ -11,7 +11,7 @@ noticed with relief:
 * when several chunks of a `map` fail, the first in input order is raised.
 
 Layout: `results.py` (AsyncResult, MapResult), `callbacks.py` (the one thread for user callbacks),
-`feed.py` (input of imap), `imap.py` (iterators). A pool starts a thread only for callbacks and for
+`chunks.py`, `feed.py` (input of imap), `imap.py` (iterators). A pool starts a thread only for callbacks and for
 an `imap` over a generator.
 """
 
@@ -22,13 +22,13 @@ import os
 import warnings
 import weakref
 from functools import partial
-from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar, cast
 
 from lineshaft._machine import cores
 from lineshaft.pool.at_exit import terminate_at_exit
 from lineshaft.pool.callbacks import CallbackThread
-from lineshaft.pool.feed import Feed, chunks
+from lineshaft.pool.chunks import chunks, over_chunk, over_star_chunk
+from lineshaft.pool.feed import Feed
 from lineshaft.pool.imap import ChunkedIMapIterator, IMapIterator, IMapUnorderedIterator
 from lineshaft.pool.results import AsyncResult, MapResult, failed_future
 
@@ -46,14 +46,6 @@ T = TypeVar("T")
 INIT, RUN, CLOSE, TERMINATE = "INIT", "RUN", "CLOSE", "TERMINATE"
 
 CHUNKS_PER_WORKER: Final = 4
-
-
-def _map_chunk(func: Callable[[S], T], chunk: tuple[S, ...]) -> list[T]:
-    return [func(item) for item in chunk]
-
-
-def _starmap_chunk(func: Callable[..., T], chunk: tuple[Iterable[Any], ...]) -> list[T]:
-    return list(starmap(func, chunk))
 
 
 class Pool(stdlib.Pool):
@@ -123,6 +115,9 @@ class Pool(stdlib.Pool):
             max_tasks_per_child=maxtasksperchild,
         )
 
+    _over_chunk = staticmethod(over_chunk)
+    _over_star_chunk = staticmethod(over_star_chunk)
+
     # One call.
 
     def apply(
@@ -166,7 +161,7 @@ class Pool(stdlib.Pool):
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> MapResult[T]:
         """Start `map`; `callback` receives the whole list."""
-        run_chunk = partial(_map_chunk, func)
+        run_chunk = self._over_chunk(func)
         return self._start_map(run_chunk, iterable, chunksize, callback, error_callback)
 
     def starmap(
@@ -187,7 +182,7 @@ class Pool(stdlib.Pool):
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> MapResult[T]:
         """Start `starmap`; `callback` receives the whole list."""
-        run_chunk = partial(_starmap_chunk, func)
+        run_chunk = self._over_star_chunk(func)
         return self._start_map(run_chunk, iterable, chunksize, callback, error_callback)
 
     # Items as they come.
@@ -326,7 +321,7 @@ class Pool(stdlib.Pool):
         if chunksize == 1:
             submit = partial(self._executor.submit, cast("Any", func))
             return kind(self, self._feed(submit, iterable, ordered=ordered))
-        submit = partial(self._executor.submit, cast("Any", partial(_map_chunk, func)))
+        submit = partial(self._executor.submit, cast("Any", self._over_chunk(func)))
         feed = self._feed(submit, iterable, ordered=ordered, chunksize=chunksize)
         return ChunkedIMapIterator(self, feed)
 

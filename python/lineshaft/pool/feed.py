@@ -19,18 +19,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from functools import partial
 from itertools import islice
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
+from lineshaft.pool.chunks import chunks
 from lineshaft.pool.results import failed_future
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from concurrent.futures import Future
-
-T = TypeVar("T")
 
 WINDOW_ITEMS_MAX: Final = 8192
 WINDOW_ITEMS_CONTAINER: Final = 512
@@ -44,21 +42,6 @@ CONTAINERS: Final[tuple[type, ...]] = (
 )  # fmt: skip
 
 END: Final = None
-
-
-def chunks(iterable: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
-    """Cut `iterable` into tuples of `size` items, the last one shorter.
-
-    Examples
-    --------
-    >>> list(chunks("abcde", 2))
-    [('a', 'b'), ('c', 'd'), ('e',)]
-    """
-    return iter(partial(_next_chunk, iter(iterable), size), ())
-
-
-def _next_chunk(items: Iterator[T], size: int) -> tuple[T, ...]:
-    return tuple(islice(items, size))
 
 
 class Feed:

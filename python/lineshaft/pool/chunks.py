@@ -1,0 +1,59 @@
+"""Chunks of an input, and the functions that run a chunk in a worker."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+S = TypeVar("S")
+T = TypeVar("T")
+C = TypeVar("C", bound="Callable[..., Any]")
+
+
+def chunks(iterable: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
+    """Cut `iterable` into tuples of `size` items, the last one shorter.
+
+    Examples
+    --------
+    >>> list(chunks("abcde", 2))
+    [('a', 'b'), ('c', 'd'), ('e',)]
+    """
+    return iter(partial(_next_chunk, iter(iterable), size), ())
+
+
+def _next_chunk(items: Iterator[T], size: int) -> tuple[T, ...]:
+    return tuple(islice(items, size))
+
+
+def over_chunk(func: Callable[[S], T]) -> Callable[[tuple[S, ...]], list[T]]:
+    """Return a function that calls `func` for each item of a chunk.
+
+    A function of its own per `map`, because functions travel to a worker once, whereas arguments
+    and `functools.partial` objects travel with every call. It is shown under the name of `func`.
+    """
+
+    def run_chunk(chunk: tuple[S, ...]) -> list[T]:
+        return [func(item) for item in chunk]
+
+    return _named_like(func, run_chunk)
+
+
+def over_star_chunk(func: Callable[..., T]) -> Callable[[tuple[Iterable[Any], ...]], list[T]]:
+    """Return a function that calls `func` with the items of each item of a chunk."""
+
+    def run_chunk(chunk: tuple[Iterable[Any], ...]) -> list[T]:
+        return [func(*args) for args in chunk]
+
+    return _named_like(func, run_chunk)
+
+
+def _named_like(func: Any, run_chunk: C) -> C:
+    for attribute in ("__name__", "__qualname__"):
+        name = getattr(func, attribute, None)
+        if isinstance(name, str):
+            setattr(run_chunk, attribute, name)
+    return run_chunk
