@@ -1,6 +1,6 @@
 """Runs the main example with plain ``python`` and with ``lineshaft run`` and compares what they print.
 
-The answer is printed once, then wall and processor times. Each command runs ``--rounds`` times, in an order that turns
+The answer is printed once, then both wall times. Each command runs ``--rounds`` times, in an order that turns
 round, and the quickest run of each counts: what else runs on the machine only ever adds time. If the runs of one
 command differ much, the comparison says so. Exits with 1 if any two answers differ or if a run fails. Other arguments
 are handed on to the example::
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -37,25 +36,19 @@ class Run:
 
     answer: str
     wall_s: float
-    cpu_s: float
 
 
 def run(title: str, arguments: list[str]) -> Run:
     """Run the example once; its own timings go to standard error as they come."""
     print(f"--- {title} {os.path.relpath(PROGRAM)} {' '.join(arguments)}".rstrip(), flush=True)
-    cpu_before, start = _children_cpu_s(), time.perf_counter()
+    start = time.perf_counter()
     finished = subprocess.run(
         [*COMMANDS[title], str(PROGRAM), *arguments], stdout=subprocess.PIPE, text=True, check=False
     )
     wall_s = time.perf_counter() - start
     if finished.returncode != 0:
         sys.exit(f"{title}: exit code {finished.returncode}\n{finished.stdout}")
-    return Run(finished.stdout, wall_s, _children_cpu_s() - cpu_before)
-
-
-def _children_cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return Run(finished.stdout, wall_s)
 
 
 def check_same(expected: Run, other: Run, title: str) -> None:
@@ -84,7 +77,7 @@ def main() -> None:
     print(f"All {2 * options.rounds} runs printed this same answer. Quickest run of each, seconds:")
     best = {title: min(each, key=lambda one: one.wall_s) for title, each in runs.items()}
     for title, one in best.items():
-        print(f"  {title:15}{one.wall_s:6.1f}   ({one.cpu_s:.1f} of processor time)")
+        print(f"  {title:15}{one.wall_s:6.1f}")
     print(f"  {LINESHAFT} is {best[PLAIN].wall_s / best[LINESHAFT].wall_s:.1f} times as fast.")
     for title, each in runs.items():
         if max(one.wall_s for one in each) > SPREAD_MAX * best[title].wall_s:
