@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar, cast
 from lineshaft._machine import cores
 from lineshaft.pool.at_exit import terminate_at_exit
 from lineshaft.pool.callbacks import CallbackThread
-from lineshaft.pool.chunks import chunks, over_chunk, over_star_chunk
+from lineshaft.pool.chunks import cut, over_chunk, over_star_chunk
 from lineshaft.pool.feed import Feed
 from lineshaft.pool.imap import ChunkedIMapIterator, IMapIterator, IMapUnorderedIterator
 from lineshaft.pool.results import AsyncResult, MapResult, failed_future
@@ -297,7 +297,7 @@ class Pool(stdlib.Pool):
             chunksize = -(-len(items) // (self._processes * CHUNKS_PER_WORKER))
         futures: list[Future[list[T]]] = []
         try:
-            for chunk in chunks(items, max(1, chunksize)):
+            for chunk in cut(items, max(1, chunksize)):
                 futures.append(self._submit(run_chunk, chunk))  # noqa: PERF401 - kept when one raises
         except Exception as error:
             # A sized iterable that raises on the way: the calls before it run, its error is last.

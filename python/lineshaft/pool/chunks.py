@@ -14,12 +14,12 @@ T = TypeVar("T")
 C = TypeVar("C", bound="Callable[..., Any]")
 
 
-def chunks(iterable: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
+def cut(iterable: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
     """Cut `iterable` into tuples of `size` items, the last one shorter.
 
     Examples
     --------
-    >>> list(chunks("abcde", 2))
+    >>> list(cut("abcde", 2))
     [('a', 'b'), ('c', 'd'), ('e',)]
     """
     return iter(partial(_next_chunk, iter(iterable), size), ())

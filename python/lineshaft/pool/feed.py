@@ -23,7 +23,7 @@ from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
-from lineshaft.pool.chunks import chunks
+from lineshaft.pool.chunks import cut
 from lineshaft.pool.results import failed_future
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Feed:
         on_end: Callable[[Feed], None],
     ) -> None:
         self._submit = submit
-        self._items = iter(iterable) if chunksize == 1 else chunks(iterable, chunksize)
+        self._items = iter(iterable) if chunksize == 1 else cut(iterable, chunksize)
         self._ordered = ordered
         self._on_end = on_end
         self._queue: SimpleQueue[Future[Any] | None] = SimpleQueue()
