@@ -1,0 +1,80 @@
+"""Programs with pools give the same output and exit code under `lineshaft run`, on the real engine."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+if importlib.util.find_spec("lineshaft._native") is None:
+    pytest.skip("lineshaft._native is not built", allow_module_level=True)
+
+POOLS = Path(__file__).parent / "pools"
+RUN = [sys.executable, "-m", "lineshaft", "run"]
+
+
+def environment():
+    python_path = os.pathsep.join(p for p in sys.path if p)
+    return {**os.environ, "PYTHONPATH": python_path, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def outcome(command):
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env=environment(), cwd=POOLS
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in POOLS.glob("*.py")))
+def test_same_answers(script):
+    assert outcome([*RUN, "--no-summary", script]) == outcome([sys.executable, script])
+
+
+@pytest.mark.parametrize("module", ["executors", "pools"])
+def test_same_answers_as_modules(module):
+    assert outcome([*RUN, "--no-summary", "-m", module]) == outcome([sys.executable, "-m", module])
+
+
+def test_no_guard_and_no_file_needed():
+    code = "from multiprocessing import Pool\nf = lambda x: x + 1\nwith Pool(2) as p: print(p.map(f, range(3)))"
+    assert outcome([*RUN, "--no-summary", "-c", code]) == (0, "[1, 2, 3]\n", "")
+
+
+@pytest.mark.xfail(strict=False, reason="the engine's threads are unknown to threading by name")
+def test_thread_names():
+    code = (
+        "from concurrent.futures import ThreadPoolExecutor as T; import threading\n"
+        "with T(1, thread_name_prefix='mine') as e: print(e.submit(lambda: threading.current_thread().name).result())"
+    )
+    assert outcome([*RUN, "--no-summary", "-c", code]) == outcome([sys.executable, "-c", code])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("lineshaft._stats") is None, reason="no statistics yet")
+def test_the_summary_counts_the_tasks():
+    code = "from concurrent.futures import ThreadPoolExecutor as T\nwith T(2) as e: list(e.map(abs, range(100)))"
+    returncode, out, err = outcome([*RUN, "--workers", "1", "-c", code])
+    assert (returncode, out) == (0, "")
+    assert err.startswith("lineshaft: 100 tasks in ")
+    assert "abs" in err
+
+
+@pytest.mark.parametrize("pool", ["Pool", "ThreadPool"])
+def test_ctrl_c_ends_a_program_that_waits_for_a_pool(pool):
+    code = (
+        f"import time\nfrom multiprocessing.pool import {pool} as P\n"
+        "with P(2) as p:\n r = p.map_async(time.sleep, [3] * 2, 1)\n time.sleep(0.5)\n"
+        " print('up', flush=True)\n r.get()"
+    )
+    child = subprocess.Popen(
+        [*RUN, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), cwd=POOLS
+    )
+    assert child.stdout.readline() == b"up\n"
+    time.sleep(0.1)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=20)
+    assert child.returncode == -signal.SIGINT
+    assert b"KeyboardInterrupt" in err
