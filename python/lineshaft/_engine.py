@@ -85,6 +85,8 @@ class Engine:
     ) -> None:
         if workers is not None and (not isinstance(workers, int) or workers < 1):
             raise ValueError(f"workers must be a positive integer, not {workers!r}")
+        import lineshaft.futures  # noqa: F401 - tells the native module what its futures are
+
         self.workers = workers or _default_workers()
         self._memory_bytes = _memory_bytes(memory)
         self._spill_dir = os.fspath(spill_dir) if spill_dir is not None else _temporary_folder()
@@ -238,8 +240,12 @@ class Engine:
                 if wait:
                     native.wait_idle()
         finally:
-            self._closed = True
             global _default
+            if _default is self:
+                from lineshaft import _stats
+
+                _stats.remember(self)
+            self._closed = True
             with _lock:
                 _running.discard(self)
                 if _default is self:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import BrokenExecutor, CancelledError
-from concurrent.futures.thread import BrokenThreadPool
 
 from lineshaft.errors import EngineClosed, LineshaftError, SerializationError, TaskTimeout
 
@@ -44,6 +43,7 @@ def worker_died(
     exit_code: int | None,
     peak_memory_bytes: int | None,
     oom_killed: bool,
+    item: int | None,
     stack: str | None,
 ) -> Exception:
     """Make the error of a task whose worker died under it."""
@@ -52,6 +52,7 @@ def worker_died(
     return WorkerDied(
         task=task,
         pid=pid,
+        item=item,
         signal=signal,
         exit_code=exit_code,
         peak_memory_bytes=peak_memory_bytes,
@@ -73,6 +74,8 @@ def pool_broken(cause: BaseException | str) -> Exception:
 
 def thread_pool_broken() -> BrokenExecutor:
     """Make the error of a task whose thread pool has an initializer that raised."""
+    from concurrent.futures.thread import BrokenThreadPool
+
     return BrokenThreadPool("A thread initializer failed, the thread pool is not usable anymore")
 
 

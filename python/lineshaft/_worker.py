@@ -117,7 +117,7 @@ def work(
     setup: dict[str, Any],
 ) -> None:
     """Be a worker until the engine wants no more."""
-    from lineshaft import _engine
+    from lineshaft import _batch, _engine
     from lineshaft._serial import parent, worker
 
     os.dup2(descriptors[_STDOUT], 1)
@@ -151,12 +151,14 @@ def work(
     logging.getLogger().addHandler(_Forward(session))
     logging.getLogger().setLevel(setup["log_level"])
     _engine.become_worker(session, setup)
+    _batch.mark = session.set_item
     hooks = SimpleNamespace(
         load_definition=worker.load_definition,
         code=worker.code,
         loads=worker.loads,
         dumps_result=worker.dumps_result,
         dumps_exception=worker.dumps_exception,
+        run_batch=_batch.run,
         flush=_flush,
     )
     session.serve(hooks)

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use lineshaft_core::{GroupId, PoolId, Time};
+use lineshaft_core::{GroupId, GroupSummary, PoolId, Time};
 use lineshaft_store::{Store, StoreOptions};
 
 use crate::clock;
@@ -36,6 +36,10 @@ pub struct EngineStats {
     pub memory_bytes: u64,
     /// Bytes on disk.
     pub spilled_bytes: u64,
+    /// Worker processes that died under a task or without being asked to end.
+    pub deaths: u64,
+    /// Counters per group, by name.
+    pub groups: Vec<(String, GroupSummary)>,
 }
 
 impl Engine {
@@ -145,6 +149,13 @@ impl Engine {
                 .collect(),
             memory_bytes: store.used_bytes,
             spilled_bytes: store.spilled_bytes,
+            deaths: state.processes.deaths(),
+            groups: state
+                .scheduler
+                .groups()
+                .into_iter()
+                .map(|(group, summary)| (self.shared.groups.name(group), summary))
+                .collect(),
         })
     }
 
@@ -158,7 +169,8 @@ impl Engine {
 
     /// Whether the task is a call of this process.
     pub fn is_local(&self, promise: &Promise) -> bool {
-        self.shared.with_state(|state| state.is_local(promise.task()))
+        self.shared
+            .with_state(|state| state.is_local(promise.task()))
     }
 
     /// Cancels what has not begun, in one pool or in all; with `kill`, what runs in worker processes
@@ -168,8 +180,14 @@ impl Engine {
     }
 
     /// Waits until there is no unfinished task, in one pool or in all.
-    pub fn wait_idle(&self, pool: Option<PoolId>, timeout: Option<Duration>, check: Option<Check<'_>>) -> Waited {
-        self.shared.wait_idle(pool, timeout.map(|timeout| clock::now() + timeout), check)
+    pub fn wait_idle(
+        &self,
+        pool: Option<PoolId>,
+        timeout: Option<Duration>,
+        check: Option<Check<'_>>,
+    ) -> Waited {
+        self.shared
+            .wait_idle(pool, timeout.map(|timeout| clock::now() + timeout), check)
     }
 
     /// Whether the engine has been shut down.

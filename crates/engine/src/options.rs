@@ -100,6 +100,8 @@ pub enum Work {
         definitions: Vec<Arc<Code>>,
         /// The pickled arguments.
         args: Payload,
+        /// Whether the arguments are a list of items, for each of which the callable is called.
+        each: bool,
     },
     /// A call in this process.
     Local(Body),

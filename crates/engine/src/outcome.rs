@@ -82,6 +82,8 @@ pub struct DeathReport {
     pub peak_memory_bytes: Option<u64>,
     /// Whether the kernel killed it, or another process of the same cgroup, for lack of memory.
     pub oom_killed: bool,
+    /// The item it was at, if the task was a batch of them; counted from 0.
+    pub item: Option<u64>,
     /// Its last Python stack, as far as it could be had.
     pub stack: Option<String>,
 }

@@ -37,7 +37,16 @@ impl Calls<'_> {
         reason = "an empty queue is not the end of the calls"
     )]
     pub fn next(&mut self) -> Option<Call> {
-        self.lanes.try_next()
+        let call = self.lanes.try_next()?;
+        if call.timed
+            && let Some(engine) = call.engine.upgrade()
+        {
+            engine.post(Command::Started {
+                task: call.task,
+                attempt: call.attempt,
+            });
+        }
+        Some(call)
     }
 }
 
@@ -46,6 +55,8 @@ pub struct Call {
     pub(crate) engine: Weak<Shared>,
     pub(crate) task: TaskId,
     pub(crate) attempt: Attempt,
+    /// It has a time limit, so its start has to be reported.
+    pub(crate) timed: bool,
     pub(crate) body: Body,
     pub(crate) inputs: Vec<Arc<Promise>>,
     pub(crate) promise: Arc<Promise>,

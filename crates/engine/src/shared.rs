@@ -41,6 +41,10 @@ pub(crate) enum Command {
         request: TaskRequest,
     },
     SubmitGraph(Vec<(Arc<Promise>, TaskRequest)>),
+    Started {
+        task: TaskId,
+        attempt: Attempt,
+    },
     Finished {
         task: TaskId,
         attempt: Attempt,
@@ -375,7 +379,12 @@ impl Shared {
     }
 
     /// Waits until there is no unfinished task, in one pool or in all.
-    pub(crate) fn wait_idle(&self, pool: Option<PoolId>, deadline: Option<Time>, check: Option<Check<'_>>) -> Waited {
+    pub(crate) fn wait_idle(
+        &self,
+        pool: Option<PoolId>,
+        deadline: Option<Time>,
+        check: Option<Check<'_>>,
+    ) -> Waited {
         self.idle_waiters.fetch_add(1, Ordering::SeqCst);
         let waited = self.poll_until(deadline, check, |state| state.unfinished(pool) == 0);
         self.idle_waiters.fetch_sub(1, Ordering::SeqCst);

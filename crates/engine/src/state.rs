@@ -17,7 +17,6 @@ use crate::outcome::{Outcome, TaskError};
 use crate::poller::Source;
 use crate::process::{ProcessPool, Processes};
 use crate::promise::{Promise, Wakes};
-use crate::runner::{Call, Runner};
 use crate::shared::{Command, Shared};
 use crate::threads::Lanes;
 
@@ -30,6 +29,8 @@ pub(crate) struct State {
     pub(crate) tasks: FxHashMap<TaskId, Task>,
     pools: FxHashMap<PoolId, Pool>,
     threads: FxHashMap<WorkerId, PoolId>,
+    /// Attempts that ran out of time on a thread that goes on with them.
+    pub(crate) given_up: FxHashMap<(TaskId, Attempt), Arc<Lanes>>,
     pub(crate) processes: Processes,
     /// What the scheduler is still to be told.
     pub(crate) inputs: VecDeque<Input>,
@@ -41,7 +42,7 @@ pub(crate) struct State {
 
 /// An unfinished task.
 pub(crate) struct Task {
-    pool: PoolId,
+    pub(crate) pool: PoolId,
     pub(crate) promise: Arc<Promise>,
     pub(crate) work: Work,
     pub(crate) inputs: Vec<Arc<Promise>>,
@@ -64,8 +65,9 @@ pub(crate) struct Pool {
 pub(crate) enum Executor {
     Threads {
         lanes: Arc<Lanes>,
-        runner: Arc<dyn Runner>,
         takes_core: bool,
+        /// Calls may be handed over before a thread is free.
+        prefetch: bool,
     },
     Processes(Arc<ProcessPool>),
 }
@@ -78,14 +80,13 @@ impl Pool {
                 threads_max,
                 takes_core,
             } => {
-                let lanes = Arc::new(Lanes::new(
-                    options.name,
-                    threads_max.map_or(usize::MAX, |max| max as usize),
-                ));
+                let prefetch = threads_max.is_none();
+                let threads_max = threads_max.unwrap_or(options.workers) as usize;
+                let lanes = Lanes::new(options.name, threads_max, runner);
                 Executor::Threads {
                     lanes,
-                    runner,
                     takes_core,
+                    prefetch,
                 }
             }
             PoolKind::Processes {
@@ -100,21 +101,36 @@ impl Pool {
                 growth_bytes_max,
             })),
         };
-        Pool { workers: options.workers, unfinished: 0, closing: false, executor }
+        Pool {
+            workers: options.workers,
+            unfinished: 0,
+            closing: false,
+            executor,
+        }
     }
 
     fn takes_cores(&self) -> bool {
-        !matches!(self.executor, Executor::Threads { takes_core: false, .. })
+        !matches!(
+            self.executor,
+            Executor::Threads {
+                takes_core: false,
+                ..
+            }
+        )
     }
 
     fn spec(&self, pool: PoolId) -> PoolSpec {
         match &self.executor {
             // The threads of a pool are one worker with many slots.
-            Executor::Threads { takes_core, .. } => PoolSpec {
+            Executor::Threads {
+                takes_core,
+                prefetch,
+                ..
+            } => PoolSpec {
                 pool,
                 workers_max: 1,
                 cores_per_task: u32::from(*takes_core),
-                prefetch: false,
+                prefetch: *prefetch,
             },
             Executor::Processes(_) => PoolSpec {
                 pool,
@@ -135,6 +151,7 @@ impl State {
             tasks: FxHashMap::default(),
             pools: FxHashMap::default(),
             threads: FxHashMap::default(),
+            given_up: FxHashMap::default(),
             processes: Processes::default(),
             inputs: VecDeque::from([Input::SetCores(cores)]),
             actions: Vec::new(),
@@ -158,6 +175,10 @@ impl State {
         std::mem::take(&mut self.wakes)
     }
 
+    pub(crate) fn open(&self, pool: PoolId) -> Option<&Pool> {
+        self.pools.get(&pool)
+    }
+
     pub(crate) fn engine(&self) -> Weak<Shared> {
         self.engine.clone()
     }
@@ -172,13 +193,17 @@ impl State {
     /// while it is open, but not to the sum of all.
     fn set_cores(&mut self) {
         let computing = self.pools.values().filter(|pool| pool.takes_cores());
-        let cores = computing.map(|pool| pool.workers).fold(self.cores, u32::max);
+        let cores = computing
+            .map(|pool| pool.workers)
+            .fold(self.cores, u32::max);
         self.inputs.push_back(Input::SetCores(cores));
     }
 
     /// Lets a pool take no more tasks; it goes when it has none.
     pub(crate) fn close_pool(&mut self, id: PoolId) {
-        let Some(pool) = self.pools.get_mut(&id) else { return };
+        let Some(pool) = self.pools.get_mut(&id) else {
+            return;
+        };
         pool.closing = true;
         if pool.unfinished == 0 {
             self.remove_pool(id);
@@ -213,7 +238,9 @@ impl State {
 
     /// Whether the unfinished task is a call of this process.
     pub(crate) fn is_local(&self, task: TaskId) -> bool {
-        self.tasks.get(&task).is_some_and(|task| matches!(task.work, Work::Local(_)))
+        self.tasks
+            .get(&task)
+            .is_some_and(|task| matches!(task.work, Work::Local(_)))
     }
 
     /// Whether the task has begun to run.
@@ -228,7 +255,10 @@ impl State {
     /// Cancels what has not begun, in one pool or in all; with `kill`, what runs in a worker process
     /// as well.
     pub(crate) fn cancel_all(&mut self, pool: Option<PoolId>, kill: bool) {
-        let of_pool = self.tasks.iter().filter(|(_, task)| pool.is_none_or(|pool| task.pool == pool));
+        let of_pool = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| pool.is_none_or(|pool| task.pool == pool));
         let mut tasks: Vec<TaskId> = of_pool.map(|(id, _)| *id).collect();
         tasks.sort_unstable();
         self.inputs
@@ -257,15 +287,20 @@ impl State {
                 let specs: Vec<TaskSpec> = specs.collect();
                 self.inputs.push_back(Input::SubmitGraph(specs));
             }
+            Command::Started { task, attempt } => {
+                self.inputs.push_back(Input::Started { task, attempt })
+            }
             Command::Finished {
                 task,
                 attempt,
                 ran,
                 outcome,
             } => {
-                self.ended(task, outcome);
-                self.inputs
-                    .push_back(Input::Finished { task, attempt, ran });
+                if !self.was_given_up(task, attempt) {
+                    self.ended(task, outcome);
+                    self.inputs
+                        .push_back(Input::Finished { task, attempt, ran });
+                }
             }
             Command::Failed {
                 task,
@@ -273,19 +308,17 @@ impl State {
                 retry,
                 error,
             } => {
-                self.ended(task, Outcome::Error(error));
-                self.inputs.push_back(Input::Failed {
-                    task,
-                    attempt,
-                    retry,
-                });
+                if !self.was_given_up(task, attempt) {
+                    self.ended(task, Outcome::Error(error));
+                    self.inputs.push_back(Input::Failed {
+                        task,
+                        attempt,
+                        retry,
+                    });
+                }
             }
-            Command::Blocked { task, attempt } => {
-                self.inputs.push_back(Input::Blocked { task, attempt })
-            }
-            Command::Unblocked { task, attempt } => {
-                self.inputs.push_back(Input::Unblocked { task, attempt })
-            }
+            Command::Blocked { task, attempt } => self.on_blocked_call(task, attempt, true),
+            Command::Unblocked { task, attempt } => self.on_blocked_call(task, attempt, false),
             Command::OpenPool { pool, spec } => self.open_pool(pool, spec),
             Command::ClosePool { pool } => self.close_pool(pool),
             Command::Answer { worker, call } => self.processes.answer(worker, call),
@@ -324,7 +357,11 @@ impl State {
             self.complete(&promise, Outcome::Error(error));
             return None;
         }
-        let Some(pool) = self.pools.get_mut(&request.pool).filter(|pool| !pool.closing) else {
+        let Some(pool) = self
+            .pools
+            .get_mut(&request.pool)
+            .filter(|pool| !pool.closing)
+        else {
             self.complete(&promise, Outcome::Error(TaskError::Cancelled));
             return None;
         };
@@ -430,83 +467,26 @@ impl State {
     }
 
     fn run(&mut self, worker: WorkerId, id: TaskId, attempt: Attempt) {
+        if let Some(&pool) = self.threads.get(&worker) {
+            return self.run_here(pool, id, attempt);
+        }
         let Some(task) = self.tasks.get(&id) else {
             return;
         };
-        let Some(pool) = self.threads.get(&worker) else {
-            if let Err(error) = self.processes.send_task(worker, id, attempt, task) {
-                let error = TaskError::Transfer(error.to_string());
-                self.ended(id, Outcome::Error(error));
-                self.inputs.push_back(Input::Failed {
-                    task: id,
-                    attempt,
-                    retry: false,
-                });
-            }
-            return;
-        };
-        let Work::Local(body) = &task.work else {
-            unreachable!("a thread pool is only given calls of this process")
-        };
-        let Some(Pool {
-            executor: Executor::Threads { lanes, runner, .. },
-            ..
-        }) = self.pools.get(pool)
-        else {
-            return;
-        };
-        let call = Call {
-            engine: self.engine.clone(),
-            task: id,
-            attempt,
-            body: Arc::clone(body),
-            inputs: task.inputs.clone(),
-            promise: Arc::clone(&task.promise),
-            handed_over: false,
-        };
-        if task.timed {
-            self.inputs.push_back(Input::Started { task: id, attempt });
-        }
-        if let Err(error) = lanes.push(call, runner) {
-            let taken = lanes.drain();
-            for mut call in taken {
-                call.handed_over = true;
-                let error = TaskError::Transfer(format!("cannot start a thread: {error}"));
-                let (task, attempt) = (call.task, call.attempt);
-                self.ended(task, Outcome::Error(error));
-                self.inputs.push_back(Input::Failed {
-                    task,
-                    attempt,
-                    retry: false,
-                });
-            }
+        if let Err(error) = self.processes.send_task(worker, id, attempt, task) {
+            self.ended(id, Outcome::Error(TaskError::Transfer(error.to_string())));
+            self.inputs.push_back(Input::Failed {
+                task: id,
+                attempt,
+                retry: false,
+            });
         }
     }
 
-    fn retract_calls(&mut self, pool: PoolId) -> Vec<TaskId> {
-        let Some(Pool {
-            executor: Executor::Threads { lanes, .. },
-            ..
-        }) = self.pools.get(&pool)
-        else {
-            return Vec::new();
-        };
-        let take = |mut call: Call| {
-            call.handed_over = true;
-            call.task
-        };
-        lanes.drain().into_iter().map(take).collect()
-    }
-
-    /// A thread cannot be stopped: its task fails now, and what it still does is dropped as stale.
+    /// The task ran out of time.
     fn time_out(&mut self, worker: WorkerId, task: TaskId, attempt: Attempt, now: Time) {
         if self.threads.contains_key(&worker) {
-            self.ended(task, Outcome::Error(TaskError::TimedOut { stack: None }));
-            self.inputs.push_back(Input::Failed {
-                task,
-                attempt,
-                retry: true,
-            });
+            self.give_up_call(task, attempt);
         } else {
             self.processes.interrupt(worker, task, now);
         }

@@ -51,7 +51,11 @@ pub fn engine_error(py: Python<'_>, error: &EngineError) -> PyErr {
         EngineError::Closed | EngineError::PoolClosed => "closed",
         _ => "transfer",
     };
-    let made = interpreter(py).and_then(|it| it.failures.bind(py).call_method1(kind, (error.to_string(),)));
+    let made = interpreter(py).and_then(|it| {
+        it.failures
+            .bind(py)
+            .call_method1(kind, (error.to_string(),))
+    });
     made.map_or_else(|error| error, PyErr::from_value)
 }
 
@@ -76,7 +80,10 @@ impl Core {
 
     /// The callable as workers know it.
     pub fn code(&self, py: Python<'_>, function: &Bound<'_, PyAny>) -> PyResult<Arc<Code>> {
-        let definition = self.encoder.bind(py).call_method1(pyo3::intern!(py, "code"), (function,))?;
+        let definition = self
+            .encoder
+            .bind(py)
+            .call_method1(pyo3::intern!(py, "code"), (function,))?;
         self.definition(py, &definition)
     }
 
@@ -93,7 +100,13 @@ impl Core {
             buffers.append(buffer?)?;
         }
         let engine = self.engine()?;
-        let body = to_payload(py, data.as_bytes(), Some(&buffers), engine.store(), &self.live)?;
+        let body = to_payload(
+            py,
+            data.as_bytes(),
+            Some(&buffers),
+            engine.store(),
+            &self.live,
+        )?;
         let name: Option<String> = definition.getattr("name")?.extract()?;
         let code = engine.code(name.as_deref().unwrap_or(""), body, needs);
         let mut codes = self.codes();
@@ -104,8 +117,15 @@ impl Core {
     }
 
     /// Several of them.
-    pub fn definitions(&self, py: Python<'_>, definitions: &Bound<'_, PyAny>) -> PyResult<Vec<Arc<Code>>> {
-        definitions.try_iter()?.map(|definition| self.definition(py, &definition?)).collect()
+    pub fn definitions(
+        &self,
+        py: Python<'_>,
+        definitions: &Bound<'_, PyAny>,
+    ) -> PyResult<Vec<Arc<Code>>> {
+        definitions
+            .try_iter()?
+            .map(|definition| self.definition(py, &definition?))
+            .collect()
     }
 
     fn codes(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Code>>> {
@@ -156,10 +176,20 @@ impl Engine {
             environment,
             setup,
         });
-        let observer: Arc<dyn lineshaft_engine::Observer> =
-            if zygote.is_some() { Arc::new(Forward(Arc::clone(&resolver))) } else { Arc::new(Silent) };
-        let options = EngineOptions { cores, memory_bytes, spill_dir, zygote, observer };
-        let engine = lineshaft_engine::Engine::new(options).map_err(|error| engine_error(py, &error))?;
+        let observer: Arc<dyn lineshaft_engine::Observer> = if zygote.is_some() {
+            Arc::new(Forward(Arc::clone(&resolver)))
+        } else {
+            Arc::new(Silent)
+        };
+        let options = EngineOptions {
+            cores,
+            memory_bytes,
+            spill_dir,
+            zygote,
+            observer,
+        };
+        let engine =
+            lineshaft_engine::Engine::new(options).map_err(|error| engine_error(py, &error))?;
         let core = Core {
             engine: ManuallyDrop::new(engine),
             encoder,
@@ -168,7 +198,9 @@ impl Engine {
             codes: Mutex::default(),
             generation: GENERATION.load(Ordering::Relaxed),
         };
-        Ok(Engine { core: Arc::new(core) })
+        Ok(Engine {
+            core: Arc::new(core),
+        })
     }
 
     /// Opens a pool of worker processes.
@@ -192,10 +224,22 @@ impl Engine {
             definitions = arguments.definitions;
             encoded = Some((code, arguments.payload));
         }
-        let kind =
-            PoolKind::Processes { initializer: encoded, definitions, tasks_per_worker_max, growth_bytes_max };
-        let options = PoolOptions { name, workers, kind };
-        let id = self.core.engine()?.open_pool(options).map_err(|error| engine_error(py, &error))?;
+        let kind = PoolKind::Processes {
+            initializer: encoded,
+            definitions,
+            tasks_per_worker_max,
+            growth_bytes_max,
+        };
+        let options = PoolOptions {
+            name,
+            workers,
+            kind,
+        };
+        let id = self
+            .core
+            .engine()?
+            .open_pool(options)
+            .map_err(|error| engine_error(py, &error))?;
         Ok(Pool::processes(Arc::clone(&self.core), id))
     }
 
@@ -210,17 +254,48 @@ impl Engine {
         initializer: Option<Py<PyAny>>,
         initargs: Option<Py<PyTuple>>,
     ) -> PyResult<Pool> {
-        let initializer = initializer
-            .map(|initializer| (initializer, initargs.unwrap_or_else(|| PyTuple::empty(py).unbind())));
-        let runner = Arc::new(ThreadRunner::new(initializer, Arc::clone(&self.core.resolver)));
-        self.open_threads(py, name, workers, PoolKind::Threads { runner, threads_max: None, takes_core })
+        let initializer = initializer.map(|initializer| {
+            (
+                initializer,
+                initargs.unwrap_or_else(|| PyTuple::empty(py).unbind()),
+            )
+        });
+        let runner = Arc::new(ThreadRunner::new(
+            initializer,
+            Arc::clone(&self.core.resolver),
+        ));
+        self.open_threads(
+            py,
+            name,
+            workers,
+            PoolKind::Threads {
+                runner,
+                threads_max: None,
+                takes_core,
+            },
+        )
     }
 
     /// Opens a pool that hands its calls to `start`, `workers` of them at a time.
     #[pyo3(signature = (*, name, workers, start))]
-    fn loop_pool(&self, py: Python<'_>, name: String, workers: u32, start: Py<PyAny>) -> PyResult<Pool> {
+    fn loop_pool(
+        &self,
+        py: Python<'_>,
+        name: String,
+        workers: u32,
+        start: Py<PyAny>,
+    ) -> PyResult<Pool> {
         let runner = Arc::new(LoopRunner { start });
-        self.open_threads(py, name, workers, PoolKind::Threads { runner, threads_max: Some(1), takes_core: false })
+        self.open_threads(
+            py,
+            name,
+            workers,
+            PoolKind::Threads {
+                runner,
+                threads_max: Some(1),
+                takes_core: false,
+            },
+        )
     }
 
     /// What the engine is doing, in numbers.
@@ -232,6 +307,20 @@ impl Engine {
         dict.set_item("workers", stats.workers)?;
         dict.set_item("memory_bytes", stats.memory_bytes)?;
         dict.set_item("spilled_bytes", stats.spilled_bytes)?;
+        dict.set_item("worker_deaths", stats.deaths)?;
+        let groups = PyList::empty(py);
+        for (name, summary) in stats.groups {
+            let group = PyDict::new(py);
+            group.set_item("name", name)?;
+            group.set_item("tasks", summary.submitted)?;
+            group.set_item("finished", summary.finished)?;
+            group.set_item("failed", summary.failed)?;
+            group.set_item("retried", summary.retried)?;
+            group.set_item("total_s", summary.ran_total.as_secs_f64())?;
+            group.set_item("max_s", summary.ran_max.as_secs_f64())?;
+            groups.append(group)?;
+        }
+        dict.set_item("groups", groups)?;
         Ok(dict)
     }
 
@@ -261,7 +350,9 @@ impl Engine {
     /// Whether it has been shut down.
     #[getter]
     fn closed(&self) -> bool {
-        self.core.engine().map_or(true, lineshaft_engine::Engine::is_closed)
+        self.core
+            .engine()
+            .map_or(true, lineshaft_engine::Engine::is_closed)
     }
 
     /// Shows what workers have printed so far.
@@ -271,9 +362,23 @@ impl Engine {
 }
 
 impl Engine {
-    fn open_threads(&self, py: Python<'_>, name: String, workers: u32, kind: PoolKind) -> PyResult<Pool> {
-        let options = PoolOptions { name, workers, kind };
-        let id = self.core.engine()?.open_pool(options).map_err(|error| engine_error(py, &error))?;
+    fn open_threads(
+        &self,
+        py: Python<'_>,
+        name: String,
+        workers: u32,
+        kind: PoolKind,
+    ) -> PyResult<Pool> {
+        let options = PoolOptions {
+            name,
+            workers,
+            kind,
+        };
+        let id = self
+            .core
+            .engine()?
+            .open_pool(options)
+            .map_err(|error| engine_error(py, &error))?;
         Ok(Pool::threads(Arc::clone(&self.core), id))
     }
 }

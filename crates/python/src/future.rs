@@ -23,9 +23,15 @@ use crate::values::Loadable;
 /// What a future stands for.
 pub enum Source {
     /// A task of an engine in this process.
-    Task { core: Arc<Core>, promise: Arc<Promise> },
+    Task {
+        core: Arc<Core>,
+        promise: Arc<Promise>,
+    },
     /// A nested call, made in a worker process.
-    Nested { client: Arc<Client>, call: Arc<NestedCall> },
+    Nested {
+        client: Arc<Client>,
+        call: Arc<NestedCall>,
+    },
 }
 
 type Value = Result<Py<PyAny>, Py<PyAny>>;
@@ -52,7 +58,11 @@ struct Watch {
 
 /// Makes a future.
 pub fn new(py: Python<'_>, source: Source) -> PyResult<Bound<'_, FutureBase>> {
-    let future = interpreter(py)?.future.bind(py).call0()?.cast_into::<FutureBase>()?;
+    let future = interpreter(py)?
+        .future
+        .bind(py)
+        .call0()?
+        .cast_into::<FutureBase>()?;
     let fresh = future.get().source.set(py, source).is_ok();
     debug_assert!(fresh, "a new future stands for nothing yet");
     Ok(future)
@@ -62,7 +72,9 @@ impl FutureBase {
     /// What it stands for; a future that a program made itself stands for nothing.
     pub fn source(&self, py: Python<'_>) -> PyResult<&Source> {
         let why = "futures are made by submitting to an executor";
-        self.source.get(py).ok_or_else(|| PyRuntimeError::new_err(why))
+        self.source
+            .get(py)
+            .ok_or_else(|| PyRuntimeError::new_err(why))
     }
 
     fn watch(&self) -> MutexGuard<'_, Watch> {
@@ -80,7 +92,10 @@ impl FutureBase {
     fn is_cancelled(&self, py: Python<'_>) -> bool {
         match self.source.get(py) {
             Some(Source::Task { promise, .. }) => {
-                matches!(root(promise.outcome()), Some(Outcome::Error(TaskError::Cancelled)))
+                matches!(
+                    root(promise.outcome()),
+                    Some(Outcome::Error(TaskError::Cancelled))
+                )
             }
             Some(Source::Nested { call, .. }) => {
                 matches!(call.answer(), Some(Err(Unanswered::Lost { kind, .. })) if *kind == lost::CANCELLED)
@@ -96,10 +111,14 @@ impl FutureBase {
         }
         let value = match self.source(py)? {
             Source::Task { promise, .. } => {
-                let outcome = promise.outcome().expect("only asked once the task has ended");
+                let outcome = promise
+                    .outcome()
+                    .expect("only asked once the task has ended");
                 of_outcome(py, outcome)
             }
-            Source::Nested { call, .. } => of_answer(py, call.answer().expect("only asked once it has ended")),
+            Source::Nested { call, .. } => {
+                of_answer(py, call.answer().expect("only asked once it has ended"))
+            }
         };
         // What cannot be loaded here is this future's error.
         let value = match value {
@@ -116,7 +135,9 @@ impl FutureBase {
         }
         let timeout = match timeout_s {
             None => None,
-            Some(seconds) if seconds.is_finite() => Some(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)),
+            Some(seconds) if seconds.is_finite() => {
+                Some(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
+            }
             Some(_) => None,
         };
         let source = self.source(py)?;
@@ -126,7 +147,8 @@ impl FutureBase {
         }
         let mut raised = None;
         let mut check = || check_signals(&mut raised);
-        let check: Option<lineshaft_engine::Check<'_>> = if is_main { Some(&mut check) } else { None };
+        let check: Option<lineshaft_engine::Check<'_>> =
+            if is_main { Some(&mut check) } else { None };
         let waited = match source {
             Source::Task { core, promise } => {
                 let engine = core.engine()?;
@@ -158,7 +180,9 @@ impl FutureBase {
             }
             Source::Nested { client, call } => {
                 let resolver = Arc::clone(&client.resolver);
-                client.session.on_answer(call, move || resolver.done(future));
+                client
+                    .session
+                    .on_answer(call, move || resolver.done(future));
             }
         }
         Ok(())
@@ -188,12 +212,17 @@ fn of_outcome(py: Python<'_>, outcome: &Outcome) -> PyResult<Value> {
             let value = match loadable.load(py) {
                 Ok(value) => value,
                 // Once more, by the way that explains what is wrong.
-                Err(_) => interpreter.load_result.bind(py).call1((&loadable.stream, loadable.buffers(py)))?,
+                Err(_) => interpreter
+                    .load_result
+                    .bind(py)
+                    .call1((&loadable.stream, loadable.buffers(py)))?,
             };
             return Ok(Ok(value.unbind()));
         }
         Outcome::Local { value, .. } => {
-            let value = value.downcast_ref::<Py<PyAny>>().expect("runners of this crate return Python objects");
+            let value = value
+                .downcast_ref::<Py<PyAny>>()
+                .expect("runners of this crate return Python objects");
             return Ok(Ok(value.clone_ref(py)));
         }
         Outcome::Error(error) => error,
@@ -201,10 +230,15 @@ fn of_outcome(py: Python<'_>, outcome: &Outcome) -> PyResult<Value> {
     let exception = match error {
         TaskError::Raised(payload) => {
             let loadable = Loadable::from_payload(py, payload)?;
-            interpreter.load_exception.bind(py).call1((loadable.stream,))?
+            interpreter
+                .load_exception
+                .bind(py)
+                .call1((loadable.stream,))?
         }
         TaskError::RaisedLocal(error) => {
-            let error = error.downcast_ref::<Py<PyAny>>().expect("runners of this crate raise Python objects");
+            let error = error
+                .downcast_ref::<Py<PyAny>>()
+                .expect("runners of this crate raise Python objects");
             error.bind(py).clone()
         }
         TaskError::Cancelled => failures.call_method0("cancelled")?,
@@ -218,12 +252,16 @@ fn of_outcome(py: Python<'_>, outcome: &Outcome) -> PyResult<Value> {
                 report.exit_code,
                 report.peak_memory_bytes,
                 report.oom_killed,
+                report.item,
                 &report.stack,
             ),
         )?,
         TaskError::PoolBroken(Ok(payload)) => {
             let loadable = Loadable::from_payload(py, payload)?;
-            let cause = interpreter.load_exception.bind(py).call1((loadable.stream,))?;
+            let cause = interpreter
+                .load_exception
+                .bind(py)
+                .call1((loadable.stream,))?;
             failures.call_method1("pool_broken", (cause,))?
         }
         TaskError::PoolBroken(Err(text)) => failures.call_method1("pool_broken", (text,))?,
@@ -233,20 +271,25 @@ fn of_outcome(py: Python<'_>, outcome: &Outcome) -> PyResult<Value> {
     Ok(Err(exception.unbind()))
 }
 
-fn of_answer(
-    py: Python<'_>,
-    answer: &Result<Received, Unanswered>,
-) -> PyResult<Value> {
+fn of_answer(py: Python<'_>, answer: &Result<Received, Unanswered>) -> PyResult<Value> {
     let interpreter = interpreter(py)?;
     match answer {
-        Ok(received) => Ok(Ok(Loadable::from_received(py, received)?.load(py)?.unbind())),
+        Ok(received) => Ok(Ok(Loadable::from_received(py, received)?
+            .load(py)?
+            .unbind())),
         Err(Unanswered::Raised(received)) => {
             let loadable = Loadable::from_received(py, received)?;
-            Ok(Err(interpreter.load_exception.bind(py).call1((loadable.stream,))?.unbind()))
+            Ok(Err(interpreter
+                .load_exception
+                .bind(py)
+                .call1((loadable.stream,))?
+                .unbind()))
         }
-        Err(Unanswered::Lost { kind, message }) => {
-            Ok(Err(interpreter.failures.bind(py).call_method1("lost", (*kind, message))?.unbind()))
-        }
+        Err(Unanswered::Lost { kind, message }) => Ok(Err(interpreter
+            .failures
+            .bind(py)
+            .call_method1("lost", (*kind, message))?
+            .unbind())),
     }
 }
 
@@ -265,7 +308,10 @@ fn try_publish(future: &Bound<'_, FutureBase>) -> PyResult<()> {
         if watch.condition.is_none() {
             watch.published = true;
         }
-        watch.condition.as_ref().map(|condition| condition.clone_ref(py))
+        watch
+            .condition
+            .as_ref()
+            .map(|condition| condition.clone_ref(py))
     };
     if let Some(condition) = condition {
         let method = if this.is_cancelled(py) {
@@ -280,7 +326,11 @@ fn try_publish(future: &Bound<'_, FutureBase>) -> PyResult<()> {
         let waiters = {
             let mut watch = this.watch();
             let first = !std::mem::replace(&mut watch.published, true);
-            watch.waiters.as_ref().filter(|_| first).map(|waiters| waiters.clone_ref(py))
+            watch
+                .waiters
+                .as_ref()
+                .filter(|_| first)
+                .map(|waiters| waiters.clone_ref(py))
         };
         for waiter in waiters.iter().flat_map(|waiters| waiters.bind(py).iter()) {
             if let Err(error) = waiter.call_method1(method, (future,)) {
@@ -301,8 +351,12 @@ fn try_publish(future: &Bound<'_, FutureBase>) -> PyResult<()> {
 fn call_back(future: &Bound<'_, FutureBase>, callback: &Bound<'_, PyAny>) {
     let py = future.py();
     if let Err(error) = callback.call1((future,)) {
-        let told = interpreter(py)
-            .and_then(|interpreter| interpreter.failures.bind(py).call_method1("callback_raised", (future, error.value(py))));
+        let told = interpreter(py).and_then(|interpreter| {
+            interpreter
+                .failures
+                .bind(py)
+                .call_method1("callback_raised", (future, error.value(py)))
+        });
         if let Err(error) = told {
             error.write_unraisable(py, Some(callback));
         }
@@ -318,7 +372,11 @@ impl FutureBase {
 
     #[new]
     fn new() -> FutureBase {
-        FutureBase { source: PyOnceLock::new(), value: PyOnceLock::new(), watch: Mutex::default() }
+        FutureBase {
+            source: PyOnceLock::new(),
+            value: PyOnceLock::new(),
+            watch: Mutex::default(),
+        }
     }
 
     /// The result of the call; waits for it.
@@ -355,7 +413,9 @@ impl FutureBase {
     /// Whether the call has begun and not ended.
     fn running(&self, py: Python<'_>) -> bool {
         match self.source.get(py) {
-            Some(Source::Task { core, promise }) => core.engine().is_ok_and(|engine| engine.is_running(promise)),
+            Some(Source::Task { core, promise }) => {
+                core.engine().is_ok_and(|engine| engine.is_running(promise))
+            }
             _ => false,
         }
     }
@@ -412,7 +472,12 @@ impl FutureBase {
                 watch.published = this.is_ended(py);
                 watch.condition = Some(fresh.unbind());
             }
-            watch.condition.as_ref().expect("it was just set").bind(py).clone()
+            watch
+                .condition
+                .as_ref()
+                .expect("it was just set")
+                .bind(py)
+                .clone()
         };
         Self::register(slf)?;
         Ok(condition)
@@ -423,14 +488,22 @@ impl FutureBase {
     fn _waiters<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyList> {
         let py = slf.py();
         let mut watch = slf.get().watch();
-        watch.waiters.get_or_insert_with(|| PyList::empty(py).unbind()).bind(py).clone()
+        watch
+            .waiters
+            .get_or_insert_with(|| PyList::empty(py).unbind())
+            .bind(py)
+            .clone()
     }
 
     /// The state, in the words of `concurrent.futures`.
     #[getter]
     fn _state(&self, py: Python<'_>) -> &'static str {
         if self.is_visibly_done(py) {
-            if self.is_cancelled(py) { "CANCELLED_AND_NOTIFIED" } else { "FINISHED" }
+            if self.is_cancelled(py) {
+                "CANCELLED_AND_NOTIFIED"
+            } else {
+                "FINISHED"
+            }
         } else if self.running(py) {
             "RUNNING"
         } else {
@@ -444,7 +517,11 @@ impl FutureBase {
         if !self.is_ended(py) {
             return Ok(None);
         }
-        Ok(self.value(py)?.as_ref().err().map(|error| error.clone_ref(py)))
+        Ok(self
+            .value(py)?
+            .as_ref()
+            .err()
+            .map(|error| error.clone_ref(py)))
     }
 
     /// What `concurrent.futures` itself looks at when it shows a future.
@@ -453,7 +530,11 @@ impl FutureBase {
         if !self.is_ended(py) {
             return Ok(None);
         }
-        Ok(self.value(py)?.as_ref().ok().map(|value| value.clone_ref(py)))
+        Ok(self
+            .value(py)?
+            .as_ref()
+            .ok()
+            .map(|value| value.clone_ref(py)))
     }
 
     /// As an argument of another task, a future stands for its result.
@@ -475,16 +556,20 @@ impl FutureBase {
 
     #[expect(clippy::unused_self, reason = "a method in Python")]
     fn set_running_or_notify_cancel(&self) -> PyResult<Bound<'static, PyBool>> {
-        Err(PyTypeError::new_err("this future belongs to an engine, which alone runs and completes it"))
+        Err(PyTypeError::new_err(
+            "this future belongs to an engine, which alone runs and completes it",
+        ))
     }
 }
 
 impl Drop for FutureBase {
     fn drop(&mut self) {
-        let source = Python::try_attach(|py| self.source.get(py).map(|source| match source {
-            Source::Nested { client, call } => Some((Arc::clone(client), call.id())),
-            Source::Task { .. } => None,
-        }));
+        let source = Python::try_attach(|py| {
+            self.source.get(py).map(|source| match source {
+                Source::Nested { client, call } => Some((Arc::clone(client), call.id())),
+                Source::Task { .. } => None,
+            })
+        });
         if let Some(Some(Some((client, call)))) = source {
             // If the engine is gone there is nothing to forget.
             let _: Result<(), lineshaft_engine::EngineError> = client.session.forget(call);

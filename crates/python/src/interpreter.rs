@@ -15,6 +15,8 @@ pub struct Interpreter {
     pub load_result: Py<PyAny>,
     pub load_exception: Py<PyAny>,
     pub reference: Py<PyAny>,
+    /// `lineshaft._batch.run`.
+    pub run_batch: Py<PyAny>,
     /// `lineshaft._failures`: exceptions for what happened to tasks.
     pub failures: Py<PyModule>,
     /// `lineshaft.futures.Future`, the class of what is handed out.
@@ -30,8 +32,18 @@ pub fn set_up(py: Python<'_>, future: Bound<'_, PyType>) -> PyResult<()> {
     let builtins = py.import("builtins")?;
     let parent = py.import("lineshaft._serial.parent")?;
     let dumps = pickle.getattr("dumps")?;
-    let empty = PyTuple::new(py, [PyTuple::empty(py).into_any(), pyo3::types::PyDict::new(py).into_any()])?;
-    let no_arguments = dumps.call1((empty, 5))?.cast_into::<PyBytes>()?.as_bytes().to_vec();
+    let empty = PyTuple::new(
+        py,
+        [
+            PyTuple::empty(py).into_any(),
+            pyo3::types::PyDict::new(py).into_any(),
+        ],
+    )?;
+    let no_arguments = dumps
+        .call1((empty, 5))?
+        .cast_into::<PyBytes>()?
+        .as_bytes()
+        .to_vec();
     let interpreter = Interpreter {
         dumps: dumps.unbind(),
         loads: pickle.getattr("loads")?.unbind(),
@@ -40,15 +52,20 @@ pub fn set_up(py: Python<'_>, future: Bound<'_, PyType>) -> PyResult<()> {
         load_result: parent.getattr("load_result")?.unbind(),
         load_exception: parent.getattr("load_exception")?.unbind(),
         reference: parent.getattr("reference")?.unbind(),
+        run_batch: py.import("lineshaft._batch")?.getattr("run")?.unbind(),
         failures: py.import("lineshaft._failures")?.unbind(),
         future: future.unbind(),
     };
-    INTERPRETER.set(py, interpreter).map_err(|_| PyRuntimeError::new_err("lineshaft._native is already set up"))
+    INTERPRETER
+        .set(py, interpreter)
+        .map_err(|_| PyRuntimeError::new_err("lineshaft._native is already set up"))
 }
 
 /// What this crate calls in Python.
 pub fn interpreter(py: Python<'_>) -> PyResult<&'static Interpreter> {
-    INTERPRETER.get(py).ok_or_else(|| PyRuntimeError::new_err("import lineshaft.futures first"))
+    INTERPRETER
+        .get(py)
+        .ok_or_else(|| PyRuntimeError::new_err("import lineshaft.futures first"))
 }
 
 /// Whether this is the thread that Python's signal handlers run on.

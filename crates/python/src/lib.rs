@@ -42,7 +42,13 @@ mod _native {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-        module.add("INTERRUPT_SIGNAL", lineshaft_engine::worker::INTERRUPT_SIGNAL.as_raw())?;
-        module.add("DUMP_SIGNAL", lineshaft_engine::worker::DUMP_SIGNAL.as_raw())
+        module.add(
+            "INTERRUPT_SIGNAL",
+            lineshaft_engine::worker::INTERRUPT_SIGNAL.as_raw(),
+        )?;
+        module.add(
+            "DUMP_SIGNAL",
+            lineshaft_engine::worker::DUMP_SIGNAL.as_raw(),
+        )
     }
 }

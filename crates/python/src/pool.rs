@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lineshaft_core::{GroupId, PoolId, Retries};
-use lineshaft_engine::{Code, Outcome, Payload, Policy, Promise, TaskError, TaskRequest, Waited, Work};
+use lineshaft_engine::{
+    Code, Outcome, Payload, Policy, Promise, TaskError, TaskRequest, Waited, Work,
+};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
@@ -37,20 +39,42 @@ impl TaskOptions {
         timeout_s: Option<f64>,
     ) -> PyResult<TaskOptions> {
         let seconds = |name: &str, value: f64| {
-            Duration::try_from_secs_f64(value)
-                .map_err(|_| PyValueError::new_err(format!("{name} must be a number of seconds, not {value}")))
+            Duration::try_from_secs_f64(value).map_err(|_| {
+                PyValueError::new_err(format!("{name} must be a number of seconds, not {value}"))
+            })
         };
         let backoff = seconds("backoff", backoff_s)?;
-        let timeout = timeout_s.map(|value| seconds("timeout", value)).transpose()?;
-        let retries = Retries { failures_max: retries, deaths_max: death_retries, backoff };
-        Ok(TaskOptions { policy: Policy { priority, retries, timeout } })
+        let timeout = timeout_s
+            .map(|value| seconds("timeout", value))
+            .transpose()?;
+        let retries = Retries {
+            failures_max: retries,
+            deaths_max: death_retries,
+            backoff,
+        };
+        Ok(TaskOptions {
+            policy: Policy {
+                priority,
+                retries,
+                timeout,
+            },
+        })
     }
 }
 
 enum Kind {
-    Processes { core: Arc<Core>, id: PoolId },
-    Threads { core: Arc<Core>, id: PoolId },
-    Nested { client: Arc<Client>, id: Option<u64> },
+    Processes {
+        core: Arc<Core>,
+        id: PoolId,
+    },
+    Threads {
+        core: Arc<Core>,
+        id: PoolId,
+    },
+    Nested {
+        client: Arc<Client>,
+        id: Option<u64>,
+    },
 }
 
 /// Where calls are submitted.
@@ -87,25 +111,51 @@ pub fn encode_arguments(
     let interpreter = interpreter(py)?;
     if args.is_empty() && kwargs.is_none() {
         let payload = Payload::inline(&interpreter.no_arguments);
-        return Ok(Arguments { payload, definitions: Vec::new(), inputs: Vec::new() });
+        return Ok(Arguments {
+            payload,
+            definitions: Vec::new(),
+            inputs: Vec::new(),
+        });
     }
     let store = core.engine()?.store();
     let keywords = kwargs.cloned().unwrap_or_else(|| PyDict::new(py));
     let call = PyTuple::new(py, [args.as_any(), keywords.as_any()])?;
     if kwargs.is_none() && args.iter().all(|value| is_plain(&value)) {
-        let data = interpreter.dumps.bind(py).call1((call, 5))?.cast_into::<PyBytes>()?;
+        let data = interpreter
+            .dumps
+            .bind(py)
+            .call1((call, 5))?
+            .cast_into::<PyBytes>()?;
         let payload = to_payload(py, data.as_bytes(), None, store, &core.live)?;
-        return Ok(Arguments { payload, definitions: Vec::new(), inputs: Vec::new() });
+        return Ok(Arguments {
+            payload,
+            definitions: Vec::new(),
+            inputs: Vec::new(),
+        });
     }
     let encoded = Encoded::new(py, &core.encoder, function, &call)?;
-    let payload = to_payload(py, encoded.data.as_bytes(), Some(&encoded.buffers), store, &core.live)?;
+    let payload = to_payload(
+        py,
+        encoded.data.as_bytes(),
+        Some(&encoded.buffers),
+        store,
+        &core.live,
+    )?;
     let definitions = core.definitions(py, &encoded.definitions)?;
     let input = |found: Bound<'_, PyAny>| match found.cast::<FutureBase>()?.get().source(py)? {
         Source::Task { promise, .. } => Ok(Arc::clone(promise)),
         Source::Nested { .. } => Err(PyTypeError::new_err("a future of another engine")),
     };
-    let inputs = encoded.futures.try_iter()?.map(|found| input(found?)).collect::<PyResult<_>>()?;
-    Ok(Arguments { payload, definitions, inputs })
+    let inputs = encoded
+        .futures
+        .try_iter()?
+        .map(|found| input(found?))
+        .collect::<PyResult<_>>()?;
+    Ok(Arguments {
+        payload,
+        definitions,
+        inputs,
+    })
 }
 
 /// What `Encoder.dumps` gives.
@@ -128,43 +178,93 @@ impl<'py> Encoded<'py> {
         let keywords = PyDict::new(py);
         keywords.set_item(pyo3::intern!(py, "call"), function)?;
         let dumps = encoder.bind(py).getattr(pyo3::intern!(py, "dumps"))?;
-        let encoded = dumps.call((call, buffers.getattr(pyo3::intern!(py, "append"))?), Some(&keywords))?;
-        let (data, definitions, futures) = encoded.extract::<(Bound<'py, PyBytes>, Bound<'py, PyAny>, Bound<'py, PyAny>)>()?;
-        Ok(Encoded { data, buffers, definitions, futures })
+        let encoded = dumps.call(
+            (call, buffers.getattr(pyo3::intern!(py, "append"))?),
+            Some(&keywords),
+        )?;
+        let (data, definitions, futures) =
+            encoded.extract::<(Bound<'py, PyBytes>, Bound<'py, PyAny>, Bound<'py, PyAny>)>()?;
+        Ok(Encoded {
+            data,
+            buffers,
+            definitions,
+            futures,
+        })
     }
 }
 
 impl Pool {
     pub fn processes(core: Arc<Core>, id: PoolId) -> Pool {
-        Pool { kind: Kind::Processes { core, id } }
+        Pool {
+            kind: Kind::Processes { core, id },
+        }
     }
 
     pub fn threads(core: Arc<Core>, id: PoolId) -> Pool {
-        Pool { kind: Kind::Threads { core, id } }
+        Pool {
+            kind: Kind::Threads { core, id },
+        }
     }
 
     pub fn nested(client: Arc<Client>, id: Option<u64>) -> Pool {
-        Pool { kind: Kind::Nested { client, id } }
+        Pool {
+            kind: Kind::Nested { client, id },
+        }
     }
+}
+
+/// A call that is to be sent to a worker.
+struct RemoteCall<'a, 'py> {
+    function: &'a Bound<'py, PyAny>,
+    args: &'a Bound<'py, PyTuple>,
+    kwargs: Option<&'a Bound<'py, PyDict>>,
+    /// The arguments are a list of items.
+    each: bool,
 }
 
 fn submit_remote<'py>(
     py: Python<'py>,
     core: &Arc<Core>,
     pool: PoolId,
-    function: &Bound<'py, PyAny>,
-    args: &Bound<'py, PyTuple>,
-    kwargs: Option<&Bound<'py, PyDict>>,
+    call: &RemoteCall<'_, 'py>,
     policy: Policy,
 ) -> PyResult<Bound<'py, FutureBase>> {
+    let RemoteCall {
+        function,
+        args,
+        kwargs,
+        ..
+    } = *call;
     let encoded = core
         .code(py, function)
         .and_then(|code| Ok((code, encode_arguments(py, core, function, args, kwargs)?)));
     let promise = match encoded {
-        Ok((code, Arguments { payload, definitions, inputs })) => {
+        Ok((
+            code,
+            Arguments {
+                payload,
+                definitions,
+                inputs,
+            },
+        )) => {
             let group = code.group;
-            let work = Work::Remote { code, definitions, args: payload };
-            submit(py, core, TaskRequest { pool, group, work, inputs, policy })?
+            let work = Work::Remote {
+                code,
+                definitions,
+                args: payload,
+                each: call.each,
+            };
+            submit(
+                py,
+                core,
+                TaskRequest {
+                    pool,
+                    group,
+                    work,
+                    inputs,
+                    policy,
+                },
+            )?
         }
         // What cannot be sent is the future's error, as in `concurrent.futures`.
         Err(error) if error.is_instance_of::<pyo3::exceptions::PyException>(py) => {
@@ -174,11 +274,19 @@ fn submit_remote<'py>(
         }
         Err(error) => return Err(error),
     };
-    future::new(py, Source::Task { core: Arc::clone(core), promise })
+    future::new(
+        py,
+        Source::Task {
+            core: Arc::clone(core),
+            promise,
+        },
+    )
 }
 
 fn submit(py: Python<'_>, core: &Arc<Core>, request: TaskRequest) -> PyResult<Arc<Promise>> {
-    core.engine()?.submit(request).map_err(|error| engine_error(py, &error))
+    core.engine()?
+        .submit(request)
+        .map_err(|error| engine_error(py, &error))
 }
 
 fn group(py: Python<'_>, core: &Core, function: &Bound<'_, PyAny>) -> PyResult<GroupId> {
@@ -201,10 +309,20 @@ impl Pool {
         options: Option<&Bound<'py, TaskOptions>>,
     ) -> PyResult<Bound<'py, FutureBase>> {
         let py = function.py();
-        let policy = options.map(|options| options.get().policy).unwrap_or_default();
+        let policy = options
+            .map(|options| options.get().policy)
+            .unwrap_or_default();
         let kwargs = kwargs.filter(|kwargs| !kwargs.is_empty());
         match &self.kind {
-            Kind::Processes { core, id } => submit_remote(py, core, *id, function, args, kwargs, policy),
+            Kind::Processes { core, id } => {
+                let call = RemoteCall {
+                    function,
+                    args,
+                    kwargs,
+                    each: false,
+                };
+                submit_remote(py, core, *id, &call, policy)
+            }
             Kind::Threads { core, id } => {
                 let body = Body {
                     function: function.clone().unbind(),
@@ -219,11 +337,52 @@ impl Pool {
                     policy,
                 };
                 let promise = submit(py, core, request)?;
-                future::new(py, Source::Task { core: Arc::clone(core), promise })
+                future::new(
+                    py,
+                    Source::Task {
+                        core: Arc::clone(core),
+                        promise,
+                    },
+                )
             }
             Kind::Nested { client, id } => {
                 let call = client.submit(py, *id, function, args, kwargs, policy)?;
-                future::new(py, Source::Nested { client: Arc::clone(client), call })
+                future::new(
+                    py,
+                    Source::Nested {
+                        client: Arc::clone(client),
+                        call,
+                    },
+                )
+            }
+        }
+    }
+
+    /// Submits a call of `function` for each item of a list, an item being a tuple of arguments.
+    /// The result is a tuple: the results, a dict of pickled exceptions by index, and the seconds
+    /// it took.
+    #[pyo3(signature = (function, items))]
+    fn submit_each<'py>(
+        &self,
+        function: &Bound<'py, PyAny>,
+        items: &Bound<'py, PyList>,
+    ) -> PyResult<Bound<'py, FutureBase>> {
+        let py = function.py();
+        let args = PyTuple::new(py, [items])?;
+        match &self.kind {
+            Kind::Processes { core, id } => {
+                let call = RemoteCall {
+                    function,
+                    args: &args,
+                    kwargs: None,
+                    each: true,
+                };
+                submit_remote(py, core, *id, &call, Policy::default())
+            }
+            Kind::Nested { .. } | Kind::Threads { .. } => {
+                let batch = interpreter(py)?.run_batch.bind(py);
+                let args = PyTuple::new(py, [function.as_any(), items.as_any()])?;
+                self.submit(batch, &args, None, None)
             }
         }
     }
@@ -242,7 +401,9 @@ impl Pool {
     #[pyo3(signature = (timeout_s = None))]
     fn wait_idle(&self, py: Python<'_>, timeout_s: Option<f64>) -> PyResult<bool> {
         match &self.kind {
-            Kind::Processes { core, id } | Kind::Threads { core, id } => wait_idle(py, core, Some(*id), timeout_s),
+            Kind::Processes { core, id } | Kind::Threads { core, id } => {
+                wait_idle(py, core, Some(*id), timeout_s)
+            }
             Kind::Nested { .. } => Ok(true),
         }
     }
@@ -256,21 +417,34 @@ impl Pool {
                 }
                 Ok(())
             }
-            Kind::Nested { client, id: Some(id) } => {
-                client.session.close_pool(*id).map_err(|error| engine_error(py, &error))
-            }
+            Kind::Nested {
+                client,
+                id: Some(id),
+            } => client
+                .session
+                .close_pool(*id)
+                .map_err(|error| engine_error(py, &error)),
             Kind::Nested { id: None, .. } => Ok(()),
         }
     }
 }
 
 /// Waits until no task is unfinished.
-pub fn wait_idle(py: Python<'_>, core: &Core, pool: Option<PoolId>, timeout_s: Option<f64>) -> PyResult<bool> {
+pub fn wait_idle(
+    py: Python<'_>,
+    core: &Core,
+    pool: Option<PoolId>,
+    timeout_s: Option<f64>,
+) -> PyResult<bool> {
     let engine = core.engine()?;
     let timeout = timeout_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let mut raised = None;
     let mut check = || check_signals(&mut raised);
-    let check: Option<lineshaft_engine::Check<'_>> = if is_main_thread() { Some(&mut check) } else { None };
+    let check: Option<lineshaft_engine::Check<'_>> = if is_main_thread() {
+        Some(&mut check)
+    } else {
+        None
+    };
     let waited = py.detach(|| engine.wait_idle(pool, timeout, check));
     match (raised, waited) {
         (Some(error), _) => Err(error),

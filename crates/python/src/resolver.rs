@@ -52,7 +52,12 @@ struct Queue {
 impl Resolver {
     /// `console` has methods `output(stream, data)` and `log(record)`.
     pub fn new(console: Option<Py<PyAny>>) -> Arc<Resolver> {
-        Arc::new(Resolver { queue: Mutex::default(), wake: Condvar::new(), pending: AtomicUsize::new(0), console })
+        Arc::new(Resolver {
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            pending: AtomicUsize::new(0),
+            console,
+        })
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -78,7 +83,9 @@ impl Resolver {
         if !queue.started && !queue.closed {
             queue.started = true;
             let resolver = Arc::clone(self);
-            let spawned = thread::Builder::new().name("lineshaft-resolver".into()).spawn(move || resolver.serve());
+            let spawned = thread::Builder::new()
+                .name("lineshaft-resolver".into())
+                .spawn(move || resolver.serve());
             // Without a thread, whoever is attached next deals with it.
             queue.started = spawned.is_ok();
         }
@@ -90,7 +97,9 @@ impl Resolver {
         while self.pending.load(Ordering::SeqCst) > 0 {
             let (notice, dropped) = {
                 let mut queue = self.queue();
-                let Some(notice) = queue.notices.pop_front() else { return };
+                let Some(notice) = queue.notices.pop_front() else {
+                    return;
+                };
                 self.pending.fetch_sub(1, Ordering::SeqCst);
                 if let Notice::Output { bytes, .. } = &notice {
                     queue.output_bytes -= bytes.len();
@@ -98,7 +107,8 @@ impl Resolver {
                 (notice, std::mem::take(&mut queue.dropped_bytes))
             };
             if dropped > 0 {
-                let text = format!("lineshaft: {dropped} bytes of output of workers were dropped\n");
+                let text =
+                    format!("lineshaft: {dropped} bytes of output of workers were dropped\n");
                 self.show(py, Stream::Stderr, text.as_bytes());
             }
             match notice {
@@ -110,10 +120,19 @@ impl Resolver {
     }
 
     fn show(&self, py: Python<'_>, stream: Stream, bytes: &[u8]) {
-        self.tell(py, "output", (stream == Stream::Stderr, PyBytes::new(py, bytes)));
+        self.tell(
+            py,
+            "output",
+            (stream == Stream::Stderr, PyBytes::new(py, bytes)),
+        );
     }
 
-    fn tell<'py>(&self, py: Python<'py>, method: &str, arguments: impl pyo3::call::PyCallArgs<'py>) {
+    fn tell<'py>(
+        &self,
+        py: Python<'py>,
+        method: &str,
+        arguments: impl pyo3::call::PyCallArgs<'py>,
+    ) {
         if let Some(console) = &self.console
             && let Err(error) = console.bind(py).call_method1(method, arguments)
         {
@@ -131,7 +150,10 @@ impl Resolver {
                         self.wake.notify_all();
                         return;
                     }
-                    queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                    queue = self
+                        .wake
+                        .wait(queue)
+                        .unwrap_or_else(PoisonError::into_inner);
                 }
                 queue.busy = true;
             }
@@ -154,7 +176,11 @@ impl Resolver {
         py.detach(|| {
             let mut queue = self.queue();
             while queue.started && queue.busy {
-                queue = self.wake.wait_timeout(queue, std::time::Duration::from_millis(10)).unwrap_or_else(PoisonError::into_inner).0;
+                queue = self
+                    .wake
+                    .wait_timeout(queue, std::time::Duration::from_millis(10))
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
             }
         });
     }
@@ -165,7 +191,10 @@ pub struct Forward(pub Arc<Resolver>);
 
 impl Observer for Forward {
     fn output(&self, _: WorkerId, _: Option<TaskId>, stream: Stream, bytes: &[u8]) {
-        self.0.push(Notice::Output { stream, bytes: bytes.to_vec() });
+        self.0.push(Notice::Output {
+            stream,
+            bytes: bytes.to_vec(),
+        });
     }
 
     fn log(&self, _: WorkerId, _: Option<TaskId>, record: &[u8]) {

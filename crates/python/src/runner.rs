@@ -36,32 +36,55 @@ thread_local! {
 }
 
 fn body(call: &Call) -> &Body {
-    call.body().downcast_ref().expect("this crate submits nothing else to threads")
+    call.body()
+        .downcast_ref()
+        .expect("this crate submits nothing else to threads")
 }
 
 fn end(py: Python<'_>, call: Call, outcome: PyResult<Bound<'_, PyAny>>, ran: Duration) {
     let end = match outcome {
-        Ok(value) => CallEnd::Value { value: Box::new(value.unbind()), payload: None },
-        Err(error) => CallEnd::Raised { error: Box::new(error.into_value(py).into_any()), retry: true },
+        Ok(value) => CallEnd::Value {
+            value: Box::new(value.unbind()),
+            payload: None,
+        },
+        Err(error) => CallEnd::Raised {
+            error: Box::new(error.into_value(py).into_any()),
+            retry: true,
+        },
     };
     call.finish(end, ran);
 }
 
 impl ThreadRunner {
-    pub fn new(initializer: Option<(Py<PyAny>, Py<PyTuple>)>, resolver: Arc<Resolver>) -> ThreadRunner {
+    pub fn new(
+        initializer: Option<(Py<PyAny>, Py<PyTuple>)>,
+        resolver: Arc<Resolver>,
+    ) -> ThreadRunner {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let id = LAST.fetch_add(1, Ordering::Relaxed);
-        ThreadRunner { id, initializer, broken: AtomicBool::new(false), resolver }
+        ThreadRunner {
+            id,
+            initializer,
+            broken: AtomicBool::new(false),
+            resolver,
+        }
     }
 
     /// Calls the initializer if this thread has not done so; false if that has ever failed.
     fn initialize(&self, py: Python<'_>) -> bool {
-        let Some((initializer, args)) = &self.initializer else { return true };
-        if !self.broken.load(Ordering::SeqCst) && INITIALIZED.with_borrow_mut(|done| done.insert(self.id)) {
+        let Some((initializer, args)) = &self.initializer else {
+            return true;
+        };
+        if !self.broken.load(Ordering::SeqCst)
+            && INITIALIZED.with_borrow_mut(|done| done.insert(self.id))
+        {
             if let Err(error) = initializer.bind(py).call1(args.bind(py)) {
                 self.broken.store(true, Ordering::SeqCst);
                 let told = interpreter(py).and_then(|interpreter| {
-                    interpreter.failures.bind(py).call_method1("initializer_raised", (error.value(py),))
+                    interpreter
+                        .failures
+                        .bind(py)
+                        .call_method1("initializer_raised", (error.value(py),))
                 });
                 if let Err(error) = told {
                     error.write_unraisable(py, None);
@@ -74,11 +97,23 @@ impl ThreadRunner {
     fn run_attached(&self, py: Python<'_>, calls: &mut Calls<'_>) {
         while let Some(call) = calls.next() {
             let (outcome, ran) = if self.initialize(py) {
-                let Body { function, args, kwargs } = body(&call);
-                call.enter(|| function.bind(py).call(args.bind(py), kwargs.as_ref().map(|kwargs| kwargs.bind(py))))
+                let Body {
+                    function,
+                    args,
+                    kwargs,
+                } = body(&call);
+                call.enter(|| {
+                    function
+                        .bind(py)
+                        .call(args.bind(py), kwargs.as_ref().map(|kwargs| kwargs.bind(py)))
+                })
             } else {
-                let broken = interpreter(py).and_then(|it| it.failures.bind(py).call_method0("thread_pool_broken"));
-                (broken.and_then(|error| Err(PyErr::from_value(error))), Duration::ZERO)
+                let broken = interpreter(py)
+                    .and_then(|it| it.failures.bind(py).call_method0("thread_pool_broken"));
+                (
+                    broken.and_then(|error| Err(PyErr::from_value(error))),
+                    Duration::ZERO,
+                )
             };
             end(py, call, outcome, ran);
             self.resolver.drain(py);
@@ -103,7 +138,9 @@ impl Runner for LoopRunner {
     fn run(&self, calls: &mut Calls<'_>) {
         Python::try_attach(|py| {
             while let Some(call) = calls.next() {
-                let call = EventLoopCall { call: Mutex::new(Some(call)) };
+                let call = EventLoopCall {
+                    call: Mutex::new(Some(call)),
+                };
                 // A call that is not taken is dropped, and thereby fails.
                 if let Err(error) = self.start.bind(py).call1((call,)) {
                     error.write_unraisable(py, Some(self.start.bind(py)));
@@ -121,7 +158,11 @@ pub struct EventLoopCall {
 
 impl EventLoopCall {
     fn take(&self) -> PyResult<Call> {
-        let call = self.call.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let call = self
+            .call
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         call.ok_or_else(|| PyRuntimeError::new_err("this call has ended"))
     }
 }
@@ -131,14 +172,27 @@ impl EventLoopCall {
     /// Calls the function; the coroutine to be awaited.
     fn __call__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let call = self.call.lock().unwrap_or_else(PoisonError::into_inner);
-        let call = call.as_ref().ok_or_else(|| PyRuntimeError::new_err("this call has ended"))?;
-        let Body { function, args, kwargs } = body(call);
-        function.bind(py).call(args.bind(py), kwargs.as_ref().map(|kwargs| kwargs.bind(py)))
+        let call = call
+            .as_ref()
+            .ok_or_else(|| PyRuntimeError::new_err("this call has ended"))?;
+        let Body {
+            function,
+            args,
+            kwargs,
+        } = body(call);
+        function
+            .bind(py)
+            .call(args.bind(py), kwargs.as_ref().map(|kwargs| kwargs.bind(py)))
     }
 
     /// Reports the result. `ran_s` is how long it took, in seconds.
     fn finish(&self, py: Python<'_>, value: Bound<'_, PyAny>, ran_s: f64) -> PyResult<()> {
-        end(py, self.take()?, Ok(value), Duration::try_from_secs_f64(ran_s).unwrap_or_default());
+        end(
+            py,
+            self.take()?,
+            Ok(value),
+            Duration::try_from_secs_f64(ran_s).unwrap_or_default(),
+        );
         Ok(())
     }
 

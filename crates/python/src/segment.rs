@@ -30,7 +30,12 @@ impl Segment {
     pub fn new(mut map: PrivateMap, pin: Option<Pin>) -> Segment {
         let memory: &mut [u8] = map.as_mut();
         let (start, bytes) = (memory.as_mut_ptr(), memory.len());
-        Segment { start, bytes, _map: map, _pin: pin }
+        Segment {
+            start,
+            bytes,
+            _map: map,
+            _pin: pin,
+        }
     }
 }
 
@@ -45,7 +50,11 @@ impl Segment {
     /// # Safety
     ///
     /// `view` must be null or point to a `Py_buffer` to be filled; the interpreter sees to that.
-    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+    unsafe fn __getbuffer__(
+        slf: Bound<'_, Self>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
         if view.is_null() {
             return Err(PyBufferError::new_err("a view is needed"));
         }
@@ -53,7 +62,13 @@ impl Segment {
         let bytes = ffi::Py_ssize_t::try_from(segment.bytes)?;
         // SAFETY: `view` is not null and to be filled; the memory is as long as said and lives as
         // long as `slf`, of which the view takes a reference.
-        let filled = unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), segment.start.cast(), bytes, 0, flags) };
-        if filled == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+        let filled = unsafe {
+            ffi::PyBuffer_FillInfo(view, slf.as_ptr(), segment.start.cast(), bytes, 0, flags)
+        };
+        if filled == 0 {
+            Ok(())
+        } else {
+            Err(PyErr::fetch(slf.py()))
+        }
     }
 }

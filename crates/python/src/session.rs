@@ -42,19 +42,34 @@ impl Client {
         kwargs: Option<&Bound<'_, PyDict>>,
         policy: Policy,
     ) -> PyResult<Arc<NestedCall>> {
-        let code = self.define(py, &self.encoder.bind(py).call_method1("code", (function,))?)?;
+        let code = self.define(
+            py,
+            &self.encoder.bind(py).call_method1("code", (function,))?,
+        )?;
         let keywords = kwargs.cloned().unwrap_or_else(|| PyDict::new(py));
         let call = PyTuple::new(py, [args.as_any(), keywords.as_any()])?;
         let encoded = Encoded::new(py, &self.encoder, function, &call)?;
-        let definitions = encoded.definitions.try_iter()?.map(|definition| self.define(py, &definition?));
+        let definitions = encoded
+            .definitions
+            .try_iter()?
+            .map(|definition| self.define(py, &definition?));
         let definitions = definitions.collect::<PyResult<Vec<u64>>>()?;
         let input = |found: Bound<'_, PyAny>| match found.cast::<FutureBase>()?.get().source(py)? {
             Source::Nested { call, .. } => Ok(call.id()),
             Source::Task { .. } => Err(PyTypeError::new_err("a future of another engine")),
         };
-        let inputs = encoded.futures.try_iter()?.map(|found| input(found?)).collect::<PyResult<Vec<u64>>>()?;
-        let args = to_sent(encoded.data.as_bytes(), Some(&encoded.buffers), &self.session)?;
-        let nanos = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let inputs = encoded
+            .futures
+            .try_iter()?
+            .map(|found| input(found?))
+            .collect::<PyResult<Vec<u64>>>()?;
+        let args = to_sent(
+            encoded.data.as_bytes(),
+            Some(&encoded.buffers),
+            &self.session,
+        )?;
+        let nanos =
+            |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let options = CallOptions {
             priority: policy.priority,
             failures_max: policy.retries.failures_max,
@@ -62,17 +77,27 @@ impl Client {
             backoff_ns: nanos(policy.retries.backoff),
             timeout_ns: policy.timeout.map(nanos),
         };
-        self.session.call(pool, code, definitions, inputs, options, args).map_err(|error| failed(&error))
+        self.session
+            .call(pool, code, definitions, inputs, options, args)
+            .map_err(|error| failed(&error))
     }
 
     /// Sees to it that the engine has a definition, and what it needs.
     fn define(&self, py: Python<'_>, definition: &Bound<'_, PyAny>) -> PyResult<u64> {
         let id: u64 = definition.getattr("id")?.extract()?;
-        if self.sent.lock().unwrap_or_else(PoisonError::into_inner).contains(&id) {
+        if self
+            .sent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&id)
+        {
             return Ok(id);
         }
         let needs = definition.getattr("needs")?;
-        let needs = needs.try_iter()?.map(|needed| self.define(py, &needed?)).collect::<PyResult<Vec<u64>>>()?;
+        let needs = needs
+            .try_iter()?
+            .map(|needed| self.define(py, &needed?))
+            .collect::<PyResult<Vec<u64>>>()?;
         let data = definition.getattr("data")?.cast_into::<PyBytes>()?;
         let buffers = PyList::empty(py);
         for buffer in definition.getattr("buffers")?.try_iter()? {
@@ -81,8 +106,13 @@ impl Client {
         let body = to_sent(data.as_bytes(), Some(&buffers), &self.session)?;
         let name: Option<String> = definition.getattr("name")?.extract()?;
         let name = name.unwrap_or_default();
-        self.session.define(id, needs, &name, body).map_err(|error| failed(&error))?;
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        self.session
+            .define(id, needs, &name, body)
+            .map_err(|error| failed(&error))?;
+        self.sent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id);
         Ok(id)
     }
 }
@@ -100,6 +130,7 @@ struct Hooks<'py> {
     loads: Bound<'py, PyAny>,
     dumps_result: Bound<'py, PyAny>,
     dumps_exception: Bound<'py, PyAny>,
+    run_batch: Bound<'py, PyAny>,
     flush: Bound<'py, PyAny>,
 }
 
@@ -129,14 +160,17 @@ impl Session {
             tasks_max,
             growth_bytes_max,
         };
-        let session = lineshaft_engine::worker::Session::new(options).map_err(|error| failed(&error))?;
+        let session =
+            lineshaft_engine::worker::Session::new(options).map_err(|error| failed(&error))?;
         let client = Client {
             session: Arc::new(session),
             resolver: Resolver::new(None),
             encoder,
             sent: Mutex::default(),
         };
-        Ok(Session { client: Arc::new(client) })
+        Ok(Session {
+            client: Arc::new(client),
+        })
     }
 
     /// Runs tasks until the engine wants no more. `hooks` has the functions of
@@ -150,6 +184,7 @@ impl Session {
             loads: hooks.getattr("loads")?,
             dumps_result: hooks.getattr("dumps_result")?,
             dumps_exception: hooks.getattr("dumps_exception")?,
+            run_batch: hooks.getattr("run_batch")?,
             flush: hooks.getattr("flush")?,
         };
         loop {
@@ -159,7 +194,10 @@ impl Session {
                 }
             }
             hooks.flush.call0()?;
-            if !py.detach(|| session.wait()).map_err(|error| failed(&error))? {
+            if !py
+                .detach(|| session.wait())
+                .map_err(|error| failed(&error))?
+            {
                 return Ok(());
             }
             // A handler that raises outside of a task has nobody to raise to.
@@ -169,6 +207,11 @@ impl Session {
         }
     }
 
+    /// Shows which item of the running task begins, counted from 0.
+    fn set_item(&self, index: u64) {
+        self.client.session.set_item(index);
+    }
+
     /// Whether the engine wants the running task interrupted.
     fn is_interrupted(&self) -> bool {
         self.client.session.is_interrupted()
@@ -176,7 +219,10 @@ impl Session {
 
     /// Passes on a pickled log record.
     fn log(&self, record: &[u8]) -> PyResult<()> {
-        self.client.session.log(record).map_err(|error| failed(&error))
+        self.client
+            .session
+            .log(record)
+            .map_err(|error| failed(&error))
     }
 
     /// Opens a pool of worker processes for nested calls; without `workers`, the pool that this
@@ -190,22 +236,39 @@ impl Session {
         initargs: Option<Bound<'_, PyTuple>>,
         tasks_per_worker_max: Option<u32>,
     ) -> PyResult<Pool> {
-        let Some(workers) = workers else { return Ok(Pool::nested(Arc::clone(&self.client), None)) };
+        let Some(workers) = workers else {
+            return Ok(Pool::nested(Arc::clone(&self.client), None));
+        };
         let client = &self.client;
         let initializer = match initializer {
             None => None,
             Some(initializer) => {
-                let code = client.define(py, &client.encoder.bind(py).call_method1("code", (&initializer,))?)?;
+                let code = client.define(
+                    py,
+                    &client
+                        .encoder
+                        .bind(py)
+                        .call_method1("code", (&initializer,))?,
+                )?;
                 let initargs = initargs.unwrap_or_else(|| PyTuple::empty(py));
                 let call = PyTuple::new(py, [initargs.as_any(), PyDict::new(py).as_any()])?;
                 let encoded = Encoded::new(py, &client.encoder, &initializer, &call)?;
                 for definition in encoded.definitions.try_iter()? {
                     client.define(py, &definition?)?;
                 }
-                Some((code, to_sent(encoded.data.as_bytes(), Some(&encoded.buffers), &client.session)?))
+                Some((
+                    code,
+                    to_sent(
+                        encoded.data.as_bytes(),
+                        Some(&encoded.buffers),
+                        &client.session,
+                    )?,
+                ))
             }
         };
-        let opened = client.session.open_pool(workers, tasks_per_worker_max, initializer);
+        let opened = client
+            .session
+            .open_pool(workers, tasks_per_worker_max, initializer);
         let id = opened.map_err(|error| failed(&error))?;
         Ok(Pool::nested(Arc::clone(client), Some(id)))
     }
@@ -219,24 +282,43 @@ impl Session {
         match job {
             Job::Define { id, body } => {
                 let loadable = Loadable::from_received(py, &body)?;
-                hooks.load_definition.call1((id, &loadable.stream, loadable.buffers(py)))?;
+                hooks
+                    .load_definition
+                    .call1((id, &loadable.stream, loadable.buffers(py)))?;
             }
             Job::Initialize { code, args } => {
-                if let Err(error) = hooks.call(code, &args, &[]) {
+                if let Err(error) = hooks.call(code, &args, &[], false) {
                     let error = self.exception(hooks, error)?;
-                    session.report_broken(error).map_err(|error| failed(&error))?;
+                    session
+                        .report_broken(error)
+                        .map_err(|error| failed(&error))?;
                     return Ok(false);
                 }
             }
-            Job::Run { task, attempt, code, args, inputs, .. } => {
+            Job::Run {
+                task,
+                attempt,
+                code,
+                each,
+                args,
+                inputs,
+                ..
+            } => {
                 let began = Engine::now();
-                let end = hooks.call(code, &args, &inputs).and_then(|value| self.value(hooks, &value));
+                let end = hooks
+                    .call(code, &args, &inputs, each)
+                    .and_then(|value| self.value(hooks, &value));
                 let end = match end {
                     Ok(value) => Ok(value),
                     Err(error) => Err(self.exception(hooks, error)?),
                 };
-                session.report(task, attempt, began, end).map_err(|error| failed(&error))?;
-                return session.recycle().map(|ends| !ends).map_err(|error| failed(&error));
+                session
+                    .report(task, attempt, began, end)
+                    .map_err(|error| failed(&error))?;
+                return session
+                    .recycle()
+                    .map(|ends| !ends)
+                    .map_err(|error| failed(&error));
             }
         }
         Ok(true)
@@ -245,19 +327,35 @@ impl Session {
     fn value(&self, hooks: &Hooks<'_>, value: &Bound<'_, PyAny>) -> PyResult<Sent> {
         let py = value.py();
         let buffers = PyList::empty(py);
-        let data = hooks.dumps_result.call1((value, buffers.getattr(pyo3::intern!(py, "append"))?))?;
-        to_sent(data.cast::<PyBytes>()?.as_bytes(), Some(&buffers), &self.client.session)
+        let data = hooks
+            .dumps_result
+            .call1((value, buffers.getattr(pyo3::intern!(py, "append"))?))?;
+        to_sent(
+            data.cast::<PyBytes>()?.as_bytes(),
+            Some(&buffers),
+            &self.client.session,
+        )
     }
 
     fn exception(&self, hooks: &Hooks<'_>, error: PyErr) -> PyResult<Sent> {
         let py = hooks.code.py();
         let data = hooks.dumps_exception.call1((error.into_value(py),))?;
-        to_sent(data.cast::<PyBytes>()?.as_bytes(), None, &self.client.session)
+        to_sent(
+            data.cast::<PyBytes>()?.as_bytes(),
+            None,
+            &self.client.session,
+        )
     }
 }
 
 impl<'py> Hooks<'py> {
-    fn call(&self, code: u64, args: &Received, inputs: &[Received]) -> PyResult<Bound<'py, PyAny>> {
+    fn call(
+        &self,
+        code: u64,
+        args: &Received,
+        inputs: &[Received],
+        each: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = self.code.py();
         let function = self.code.call1((code,))?;
         let loadable = Loadable::from_received(py, args)?;
@@ -268,9 +366,13 @@ impl<'py> Hooks<'py> {
             for input in inputs {
                 values.append(Loadable::from_received(py, input)?.load(py)?)?;
             }
-            self.loads.call1((&loadable.stream, loadable.buffers(py), values))?
+            self.loads
+                .call1((&loadable.stream, loadable.buffers(py), values))?
         };
         let (args, kwargs) = call.extract::<(Bound<'py, PyTuple>, Bound<'py, PyDict>)>()?;
+        if each {
+            return self.run_batch.call1((function, args.get_item(0)?));
+        }
         function.call(args, Some(&kwargs).filter(|kwargs| !kwargs.is_empty()))
     }
 }

@@ -61,7 +61,11 @@ unsafe impl Sync for Views {}
 
 impl Layout {
     fn new(stream: &[u8], views: &Views) -> Layout {
-        let mut layout = Layout { data: Vec::new(), buffers: Vec::with_capacity(views.0.len() + 1), large: Vec::new() };
+        let mut layout = Layout {
+            data: Vec::new(),
+            buffers: Vec::with_capacity(views.0.len() + 1),
+            large: Vec::new(),
+        };
         let is_stream_inline = stream.len() <= INLINE_BYTES_MAX;
         if is_stream_inline {
             layout.data.extend_from_slice(stream);
@@ -71,7 +75,11 @@ impl Layout {
             let offset = layout.data.len().next_multiple_of(INLINE_ALIGNMENT);
             if !is_stream_inline || offset + bytes.len() > INLINE_BYTES_MAX {
                 layout.large.push(index);
-                layout.buffers.push(BufferRef { segment: 0, offset: 0, bytes: bytes.len() as u64 });
+                layout.buffers.push(BufferRef {
+                    segment: 0,
+                    offset: 0,
+                    bytes: bytes.len() as u64,
+                });
                 continue;
             }
             layout.data.resize(offset, 0);
@@ -104,7 +112,11 @@ pub fn to_payload(
         _ => Views(Vec::new()),
     };
     let put = || -> Result<Payload, StoreError> {
-        let Layout { data, mut buffers, large } = Layout::new(stream, &views);
+        let Layout {
+            data,
+            mut buffers,
+            large,
+        } = Layout::new(stream, &views);
         let mut segments = Vec::new();
         for index in large {
             buffers[index].segment = index_of(segments.len());
@@ -119,7 +131,11 @@ pub fn to_payload(
             });
             segments.push(segment);
         }
-        Ok(Payload { data: data.into(), segments, buffers })
+        Ok(Payload {
+            data: data.into(),
+            segments,
+            buffers,
+        })
     };
     // Copying and hashing large buffers must not stop the other threads of the program.
     let payload = py.detach(put);
@@ -128,27 +144,49 @@ pub fn to_payload(
 }
 
 /// Makes of a pickle what a worker sends; large buffers go into one segment.
-pub fn to_sent(stream: &[u8], buffers: Option<&Bound<'_, PyList>>, session: &Session) -> PyResult<Sent> {
+pub fn to_sent(
+    stream: &[u8],
+    buffers: Option<&Bound<'_, PyList>>,
+    session: &Session,
+) -> PyResult<Sent> {
     let views = match buffers {
         Some(buffers) if !buffers.is_empty() => Views::new(buffers)?,
         _ if stream.len() <= INLINE_BYTES_MAX => return Ok(Sent::inline(stream.to_vec())),
         _ => Views(Vec::new()),
     };
-    let Layout { data, mut buffers, large } = Layout::new(stream, &views);
+    let Layout {
+        data,
+        mut buffers,
+        large,
+    } = Layout::new(stream, &views);
     let mut parts: Vec<&[u8]> = large.iter().map(|&index| views.bytes(index)).collect();
     if stream.len() > INLINE_BYTES_MAX {
         parts.push(stream);
-        buffers.push(BufferRef { segment: 0, offset: 0, bytes: stream.len() as u64 });
+        buffers.push(BufferRef {
+            segment: 0,
+            offset: 0,
+            bytes: stream.len() as u64,
+        });
     }
     if parts.is_empty() {
-        return Ok(Sent { data, segments: Vec::new(), buffers });
+        return Ok(Sent {
+            data,
+            segments: Vec::new(),
+            buffers,
+        });
     }
-    let (fd, bytes, offsets) = session.write_segment(&parts).map_err(|error| store_error(&error))?;
+    let (fd, bytes, offsets) = session
+        .write_segment(&parts)
+        .map_err(|error| store_error(&error))?;
     let stream_index = (stream.len() > INLINE_BYTES_MAX).then_some(buffers.len() - 1);
     for (index, offset) in large.into_iter().chain(stream_index).zip(offsets) {
         buffers[index].offset = offset;
     }
-    Ok(Sent { data, segments: vec![(fd, bytes)], buffers })
+    Ok(Sent {
+        data,
+        segments: vec![(fd, bytes)],
+        buffers,
+    })
 }
 
 /// The pickle stream and the buffers to load it with.
@@ -158,9 +196,17 @@ pub struct Loadable<'py> {
 }
 
 impl<'py> Loadable<'py> {
-    fn new(py: Python<'py>, data: &[u8], buffers: &[BufferRef], segments: Vec<Segment>) -> PyResult<Loadable<'py>> {
+    fn new(
+        py: Python<'py>,
+        data: &[u8],
+        buffers: &[BufferRef],
+        segments: Vec<Segment>,
+    ) -> PyResult<Loadable<'py>> {
         if buffers.is_empty() {
-            return Ok(Loadable { stream: PyBytes::new(py, data).into_any(), buffers: None });
+            return Ok(Loadable {
+                stream: PyBytes::new(py, data).into_any(),
+                buffers: None,
+            });
         }
         let memoryview = interpreter(py)?.memoryview.bind(py);
         let segments: Vec<Bound<'py, PyAny>> = segments
@@ -168,13 +214,23 @@ impl<'py> Loadable<'py> {
             .map(|segment| memoryview.call1((Bound::new(py, segment)?,)))
             .collect::<PyResult<_>>()?;
         let list = PyList::empty(py);
-        for BufferRef { segment, offset, bytes } in buffers.iter().copied() {
+        for BufferRef {
+            segment,
+            offset,
+            bytes,
+        } in buffers.iter().copied()
+        {
             let (from, to) = (usize::try_from(offset)?, usize::try_from(offset + bytes)?);
             if segment == INLINE_SEGMENT {
                 list.append(PyByteArray::new(py, &data[from..to]))?;
             } else {
                 let whole = &segments[segment as usize];
-                list.append(whole.get_item(pyo3::types::PySlice::new(py, from.try_into()?, to.try_into()?, 1))?)?;
+                list.append(whole.get_item(pyo3::types::PySlice::new(
+                    py,
+                    from.try_into()?,
+                    to.try_into()?,
+                    1,
+                ))?)?;
             }
         }
         let stream = if data.is_empty() {
@@ -185,7 +241,10 @@ impl<'py> Loadable<'py> {
         } else {
             PyBytes::new(py, data).into_any()
         };
-        Ok(Loadable { stream, buffers: Some(list) })
+        Ok(Loadable {
+            stream,
+            buffers: Some(list),
+        })
     }
 
     /// Of a payload, in the engine's process.
@@ -202,8 +261,11 @@ impl<'py> Loadable<'py> {
 
     /// Of what a worker received.
     pub fn from_received(py: Python<'py>, received: &Received) -> PyResult<Loadable<'py>> {
-        let map = |(fd, bytes): &(OwnedFd, u64)| Ok(Segment::new(map_fd_private(fd.as_fd(), *bytes)?, None));
-        let segments: Result<Vec<Segment>, StoreError> = received.segments.iter().map(map).collect();
+        let map = |(fd, bytes): &(OwnedFd, u64)| {
+            Ok(Segment::new(map_fd_private(fd.as_fd(), *bytes)?, None))
+        };
+        let segments: Result<Vec<Segment>, StoreError> =
+            received.segments.iter().map(map).collect();
         let segments = segments.map_err(|error| store_error(&error))?;
         Loadable::new(py, &received.data, &received.buffers, segments)
     }

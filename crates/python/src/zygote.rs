@@ -27,7 +27,10 @@ impl Zygote {
     fn new(fd: i32) -> Zygote {
         // SAFETY: the caller hands over a descriptor that nobody else in this process owns.
         let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-        Zygote { socket, state: Mutex::default() }
+        Zygote {
+            socket,
+            state: Mutex::default(),
+        }
     }
 
     fn fileno(&self) -> i32 {
@@ -42,20 +45,35 @@ impl Zygote {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let receiver = &mut state.1;
         loop {
-            if let Some((frame, descriptors)) = receiver.next_frame().map_err(|error| failed(&error))? {
-                let request = lineshaft_wire::decode::<ToZygote<'_>>(frame).map_err(|error| failed(&error))?;
+            if let Some((frame, descriptors)) =
+                receiver.next_frame().map_err(|error| failed(&error))?
+            {
+                let request = lineshaft_wire::decode::<ToZygote<'_>>(frame)
+                    .map_err(|error| failed(&error))?;
                 return match request {
                     ToZygote::SetUp { data } => Ok(Some(PyBytes::new(py, data).into_any())),
-                    ToZygote::Spawn { worker, growth_bytes_max, tasks_max } => {
+                    ToZygote::Spawn {
+                        worker,
+                        growth_bytes_max,
+                        tasks_max,
+                    } => {
                         let take = |_| descriptors.take_fd().map(IntoRawFd::into_raw_fd);
                         let taken: Option<Vec<i32>> = (0..6).map(take).collect();
-                        let taken = taken.ok_or_else(|| failed(&"a request without its descriptors"))?;
+                        let taken =
+                            taken.ok_or_else(|| failed(&"a request without its descriptors"))?;
                         let taken = PyTuple::new(py, taken)?;
-                        Ok(Some((worker, taken, growth_bytes_max, tasks_max).into_pyobject(py)?.into_any()))
+                        Ok(Some(
+                            (worker, taken, growth_bytes_max, tasks_max)
+                                .into_pyobject(py)?
+                                .into_any(),
+                        ))
                     }
                 };
             }
-            match receiver.fill(self.socket.as_fd()).map_err(|error| failed(&error))? {
+            match receiver
+                .fill(self.socket.as_fd())
+                .map_err(|error| failed(&error))?
+            {
                 Filled::Data => {}
                 Filled::WouldBlock => return Ok(None),
                 Filled::Eof => return Err(PyEOFError::new_err("the engine is gone")),
@@ -75,7 +93,11 @@ impl Zygote {
 
     /// Says that a worker ended, with its wait status.
     fn exited(&self, worker: u32, status: i32, peak_memory_bytes: u64) -> PyResult<()> {
-        self.send(&FromZygote::Exited { worker, status, peak_memory_bytes })
+        self.send(&FromZygote::Exited {
+            worker,
+            status,
+            peak_memory_bytes,
+        })
     }
 
     /// Closes the socket, in a forked worker.
@@ -97,6 +119,9 @@ impl Zygote {
     fn send(&self, message: &FromZygote) -> PyResult<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.0.push(message, []).map_err(|error| failed(&error))?;
-        state.0.flush_blocking(self.socket.as_fd()).map_err(|error| failed(&error))
+        state
+            .0
+            .flush_blocking(self.socket.as_fd())
+            .map_err(|error| failed(&error))
     }
 }

@@ -77,6 +77,9 @@ pub struct ControlPage {
     started_ns: AtomicU64,
     /// The task to interrupt, or 0. Written by the engine.
     interrupt: AtomicU64,
+    /// Of a task that calls its function once per item: which item it is at, counted from 1; 0 if
+    /// it is at none. Written by the worker.
+    item: AtomicU64,
 }
 
 // SAFETY: `#[repr(C)]`, atomics only, every value of every word is valid.
@@ -134,9 +137,15 @@ impl ControlPage {
         self.task.store(task, Ordering::Release);
     }
 
+    /// Shows which item of the running task begins, counted from 0.
+    pub fn set_item(&self, index: u64) {
+        self.item.store(index + 1, Ordering::Release);
+    }
+
     /// Shows that no task runs. Call it before the result is sent, so that an interrupt that comes
     /// later finds nothing to hit.
     pub fn end(&self) {
+        self.item.store(0, Ordering::Release);
         self.task.store(0, Ordering::Release);
     }
 
@@ -169,6 +178,11 @@ impl ControlPage {
     /// The current epoch, and how many tasks were claimed in it so far.
     pub fn claimed(&self) -> Claim {
         Claim::unpack(self.claim.load(Ordering::Acquire))
+    }
+
+    /// The item that the running task is at, counted from 0.
+    pub fn item(&self) -> Option<u64> {
+        self.item.load(Ordering::Acquire).checked_sub(1)
     }
 
     /// The task that runs, or 0.

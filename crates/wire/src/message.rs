@@ -64,6 +64,8 @@ pub enum ToWorker<'a> {
         code: u64,
         /// Whether the engine needs to know when it starts.
         report_start: bool,
+        /// Whether the arguments are a list of items, for each of which the callable is called.
+        each: bool,
         /// Its pickled arguments.
         #[serde(borrow)]
         args: Value<'a>,

@@ -17,6 +17,8 @@ class WorkerDied(LineshaftError, BrokenProcessPool):  # noqa: N818 - as BrokenPr
     ----------
     task
         Name of the task that was running, if one was.
+    pid
+        The process.
     signal
         Number of the signal that killed the process.
     exit_code
@@ -25,6 +27,8 @@ class WorkerDied(LineshaftError, BrokenProcessPool):  # noqa: N818 - as BrokenPr
         Largest resident set size seen.
     oom_killed
         Whether the kernel's out-of-memory killer did it.
+    item
+        Which item of a batch it was at, counted from 0.
     stack
         Last Python stack, as text, if one was recorded.
 
@@ -41,14 +45,18 @@ ran out; peak memory 3.0 GiB
         self,
         task: str | None = None,
         *,
+        pid: int | None = None,
         signal: int | None = None,
         exit_code: int | None = None,
         peak_memory_bytes: int | None = None,
         oom_killed: bool = False,
+        item: int | None = None,
         stack: str | None = None,
     ) -> None:
         super().__init__(task)
         self.task = task
+        self.pid = pid
+        self.item = item
         self.signal = signal
         self.exit_code = exit_code
         self.peak_memory_bytes = peak_memory_bytes

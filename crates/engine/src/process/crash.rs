@@ -29,6 +29,7 @@ pub(super) fn report(
         exit_code,
         peak_memory_bytes: (peak_memory_bytes > 0).then_some(peak_memory_bytes),
         oom_killed: signal == Some(KILL) && oom_kills_since_start() > 0,
+        item: worker.control.item(),
         stack: worker.stack(),
     }
 }

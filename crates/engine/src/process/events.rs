@@ -270,6 +270,7 @@ impl State {
         }
         worker.retract();
         let running = worker.running();
+        self.processes.deaths += u64::from(!worker.retired);
         if worker.proved || running.is_some() {
             self.processes.stillborn = 0;
         } else {

@@ -54,6 +54,8 @@ pub(crate) struct Processes {
     trouble: Option<Result<Payload, String>>,
     /// Workers that ended one after the other before they began a single task.
     stillborn: u32,
+    /// Workers that ended without having been asked to.
+    deaths: u64,
 }
 
 /// Workers that may end one after the other before they began a task, until it is taken for
@@ -63,6 +65,10 @@ const STILLBORN_MAX: u32 = 6;
 impl Processes {
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.deadlines.next()
+    }
+
+    pub(crate) fn deaths(&self) -> u64 {
+        self.deaths
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -154,6 +160,7 @@ impl Processes {
             return;
         };
         process.send_exit();
+        process.retired = true;
         self.dirty.push(worker);
         self.deadlines
             .add(now + limits::EXIT_GRACE, worker, Stage::Kill);

@@ -84,6 +84,7 @@ impl State {
                         code,
                         definitions: worker.definitions(&definitions)?,
                         args,
+                        each: false,
                     },
                     inputs: inputs.ok_or(EngineError::Protocol("an unknown call as an input"))?,
                     policy: policy(&options),

@@ -49,6 +49,8 @@ pub(super) struct Worker {
     kill_wanted: bool,
     /// The scheduler no longer counts on it; only its process is left.
     pub(super) departed: bool,
+    /// It was asked to end.
+    pub(super) retired: bool,
     /// It has begun at least one task.
     pub(super) proved: bool,
     waits_to_write: bool,
@@ -116,6 +118,7 @@ impl Worker {
             process: None,
             kill_wanted: false,
             departed: false,
+            retired: false,
             proved: false,
             waits_to_write: false,
             calls: FxHashMap::default(),
@@ -172,6 +175,7 @@ impl Worker {
             code,
             definitions,
             args,
+            each,
         } = &task.work
         else {
             unreachable!("a process pool is only given calls that can be sent")
@@ -197,6 +201,7 @@ impl Worker {
             epoch: self.epoch,
             code: code.id.0,
             report_start: task.timed,
+            each: *each,
             args: args.to_wire(),
             inputs,
         };

@@ -1,8 +1,14 @@
 //! The threads of a thread pool.
 //!
-//! The scheduler decides how many calls may run; the lanes only see to it that there is a thread
-//! for each. Threads start when there is a call and none of them is free, and stay until the pool
-//! closes.
+//! The scheduler decides which calls are handed over; the lanes only see to it that there are
+//! threads for them. A few more calls than threads are handed over at a time, so that a thread
+//! finds its next call without going through the scheduler. Threads start when there is a call and
+//! none of them is free, and stay until the pool closes.
+//!
+//! A thread whose call waits for other tasks, or outlives its time limit, does not count: another
+//! may run beside it.
+
+mod dispatch;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,54 +20,80 @@ use crate::runner::{Call, Calls, Runner};
 pub(crate) struct Lanes {
     queue: Mutex<Queue>,
     changed: Condvar,
-    /// Threads there may be at most.
-    threads_max: usize,
+    runner: Arc<dyn Runner>,
     name: String,
 }
 
-#[derive(Default)]
 struct Queue {
     calls: VecDeque<Call>,
     idle: usize,
     threads: usize,
+    /// Threads there may be: those of the pool, and one for each that does not count.
+    threads_max: usize,
     closed: bool,
 }
 
 impl Lanes {
-    pub(crate) fn new(name: String, threads_max: usize) -> Lanes {
+    pub(crate) fn new(name: String, threads_max: usize, runner: Arc<dyn Runner>) -> Arc<Lanes> {
         assert!(threads_max > 0, "a pool without threads runs nothing");
-        Lanes {
-            queue: Mutex::default(),
-            changed: Condvar::new(),
+        let queue = Queue {
+            calls: VecDeque::new(),
+            idle: 0,
+            threads: 0,
             threads_max,
+            closed: false,
+        };
+        Arc::new(Lanes {
+            queue: Mutex::new(queue),
+            changed: Condvar::new(),
+            runner,
             name,
-        }
+        })
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands a call to a free thread, starting one if there is none.
-    pub(crate) fn push(
-        self: &Arc<Self>,
-        call: Call,
-        runner: &Arc<dyn Runner>,
-    ) -> std::io::Result<()> {
+    /// Hands a call over. If not even one thread can be started, the call stays in the queue, to
+    /// be drained.
+    pub(crate) fn push(self: &Arc<Self>, call: Call) -> std::io::Result<()> {
         let mut queue = self.queue();
         queue.calls.push_back(call);
-        if queue.calls.len() <= queue.idle {
+        self.provide(&mut queue)
+    }
+
+    /// A thread no longer counts, because its call waits for others or is given up.
+    pub(crate) fn discount_one(self: &Arc<Self>) -> std::io::Result<()> {
+        let mut queue = self.queue();
+        queue.threads_max += 1;
+        if queue.calls.is_empty() {
+            Ok(())
+        } else {
+            self.provide(&mut queue)
+        }
+    }
+
+    /// It counts again. There may be one thread too many from now on; it is the scheduler that
+    /// limits how many calls run.
+    pub(crate) fn count_one(&self) {
+        self.queue().threads_max -= 1;
+    }
+
+    /// Sees to it that there is a thread for what is in the queue.
+    fn provide(self: &Arc<Self>, queue: &mut Queue) -> std::io::Result<()> {
+        if queue.idle > 0 {
             self.changed.notify_one();
+        }
+        if queue.calls.len() <= queue.idle || queue.threads >= queue.threads_max {
             return Ok(());
         }
-        if queue.threads >= self.threads_max {
-            return Ok(());
-        }
-        let (lanes, runner) = (Arc::clone(self), Arc::clone(runner));
-        let spawned = thread::Builder::new()
-            .name(format!("{}-{}", self.name, queue.threads))
-            .spawn(move || lanes.serve(&*runner));
-        match spawned {
+        let lanes = Arc::clone(self);
+        let name = format!("{}_{}", self.name, queue.threads);
+        match thread::Builder::new()
+            .name(name)
+            .spawn(move || lanes.serve())
+        {
             Ok(_detached) => queue.threads += 1,
             Err(_) if queue.threads > 0 => {} // the threads that exist will come to it
             Err(error) => return Err(error),
@@ -83,14 +115,14 @@ impl Lanes {
         self.changed.notify_all();
     }
 
-    fn serve(&self, runner: &dyn Runner) {
+    fn serve(&self) {
         crate::signals::block_all();
         loop {
             // A panic in a runner loses the calls it held, which fail by being dropped; the thread
             // goes on for the others.
             let _: thread::Result<()> =
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                    runner.run(&mut Calls { lanes: self });
+                    self.runner.run(&mut Calls { lanes: self });
                 }));
             let mut queue = self.queue();
             while queue.calls.is_empty() {

@@ -91,6 +91,8 @@ pub enum Job {
         code: u64,
         /// Whether to report that it starts.
         report_start: bool,
+        /// Whether the arguments are a list of items, for each of which the callable is called.
+        each: bool,
         /// Its arguments.
         args: Received,
         /// Results of other tasks that the arguments refer to.
@@ -241,6 +243,7 @@ impl Session {
                     epoch,
                     code,
                     report_start,
+                    each,
                     args,
                     inputs,
                 } => {
@@ -252,6 +255,7 @@ impl Session {
                         epoch,
                         code,
                         report_start,
+                        each,
                         args,
                         inputs: inputs.collect::<Result<_, _>>()?,
                     });
@@ -329,6 +333,11 @@ impl Session {
         self.outbox
             .push(&FromWorker::Log { record }, Vec::new(), clock::now())
             .map_err(EngineError::from)
+    }
+
+    /// Shows which item of the running task begins, counted from 0.
+    pub fn set_item(&self, index: u64) {
+        self.control.set_item(index);
     }
 
     /// Whether the engine wants the running task interrupted. Asked by the signal's handler.

@@ -1,0 +1,39 @@
+"""The thread on which coroutine tasks of this process run, many at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lineshaft import _native
+
+
+class EventLoop:
+    """An event loop on a thread of its own, started with the first call."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        #: Keeps running calls alive; the loop itself refers to them weakly.
+        self._running: set[asyncio.Task[None]] = set()
+        threading.Thread(target=self._loop.run_forever, name="lineshaft-event-loop", daemon=True).start()
+
+    def start(self, call: _native.EventLoopCall) -> None:
+        """Begin a call; returns at once. Called from any thread."""
+        self._loop.call_soon_threadsafe(self._begin, call)
+
+    def _begin(self, call: _native.EventLoopCall) -> None:
+        task = self._loop.create_task(self._run(call))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _run(self, call: _native.EventLoopCall) -> None:
+        began_s = time.monotonic()
+        try:
+            value = await call()
+        except BaseException as error:
+            call.fail(error, time.monotonic() - began_s)
+        else:
+            call.finish(value, time.monotonic() - began_s)

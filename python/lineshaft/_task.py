@@ -1,0 +1,181 @@
+"""`task`: a function with options for running it on the engine."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+
+from lineshaft import _native
+from lineshaft._engine import Engine, default_engine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+    from lineshaft.futures import Future
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
+#: Coroutines that one event loop runs at the same time, unless told otherwise.
+COROUTINES_MAX = 1000
+
+
+class Task:
+    """A function with options; made by `task`.
+
+    Calling it calls the function, here and now. `submit` and `map` run it on the engine.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        engine: Engine | None = None,
+        retries: int = 0,
+        backoff: float = 0.0,
+        timeout: float | None = None,
+        priority: int = 0,
+        processes: bool | None = None,
+        threads: bool | int | None = None,
+    ) -> None:
+        if not callable(function):
+            raise TypeError(f"a task needs something to call, not {type(function).__name__}")
+        if not isinstance(retries, int) or not 0 <= retries < 1 << 16:
+            raise ValueError(f"retries must be a small non-negative integer, not {retries!r}")
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"timeout must be a positive number of seconds, not {timeout!r}")
+        if processes and threads:
+            raise ValueError("a task runs in processes or on threads, not both")
+        if threads is not None and not isinstance(threads, bool) and threads < 1:
+            raise ValueError(f"threads must be positive, not {threads!r}")
+        functools.update_wrapper(self, function)
+        self.function = function
+        self._engine = engine
+        self.retries = retries
+        self.backoff = float(backoff)
+        self.priority = priority
+        self.timeout = timeout
+        self._is_coroutine = inspect.iscoroutinefunction(function) and not processes
+        self._threads = threads
+        self._options = None
+        if retries or backoff or timeout is not None or priority:
+            self._options = _native.TaskOptions(
+                priority=priority,
+                retries=retries,
+                death_retries=retries,
+                backoff_s=float(backoff),
+                timeout_s=None if timeout is None else float(timeout),
+            )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function, here and now."""
+        return self.function(*args, **kwargs)
+
+    def submit(self, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run ``function(*args, **kwargs)`` on the engine; return its future."""
+        pool = self._pool()
+        if self._runs_here and _has_futures((args, kwargs)):
+            # Results of other tasks are awaited on the thread, by a call that knows how.
+            return pool.submit(_call_with_results, (self.function, args, kwargs), None, self._options)
+        return pool.submit(self.function, args, kwargs, self._options)
+
+    def map(self, /, *iterables: Iterable[Any], progress: bool | None = None) -> Iterator[Any]:
+        """Run the function for each item on the engine; see `lineshaft.map`."""
+        from lineshaft._map import map_task
+
+        return map_task(self, iterables, progress=progress)
+
+    def _options_after_failure(self) -> _native.TaskOptions:
+        """The options of an item that has failed once already."""
+        again = self.retries - 1
+        return _native.TaskOptions(priority=self.priority, retries=again, death_retries=again, backoff_s=self.backoff)
+
+    @property
+    def _runs_here(self) -> bool:
+        return self._is_coroutine or bool(self._threads)
+
+    def _pool(self) -> _native.Pool:
+        engine = self._engine or default_engine()
+        if self._is_coroutine:
+            size = COROUTINES_MAX if self._threads in (None, True, False) else int(self._threads or 0)
+            return engine._pool("coroutines", size)
+        if self._threads:
+            return engine._pool("threads", engine.workers if self._threads is True else int(self._threads))
+        return engine._pool("processes", engine.workers)
+
+    def _slots(self) -> int:
+        engine = self._engine or default_engine()
+        if self._is_coroutine:
+            return COROUTINES_MAX if self._threads in (None, True, False) else int(self._threads or 0)
+        return int(self._threads) if self._threads and self._threads is not True else engine.workers
+
+
+def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Give a function options for running it on the engine; a decorator.
+
+    Parameters
+    ----------
+    retries
+        How often it runs again after it raised, ran out of time, or lost its worker.
+    backoff
+        Seconds to wait before the first of these runs; doubled for each further one.
+    timeout
+        Seconds that one run may take. In a worker process `lineshaft.errors.TaskTimeout` is raised
+        inside the function; if that does not end it, its worker is killed. A thread cannot be
+        stopped: the future fails, what the function still does is ignored.
+    priority
+        Greater runs earlier.
+    processes
+        Run it in worker processes; the default, except for coroutine functions.
+    threads
+        Run it on threads of this process: True for as many as the engine has workers, or a number.
+
+    Raises
+    ------
+    ValueError
+        If an option makes no sense.
+
+    Examples
+    --------
+    >>> @task(retries=2, threads=True)
+    ... def double(x):
+    ...     return 2 * x
+    >>> double(4)
+    8
+    >>> double.submit(4).result()
+    8
+    >>> list(double.map([1, 2, 3]))
+    [2, 4, 6]
+    """
+    if function is None:
+        return functools.partial(task, **options)
+    return Task(function, **options)
+
+
+def _has_futures(value: Any) -> bool:
+    if isinstance(value, _native.FutureBase):
+        return True
+    if isinstance(value, dict):
+        return any(_has_futures(item) for item in value.values())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return any(_has_futures(item) for item in value)
+    return False
+
+
+def _results(value: Any) -> Any:
+    """`value` with the results of futures in their places, in containers too."""
+    if isinstance(value, _native.FutureBase):
+        return value.result()
+    if isinstance(value, dict):
+        return {key: _results(item) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_results(item) for item in value))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return type(value)(_results(item) for item in value)
+    return value
+
+
+def _call_with_results(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    return function(*_results(args), **_results(kwargs))
