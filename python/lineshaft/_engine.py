@@ -6,9 +6,8 @@ the engine that the worker belongs to: nested calls go there.
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -85,8 +84,6 @@ class Engine:
     ) -> None:
         if workers is not None and (not isinstance(workers, int) or workers < 1):
             raise ValueError(f"workers must be a positive integer, not {workers!r}")
-        import lineshaft.futures  # noqa: F401 - tells the native module what its futures are
-
         self.workers = workers or _default_workers()
         self._memory_bytes = _memory_bytes(memory)
         self._spill_dir = os.fspath(spill_dir) if spill_dir is not None else _temporary_folder()
@@ -337,7 +334,12 @@ def _zygote_command() -> list[str]:
     # new interpreter does not have.
     folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     code = f"import sys; sys.path.append({folder!r}); from lineshaft._worker import main; main()"
-    return [sys.executable, *subprocess._args_from_interpreter_flags(), "-c", code]  # type: ignore[attr-defined]
+    flags: list[str] = []
+    if sys.orig_argv[1:2] and sys.orig_argv[1].startswith("-") and sys.orig_argv[1] not in ("-c", "-m"):
+        import subprocess
+
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    return [sys.executable, *flags, "-c", code]
 
 
 def _zygote_environment(workers: int) -> list[tuple[str, str]]:
@@ -348,20 +350,19 @@ def _zygote_environment(workers: int) -> list[tuple[str, str]]:
 
 
 def _zygote_setup(spill_dir: str) -> bytes:
-    import logging
-
-    from lineshaft import _patch
     from lineshaft._serial.main_module import describe_main
 
-    return json.dumps(
+    logging = sys.modules.get("logging")
+    patch = sys.modules.get("lineshaft._patch")
+    return marshal.dumps(
         {
-            "main": describe_main(),
+            "main": dict(describe_main()),
             "spill_dir": spill_dir,
-            "log_level": logging.getLogger().getEffectiveLevel(),
-            "patched": _patch.applied(),
+            "log_level": logging.getLogger().getEffectiveLevel() if logging else None,
+            "patched": patch.applied() if patch else [],
             "workers": _default_workers(),
         }
-    ).encode()
+    )
 
 
 def _at_exit() -> None:

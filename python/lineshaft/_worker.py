@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import faulthandler
 import gc
-import json
-import logging
+import marshal
 import os
 import select
 import signal
@@ -35,6 +34,7 @@ def main() -> None:
     os.dup2(null, 0)
     os.close(null)
     _native.Zygote.die_with_parent()
+    _native.Zygote.tune_allocator()
     # Descriptors of ours that a child has no business with.
     os.set_inheritable(zygote.fileno(), False)
     setup: dict[str, Any] = {}
@@ -45,12 +45,12 @@ def main() -> None:
         try:
             while (request := zygote.next()) is not None:
                 if isinstance(request, bytes):
-                    setup = json.loads(request)
+                    setup = marshal.loads(request)
                     _prepare(setup)
                 else:
                     _fork(zygote, request, setup, children, poller)
         except EOFError:
-            return  # the workers die with us
+            os._exit(0)  # the workers die with us
         for fd, _ in poller.poll():
             if fd in children:
                 poller.unregister(fd)
@@ -65,11 +65,12 @@ def _prepare(setup: dict[str, Any]) -> None:
     from lineshaft._serial.main_module import prepare_main
 
     prepare_main(**setup["main"])
+    import lineshaft._batch
+    import lineshaft._engine
     import lineshaft._serial.parent
-    import lineshaft._serial.worker
-    import lineshaft.futures  # noqa: F401
+    import lineshaft._serial.worker  # noqa: F401
 
-    gc.collect()
+    # What is here now lives as long as each worker: it need not be looked at again.
     gc.freeze()
 
 
@@ -118,6 +119,8 @@ def work(
 ) -> None:
     """Be a worker until the engine wants no more."""
     from lineshaft import _batch, _engine
+    from lineshaft._console import forward_records
+    from lineshaft._patch import when_imported
     from lineshaft._serial import parent, worker
 
     os.dup2(descriptors[_STDOUT], 1)
@@ -148,8 +151,7 @@ def work(
             raise TaskTimeout("the task ran longer than its time limit")
 
     signal.signal(_native.INTERRUPT_SIGNAL, interrupt)
-    logging.getLogger().addHandler(_Forward(session))
-    logging.getLogger().setLevel(setup["log_level"])
+    when_imported("logging", lambda logging: forward_records(logging, session, setup["log_level"]))
     _engine.become_worker(session, setup)
     _batch.mark = session.set_item
     hooks = SimpleNamespace(
@@ -170,24 +172,3 @@ def _flush() -> None:
             stream.flush()
         except (AttributeError, OSError, ValueError):
             pass  # replaced or closed by a task
-
-
-class _Forward(logging.Handler):
-    """Sends records to the engine's process, which handles them as its own."""
-
-    def __init__(self, session: _native.Session) -> None:
-        super().__init__()
-        self._session = session
-
-    def emit(self, record: logging.LogRecord) -> None:
-        import pickle
-
-        try:
-            fields = dict(record.__dict__, msg=record.getMessage(), args=None)
-            if record.exc_info:
-                formatter = self.formatter or logging.Formatter()
-                fields["exc_text"] = record.exc_text or formatter.formatException(record.exc_info)
-                fields["exc_info"] = None
-            self._session.log(pickle.dumps(fields))
-        except Exception:
-            self.handleError(record)

@@ -42,9 +42,6 @@ class Future(_native.FutureBase, concurrent.futures.Future):
         return asyncio.wrap_future(self).__await__()
 
 
-_native.set_up(Future)
-
-
 class _Executor(concurrent.futures.Executor):
     """What both executors share: a pool of the engine, and the words of `concurrent.futures`."""
 

@@ -319,7 +319,12 @@ impl State {
             }
             Command::Blocked { task, attempt } => self.on_blocked_call(task, attempt, true),
             Command::Unblocked { task, attempt } => self.on_blocked_call(task, attempt, false),
-            Command::OpenPool { pool, spec } => self.open_pool(pool, spec),
+            Command::OpenPool { pool, spec } => {
+                if matches!(spec.executor, Executor::Processes(_)) {
+                    self.processes.warm_up(shared);
+                }
+                self.open_pool(pool, spec);
+            }
             Command::ClosePool { pool } => self.close_pool(pool),
             Command::Answer { worker, call } => self.processes.answer(worker, call),
         }

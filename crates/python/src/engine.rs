@@ -15,7 +15,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
-use crate::interpreter::interpreter;
+use crate::interpreter::front;
 use crate::pool::{self, Pool};
 use crate::resolver::{Forward, Resolver};
 use crate::runner::{LoopRunner, ThreadRunner};
@@ -51,8 +51,8 @@ pub fn engine_error(py: Python<'_>, error: &EngineError) -> PyErr {
         EngineError::Closed | EngineError::PoolClosed => "closed",
         _ => "transfer",
     };
-    let made = interpreter(py).and_then(|it| {
-        it.failures
+    let made = front(py).and_then(|front| {
+        front.failures
             .bind(py)
             .call_method1(kind, (error.to_string(),))
     });

@@ -16,7 +16,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyList, PyTuple};
 
 use crate::engine::Core;
-use crate::interpreter::{check_signals, interpreter, is_main_thread};
+use crate::interpreter::{check_signals, front, is_main_thread};
 use crate::session::Client;
 use crate::values::Loadable;
 
@@ -58,7 +58,7 @@ struct Watch {
 
 /// Makes a future.
 pub fn new(py: Python<'_>, source: Source) -> PyResult<Bound<'_, FutureBase>> {
-    let future = interpreter(py)?
+    let future = front(py)?
         .future
         .bind(py)
         .call0()?
@@ -204,15 +204,15 @@ fn root(mut outcome: Option<&Outcome>) -> Option<&Outcome> {
 }
 
 fn of_outcome(py: Python<'_>, outcome: &Outcome) -> PyResult<Value> {
-    let interpreter = interpreter(py)?;
-    let failures = interpreter.failures.bind(py);
+    let front = front(py)?;
+    let failures = front.failures.bind(py);
     let error = match root(Some(outcome)).expect("a dependency that failed has ended") {
         Outcome::Value(payload) => {
             let loadable = Loadable::from_payload(py, payload)?;
             let value = match loadable.load(py) {
                 Ok(value) => value,
                 // Once more, by the way that explains what is wrong.
-                Err(_) => interpreter
+                Err(_) => front
                     .load_result
                     .bind(py)
                     .call1((&loadable.stream, loadable.buffers(py)))?,
@@ -230,7 +230,7 @@ fn of_outcome(py: Python<'_>, outcome: &Outcome) -> PyResult<Value> {
     let exception = match error {
         TaskError::Raised(payload) => {
             let loadable = Loadable::from_payload(py, payload)?;
-            interpreter
+            front
                 .load_exception
                 .bind(py)
                 .call1((loadable.stream,))?
@@ -258,7 +258,7 @@ fn of_outcome(py: Python<'_>, outcome: &Outcome) -> PyResult<Value> {
         )?,
         TaskError::PoolBroken(Ok(payload)) => {
             let loadable = Loadable::from_payload(py, payload)?;
-            let cause = interpreter
+            let cause = front
                 .load_exception
                 .bind(py)
                 .call1((loadable.stream,))?;
@@ -272,20 +272,20 @@ fn of_outcome(py: Python<'_>, outcome: &Outcome) -> PyResult<Value> {
 }
 
 fn of_answer(py: Python<'_>, answer: &Result<Received, Unanswered>) -> PyResult<Value> {
-    let interpreter = interpreter(py)?;
+    let front = front(py)?;
     match answer {
         Ok(received) => Ok(Ok(Loadable::from_received(py, received)?
             .load(py)?
             .unbind())),
         Err(Unanswered::Raised(received)) => {
             let loadable = Loadable::from_received(py, received)?;
-            Ok(Err(interpreter
+            Ok(Err(front
                 .load_exception
                 .bind(py)
                 .call1((loadable.stream,))?
                 .unbind()))
         }
-        Err(Unanswered::Lost { kind, message }) => Ok(Err(interpreter
+        Err(Unanswered::Lost { kind, message }) => Ok(Err(front
             .failures
             .bind(py)
             .call_method1("lost", (*kind, message))?
@@ -351,8 +351,8 @@ fn try_publish(future: &Bound<'_, FutureBase>) -> PyResult<()> {
 fn call_back(future: &Bound<'_, FutureBase>, callback: &Bound<'_, PyAny>) {
     let py = future.py();
     if let Err(error) = callback.call1((future,)) {
-        let told = interpreter(py).and_then(|interpreter| {
-            interpreter
+        let told = front(py).and_then(|front| {
+            front
                 .failures
                 .bind(py)
                 .call_method1("callback_raised", (future, error.value(py)))
@@ -540,17 +540,17 @@ impl FutureBase {
     /// As an argument of another task, a future stands for its result.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let (py, this) = (slf.py(), slf.get());
-        let interpreter = interpreter(py)?;
+        let front = front(py)?;
         let is_local = match this.source(py)? {
             Source::Task { core, promise } => core.is_local(promise),
             Source::Nested { .. } => false,
         };
         if !is_local {
-            return interpreter.reference.bind(py).call1((slf,));
+            return front.reference.bind(py).call1((slf,));
         }
         // A result of a thread of this process is an ordinary object: it goes along by value.
         let value = this.result(py, None)?;
-        let same = interpreter.failures.bind(py).getattr("same")?;
+        let same = front.failures.bind(py).getattr("same")?;
         Ok(PyTuple::new(py, [same, PyTuple::new(py, [value])?.into_any()])?.into_any())
     }
 

@@ -25,8 +25,6 @@ mod _native {
     #[pymodule_export]
     use super::future::FutureBase;
     #[pymodule_export]
-    use super::interpreter::set_up;
-    #[pymodule_export]
     use super::pool::{Pool, TaskOptions};
     #[pymodule_export]
     use super::runner::EventLoopCall;

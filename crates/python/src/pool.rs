@@ -13,7 +13,7 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyT
 
 use crate::engine::{Core, engine_error};
 use crate::future::{self, FutureBase, Source};
-use crate::interpreter::{check_signals, interpreter, is_main_thread};
+use crate::interpreter::{check_signals, front, interpreter, is_main_thread};
 use crate::runner::Body;
 use crate::session::Client;
 use crate::values::to_payload;
@@ -380,7 +380,7 @@ impl Pool {
                 submit_remote(py, core, *id, &call, Policy::default())
             }
             Kind::Nested { .. } | Kind::Threads { .. } => {
-                let batch = interpreter(py)?.run_batch.bind(py);
+                let batch = front(py)?.run_batch.bind(py);
                 let args = PyTuple::new(py, [function.as_any(), items.as_any()])?;
                 self.submit(batch, &args, None, None)
             }

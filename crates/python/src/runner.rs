@@ -11,7 +11,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::interpreter::interpreter;
+use crate::interpreter::front;
 use crate::resolver::Resolver;
 
 /// A Python call.
@@ -80,8 +80,8 @@ impl ThreadRunner {
         {
             if let Err(error) = initializer.bind(py).call1(args.bind(py)) {
                 self.broken.store(true, Ordering::SeqCst);
-                let told = interpreter(py).and_then(|interpreter| {
-                    interpreter
+                let told = front(py).and_then(|front| {
+                    front
                         .failures
                         .bind(py)
                         .call_method1("initializer_raised", (error.value(py),))
@@ -108,8 +108,8 @@ impl ThreadRunner {
                         .call(args.bind(py), kwargs.as_ref().map(|kwargs| kwargs.bind(py)))
                 })
             } else {
-                let broken = interpreter(py)
-                    .and_then(|it| it.failures.bind(py).call_method0("thread_pool_broken"));
+                let broken = front(py)
+                    .and_then(|front| front.failures.bind(py).call_method0("thread_pool_broken"));
                 (
                     broken.and_then(|error| Err(PyErr::from_value(error))),
                     Duration::ZERO,

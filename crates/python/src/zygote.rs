@@ -9,6 +9,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 use rustix::process::Signal;
 
+/// Blocks up to this size come from the heap; the most that glibc accepts on 64-bit machines.
+const MMAP_THRESHOLD_BYTES: i32 = 32 * 1024 * 1024;
+
+/// Free memory at the end of the heap that is kept.
+const TRIM_THRESHOLD_BYTES: i32 = 128 * 1024 * 1024;
+
 /// The zygote's end of its socket.
 #[pyclass(frozen, module = "lineshaft._native")]
 pub struct Zygote {
@@ -105,6 +111,22 @@ impl Zygote {
         // SAFETY: the worker never uses the zygote's object again, and leaves by `os._exit`, which
         // runs no destructor that would close the descriptor a second time.
         drop(unsafe { OwnedFd::from_raw_fd(self.socket.as_raw_fd()) });
+    }
+
+    /// Keeps freed memory for the next task, up to some megabytes. A new process gives it back to
+    /// the system at once and faults it in again for each task, which costs array code more than
+    /// the arithmetic; a process that has run for a while, whose children other pools fork, has
+    /// learned better. See mallopt(3), "dynamic mmap threshold".
+    #[staticmethod]
+    fn tune_allocator() {
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        for (parameter, bytes) in
+            [(libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES), (libc::M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES)]
+        {
+            // SAFETY: the zygote has one thread, so nobody allocates meanwhile. If the value is
+            // refused, the default stays.
+            unsafe { libc::mallopt(parameter, bytes) };
+        }
     }
 
     /// Asks the kernel to kill this process when its parent ends.

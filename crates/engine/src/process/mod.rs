@@ -75,6 +75,20 @@ impl Processes {
         self.workers.is_empty()
     }
 
+    /// Starts the zygote if there is none: a pool was opened, so a worker will be wanted soon.
+    pub(crate) fn warm_up(&mut self, shared: &Shared) {
+        if let Err(error) = self.zygote(shared) {
+            self.note_trouble(&error.to_string());
+        }
+    }
+
+    fn zygote(&mut self, shared: &Shared) -> Result<&mut Zygote, EngineError> {
+        match &mut self.zygote {
+            Some(zygote) => Ok(zygote),
+            empty => Ok(empty.insert(Zygote::prepare(shared)?)),
+        }
+    }
+
     /// Starts a worker. What is sent to it waits in its socket until it is there.
     pub(crate) fn spawn(
         &mut self,
@@ -83,10 +97,7 @@ impl Processes {
         pool: PoolId,
         options: &ProcessPool,
     ) -> Result<(), EngineError> {
-        let zygote = match &mut self.zygote {
-            Some(zygote) => zygote,
-            None => self.zygote.insert(Zygote::prepare(shared)?),
-        };
+        let zygote = self.zygote(shared)?;
         let (mut worker, descriptors) = Worker::prepare(shared, id, pool)?;
         zygote.spawn(id, options, descriptors)?;
         if let Some((code, args)) = &options.initializer {
