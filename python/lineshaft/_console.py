@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import _pickle as pickle  # what `pickle` exports, without the modules that it imports
 import sys
 
 TYPE_CHECKING = False

@@ -13,16 +13,21 @@ from __future__ import annotations
 import math
 import os
 import sys
-from pathlib import Path
-from typing import Final, NamedTuple
+from collections import namedtuple
 
-ROOT: Final = Path("/")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final, TypeAlias
+
+    Folder: TypeAlias = str | os.PathLike[str]
+
+ROOT: Final = "/"
 
 # cgroup v1 says "no limit" with the largest page-aligned number of bytes.
 UNLIMITED_BYTES_MIN: Final = 1 << 60
 
 
-class Cores(NamedTuple):
+class Cores(namedtuple("Cores", ("total", "affinity", "cgroup_quota", "usable"))):
     """Cores, counted in four ways.
 
     Attributes
@@ -43,7 +48,7 @@ class Cores(NamedTuple):
     usable: int
 
 
-class Memory(NamedTuple):
+class Memory(namedtuple("Memory", ("total_bytes", "available_bytes", "cgroup_limit_bytes"))):
     """Memory in bytes; None where the system does not say.
 
     Attributes
@@ -61,7 +66,7 @@ class Memory(NamedTuple):
     cgroup_limit_bytes: int | None
 
 
-def cores(root: Path = ROOT) -> Cores:
+def cores(root: Folder = ROOT) -> Cores:
     """Return the cores that this process may use.
 
     Examples
@@ -77,7 +82,7 @@ def cores(root: Path = ROOT) -> Cores:
     return Cores(total, affinity, quota, max(1, usable))
 
 
-def memory(root: Path = ROOT) -> Memory:
+def memory(root: Folder = ROOT) -> Memory:
     """Return the memory of the machine and the limit on this process.
 
     Examples
@@ -85,7 +90,7 @@ def memory(root: Path = ROOT) -> Memory:
     >>> memory().total_bytes > 0
     True
     """
-    info = parse_meminfo(read(root / "proc/meminfo"))
+    info = parse_meminfo(read(os.path.join(root, "proc/meminfo")))
     total, available = info.get("MemTotal"), info.get("MemAvailable")
     if total is None and hasattr(os, "sysconf"):
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -98,31 +103,31 @@ def memory(root: Path = ROOT) -> Memory:
     return Memory(total, available, limit)
 
 
-def cgroup_cpu_quota(root: Path = ROOT) -> float | None:
+def cgroup_cpu_quota(root: Folder = ROOT) -> float | None:
     """Return the tightest CPU quota on the way from this process's cgroup to the root, in cores."""
-    quotas = [parse_cpu_max(read(folder / "cpu.max")) for folder in cgroup_folders(root, controller=None)]
+    quotas = [parse_cpu_max(read(os.path.join(folder, "cpu.max"))) for folder in cgroup_folders(root, controller=None)]
     quotas += [
-        parse_cfs(read(folder / "cpu.cfs_quota_us"), read(folder / "cpu.cfs_period_us"))
+        parse_cfs(read(os.path.join(folder, "cpu.cfs_quota_us")), read(os.path.join(folder, "cpu.cfs_period_us")))
         for folder in cgroup_folders(root, controller="cpu")
     ]
     return min((quota for quota in quotas if quota is not None), default=None)
 
 
-def cgroup_memory(root: Path = ROOT) -> tuple[int | None, int | None]:
+def cgroup_memory(root: Folder = ROOT) -> tuple[int | None, int | None]:
     """Return the tightest memory limit of the cgroups and what that cgroup uses, in bytes."""
     pairs = [
-        (read(folder / "memory.max"), read(folder / "memory.current"))
+        (read(os.path.join(folder, "memory.max")), read(os.path.join(folder, "memory.current")))
         for folder in cgroup_folders(root, controller=None)
     ]
     pairs += [
-        (read(folder / "memory.limit_in_bytes"), read(folder / "memory.usage_in_bytes"))
+        (read(os.path.join(folder, "memory.limit_in_bytes")), read(os.path.join(folder, "memory.usage_in_bytes")))
         for folder in cgroup_folders(root, controller="memory")
     ]
     limits = [(limit, parse_bytes(used)) for text, used in pairs if (limit := parse_bytes(text)) is not None]
     return min(limits, key=lambda pair: pair[0], default=(None, None))
 
 
-def cgroup_folders(root: Path, *, controller: str | None) -> list[Path]:
+def cgroup_folders(root: Folder, *, controller: str | None) -> list[str]:
     """Return the folders of this process's cgroup and its ancestors, nearest first.
 
     Parameters
@@ -132,17 +137,17 @@ def cgroup_folders(root: Path, *, controller: str | None) -> list[Path]:
     controller
         A controller of cgroup v1, or None for the unified hierarchy of v2.
     """
-    group = parse_proc_cgroup(read(root / "proc/self/cgroup"), controller)
-    mount = parse_mountinfo(read(root / "proc/self/mountinfo"), controller)
+    group = parse_proc_cgroup(read(os.path.join(root, "proc/self/cgroup")), controller)
+    mount = parse_mountinfo(read(os.path.join(root, "proc/self/mountinfo")), controller)
     if group is None or mount is None:
         return []
     mount_root, mount_point = mount
     # In a container the mount shows only part of the hierarchy: `mount_root` is its top.
     relative = group.removeprefix(mount_root.rstrip("/")).strip("/")
-    top = root / mount_point.lstrip("/")
+    top = os.path.join(root, mount_point.lstrip("/"))
     parts = [part for part in relative.split("/") if part and part != ".."]
-    folders = [top.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1)]
-    return [folder for folder in folders if folder.is_dir()]
+    folders = [os.path.join(top, *parts[:depth]) for depth in range(len(parts), -1, -1)]
+    return [folder for folder in folders if os.path.isdir(folder)]
 
 
 def parse_proc_cgroup(text: str, controller: str | None) -> str | None:
@@ -252,9 +257,10 @@ def parse_int(text: str) -> int | None:
         return None
 
 
-def read(path: Path) -> str:
+def read(path: Folder) -> str:
     """Return the text of a small file, or an empty string if it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
     except OSError:
         return ""

@@ -7,12 +7,12 @@ in milliseconds and inherit no lock.
 
 from __future__ import annotations
 
+import _signal  # `signal` would import `enum`
 import faulthandler
 import gc
 import marshal
 import os
 import select
-import signal
 import sys
 from types import SimpleNamespace
 
@@ -150,7 +150,7 @@ def work(
 
             raise TaskTimeout("the task ran longer than its time limit")
 
-    signal.signal(_native.INTERRUPT_SIGNAL, interrupt)
+    _signal.signal(_native.INTERRUPT_SIGNAL, interrupt)
     when_imported("logging", lambda logging: forward_records(logging, session, setup["log_level"]))
     _engine.become_worker(session, setup)
     _batch.mark = session.set_item

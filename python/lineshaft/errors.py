@@ -7,7 +7,7 @@ can be pickled: they travel between nested levels of workers.
 
 from __future__ import annotations
 
-import pickle
+import _pickle as pickle  # what `pickle` exports, without the ten modules that it imports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+import os
+
 from lineshaft._machine import Cores, cgroup_folders, cgroup_memory, cores, memory, parse_cpu_max
 
 GIB = 1 << 30
@@ -105,7 +107,7 @@ def test_a_path_that_is_not_mounted_falls_back_to_the_mount(tree):
             "sys/fs/cgroup/cpu.max": "300000 100000\n",
         }
     )
-    assert [folder.name for folder in cgroup_folders(root, controller=None)] == ["cgroup"]
+    assert [os.path.basename(folder) for folder in cgroup_folders(root, controller=None)] == ["cgroup"]
     assert cores(root).cgroup_quota == 3.0
 
 

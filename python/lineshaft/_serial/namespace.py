@@ -19,7 +19,6 @@ from typing import NamedTuple
 
 from lineshaft._serial import worker
 from lineshaft._serial.definition import ABSENT, Definition, main_namespace, new_id
-from lineshaft._serial.explain import explain
 from lineshaft._serial.pickler import Pickler
 
 TYPE_CHECKING = False
@@ -223,6 +222,8 @@ class Namespace:
         except (OSError, MemoryError):
             raise
         except Exception as error:
+            from lineshaft._serial.explain import explain
+
             binding.failure = explain(binding.value, f"{binding.name!r}", error=error)
 
     def _pickle_values(self, bindings: Iterable[Binding]) -> Pickled:

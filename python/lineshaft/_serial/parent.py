@@ -6,7 +6,7 @@ a function is read without a lock, everything else happens under one.
 
 from __future__ import annotations
 
-import pickle
+import _pickle as pickle  # what `pickle` exports, without the ten modules that it imports
 import sys
 import threading
 from collections import OrderedDict

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib
 import marshal
-import pickle
+import _pickle as pickle  # what `pickle` exports, without the ten modules that it imports
 import sys
 import threading
 from types import CellType, FunctionType
