@@ -4,8 +4,6 @@ import os
 
 import pytest
 
-import os
-
 from lineshaft._machine import Cores, cgroup_folders, cgroup_memory, cores, memory, parse_cpu_max
 
 GIB = 1 << 30
