@@ -227,7 +227,9 @@ impl Processes {
                 broken: true,
             });
         }
-        self.zygote = None;
+        if let Some(zygote) = self.zygote.take() {
+            zygote.close(shared);
+        }
         inputs
     }
 

@@ -95,13 +95,13 @@ impl Zygote {
         }
     }
 
-    /// Stops listening to it and waits for its end: it ends when its socket closes.
+    /// Stops listening to it, ends it and reaps it. It would end by itself when its socket closes,
+    /// but only after its interpreter has tidied up, or never if it is stopped.
     pub(super) fn close(self, shared: &Shared) {
         shared.poller.remove(self.socket.as_fd());
-        drop(self.socket);
-        drop(self.start);
         if let Some(mut child) = self.child {
-            // There is nobody to report its status to.
+            // Both fail only if somebody else has reaped it. There is nobody to report its status to.
+            let _: std::io::Result<()> = child.kill();
             let _: std::io::Result<std::process::ExitStatus> = child.wait();
         }
     }
