@@ -258,8 +258,8 @@ class Engine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # Ctrl-C means stop: what has not begun is cancelled, what runs comes to its end.
-        self.shutdown(cancel_futures=kind is not None and issubclass(kind, KeyboardInterrupt))
+        # Ctrl-C means stop.
+        self.shutdown(wait=kind is None or not issubclass(kind, KeyboardInterrupt))
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"
@@ -370,9 +370,14 @@ def _zygote_setup(spill_dir: str) -> bytes:
 
 
 def _at_exit() -> None:
-    # As with concurrent.futures, what was submitted comes to its end before the interpreter ends.
+    # As with concurrent.futures, what was submitted comes to its end before the interpreter ends,
+    # except when the program ends by Ctrl-C.
+    interrupted = isinstance(getattr(sys, "last_value", None), KeyboardInterrupt)
     for engine in list(_running):
-        engine.shutdown()
+        try:
+            engine.shutdown(wait=not interrupted)
+        except KeyboardInterrupt:
+            interrupted = True  # the second one: the engine has been ended all the same
 
 
 def _after_fork_in_child() -> None:

@@ -29,6 +29,9 @@ _SOCKET, _CONTROL, _BUDGET, _STDOUT, _STDERR, _CRASH = range(6)
 
 def main() -> None:
     """Be the zygote: standard input is the socket to the engine."""
+    # The engine's loop thread, which started us, blocks every signal. Workers need theirs, for time
+    # limits and for the stack of a crash, and so do the processes that tasks start.
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     zygote = _native.Zygote(os.dup(0))
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import threading
 
 from lineshaft import _native
@@ -11,7 +12,8 @@ from lineshaft._engine import Engine, default_engine, is_worker
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
-    from typing import Any, Generic, TypeVar
+    from types import TracebackType
+    from typing import Any, Generic, Literal, TypeVar
 
     T = TypeVar("T")
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
         pass
 
     _Bases = (_Future,)
+
+#: Numbers the thread pools without a name, as `concurrent.futures` does.
+_counter = itertools.count()
 
 __all__ = ["Future", "ProcessPoolExecutor", "ThreadPoolExecutor"]
 
@@ -97,6 +102,16 @@ class _Executor(concurrent.futures.Executor):
             if self._nested:
                 concurrent.futures.wait(list(self._nested))
             self._pool.wait_idle()
+
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> Literal[False]:
+        # Ctrl-C means stop. The signal does not reach worker processes, so what runs there is ended.
+        if kind is not None and issubclass(kind, KeyboardInterrupt) and not self._engine.closed:
+            self._pool.cancel_all(True)
+        self.shutdown()
+        return False
 
 
 class ProcessPoolExecutor(_Executor):
@@ -216,7 +231,7 @@ class ThreadPoolExecutor(_Executor):
         _engine: Engine | None = None,
     ) -> None:
         super().__init__(max_workers if max_workers is not None else min(32, _usable_cores() + 4), initializer, _engine)
-        self._thread_name_prefix = thread_name_prefix or "ThreadPoolExecutor"
+        self._thread_name_prefix = thread_name_prefix or f"ThreadPoolExecutor-{next(_counter)}"
         self._pool = self._engine._open_threads(
             self._max_workers,
             name=self._thread_name_prefix,

@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 use crate::options::{PoolKind, PoolOptions, TaskRequest, Work};
 use crate::outcome::{Outcome, TaskError};
 use crate::poller::Source;
-use crate::process::{ProcessPool, Processes};
+use crate::process::{ProcessPool, Processes, Stalls};
 use crate::promise::{Promise, Wakes};
 use crate::shared::{Command, Shared};
 use crate::threads::Lanes;
@@ -32,6 +32,7 @@ pub(crate) struct State {
     /// Attempts that ran out of time on a thread that goes on with them.
     pub(crate) given_up: FxHashMap<(TaskId, Attempt), Arc<Lanes>>,
     pub(crate) processes: Processes,
+    pub(crate) stalls: Stalls,
     /// What the scheduler is still to be told.
     pub(crate) inputs: VecDeque<Input>,
     actions: Vec<Action>,
@@ -55,7 +56,7 @@ pub(crate) struct Task {
 /// An open pool.
 pub(crate) struct Pool {
     pub(crate) workers: u32,
-    unfinished: usize,
+    pub(crate) unfinished: usize,
     /// It takes no more tasks and is removed when it has none.
     closing: bool,
     pub(crate) executor: Executor,
@@ -153,6 +154,7 @@ impl State {
             threads: FxHashMap::default(),
             given_up: FxHashMap::default(),
             processes: Processes::default(),
+            stalls: Stalls::default(),
             inputs: VecDeque::from([Input::SetCores(cores)]),
             actions: Vec::new(),
             wakes: Vec::new(),
@@ -165,6 +167,7 @@ impl State {
         [
             self.scheduler.next_deadline(),
             self.processes.next_deadline(),
+            self.stalls.next_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -191,12 +194,17 @@ impl State {
 
     /// Who asks for a pool larger than the budget means it: the budget grows to that pool's size
     /// while it is open, but not to the sum of all.
-    fn set_cores(&mut self) {
-        let computing = self.pools.values().filter(|pool| pool.takes_cores());
-        let cores = computing
-            .map(|pool| pool.workers)
-            .fold(self.cores, u32::max);
+    pub(crate) fn set_cores(&mut self) {
+        let cores = self.cores_max() + self.stalls.lent_cores();
         self.inputs.push_back(Input::SetCores(cores));
+    }
+
+    pub(crate) fn cores_max(&self) -> u32 {
+        self.computing_pools().map(|pool| pool.workers).fold(self.cores, u32::max)
+    }
+
+    pub(crate) fn computing_pools(&self) -> impl Iterator<Item = &Pool> {
+        self.pools.values().filter(|pool| pool.takes_cores())
     }
 
     /// Lets a pool take no more tasks; it goes when it has none.
@@ -430,6 +438,7 @@ impl State {
     /// Tells the scheduler what happened and carries out what it wants, until nothing is left.
     pub(crate) fn settle(&mut self, shared: &Shared, now: Time) {
         self.on_process_deadlines(shared, now);
+        self.look_for_stalls(now);
         if self.scheduler.next_deadline().is_some_and(|at| at <= now) {
             self.inputs.push_back(Input::Tick);
         }

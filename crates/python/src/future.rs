@@ -5,12 +5,14 @@
 //! (`_condition`, `_waiters`, `_state`), or adds a callback, is the future *watched*: then the
 //! resolver publishes it, under its condition, as those functions expect.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use lineshaft_engine::worker::{NestedCall, Received, Unanswered};
 use lineshaft_engine::{Outcome, Promise, TaskError, Waited, lost};
+use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyRuntimeError, PyTimeoutError, PyTypeError};
+use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyList, PyTuple};
@@ -40,7 +42,8 @@ type Value = Result<Py<PyAny>, Py<PyAny>>;
 #[pyclass(frozen, subclass, module = "lineshaft._native")]
 pub struct FutureBase {
     source: PyOnceLock<Source>,
-    value: PyOnceLock<Value>,
+    /// Set with a value that exists, so nobody ever waits for it; read by the garbage collector.
+    value: OnceLock<Value>,
     watch: Mutex<Watch>,
 }
 
@@ -106,7 +109,7 @@ impl FutureBase {
 
     /// The result or the exception, as Python objects; made once.
     fn value(&self, py: Python<'_>) -> PyResult<&Value> {
-        if let Some(value) = self.value.get(py) {
+        if let Some(value) = self.value.get() {
             return Ok(value);
         }
         let value = match self.source(py)? {
@@ -125,7 +128,7 @@ impl FutureBase {
             Ok(value) => value,
             Err(error) => Err(error.into_value(py).into_any()),
         };
-        Ok(self.value.get_or_init(py, || value))
+        Ok(self.value.get_or_init(|| value))
     }
 
     /// Waits until the task has ended.
@@ -374,9 +377,26 @@ impl FutureBase {
     fn new() -> FutureBase {
         FutureBase {
             source: PyOnceLock::new(),
-            value: PyOnceLock::new(),
+            value: OnceLock::new(),
             watch: Mutex::default(),
         }
+    }
+
+    /// Shows the garbage collector what is held: an exception holds the frames it went through, and
+    /// these the future that raised it. Frames and exceptions can be cleared, so nothing need be here.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(Ok(held) | Err(held)) = self.value.get() {
+            visit.call(held)?;
+        }
+        // Whoever holds the lock keeps the future alive.
+        if let Ok(watch) = self.watch.try_lock() {
+            visit.call(&watch.condition)?;
+            visit.call(&watch.waiters)?;
+            for callback in &watch.callbacks {
+                visit.call(callback)?;
+            }
+        }
+        Ok(())
     }
 
     /// The result of the call; waits for it.

@@ -1,6 +1,6 @@
 //! Python calls on the engine's threads.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +32,7 @@ pub struct ThreadRunner {
 }
 
 thread_local! {
+    static INTRODUCED: Cell<bool> = const { Cell::new(false) };
     static INITIALIZED: RefCell<HashSet<u64>> = RefCell::default();
 }
 
@@ -70,6 +71,20 @@ impl ThreadRunner {
         }
     }
 
+    /// Gives this thread its name in Python, where it is otherwise a nameless stranger.
+    fn introduce(py: Python<'_>) {
+        if INTRODUCED.replace(true) {
+            return;
+        }
+        let named = py.import("threading").and_then(|threading| {
+            let name = std::thread::current().name().unwrap_or("lineshaft").to_owned();
+            threading.call_method0("current_thread")?.setattr("name", name)
+        });
+        if let Err(error) = named {
+            error.write_unraisable(py, None);
+        }
+    }
+
     /// Calls the initializer if this thread has not done so; false if that has ever failed.
     fn initialize(&self, py: Python<'_>) -> bool {
         let Some((initializer, args)) = &self.initializer else {
@@ -95,6 +110,7 @@ impl ThreadRunner {
     }
 
     fn run_attached(&self, py: Python<'_>, calls: &mut Calls<'_>) {
+        Self::introduce(py);
         while let Some(call) = calls.next() {
             let (outcome, ran) = if self.initialize(py) {
                 let Body {

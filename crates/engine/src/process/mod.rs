@@ -12,6 +12,7 @@ mod crash;
 mod deadlines;
 mod events;
 mod nested;
+mod stall;
 mod worker;
 mod zygote;
 
@@ -28,6 +29,7 @@ use crate::shared::Shared;
 use crate::state::Task;
 
 pub use nested::lost;
+pub(crate) use stall::Stalls;
 pub(crate) use zygote::start;
 
 use deadlines::{Deadlines, Stage};
@@ -238,6 +240,12 @@ impl Processes {
         self.workers
             .values()
             .any(|worker| worker.control.task() == task.0)
+    }
+
+    /// Workers that have something to run, and their processes.
+    fn busy(&self) -> Vec<(WorkerId, u32)> {
+        let busy = self.workers.values().filter(|worker| !worker.in_flight.is_empty());
+        busy.filter_map(|worker| Some((worker.id, worker.pid()?))).collect()
     }
 
     pub(crate) fn pids(&self) -> Vec<(WorkerId, u32)> {
