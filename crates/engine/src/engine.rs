@@ -11,6 +11,7 @@ use crate::clock;
 use crate::error::EngineError;
 use crate::limits;
 use crate::options::{EngineOptions, PoolOptions, TaskRequest};
+use crate::output::Printed;
 use crate::payload::{Code, CodeId, Payload};
 use crate::promise::Promise;
 use crate::shared::{Command, Shared};
@@ -157,6 +158,11 @@ impl Engine {
                 .map(|(group, summary)| (self.shared.groups.name(group), summary))
                 .collect(),
         })
+    }
+
+    /// What worker processes printed lately, oldest first.
+    pub fn output(&self) -> Vec<Printed> {
+        self.shared.with_state(|state| state.processes.output.all())
     }
 
     /// Whether the task has begun to run on some worker.

@@ -200,7 +200,9 @@ impl State {
     }
 
     pub(crate) fn cores_max(&self) -> u32 {
-        self.computing_pools().map(|pool| pool.workers).fold(self.cores, u32::max)
+        self.computing_pools()
+            .map(|pool| pool.workers)
+            .fold(self.cores, u32::max)
     }
 
     pub(crate) fn computing_pools(&self) -> impl Iterator<Item = &Pool> {

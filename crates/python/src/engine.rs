@@ -52,7 +52,8 @@ pub fn engine_error(py: Python<'_>, error: &EngineError) -> PyErr {
         _ => "transfer",
     };
     let made = front(py).and_then(|front| {
-        front.failures
+        front
+            .failures
             .bind(py)
             .call_method1(kind, (error.to_string(),))
     });
@@ -322,6 +323,23 @@ impl Engine {
         }
         dict.set_item("groups", groups)?;
         Ok(dict)
+    }
+
+    /// What worker processes printed lately, oldest first: tuples of worker, task (or None), whether
+    /// it was on standard error, and text.
+    fn output(&self, py: Python<'_>) -> PyResult<Vec<(u32, Option<u64>, bool, String)>> {
+        let engine = self.core.engine()?;
+        let printed = py.detach(|| engine.output());
+        let tuple = |one: lineshaft_engine::Printed| {
+            let text = String::from_utf8_lossy(&one.bytes).into_owned();
+            (
+                one.worker.0,
+                one.task.map(|task| task.0),
+                one.stream == lineshaft_engine::Stream::Stderr,
+                text,
+            )
+        };
+        Ok(printed.into_iter().map(tuple).collect())
     }
 
     /// Cancels what has not begun; with `kill`, what runs in worker processes as well.

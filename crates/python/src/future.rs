@@ -233,10 +233,7 @@ fn of_outcome(py: Python<'_>, outcome: &Outcome) -> PyResult<Value> {
     let exception = match error {
         TaskError::Raised(payload) => {
             let loadable = Loadable::from_payload(py, payload)?;
-            front
-                .load_exception
-                .bind(py)
-                .call1((loadable.stream,))?
+            front.load_exception.bind(py).call1((loadable.stream,))?
         }
         TaskError::RaisedLocal(error) => {
             let error = error
@@ -261,10 +258,7 @@ fn of_outcome(py: Python<'_>, outcome: &Outcome) -> PyResult<Value> {
         )?,
         TaskError::PoolBroken(Ok(payload)) => {
             let loadable = Loadable::from_payload(py, payload)?;
-            let cause = front
-                .load_exception
-                .bind(py)
-                .call1((loadable.stream,))?;
+            let cause = front.load_exception.bind(py).call1((loadable.stream,))?;
             failures.call_method1("pool_broken", (cause,))?
         }
         TaskError::PoolBroken(Err(text)) => failures.call_method1("pool_broken", (text,))?,

@@ -34,7 +34,11 @@ pub fn interpreter(py: Python<'_>) -> PyResult<&'static Interpreter> {
         let pickle = py.import("pickle")?;
         let dumps = pickle.getattr("dumps")?;
         let empty = (PyTuple::empty(py), PyDict::new(py));
-        let no_arguments = dumps.call1((empty, 5))?.cast_into::<PyBytes>()?.as_bytes().to_vec();
+        let no_arguments = dumps
+            .call1((empty, 5))?
+            .cast_into::<PyBytes>()?
+            .as_bytes()
+            .to_vec();
         Ok(Interpreter {
             dumps: dumps.unbind(),
             loads: pickle.getattr("loads")?.unbind(),

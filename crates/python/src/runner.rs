@@ -77,8 +77,13 @@ impl ThreadRunner {
             return;
         }
         let named = py.import("threading").and_then(|threading| {
-            let name = std::thread::current().name().unwrap_or("lineshaft").to_owned();
-            threading.call_method0("current_thread")?.setattr("name", name)
+            let name = std::thread::current()
+                .name()
+                .unwrap_or("lineshaft")
+                .to_owned();
+            threading
+                .call_method0("current_thread")?
+                .setattr("name", name)
         });
         if let Err(error) = named {
             error.write_unraisable(py, None);

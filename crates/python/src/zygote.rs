@@ -120,9 +120,10 @@ impl Zygote {
     #[staticmethod]
     fn tune_allocator() {
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
-        for (parameter, bytes) in
-            [(libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES), (libc::M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES)]
-        {
+        for (parameter, bytes) in [
+            (libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES),
+            (libc::M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES),
+        ] {
             // SAFETY: the zygote has one thread, so nobody allocates meanwhile. If the value is
             // refused, the default stays.
             unsafe { libc::mallopt(parameter, bytes) };

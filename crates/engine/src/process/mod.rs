@@ -23,6 +23,7 @@ use rustc_hash::FxHashMap;
 
 use crate::error::EngineError;
 use crate::limits;
+use crate::output::OutputRing;
 use crate::payload::{Code, Payload};
 use crate::poller::{Source, Stream};
 use crate::shared::Shared;
@@ -56,6 +57,7 @@ pub(crate) struct Processes {
     trouble: Option<Result<Payload, String>>,
     /// Workers that ended one after the other before they began a single task.
     stillborn: u32,
+    pub(crate) output: OutputRing,
     /// Workers that ended without having been asked to.
     deaths: u64,
 }
@@ -198,7 +200,7 @@ impl Processes {
 
     pub(crate) fn read_output(&mut self, shared: &Shared, worker: WorkerId, stream: Stream) {
         if let Some(worker) = self.workers.get_mut(&worker) {
-            worker.read_output(shared, stream);
+            worker.read_output(shared, stream, &mut self.output);
         }
     }
 
@@ -244,8 +246,12 @@ impl Processes {
 
     /// Workers that have something to run, and their processes.
     fn busy(&self) -> Vec<(WorkerId, u32)> {
-        let busy = self.workers.values().filter(|worker| !worker.in_flight.is_empty());
-        busy.filter_map(|worker| Some((worker.id, worker.pid()?))).collect()
+        let busy = self
+            .workers
+            .values()
+            .filter(|worker| !worker.in_flight.is_empty());
+        busy.filter_map(|worker| Some((worker.id, worker.pid()?)))
+            .collect()
     }
 
     pub(crate) fn pids(&self) -> Vec<(WorkerId, u32)> {

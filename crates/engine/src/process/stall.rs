@@ -50,10 +50,17 @@ impl State {
         }
         let before = self.stalls.lent_cores();
         let busy: Vec<(WorkerId, u32)> = self.processes.busy();
-        self.stalls.seen.retain(|worker, _| busy.iter().any(|(other, _)| other == worker));
+        self.stalls
+            .seen
+            .retain(|worker, _| busy.iter().any(|(other, _)| other == worker));
         for (worker, pid) in busy {
-            let Some((sleeps, cpu_ticks)) = read_stat(pid) else { continue };
-            let fresh = Seen { cpu_ticks, asleep: false };
+            let Some((sleeps, cpu_ticks)) = read_stat(pid) else {
+                continue;
+            };
+            let fresh = Seen {
+                cpu_ticks,
+                asleep: false,
+            };
             let seen = self.stalls.seen.entry(worker).or_insert(fresh);
             let first_look = self.stalls.next.is_none();
             seen.asleep = !first_look && sleeps && seen.cpu_ticks == cpu_ticks;
@@ -73,7 +80,9 @@ impl State {
     /// Whether the pools together want more cores than there are. One pool alone never does: the
     /// budget is at least as large as every pool.
     fn is_short_of_cores(&self) -> bool {
-        let wanted = self.computing_pools().map(|pool| pool.unfinished.min(pool.workers as usize));
+        let wanted = self
+            .computing_pools()
+            .map(|pool| pool.unfinished.min(pool.workers as usize));
         wanted.sum::<usize>() > self.cores_max() as usize
     }
 }
@@ -89,7 +98,10 @@ fn parse_stat(text: &str) -> Option<(bool, u64)> {
     let mut fields = text.rsplit_once(") ")?.1.split_ascii_whitespace();
     let state = fields.next()?;
     let (user, system) = (fields.nth(10)?, fields.next()?);
-    Some((state == "S", user.parse::<u64>().ok()? + system.parse::<u64>().ok()?))
+    Some((
+        state == "S",
+        user.parse::<u64>().ok()? + system.parse::<u64>().ok()?,
+    ))
 }
 
 #[cfg(test)]

@@ -12,9 +12,11 @@ use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use crate::clock::now;
 use crate::error::EngineError;
 use crate::limits::{OUTPUT_READ_BYTES, STACK_BYTES_MAX};
 use crate::options::Work;
+use crate::output::{OutputRing, Printed};
 use crate::payload::{Code, CodeId, Payload};
 use crate::poller::{Source, Stream};
 use crate::promise::Promise;
@@ -338,15 +340,16 @@ impl Worker {
         self.receiver.fill(self.socket.as_fd())
     }
 
-    pub(super) fn read_output(&mut self, shared: &Shared, stream: Stream) {
+    pub(super) fn read_output(&mut self, shared: &Shared, stream: Stream, ring: &mut OutputRing) {
         let pipe = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
         };
         let Some(fd) = pipe else { return };
         let mut buffer = [0_u8; 4096];
+        // If none runs any more, it was the oldest that has not been reported: output is read first.
         let task = match self.control.task() {
-            0 => None,
+            0 => self.in_flight.front().map(|sent| sent.task),
             task => Some(TaskId(task)),
         };
         for _ in 0..OUTPUT_READ_BYTES / buffer.len() {
@@ -357,10 +360,15 @@ impl Worker {
                     return;
                 }
                 Ok(count) => {
-                    shared
-                        .options
-                        .observer
-                        .output(self.id, task, stream, &buffer[..count])
+                    let bytes = &buffer[..count];
+                    shared.options.observer.output(self.id, task, stream, bytes);
+                    ring.push(Printed {
+                        at: now(),
+                        worker: self.id,
+                        task,
+                        stream,
+                        bytes: bytes.to_vec(),
+                    });
                 }
                 Err(_) => return,
             }

@@ -1,0 +1,103 @@
+//! What tasks printed lately, tagged with the task, to be looked at later.
+
+use std::collections::VecDeque;
+
+use lineshaft_core::{TaskId, Time, WorkerId};
+
+use crate::limits::OUTPUT_RING_BYTES;
+use crate::poller::Stream;
+
+/// Something that was printed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Printed {
+    /// When it was read.
+    pub at: Time,
+    /// The worker that printed it.
+    pub worker: WorkerId,
+    /// The task it was running then.
+    pub task: Option<TaskId>,
+    /// Where it was printed.
+    pub stream: Stream,
+    /// What was printed; not necessarily whole lines or characters.
+    pub bytes: Vec<u8>,
+}
+
+/// A ring of what was printed lately, bounded in bytes: the oldest goes first.
+#[derive(Default)]
+pub(crate) struct OutputRing {
+    printed: VecDeque<Printed>,
+    bytes: usize,
+}
+
+impl OutputRing {
+    /// Adds what was printed; to the last entry if that is the same task's, on the same stream.
+    pub(crate) fn push(&mut self, printed: Printed) {
+        self.bytes += printed.bytes.len();
+        match self.printed.back_mut() {
+            Some(last)
+                if (last.worker, last.task, last.stream)
+                    == (printed.worker, printed.task, printed.stream)
+                    && last.bytes.len() < OUTPUT_RING_BYTES / 16 =>
+            {
+                last.bytes.extend_from_slice(&printed.bytes);
+            }
+            _ => self.printed.push_back(printed),
+        }
+        while self.bytes > OUTPUT_RING_BYTES {
+            let oldest = self
+                .printed
+                .pop_front()
+                .expect("bytes are counted by entry");
+            self.bytes -= oldest.bytes.len();
+        }
+    }
+
+    /// All of it, oldest first.
+    pub(crate) fn all(&self) -> Vec<Printed> {
+        self.printed.iter().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(task: u64, bytes: &[u8]) -> Printed {
+        Printed {
+            at: Time(0),
+            worker: WorkerId(1),
+            task: Some(TaskId(task)),
+            stream: Stream::Stdout,
+            bytes: bytes.to_vec(),
+        }
+    }
+
+    #[test]
+    fn pieces_of_one_task_are_one_entry() {
+        let mut ring = OutputRing::default();
+        for (task, bytes) in [(1, b"a"), (1, b"b"), (2, b"c")] {
+            ring.push(printed(task, bytes));
+        }
+        let texts: Vec<Vec<u8>> = ring
+            .all()
+            .into_iter()
+            .map(|printed| printed.bytes)
+            .collect();
+        assert_eq!(texts, [b"ab".to_vec(), b"c".to_vec()]);
+    }
+
+    #[test]
+    fn the_oldest_goes_first() {
+        let mut ring = OutputRing::default();
+        for task in 0..100 {
+            ring.push(printed(task, &vec![b'x'; OUTPUT_RING_BYTES / 10]));
+        }
+        let kept: Vec<u64> = ring
+            .all()
+            .iter()
+            .filter_map(|printed| printed.task)
+            .map(|task| task.0)
+            .collect();
+        assert_eq!(kept, (90..100).collect::<Vec<_>>());
+    }
+}
