@@ -65,13 +65,26 @@ impl Source {
 
 /// The set of descriptors the engine listens to. Only the holder of the poll role (see
 /// `poll_role`) may call `wait`; everything else may be called by anyone.
+///
+/// # Deadlines
+///
+/// Anyone may set a deadline that is earlier than the one somebody sleeps for. Whoever is about to
+/// sleep first announces that it sleeps for ever, then reads the deadline, then announces that;
+/// whoever sets a deadline first writes it, then reads what is announced. All four are sequentially
+/// consistent, so either the sleeper sees the new deadline or the setter sees the sleeper and wakes
+/// it. The loop thread announces in a word of its own: for a moment it sleeps beside the caller that
+/// took the role from it, and must not wipe out what that one has announced.
 pub(crate) struct Poller {
     epoll: OwnedFd,
     wake: Arc<OwnedFd>,
     /// Wakes the loop thread, and no one else, so that it gives the poll role up.
     loop_kick: OwnedFd,
-    /// Until when whoever polls now will sleep at most, so that an earlier deadline wakes it.
+    /// When something is due next, whether or not anything becomes ready.
+    next_deadline: AtomicU64,
+    /// Until when the holder of the poll role sleeps at most; 0 while it is awake.
     sleeps_until: AtomicU64,
+    /// The same of the loop thread.
+    loop_sleeps_until: AtomicU64,
 }
 
 /// A descriptor that can be signalled and polled.
@@ -100,7 +113,9 @@ impl Poller {
             epoll,
             wake,
             loop_kick: event_descriptor()?,
+            next_deadline: AtomicU64::new(Time::NEVER.0),
             sleeps_until: AtomicU64::new(0),
+            loop_sleeps_until: AtomicU64::new(0),
         };
         poller.add(poller.wake.as_fd(), Source::Wake)?;
         Ok(poller)
@@ -143,9 +158,19 @@ impl Poller {
         signal(&self.wake);
     }
 
-    /// Makes whoever polls look around, if it would sleep beyond this deadline.
-    pub(crate) fn wake_before(&self, deadline: Time) {
-        if deadline.0 < self.sleeps_until.load(Ordering::SeqCst) {
+    /// When something is due next.
+    pub(crate) fn next_deadline(&self) -> Time {
+        Time(self.next_deadline.load(Ordering::SeqCst))
+    }
+
+    /// Says when something is due next; whoever sleeps beyond that looks around.
+    pub(crate) fn set_deadline(&self, deadline: Time) {
+        self.next_deadline.store(deadline.0, Ordering::SeqCst);
+        let sleepers = [&self.sleeps_until, &self.loop_sleeps_until];
+        if sleepers
+            .iter()
+            .any(|until| deadline.0 < until.load(Ordering::SeqCst))
+        {
             self.wake();
         }
     }
@@ -154,15 +179,19 @@ impl Poller {
         signal(&self.loop_kick);
     }
 
-    /// Sleeps until something is ready, the deadline has come or a signal arrived; appends what is
-    /// ready, each once, in the order of `Source`. True if a signal arrived.
+    /// Sleeps until something is ready, a deadline has come or a signal arrived, but not beyond
+    /// `latest`; appends what is ready, each once, in the order of `Source`. True if a signal arrived.
     pub(crate) fn wait(
         &self,
-        deadline: Option<Time>,
+        latest: Option<Time>,
         ready: &mut Vec<Source>,
     ) -> Result<bool, EngineError> {
         let mut events = [const { std::mem::MaybeUninit::<epoll::Event>::uninit() }; 64];
-        let timeout = self.sleep(deadline);
+        let timeout = if latest == Some(Time(0)) {
+            Some(Timespec::default()) // a look, not a sleep: there is nothing to announce
+        } else {
+            self.announce(&self.sleeps_until, latest)
+        };
         let outcome = epoll::wait(&self.epoll, &mut events[..], timeout.as_ref());
         self.sleeps_until.store(0, Ordering::SeqCst);
         match outcome {
@@ -182,14 +211,14 @@ impl Poller {
 
     /// The loop thread's way to sleep: it wakes for everything that `wait` wakes for, without
     /// taking it, and for `kick_loop`.
-    pub(crate) fn wait_in_loop(&self, deadline: Option<Time>) -> Result<(), EngineError> {
-        let timeout = self.sleep(deadline);
+    pub(crate) fn wait_in_loop(&self) -> Result<(), EngineError> {
+        let timeout = self.announce(&self.loop_sleeps_until, None);
         let mut watched = [
             PollFd::new(&self.epoll, PollFlags::IN),
             PollFd::new(&self.loop_kick, PollFlags::IN),
         ];
         let outcome = poll(&mut watched, timeout.as_ref());
-        self.sleeps_until.store(0, Ordering::SeqCst);
+        self.loop_sleeps_until.store(0, Ordering::SeqCst);
         match outcome {
             Ok(_) | Err(Errno::INTR) => {
                 if !watched[1].revents().is_empty() {
@@ -201,10 +230,17 @@ impl Poller {
         }
     }
 
-    fn sleep(&self, deadline: Option<Time>) -> Option<Timespec> {
-        self.sleeps_until
-            .store(deadline.map_or(u64::MAX, |at| at.0), Ordering::SeqCst);
-        let left: Duration = deadline? - clock::now();
+    /// Announces how long the thread sleeps; returns that.
+    fn announce(&self, sleeps_until: &AtomicU64, latest: Option<Time>) -> Option<Timespec> {
+        sleeps_until.store(Time::NEVER.0, Ordering::SeqCst);
+        let until = latest
+            .unwrap_or(Time::NEVER)
+            .min(Time(self.next_deadline.load(Ordering::SeqCst)));
+        sleeps_until.store(until.0, Ordering::SeqCst);
+        if until == Time::NEVER {
+            return None;
+        }
+        let left: Duration = until - clock::now();
         Some(Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: left.subsec_nanos().into(),

@@ -93,7 +93,6 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     pub(crate) groups: Groups,
     pub(crate) options: EngineOptions,
-    next_deadline: AtomicU64,
     next_id: AtomicU64,
     closed: AtomicBool,
     spinner: Spinner,
@@ -115,7 +114,6 @@ impl Shared {
             store,
             groups: Groups::default(),
             options,
-            next_deadline: AtomicU64::new(u64::MAX),
             next_id: AtomicU64::new(1),
             closed: AtomicBool::new(false),
             spinner: Spinner::default(),
@@ -229,15 +227,14 @@ impl Shared {
         }
         let value = change(&mut state);
         state.settle(self, now);
-        let deadline = state.next_deadline().unwrap_or(Time(u64::MAX));
-        self.next_deadline.store(deadline.0, Ordering::SeqCst);
+        self.poller
+            .set_deadline(state.next_deadline().unwrap_or(Time::NEVER));
         let wakes = state.take_wakes();
         let became_idle = state.take_became_idle();
         drop(state);
         if became_idle && self.idle_waiters.load(Ordering::SeqCst) > 0 {
             self.poller.wake();
         }
-        self.poller.wake_before(deadline);
         for wake in wakes {
             wake.run();
         }
@@ -248,14 +245,11 @@ impl Shared {
     /// arrived.
     pub(crate) fn poll(&self, until: Option<Time>) -> bool {
         let mut ready = Vec::new();
-        let next = self.next_deadline.load(Ordering::SeqCst);
-        let deadline = until.map_or(next, |at| at.0.min(next));
-        let deadline = (deadline != u64::MAX).then_some(Time(deadline));
         let interrupted = self
             .poller
-            .wait(deadline, &mut ready)
+            .wait(until, &mut ready)
             .unwrap_or_else(|error| panic!("the poller broke: {error}"));
-        if !ready.is_empty() || clock::now().0 >= next {
+        if !ready.is_empty() || clock::now() >= self.poller.next_deadline() {
             self.on_ready(&ready);
         } else {
             self.drive();
@@ -279,10 +273,8 @@ impl Shared {
                 Turn::Close => return,
                 Turn::Errand => self.start_zygote(),
                 Turn::Poll => {
-                    let next = self.next_deadline.load(Ordering::SeqCst);
-                    let deadline = (next != u64::MAX).then_some(Time(next));
                     self.poller
-                        .wait_in_loop(deadline)
+                        .wait_in_loop()
                         .unwrap_or_else(|error| panic!("the poller broke: {error}"));
                     if self.role.is_loop() {
                         self.poll(Some(Time(0)));
@@ -406,13 +398,16 @@ impl Shared {
         let waiter = Waiter::new(Some(Arc::clone(self.poller.wake_descriptor())));
         self.role.join(&waiter, &self.poller);
         let waited = loop {
+            // Asked before the look at the state: a wake-up that comes after it is ours to see. A
+            // leader before us may have swallowed an earlier one.
+            let leads = waiter.is_polling();
             if self.with_state(|state| done(state)) {
                 break Waited::Done;
             }
             if deadline.is_some_and(|at| at <= clock::now()) {
                 break Waited::TimedOut;
             }
-            if waiter.is_polling() {
+            if leads {
                 self.poll(deadline);
             } else {
                 std::thread::park_timeout(STANDBY);

@@ -41,6 +41,8 @@ impl Waiter {
 
     pub(crate) fn set_polling(&self) {
         self.polling.store(true, Ordering::SeqCst);
+        // The look at the promise that follows must not be taken before the store; see `wake`.
+        fence(Ordering::SeqCst);
     }
 
     pub(crate) fn is_polling(&self) -> bool {
