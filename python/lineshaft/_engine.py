@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+import types
 
 from lineshaft import _native
 from lineshaft._serial.parent import Encoder
@@ -36,6 +37,9 @@ _THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
+
+#: `inspect.CO_COROUTINE`: the flag of a function defined by ``async def``.
+_CO_COROUTINE = 0x80
 
 _lock = threading.RLock()
 _default: Engine | None = None
@@ -194,9 +198,12 @@ class Engine:
         EngineClosed
             If the engine has been shut down. Whatever else goes wrong is the future's exception.
         """
+        if _is_plain(function):
+            return self._pool("processes", self.workers).submit(function, args, kwargs)
         from lineshaft._task import Task
 
-        return Task(function, engine=self).submit(*args, **kwargs)
+        task = function if isinstance(function, Task) else Task(function)
+        return task._submit(self, args, kwargs)
 
     def map(self, function: Callable[..., T], /, *iterables: Iterable[Any], **options: Any) -> Iterator[T]:
         """Call `function` with the items of `iterables`; see `lineshaft.map`."""
@@ -264,6 +271,13 @@ class Engine:
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"
         return f"<lineshaft.Engine workers={self.workers} {state}>"
+
+
+def _is_plain(function: object) -> bool:
+    """Whether this is a function that runs in a worker process without further ado."""
+    if isinstance(function, types.FunctionType):
+        return not function.__code__.co_flags & _CO_COROUTINE
+    return isinstance(function, (types.BuiltinFunctionType, type))
 
 
 def default_engine() -> Engine:

@@ -58,6 +58,7 @@ class Task:
         self.priority = priority
         self.timeout = timeout
         self._is_coroutine = inspect.iscoroutinefunction(function) and not processes
+        self._processes = processes
         self._threads = threads
         self._options = None
         if retries or backoff or timeout is not None or priority:
@@ -75,7 +76,10 @@ class Task:
 
     def submit(self, /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Run ``function(*args, **kwargs)`` on the engine; return its future."""
-        pool = self._pool()
+        return self._submit(self._engine or default_engine(), args, kwargs)
+
+    def _submit(self, engine: Engine, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+        pool = self._pool(engine)
         if self._runs_here and _has_futures((args, kwargs)):
             # Results of other tasks are awaited on the thread, by a call that knows how.
             return pool.submit(_call_with_results, (self.function, args, kwargs), None, self._options)
@@ -96,8 +100,20 @@ class Task:
     def _runs_here(self) -> bool:
         return self._is_coroutine or bool(self._threads)
 
-    def _pool(self) -> _native.Pool:
-        engine = self._engine or default_engine()
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Go to workers, where calling it is calling the function, and nested submits keep the options."""
+        options = {
+            "retries": self.retries,
+            "backoff": self.backoff,
+            "timeout": self.timeout,
+            "priority": self.priority,
+            "processes": self._processes,
+            "threads": self._threads,
+        }
+        return functools.partial(Task, **options), (self.function,)
+
+    def _pool(self, engine: Engine | None = None) -> _native.Pool:
+        engine = engine or self._engine or default_engine()
         if self._is_coroutine:
             size = COROUTINES_MAX if self._threads in (None, True, False) else int(self._threads or 0)
             return engine._pool("coroutines", size)

@@ -46,3 +46,9 @@ pub const STALL_CHECK: Duration = Duration::from_millis(50);
 
 /// Crash report that is kept of a worker.
 pub const STACK_BYTES_MAX: usize = 64 * 1024;
+
+/// Part of the memory budget from which on tasks that would only add to it are held back.
+pub const MEMORY_SHORT_PERCENT: u64 = 80;
+
+/// Part of it below which they no longer are. Lower, so that the two do not take turns.
+pub const MEMORY_EASY_PERCENT: u64 = 60;

@@ -12,6 +12,7 @@ use lineshaft_core::{
 };
 use rustc_hash::FxHashMap;
 
+use crate::limits::{MEMORY_EASY_PERCENT, MEMORY_SHORT_PERCENT};
 use crate::options::{PoolKind, PoolOptions, TaskRequest, Work};
 use crate::outcome::{Outcome, TaskError};
 use crate::poller::Source;
@@ -39,6 +40,7 @@ pub(crate) struct State {
     wakes: Vec<Wakes>,
     workers: u32,
     became_idle: bool,
+    memory_short: bool,
 }
 
 /// An unfinished task.
@@ -160,6 +162,7 @@ impl State {
             wakes: Vec::new(),
             workers: 0,
             became_idle: false,
+            memory_short: false,
         }
     }
 
@@ -441,6 +444,7 @@ impl State {
     pub(crate) fn settle(&mut self, shared: &Shared, now: Time) {
         self.on_process_deadlines(shared, now);
         self.look_for_stalls(now);
+        self.look_at_memory(shared);
         if self.scheduler.next_deadline().is_some_and(|at| at <= now) {
             self.inputs.push_back(Input::Tick);
         }
@@ -453,6 +457,22 @@ impl State {
             self.actions = actions;
         }
         self.flush(shared);
+    }
+
+    /// Tells the scheduler when memory becomes short, and when it no longer is.
+    fn look_at_memory(&mut self, shared: &Shared) {
+        let page = shared.store.budget_page();
+        let used = page.used_bytes().saturating_mul(100) / page.limit_bytes().max(1);
+        let short = used
+            >= if self.memory_short {
+                MEMORY_EASY_PERCENT
+            } else {
+                MEMORY_SHORT_PERCENT
+            };
+        if short != self.memory_short {
+            self.memory_short = short;
+            self.inputs.push_back(Input::MemoryPressure(short));
+        }
     }
 
     fn carry_out(&mut self, shared: &Shared, now: Time, action: Action) {
