@@ -352,7 +352,7 @@ def test_a_pool_cannot_be_pickled(pool):
 
 def test_repr_and_size(pool):
     assert "state=RUN pool_size=2>" in repr(pool)
-    assert pool._processes == 2
+    assert pool._processes == len(pool._pool) == 2
 
 
 def test_dropping_an_open_pool_warns(pool_class):

@@ -1,6 +1,7 @@
 """Cores and memory, from trees of files that imitate kernels and containers."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -105,7 +106,7 @@ def test_a_path_that_is_not_mounted_falls_back_to_the_mount(tree):
             "sys/fs/cgroup/cpu.max": "300000 100000\n",
         }
     )
-    assert [os.path.basename(folder) for folder in cgroup_folders(root, controller=None)] == ["cgroup"]
+    assert [Path(folder).name for folder in cgroup_folders(root, controller=None)] == ["cgroup"]
     assert cores(root).cgroup_quota == 3.0
 
 

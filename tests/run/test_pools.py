@@ -44,7 +44,6 @@ def test_no_guard_and_no_file_needed():
     assert outcome([*RUN, "--no-summary", "-c", code]) == (0, "[1, 2, 3]\n", "")
 
 
-@pytest.mark.xfail(strict=False, reason="the engine's threads are unknown to threading by name")
 def test_thread_names():
     code = (
         "from concurrent.futures import ThreadPoolExecutor as T; import threading\n"
@@ -53,7 +52,6 @@ def test_thread_names():
     assert outcome([*RUN, "--no-summary", "-c", code]) == outcome([sys.executable, "-c", code])
 
 
-@pytest.mark.skipif(importlib.util.find_spec("lineshaft._stats") is None, reason="no statistics yet")
 def test_the_summary_counts_the_tasks():
     code = "from concurrent.futures import ThreadPoolExecutor as T\nwith T(2) as e: list(e.map(abs, range(100)))"
     returncode, out, err = outcome([*RUN, "--workers", "1", "-c", code])

@@ -269,7 +269,10 @@ class Pool(stdlib.Pool):
         size = getattr(self, "_processes", 0)
         return f"<{cls.__module__}.{cls.__qualname__} state={self._state} pool_size={size}>"
 
-    # Helpers.
+    @property
+    def _pool(self) -> list[object]:
+        # Private, but programs count workers by it. No entry stands for one process.
+        return [object() for _ in range(self._processes)]
 
     def _check_running(self) -> None:
         if self._state != RUN:
