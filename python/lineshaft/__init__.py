@@ -42,7 +42,7 @@ _HOMES = {
     "task": "_task",
 }
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605 - the names are listed once, above
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> object:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 mark: Callable[[int], object] = int
 
 
-def run(function: Callable[..., Any], items: list[tuple[Any, ...]]) -> tuple[list[Any] | bytes, dict[int, bytes], float]:
+def run(
+    function: Callable[..., Any], items: list[tuple[Any, ...]]
+) -> tuple[list[Any] | bytes, dict[int, bytes], float]:
     """Call `function` with each item.
 
     Returns

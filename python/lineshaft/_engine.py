@@ -158,7 +158,7 @@ class Engine:
         )
 
     def _local(self) -> _native.Engine:
-        """The engine whose threads are this process's."""
+        """Return the engine whose threads are this process's."""
         self._check_open()
         with self._lock:
             if self._native is None:

@@ -64,7 +64,7 @@ def of(engine: Engine) -> dict[str, Any] | None:
 
 
 def _peak_bytes(pid: int) -> int:
-    """The most memory a process ever had resident; 0 if it is gone."""
+    """Return the most memory that a process ever had resident, in bytes; 0 if it is gone."""
     try:
         with open(f"/proc/{pid}/status") as status:
             for line in status:

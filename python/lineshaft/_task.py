@@ -11,7 +11,7 @@ from lineshaft._engine import Engine, default_engine
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import Any, Generic, ParamSpec, TypeVar, overload
+    from typing import Any, ParamSpec, TypeVar
 
     from lineshaft.futures import Future
 
@@ -92,7 +92,7 @@ class Task:
         return map_task(self, iterables, progress=progress)
 
     def _options_after_failure(self) -> _native.TaskOptions:
-        """The options of an item that has failed once already."""
+        """Make the options of an item that has failed once already."""
         again = self.retries - 1
         return _native.TaskOptions(priority=self.priority, retries=again, death_retries=again, backoff_s=self.backoff)
 

@@ -103,7 +103,6 @@ class _Executor(concurrent.futures.Executor):
                 concurrent.futures.wait(list(self._nested))
             self._pool.wait_idle()
 
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> Literal[False]:
@@ -264,5 +263,3 @@ def _flatten(chunks: Iterator[list[T]]) -> Iterator[T]:
         chunk.reverse()
         while chunk:
             yield chunk.pop()
-
-

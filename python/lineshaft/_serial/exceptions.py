@@ -25,7 +25,7 @@ __all__ = ["chain_of", "decode", "encode", "rebuild"]
 #: Links of a chain of causes and contexts that are followed; more are cut off.
 CHAIN_MAX = 32
 
-_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")  # noqa: PTH100, PTH118, PTH120
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 
 
 class _Part(NamedTuple):

@@ -39,7 +39,7 @@ def describe_main() -> Description:
         "argv": [str(argument) for argument in getattr(sys, "argv", ())],
         "path": [entry for entry in entries if isinstance(entry, str)],
         # A worker that imported pathlib would start several milliseconds later.
-        "file": os.path.abspath(file) if isinstance(file, str) else None,  # noqa: PTH100
+        "file": os.path.abspath(file) if isinstance(file, str) else None,
         "package": package or None,
     }
 

@@ -13,9 +13,9 @@ that is already in place. Nothing here imports cloudpickle unless data or a resu
 
 from __future__ import annotations
 
+import _pickle as pickle  # what `pickle` exports, without the ten modules that it imports
 import importlib
 import marshal
-import _pickle as pickle  # what `pickle` exports, without the ten modules that it imports
 import sys
 import threading
 from types import CellType, FunctionType
