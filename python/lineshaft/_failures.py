@@ -84,6 +84,11 @@ def transfer(text: str) -> LineshaftError:
     return SerializationError(text)
 
 
+def poisoned(text: str) -> LineshaftError:
+    """Make the error of a task whose engine stopped because of a defect in itself."""
+    return LineshaftError(f"the engine stopped after an internal error: {text}")
+
+
 def closed(text: str) -> EngineClosed:
     """Make the error of using an engine that was shut down."""
     return EngineClosed(text)

@@ -68,7 +68,7 @@ impl Engine {
 
     /// Opens a pool.
     pub fn open_pool(&self, options: PoolOptions) -> Result<PoolId, EngineError> {
-        self.check_open()?;
+        self.shared.check_open()?;
         let pool = PoolId(u32::try_from(self.shared.next_id()).expect("fewer pools than 2^32"));
         self.shared.post(Command::OpenPool {
             pool,
@@ -99,7 +99,7 @@ impl Engine {
 
     /// Submits a task.
     pub fn submit(&self, request: TaskRequest) -> Result<Arc<Promise>, EngineError> {
-        self.check_open()?;
+        self.shared.check_open()?;
         Ok(self.shared.submit(request))
     }
 
@@ -109,7 +109,7 @@ impl Engine {
         &self,
         graph: Vec<(TaskRequest, Vec<usize>)>,
     ) -> Result<Vec<Arc<Promise>>, EngineError> {
-        self.check_open()?;
+        self.shared.check_open()?;
         Ok(self.shared.submit_graph(graph))
     }
 
@@ -118,6 +118,7 @@ impl Engine {
     pub fn cancel(&self, promise: &Promise, kill: bool) -> bool {
         self.shared
             .with_state(|state| state.cancel(&self.shared, promise, kill))
+            .unwrap_or(false)
     }
 
     /// Waits until the task has ended. `check` is asked after signals and now and then whether to
@@ -140,7 +141,7 @@ impl Engine {
     /// What the engine is doing.
     pub fn stats(&self) -> EngineStats {
         let store = self.shared.store.stats();
-        self.shared.with_state(|state| EngineStats {
+        let stats = self.shared.with_state(|state| EngineStats {
             unfinished: state.tasks.len(),
             workers: state
                 .processes
@@ -157,12 +158,15 @@ impl Engine {
                 .into_iter()
                 .map(|(group, summary)| (self.shared.groups.name(group), summary))
                 .collect(),
-        })
+        });
+        stats.unwrap_or_default()
     }
 
     /// What worker processes printed lately, oldest first.
     pub fn output(&self) -> Vec<Printed> {
-        self.shared.with_state(|state| state.processes.output.all())
+        self.shared
+            .with_state(|state| state.processes.output.all())
+            .unwrap_or_default()
     }
 
     /// Whether the task has begun to run on some worker.
@@ -171,12 +175,14 @@ impl Engine {
             && self
                 .shared
                 .with_state(|state| state.is_running(promise.task()))
+                .unwrap_or(false)
     }
 
     /// Whether the task is a call of this process.
     pub fn is_local(&self, promise: &Promise) -> bool {
         self.shared
             .with_state(|state| state.is_local(promise.task()))
+            .unwrap_or(false)
     }
 
     /// Cancels what has not begun, in one pool or in all; with `kill`, what runs in worker processes
@@ -237,12 +243,10 @@ impl Engine {
         });
     }
 
-    fn check_open(&self) -> Result<(), EngineError> {
-        if self.shared.is_closed() {
-            Err(EngineError::Closed)
-        } else {
-            Ok(())
-        }
+    /// Panics with the state lock held, as a defect of the engine would. For tests.
+    #[doc(hidden)]
+    pub fn panic_inside(&self, message: &str) {
+        self.shared.with_state(|_| panic!("{message}"));
     }
 
     /// Now, on the engine's clock.

@@ -12,6 +12,7 @@
 mod clock;
 mod engine;
 mod error;
+mod graph;
 mod groups;
 mod limits;
 mod observer;

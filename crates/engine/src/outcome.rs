@@ -33,6 +33,17 @@ impl Outcome {
     }
 }
 
+/// Why a task with these inputs fails, if one of them has failed.
+pub(crate) fn failed_input(inputs: &[Arc<Promise>]) -> Option<TaskError> {
+    inputs.iter().find_map(|input| match input.outcome()? {
+        Outcome::Error(TaskError::Dependency(root)) => {
+            Some(TaskError::Dependency(Arc::clone(root)))
+        }
+        Outcome::Error(_) => Some(TaskError::Dependency(Arc::clone(input))),
+        Outcome::Value(_) | Outcome::Local { .. } => None,
+    })
+}
+
 impl fmt::Debug for Outcome {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -59,12 +70,15 @@ pub enum TaskError {
     },
     /// Its worker died under it.
     WorkerDied(DeathReport),
-    /// A task whose result it needs has none.
+    /// A task whose result it needs has none: the first one, which failed by itself. Never a task
+    /// that failed by a dependency in turn, or else a long chain would be freed by deep recursion.
     Dependency(Arc<Promise>),
     /// The workers of its pool cannot be started: the initializer's pickled exception, or words.
     PoolBroken(Result<Payload, String>),
     /// It could not be sent to a worker or its result could not be taken over.
     Transfer(String),
+    /// The engine stopped because of a defect in itself: the panic's message.
+    Poisoned(String),
 }
 
 /// What is known of the death of a worker.

@@ -7,13 +7,17 @@
 //! callbacks are registered under the promise's own small lock; completion takes them from there
 //! after the outcome is visible, so a registration either sees the outcome or is seen by the
 //! completion, never neither.
+//!
+//! The engine's side holds a [`Pledge`], once per promise, from the inbox to the end of the task. A
+//! pledge that is dropped before it was kept, as by a panic that unwinds through its owner, ends the
+//! promise with an error: whatever goes wrong, nobody waits for ever.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use lineshaft_core::TaskId;
 
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, TaskError};
 use crate::wait::Waiter;
 
 /// The shared state of one submitted task.
@@ -62,7 +66,37 @@ impl Wakes {
             waiter.wake();
         }
         for callback in self.0.callbacks {
-            callback();
+            // Whose callback panics has been told so by the panic hook; others still get their calls.
+            let _: std::thread::Result<()> =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(callback));
+        }
+    }
+}
+
+/// The engine's obligation to complete a promise.
+pub(crate) struct Pledge(Arc<Promise>);
+
+impl Pledge {
+    /// Only for a promise that has none yet.
+    pub(crate) fn new(promise: &Arc<Promise>) -> Pledge {
+        Pledge(Arc::clone(promise))
+    }
+
+    pub(crate) fn promise(&self) -> &Arc<Promise> {
+        &self.0
+    }
+
+    /// Completes the promise.
+    pub(crate) fn keep(self, outcome: Outcome) -> Wakes {
+        self.0.complete(outcome)
+    }
+}
+
+impl Drop for Pledge {
+    fn drop(&mut self) {
+        if !self.0.is_done() {
+            let error = TaskError::Poisoned("the engine lost the task".into());
+            self.0.complete(Outcome::Error(error)).run();
         }
     }
 }
@@ -147,7 +181,7 @@ impl Promise {
     }
 
     /// Sets the outcome. A second outcome is a defect of the engine.
-    pub(crate) fn complete(&self, outcome: Outcome) -> Wakes {
+    fn complete(&self, outcome: Outcome) -> Wakes {
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         let first = self.outcome.set(outcome).is_ok();
         assert!(first, "task {:?} was completed twice", self.task());

@@ -2,7 +2,7 @@
 //! knows nothing of what they are.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -100,10 +100,9 @@ impl Call {
     /// Runs `work` as this task on this thread: what it submits and waits for is known to be
     /// nested in it. Returns what `work` returns and how long it ran.
     pub fn enter<T>(&self, work: impl FnOnce() -> T) -> (T, Duration) {
-        let outer = CURRENT.replace(Some((self.task, self.attempt)));
+        let _entered = Entered::new(self);
         let began = clock::now();
         let value = work();
-        CURRENT.set(outer);
         (value, clock::now() - began)
     }
 
@@ -150,9 +149,71 @@ impl Drop for Call {
 
 thread_local! {
     static CURRENT: Cell<Option<(TaskId, Attempt)>> = const { Cell::new(None) };
+    /// The engine of the current task, or of the last one: a thread rarely changes engines, and
+    /// so does not have to count references for every call.
+    static ENGINE: RefCell<Weak<Shared>> = const { RefCell::new(Weak::new()) };
 }
 
 /// The task that runs on this thread.
 pub fn current_task() -> Option<(TaskId, Attempt)> {
     CURRENT.get()
+}
+
+/// This thread runs a task until this is dropped, also by a panic.
+struct Entered {
+    outer: Option<(TaskId, Attempt)>,
+    outer_engine: Option<Weak<Shared>>,
+}
+
+impl Entered {
+    fn new(call: &Call) -> Entered {
+        let outer_engine = ENGINE.with_borrow_mut(|engine| {
+            let same = engine.ptr_eq(&call.engine);
+            (!same).then(|| std::mem::replace(engine, Weak::clone(&call.engine)))
+        });
+        Entered {
+            outer: CURRENT.replace(Some((call.task, call.attempt))),
+            outer_engine,
+        }
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.set(self.outer);
+        if let Some(engine) = self.outer_engine.take() {
+            ENGINE.set(engine);
+        }
+    }
+}
+
+/// The task on this thread waits for others until this is dropped: its core is free meanwhile. The
+/// task's own engine is told, which may be another one than that of the tasks it waits for.
+pub(crate) struct BlockedCall {
+    engine: Arc<Shared>,
+    task: TaskId,
+    attempt: Attempt,
+}
+
+impl BlockedCall {
+    /// None if this thread runs no task.
+    pub(crate) fn new() -> Option<BlockedCall> {
+        let (task, attempt) = current_task()?;
+        let engine = ENGINE.with_borrow(Weak::upgrade)?;
+        engine.post(Command::Blocked { task, attempt });
+        Some(BlockedCall {
+            engine,
+            task,
+            attempt,
+        })
+    }
+}
+
+impl Drop for BlockedCall {
+    fn drop(&mut self) {
+        self.engine.post(Command::Unblocked {
+            task: self.task,
+            attempt: self.attempt,
+        });
+    }
 }

@@ -13,9 +13,18 @@
 //! again after releasing it. A sender therefore never waits for the state lock; a command is never
 //! left lying, because the holder's last look comes after its unlock, and the sender's push came
 //! before its failed attempt to lock.
+//!
+//! # Defects
+//!
+//! A panic while the state is changed is a defect of the engine, and nothing that the state says can
+//! be relied on after it. It is caught where the lock is held, and the engine is *poisoned*: every
+//! promise ends with the panic's message, workers are killed, and whoever submits later is told the
+//! same. The panic goes no further: the thread that it happened on is as innocent as any other.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
 use std::time::Duration;
 
 use lineshaft_core::{Attempt, GroupId, PoolId, TaskId, Time, WorkerId};
@@ -29,7 +38,8 @@ use crate::options::{EngineOptions, TaskRequest};
 use crate::outcome::{Outcome, TaskError};
 use crate::poll_role::{PollRole, Turn};
 use crate::poller::{Poller, Source};
-use crate::promise::Promise;
+use crate::promise::{Pledge, Promise};
+use crate::runner::BlockedCall;
 use crate::spin::Spinner;
 use crate::state::{Pool, State};
 use crate::wait::{Check, Waited, Waiter};
@@ -37,10 +47,14 @@ use crate::wait::{Check, Waited, Waiter};
 /// What senders put into the inbox.
 pub(crate) enum Command {
     Submit {
-        promise: Arc<Promise>,
+        pledge: Pledge,
         request: TaskRequest,
     },
-    SubmitGraph(Vec<(Arc<Promise>, TaskRequest)>),
+    SubmitGraph {
+        tasks: Vec<(Pledge, TaskRequest)>,
+        /// Dependencies first; none if the tasks are in such an order.
+        order: Option<Vec<usize>>,
+    },
     Started {
         task: TaskId,
         attempt: Attempt,
@@ -95,6 +109,8 @@ pub(crate) struct Shared {
     pub(crate) options: EngineOptions,
     next_id: AtomicU64,
     closed: AtomicBool,
+    /// What the engine panicked with, if it did.
+    poison: OnceLock<String>,
     spinner: Spinner,
     /// Callers that wait for a pool to have no tasks.
     idle_waiters: AtomicUsize,
@@ -116,6 +132,7 @@ impl Shared {
             options,
             next_id: AtomicU64::new(1),
             closed: AtomicBool::new(false),
+            poison: OnceLock::new(),
             spinner: Spinner::default(),
             idle_waiters: AtomicUsize::new(0),
         }))
@@ -123,6 +140,15 @@ impl Shared {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Why nothing can be submitted any more, if that is so.
+    pub(crate) fn check_open(&self) -> Result<(), EngineError> {
+        match self.poison.get() {
+            Some(message) => Err(EngineError::Poisoned(message.clone())),
+            None if self.is_closed() => Err(EngineError::Closed),
+            None => Ok(()),
+        }
     }
 
     /// Marks the engine closed; true for the first caller.
@@ -151,7 +177,7 @@ impl Shared {
             inbox.tasks += 1;
             promise.set_task(TaskId(inbox.tasks));
             inbox.commands.push(Command::Submit {
-                promise: Arc::clone(&promise),
+                pledge: Pledge::new(&promise),
                 request,
             });
         }
@@ -165,15 +191,16 @@ impl Shared {
         &self,
         requests: Vec<(TaskRequest, Vec<usize>)>,
     ) -> Vec<Arc<Promise>> {
+        // Panics if there is a cycle: here, in the caller's thread, before anything has changed.
+        let order = crate::graph::topological_order(&requests);
         let promises: Vec<Arc<Promise>> = requests.iter().map(|_| Promise::new()).collect();
-        let graph = requests
+        let tasks = requests
             .into_iter()
             .zip(&promises)
             .map(|((mut request, needs), promise)| {
-                request
-                    .inputs
-                    .extend(needs.into_iter().map(|index| Arc::clone(&promises[index])));
-                (Arc::clone(promise), request)
+                let needed = needs.into_iter().map(|index| Arc::clone(&promises[index]));
+                request.inputs.extend(needed);
+                (Pledge::new(promise), request)
             })
             .collect();
         {
@@ -182,7 +209,7 @@ impl Shared {
                 inbox.tasks += 1;
                 promise.set_task(TaskId(inbox.tasks));
             }
-            inbox.commands.push(Command::SubmitGraph(graph));
+            inbox.commands.push(Command::SubmitGraph { tasks, order });
         }
         self.drive();
         promises
@@ -206,15 +233,39 @@ impl Shared {
         }
     }
 
-    /// Changes the state, after everything that is in the inbox.
-    pub(crate) fn with_state<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    /// Changes the state, after everything that is in the inbox. None if the engine is poisoned.
+    pub(crate) fn with_state<T>(&self, change: impl FnOnce(&mut State) -> T) -> Option<T> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let value = self.work(state, change);
         self.drive();
         value
     }
 
-    fn work<T>(&self, mut state: MutexGuard<'_, State>, change: impl FnOnce(&mut State) -> T) -> T {
+    fn work<T>(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        change: impl FnOnce(&mut State) -> T,
+    ) -> Option<T> {
+        let value = if let Some(message) = self.poison.get() {
+            self.refuse_commands(message);
+            None
+        } else {
+            let changed = catch_unwind(AssertUnwindSafe(|| self.change(&mut state, change)));
+            let poisoned = |panic: Box<dyn Any + Send>| self.poison(&mut state, text_of(&*panic));
+            changed.map_err(poisoned).ok()
+        };
+        self.poller
+            .set_deadline(state.next_deadline().unwrap_or(Time::NEVER));
+        let aftermath = state.take_aftermath();
+        drop(state);
+        if aftermath.became_idle && self.idle_waiters.load(Ordering::SeqCst) > 0 {
+            self.poller.wake();
+        }
+        aftermath.run();
+        value
+    }
+
+    fn change<T>(&self, state: &mut State, change: impl FnOnce(&mut State) -> T) -> T {
         let now = clock::now();
         loop {
             let commands = std::mem::take(&mut self.inbox().commands);
@@ -225,30 +276,51 @@ impl Shared {
                 state.on_command(self, now, command);
             }
         }
-        let value = change(&mut state);
+        let value = change(state);
         state.settle(self, now);
-        self.poller
-            .set_deadline(state.next_deadline().unwrap_or(Time::NEVER));
-        let wakes = state.take_wakes();
-        let became_idle = state.take_became_idle();
-        drop(state);
-        if became_idle && self.idle_waiters.load(Ordering::SeqCst) > 0 {
-            self.poller.wake();
-        }
-        for wake in wakes {
-            wake.run();
-        }
         value
+    }
+
+    fn poison(&self, state: &mut State, message: &str) {
+        let message = self.poison.get_or_init(|| message.to_owned());
+        state.poison(self, message);
+        self.refuse_commands(message);
+    }
+
+    /// Poisons the engine from outside of the state.
+    fn break_down(&self, message: &str) {
+        self.with_state(|state| self.poison(state, message));
+    }
+
+    /// Empties the inbox of an engine that is poisoned. Its lock is free when the commands are
+    /// dropped: that may run code of the caller.
+    fn refuse_commands(&self, message: &str) {
+        let commands = std::mem::take(&mut self.inbox().commands);
+        for command in commands {
+            let error = || Outcome::Error(TaskError::Poisoned(message.to_owned()));
+            match command {
+                Command::Submit { pledge, .. } => pledge.keep(error()).run(),
+                Command::SubmitGraph { tasks, .. } => {
+                    for (pledge, _) in tasks {
+                        pledge.keep(error()).run();
+                    }
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Takes what is ready and acts on it. Only for the holder of the poll role. True if a signal
     /// arrived.
     pub(crate) fn poll(&self, until: Option<Time>) -> bool {
         let mut ready = Vec::new();
-        let interrupted = self
-            .poller
-            .wait(until, &mut ready)
-            .unwrap_or_else(|error| panic!("the poller broke: {error}"));
+        let interrupted = match self.poller.wait(until, &mut ready) {
+            Ok(interrupted) => interrupted,
+            Err(error) => {
+                self.break_down(&error.to_string());
+                return false;
+            }
+        };
         if !ready.is_empty() || clock::now() >= self.poller.next_deadline() {
             self.on_ready(&ready);
         } else {
@@ -265,18 +337,23 @@ impl Shared {
         });
     }
 
-    /// What the loop thread does until the engine closes.
+    /// What the loop thread does until the engine closes or breaks.
     pub(crate) fn run_loop(&self) {
         crate::signals::block_all();
-        loop {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.take_turns())) {
+            self.break_down(text_of(&*panic));
+        }
+    }
+
+    fn take_turns(&self) {
+        while self.poison.get().is_none() {
             match self.role.stand_by() {
                 Turn::Close => return,
                 Turn::Errand => self.start_zygote(),
                 Turn::Poll => {
-                    self.poller
-                        .wait_in_loop()
-                        .unwrap_or_else(|error| panic!("the poller broke: {error}"));
-                    if self.role.is_loop() {
+                    if let Err(error) = self.poller.wait_in_loop() {
+                        self.break_down(&error.to_string());
+                    } else if self.role.is_loop() {
                         self.poll(Some(Time(0)));
                     }
                 }
@@ -287,7 +364,8 @@ impl Shared {
     /// Starts the zygote if one is wanted. Only on the loop thread: the kernel ends a process that
     /// asked to die with its parent when the *thread* that started it ends.
     fn start_zygote(&self) {
-        let Some(socket) = self.with_state(|state| state.processes.zygote_to_start()) else {
+        let wanted = self.with_state(|state| state.processes.zygote_to_start());
+        let Some(socket) = wanted.flatten() else {
             return;
         };
         let started = match &self.options.zygote {
@@ -321,19 +399,17 @@ impl Shared {
         if !promise.add_waiter(&waiter) {
             return Waited::Done;
         }
-        let current = crate::runner::current_task();
-        if let Some((task, attempt)) = current {
-            self.post(Command::Blocked { task, attempt });
-        }
-        self.role.join(&waiter, &self.poller);
+        let _watching = Watching(promise, &waiter);
+        let _blocked = BlockedCall::new();
+        let _part = Part::take(self, &waiter);
         let mut spun = false;
-        let waited = loop {
+        loop {
             if promise.is_done() {
-                break Waited::Done;
+                return Waited::Done;
             }
             let now = clock::now();
             if deadline.is_some_and(|at| at <= now) {
-                break Waited::TimedOut;
+                return Waited::TimedOut;
             }
             let mut signalled = false;
             if !waiter.is_polling() {
@@ -357,17 +433,9 @@ impl Shared {
                 && let Some(check) = &mut check
                 && check()
             {
-                break Waited::Interrupted;
+                return Waited::Interrupted;
             }
-        };
-        self.role.leave(&waiter);
-        if waited != Waited::Done {
-            promise.remove_waiter(&waiter);
         }
-        if let Some((task, attempt)) = current {
-            self.post(Command::Unblocked { task, attempt });
-        }
-        waited
     }
 
     /// Waits until there is no unfinished task, in one pool or in all.
@@ -377,6 +445,7 @@ impl Shared {
         deadline: Option<Time>,
         check: Option<Check<'_>>,
     ) -> Waited {
+        let _blocked = BlockedCall::new();
         self.idle_waiters.fetch_add(1, Ordering::SeqCst);
         let waited = self.poll_until(deadline, check, |state| state.unfinished(pool) == 0);
         self.idle_waiters.fetch_sub(1, Ordering::SeqCst);
@@ -396,16 +465,17 @@ impl Shared {
         done: impl Fn(&State) -> bool,
     ) -> Waited {
         let waiter = Waiter::new(Some(Arc::clone(self.poller.wake_descriptor())));
-        self.role.join(&waiter, &self.poller);
-        let waited = loop {
+        let _part = Part::take(self, &waiter);
+        loop {
             // Asked before the look at the state: a wake-up that comes after it is ours to see. A
             // leader before us may have swallowed an earlier one.
             let leads = waiter.is_polling();
-            if self.with_state(|state| done(state)) {
-                break Waited::Done;
+            // A poisoned engine has nothing left to wait for.
+            if self.with_state(|state| done(state)).unwrap_or(true) {
+                return Waited::Done;
             }
             if deadline.is_some_and(|at| at <= clock::now()) {
-                break Waited::TimedOut;
+                return Waited::TimedOut;
             }
             if leads {
                 self.poll(deadline);
@@ -415,10 +485,46 @@ impl Shared {
             if let Some(check) = &mut check
                 && check()
             {
-                break Waited::Interrupted;
+                return Waited::Interrupted;
             }
-        };
-        self.role.leave(&waiter);
-        waited
+        }
     }
+}
+
+/// A caller's part in polling: it leads or follows until this is dropped, also by a panic of its
+/// check, for a leader that does not leave would leave its followers without one.
+struct Part<'a> {
+    shared: &'a Shared,
+    waiter: &'a Arc<Waiter>,
+}
+
+impl<'a> Part<'a> {
+    fn take(shared: &'a Shared, waiter: &'a Arc<Waiter>) -> Part<'a> {
+        shared.role.join(waiter, &shared.poller);
+        Part { shared, waiter }
+    }
+}
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        self.shared.role.leave(self.waiter);
+    }
+}
+
+/// A waiter is registered with a promise until this is dropped.
+struct Watching<'a>(&'a Promise, &'a Arc<Waiter>);
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_done() {
+            self.0.remove_waiter(self.1);
+        }
+    }
+}
+
+/// What a panic was given as its message.
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a panic without words")
 }

@@ -4,6 +4,7 @@
 //! inputs again, until nothing is left to do.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 use lineshaft_core::{
@@ -14,10 +15,11 @@ use rustc_hash::FxHashMap;
 
 use crate::limits::{MEMORY_EASY_PERCENT, MEMORY_SHORT_PERCENT};
 use crate::options::{PoolKind, PoolOptions, TaskRequest, Work};
-use crate::outcome::{Outcome, TaskError};
+use crate::outcome::{Outcome, TaskError, failed_input};
 use crate::poller::Source;
 use crate::process::{ProcessPool, Processes, Stalls};
-use crate::promise::{Promise, Wakes};
+use crate::promise::{Pledge, Promise, Wakes};
+use crate::runner::Call;
 use crate::shared::{Command, Shared};
 use crate::threads::Lanes;
 
@@ -30,6 +32,8 @@ pub(crate) struct State {
     pub(crate) tasks: FxHashMap<TaskId, Task>,
     pools: FxHashMap<PoolId, Pool>,
     threads: FxHashMap<WorkerId, PoolId>,
+    /// Attempts that wait for other tasks, on a thread that does not count meanwhile.
+    pub(crate) blocked: FxHashMap<(TaskId, Attempt), Arc<Lanes>>,
     /// Attempts that ran out of time on a thread that goes on with them.
     pub(crate) given_up: FxHashMap<(TaskId, Attempt), Arc<Lanes>>,
     pub(crate) processes: Processes,
@@ -37,16 +41,57 @@ pub(crate) struct State {
     /// What the scheduler is still to be told.
     pub(crate) inputs: VecDeque<Input>,
     actions: Vec<Action>,
-    wakes: Vec<Wakes>,
+    pub(crate) aftermath: Aftermath,
     workers: u32,
-    became_idle: bool,
     memory_short: bool,
+    /// The engine is shut down: no pool opens any more.
+    closed: bool,
+}
+
+/// What is left to be done once the state lock is released: it runs code of others.
+#[derive(Default)]
+pub(crate) struct Aftermath {
+    wakes: Vec<Wakes>,
+    discarded: Vec<Discarded>,
+    /// A pool has come to have no tasks.
+    pub(crate) became_idle: bool,
+}
+
+/// What nobody needs any more. To drop it may take long, as when large memory is freed, and may run
+/// code of the caller, which may call the engine.
+#[expect(dead_code, reason = "kept only to be dropped in the right place")]
+pub(crate) enum Discarded {
+    Task(Work, Vec<Arc<Promise>>),
+    Outcome(Outcome),
+    Call(Call),
+}
+
+impl Aftermath {
+    pub(crate) fn discard(&mut self, what: Discarded) {
+        self.discarded.push(what);
+    }
+
+    fn keep(&mut self, pledge: Pledge, outcome: Outcome) {
+        let wakes = pledge.keep(outcome);
+        if !wakes.is_empty() {
+            self.wakes.push(wakes);
+        }
+    }
+
+    /// Only without the state lock.
+    pub(crate) fn run(self) {
+        for wake in self.wakes {
+            wake.run();
+        }
+        // Whose value panics when it is dropped has been told so by the panic hook.
+        let _: std::thread::Result<()> = catch_unwind(AssertUnwindSafe(|| drop(self.discarded)));
+    }
 }
 
 /// An unfinished task.
 pub(crate) struct Task {
     pub(crate) pool: PoolId,
-    pub(crate) promise: Arc<Promise>,
+    pub(crate) pledge: Pledge,
     pub(crate) work: Work,
     pub(crate) inputs: Vec<Arc<Promise>>,
     pub(crate) group: lineshaft_core::GroupId,
@@ -154,15 +199,16 @@ impl State {
             tasks: FxHashMap::default(),
             pools: FxHashMap::default(),
             threads: FxHashMap::default(),
+            blocked: FxHashMap::default(),
             given_up: FxHashMap::default(),
             processes: Processes::default(),
             stalls: Stalls::default(),
             inputs: VecDeque::from([Input::SetCores(cores)]),
             actions: Vec::new(),
-            wakes: Vec::new(),
+            aftermath: Aftermath::default(),
             workers: 0,
-            became_idle: false,
             memory_short: false,
+            closed: false,
         }
     }
 
@@ -177,8 +223,33 @@ impl State {
         .min()
     }
 
-    pub(crate) fn take_wakes(&mut self) -> Vec<Wakes> {
-        std::mem::take(&mut self.wakes)
+    pub(crate) fn take_aftermath(&mut self) -> Aftermath {
+        std::mem::take(&mut self.aftermath)
+    }
+
+    /// Gives everything up after a panic: nothing that this state says can be relied on. Every
+    /// promise ends with an error, threads and processes are let go, and what remains is the empty
+    /// state of an engine that is shut down.
+    pub(crate) fn poison(&mut self, shared: &Shared, message: &str) {
+        let fresh = State {
+            closed: true,
+            ..State::new(self.engine.clone(), self.cores)
+        };
+        let mut broken = std::mem::replace(self, fresh);
+        self.aftermath = broken.take_aftermath();
+        self.aftermath.became_idle = true;
+        for task in broken.tasks.into_values() {
+            let error = TaskError::Poisoned(message.to_owned());
+            self.aftermath.keep(task.pledge, Outcome::Error(error));
+            self.aftermath
+                .discard(Discarded::Task(task.work, task.inputs));
+        }
+        for pool in broken.pools.into_values() {
+            if let Executor::Threads { lanes, .. } = pool.executor {
+                self.close_lanes(&lanes);
+            }
+        }
+        broken.processes.abandon(shared);
     }
 
     pub(crate) fn open(&self, pool: PoolId) -> Option<&Pool> {
@@ -190,6 +261,9 @@ impl State {
     }
 
     pub(crate) fn open_pool(&mut self, id: PoolId, pool: Pool) {
+        if self.closed {
+            return; // its tasks will find no pool
+        }
         self.inputs.push_back(Input::AddPool(pool.spec(id)));
         self.pools.insert(id, pool);
         self.set_cores();
@@ -229,11 +303,6 @@ impl State {
             Some(pool) => self.pools.get(&pool).map_or(0, |pool| pool.unfinished),
             None => self.tasks.len(),
         }
-    }
-
-    /// Whether a pool has come to have no tasks since this was last asked.
-    pub(crate) fn take_became_idle(&mut self) -> bool {
-        std::mem::take(&mut self.became_idle)
     }
 
     /// Cancels a task. True if it will not run (any more).
@@ -278,28 +347,24 @@ impl State {
             .extend(tasks.into_iter().map(|task| Input::Cancel { task, kill }));
     }
 
-    /// Closes every pool.
+    /// Closes every pool, with what is left of its tasks, and opens no more.
     pub(crate) fn close_pools(&mut self) {
+        self.closed = true;
         let mut pools: Vec<PoolId> = self.pools.keys().copied().collect();
         pools.sort_unstable();
-        self.inputs
-            .extend(pools.into_iter().map(|pool| Input::RemovePool { pool }));
+        for pool in pools {
+            self.remove_pool(pool);
+        }
     }
 
     pub(crate) fn on_command(&mut self, shared: &Shared, now: Time, command: Command) {
         match command {
-            Command::Submit { promise, request } => {
-                if let Some(spec) = self.admit(promise, request) {
+            Command::Submit { pledge, request } => {
+                if let Some(spec) = self.admit(pledge, request) {
                     self.inputs.push_back(Input::Submit(spec));
                 }
             }
-            Command::SubmitGraph(graph) => {
-                let specs = graph
-                    .into_iter()
-                    .filter_map(|(promise, request)| self.admit(promise, request));
-                let specs: Vec<TaskSpec> = specs.collect();
-                self.inputs.push_back(Input::SubmitGraph(specs));
-            }
+            Command::SubmitGraph { tasks, order } => self.admit_graph(tasks, order),
             Command::Started { task, attempt } => {
                 self.inputs.push_back(Input::Started { task, attempt })
             }
@@ -309,7 +374,9 @@ impl State {
                 ran,
                 outcome,
             } => {
-                if !self.was_given_up(task, attempt) {
+                if self.was_given_up(task, attempt) {
+                    self.aftermath.discard(Discarded::Outcome(outcome));
+                } else {
                     self.ended(task, outcome);
                     self.inputs
                         .push_back(Input::Finished { task, attempt, ran });
@@ -321,7 +388,10 @@ impl State {
                 retry,
                 error,
             } => {
-                if !self.was_given_up(task, attempt) {
+                if self.was_given_up(task, attempt) {
+                    let outcome = Outcome::Error(error);
+                    self.aftermath.discard(Discarded::Outcome(outcome));
+                } else {
                     self.ended(task, Outcome::Error(error));
                     self.inputs.push_back(Input::Failed {
                         task,
@@ -333,7 +403,7 @@ impl State {
             Command::Blocked { task, attempt } => self.on_blocked_call(task, attempt, true),
             Command::Unblocked { task, attempt } => self.on_blocked_call(task, attempt, false),
             Command::OpenPool { pool, spec } => {
-                if matches!(spec.executor, Executor::Processes(_)) {
+                if !self.closed && matches!(spec.executor, Executor::Processes(_)) {
                     self.processes.warm_up(shared);
                 }
                 self.open_pool(pool, spec);
@@ -352,27 +422,58 @@ impl State {
             ..
         }) = self.pools.remove(&pool)
         {
-            lanes.close();
+            self.close_lanes(&lanes);
         }
+        self.aftermath.became_idle = true;
         self.set_cores();
     }
 
-    /// Notes how an attempt ended. Attempts end once, so nothing is overwritten.
+    /// Notes how an attempt ended, in place of what was noted for one before it.
     pub(crate) fn ended(&mut self, task: TaskId, outcome: Outcome) {
-        if let Some(task) = self.tasks.get_mut(&task) {
-            task.ended = Some(outcome);
-        }
+        let unused = match self.tasks.get_mut(&task) {
+            Some(task) => task.ended.replace(outcome),
+            None => Some(outcome),
+        };
+        self.aftermath
+            .discarded
+            .extend(unused.map(Discarded::Outcome));
+    }
+
+    /// Takes a graph in, dependencies first: only then is a task whose dependency is refused refused
+    /// as well. The scheduler is given it as it was submitted. `order` is a topological one, or none
+    /// if the graph is in such an order as it is.
+    fn admit_graph(&mut self, tasks: Vec<(Pledge, TaskRequest)>, order: Option<Vec<usize>>) {
+        let specs = match order {
+            None => {
+                let specs = tasks
+                    .into_iter()
+                    .filter_map(|(pledge, request)| self.admit(pledge, request));
+                specs.collect()
+            }
+            Some(order) => {
+                let mut tasks: Vec<Option<_>> = tasks.into_iter().map(Some).collect();
+                let mut specs: Vec<Option<TaskSpec>> = tasks.iter().map(|_| None).collect();
+                for index in order {
+                    let (pledge, request) = tasks[index].take().expect("an order names each once");
+                    specs[index] = self.admit(pledge, request);
+                }
+                specs.into_iter().flatten().collect()
+            }
+        };
+        self.inputs.push_back(Input::SubmitGraph(specs));
+    }
+
+    /// Refuses a task at once.
+    fn refuse(&mut self, pledge: Pledge, request: TaskRequest, error: TaskError) {
+        self.aftermath.keep(pledge, Outcome::Error(error));
+        self.aftermath
+            .discard(Discarded::Task(request.work, request.inputs));
     }
 
     /// Takes a task in. One whose pool is closed or whose inputs have already failed ends here.
-    fn admit(&mut self, promise: Arc<Promise>, request: TaskRequest) -> Option<TaskSpec> {
-        let failed = request
-            .inputs
-            .iter()
-            .find(|input| matches!(input.outcome(), Some(Outcome::Error(_))));
-        if let Some(failed) = failed {
-            let error = TaskError::Dependency(Arc::clone(failed));
-            self.complete(&promise, Outcome::Error(error));
+    fn admit(&mut self, pledge: Pledge, request: TaskRequest) -> Option<TaskSpec> {
+        if let Some(error) = failed_input(&request.inputs) {
+            self.refuse(pledge, request, error);
             return None;
         }
         let Some(pool) = self
@@ -380,11 +481,11 @@ impl State {
             .get_mut(&request.pool)
             .filter(|pool| !pool.closing)
         else {
-            self.complete(&promise, Outcome::Error(TaskError::Cancelled));
+            self.refuse(pledge, request, TaskError::Cancelled);
             return None;
         };
         pool.unfinished += 1;
-        let task = promise.task();
+        let task = pledge.promise().task();
         let dependencies = request
             .inputs
             .iter()
@@ -411,7 +512,7 @@ impl State {
             task,
             Task {
                 pool,
-                promise,
+                pledge,
                 work,
                 inputs,
                 group,
@@ -420,13 +521,6 @@ impl State {
             },
         );
         Some(spec)
-    }
-
-    pub(crate) fn complete(&mut self, promise: &Promise, outcome: Outcome) {
-        let wakes = promise.complete(outcome);
-        if !wakes.is_empty() {
-            self.wakes.push(wakes);
-        }
     }
 
     pub(crate) fn on_ready(&mut self, shared: &Shared, source: Source) {
@@ -534,7 +628,7 @@ impl State {
         if let Some(pool) = self.pools.get_mut(&task.pool) {
             pool.unfinished -= 1;
             if pool.unfinished == 0 {
-                self.became_idle = true;
+                self.aftermath.became_idle = true;
                 if pool.closing {
                     self.remove_pool(task.pool);
                 }
@@ -550,7 +644,9 @@ impl State {
         let outcome = task
             .ended
             .expect("the scheduler resolves a task only after it was told of its end");
-        self.complete(&task.promise, outcome);
+        self.aftermath.keep(task.pledge, outcome);
+        self.aftermath
+            .discard(Discarded::Task(task.work, task.inputs));
     }
 
     fn reject(&mut self, shared: &Shared, id: TaskId, why: Rejection) {
@@ -562,28 +658,29 @@ impl State {
                 Rejection::Failed | Rejection::TimedOut | Rejection::WorkerDied,
                 Some(Outcome::Error(error)),
             ) => error,
-            (Rejection::TimedOut, _) => TaskError::TimedOut { stack: None },
-            (Rejection::WorkerDied, _) => TaskError::WorkerDied(crate::outcome::DeathReport {
-                task: shared.groups.name(task.group),
-                ..Default::default()
-            }),
-            (Rejection::Failed, _) => {
-                TaskError::Transfer("the task failed without saying why".into())
-            }
-            (Rejection::Cancelled, _) => TaskError::Cancelled,
-            (Rejection::Dependency { .. }, _) => {
-                let failed = task
-                    .inputs
-                    .iter()
-                    .find(|input| matches!(input.outcome(), Some(Outcome::Error(_))));
-                match failed {
-                    Some(failed) => TaskError::Dependency(Arc::clone(failed)),
-                    None => TaskError::Cancelled,
+            (why, unused) => {
+                let unused = unused.map(Discarded::Outcome);
+                self.aftermath.discarded.extend(unused);
+                match why {
+                    Rejection::TimedOut => TaskError::TimedOut { stack: None },
+                    Rejection::WorkerDied => TaskError::WorkerDied(crate::outcome::DeathReport {
+                        task: shared.groups.name(task.group),
+                        ..Default::default()
+                    }),
+                    Rejection::Failed => {
+                        TaskError::Transfer("the task failed without saying why".into())
+                    }
+                    Rejection::Cancelled => TaskError::Cancelled,
+                    Rejection::Dependency { .. } => {
+                        failed_input(&task.inputs).unwrap_or(TaskError::Cancelled)
+                    }
+                    Rejection::PoolBroken => TaskError::PoolBroken(self.processes.why_broken()),
                 }
             }
-            (Rejection::PoolBroken, _) => TaskError::PoolBroken(self.processes.why_broken()),
         };
-        self.complete(&task.promise, Outcome::Error(error));
+        self.aftermath.keep(task.pledge, Outcome::Error(error));
+        self.aftermath
+            .discard(Discarded::Task(task.work, task.inputs));
     }
 
     fn spawn(&mut self, shared: &Shared, pool: PoolId, count: u32) {

@@ -263,6 +263,7 @@ fn of_outcome(py: Python<'_>, outcome: &Outcome) -> PyResult<Value> {
         }
         TaskError::PoolBroken(Err(text)) => failures.call_method1("pool_broken", (text,))?,
         TaskError::Transfer(text) => failures.call_method1("transfer", (text,))?,
+        TaskError::Poisoned(text) => failures.call_method1("poisoned", (text,))?,
         TaskError::Dependency(_) => unreachable!("dependencies were followed to their root"),
     };
     Ok(Err(exception.unbind()))

@@ -237,6 +237,17 @@ impl Processes {
         inputs
     }
 
+    /// Kills everything without a word: the engine is poisoned, and only the processes are left.
+    pub(crate) fn abandon(mut self, shared: &Shared) {
+        self.kill_all();
+        for worker in self.workers.into_values() {
+            worker.close(shared);
+        }
+        if let Some(zygote) = self.zygote {
+            zygote.close(shared);
+        }
+    }
+
     /// Whether a worker has begun the task.
     pub(crate) fn has_begun(&self, task: TaskId) -> bool {
         self.workers

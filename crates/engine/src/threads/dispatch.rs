@@ -7,7 +7,7 @@ use lineshaft_core::{Attempt, Input, PoolId, TaskId};
 use crate::options::Work;
 use crate::outcome::{Outcome, TaskError};
 use crate::runner::Call;
-use crate::state::{Executor, State};
+use crate::state::{Discarded, Executor, State};
 
 use super::Lanes;
 
@@ -38,7 +38,7 @@ impl State {
             timed: task.timed,
             body: Arc::clone(body),
             inputs: task.inputs.clone(),
-            promise: Arc::clone(&task.promise),
+            promise: Arc::clone(task.pledge.promise()),
             handed_over: false,
         };
         let Err(error) = lanes.push(call) else { return };
@@ -88,14 +88,26 @@ impl State {
         lanes.inspect(|lanes| lanes.count_one()).is_some()
     }
 
+    /// Takes back the calls of a pool that closes; nobody hears of them any more.
+    pub(crate) fn close_lanes(&mut self, lanes: &Lanes) {
+        lanes.close();
+        for mut call in lanes.drain() {
+            call.handed_over = true;
+            self.aftermath.discard(Discarded::Call(call));
+        }
+    }
+
     /// A call waits for other tasks, or no longer does.
     pub(crate) fn on_blocked_call(&mut self, task: TaskId, attempt: Attempt, blocked: bool) {
-        if let Some(lanes) = self.lanes_of(task) {
-            if blocked {
-                // As above.
-                let _: std::io::Result<()> = lanes.discount_one();
-            } else {
-                lanes.count_one();
+        if !blocked {
+            // By then the task may be gone, cancelled or out of time.
+            let lanes = self.blocked.remove(&(task, attempt));
+            lanes.inspect(|lanes| lanes.count_one());
+        } else if let Some(lanes) = self.lanes_of(task).cloned() {
+            // As above.
+            let _: std::io::Result<()> = lanes.discount_one();
+            if let Some(before) = self.blocked.insert((task, attempt), lanes) {
+                before.count_one();
             }
         }
         let blocked_input = Input::Blocked { task, attempt };
