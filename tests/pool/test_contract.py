@@ -211,6 +211,18 @@ def test_map_raises_the_first_failure_in_input_order_after_all_ran(pool):
     assert not result.successful()
 
 
+def _next(items):
+    return next(iter(items))
+
+
+def test_a_call_that_raises_stop_iteration_loses_no_items(thread_pool_class):
+    with thread_pool_class(1) as pool:
+        with pytest.raises(RuntimeError, match=r"the call for \[\] raised StopIteration"):
+            pool.map(_next, [[1], [], [3]])
+        assert pool.map(_next, [[1], [3]]) == [1, 3]
+    pool.join()
+
+
 def test_map_of_a_raising_iterable(pool):
     with pytest.raises(SaidWhenError):
         pool.map(square, items_until(10, 3), 1)
