@@ -52,3 +52,6 @@ pub const MEMORY_SHORT_PERCENT: u64 = 80;
 
 /// Part of it below which they no longer are. Lower, so that the two do not take turns.
 pub const MEMORY_EASY_PERCENT: u64 = 60;
+
+/// How long an idle worker keeps mappings of segments that the next task might read.
+pub const MAPS_KEPT: Duration = Duration::from_millis(100);

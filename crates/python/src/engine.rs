@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lineshaft_engine::{
@@ -265,8 +265,10 @@ impl Engine {
             initializer,
             Arc::clone(&self.core.resolver),
         ));
+        let broken = Arc::clone(&runner.broken);
         self.open_threads(
             py,
+            broken,
             name,
             workers,
             PoolKind::Threads {
@@ -289,6 +291,7 @@ impl Engine {
         let runner = Arc::new(LoopRunner { start });
         self.open_threads(
             py,
+            Arc::default(),
             name,
             workers,
             PoolKind::Threads {
@@ -383,6 +386,7 @@ impl Engine {
     fn open_threads(
         &self,
         py: Python<'_>,
+        broken: Arc<AtomicBool>,
         name: String,
         workers: u32,
         kind: PoolKind,
@@ -397,6 +401,6 @@ impl Engine {
             .engine()?
             .open_pool(options)
             .map_err(|error| engine_error(py, &error))?;
-        Ok(Pool::threads(Arc::clone(&self.core), id))
+        Ok(Pool::threads(Arc::clone(&self.core), id, broken))
     }
 }

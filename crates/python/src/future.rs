@@ -8,7 +8,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use lineshaft_engine::worker::{NestedCall, Received, Unanswered};
+use lineshaft_engine::worker::{NestedCall, Received, Session, Unanswered};
 use lineshaft_engine::{Outcome, Promise, TaskError, Waited, lost};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyRuntimeError, PyTimeoutError, PyTypeError};
@@ -119,9 +119,11 @@ impl FutureBase {
                     .expect("only asked once the task has ended");
                 of_outcome(py, outcome)
             }
-            Source::Nested { call, .. } => {
-                of_answer(py, call.answer().expect("only asked once it has ended"))
-            }
+            Source::Nested { client, call } => of_answer(
+                py,
+                &client.session,
+                call.answer().expect("only asked once it has ended"),
+            ),
         };
         // What cannot be loaded here is this future's error.
         let value = match value {
@@ -269,14 +271,18 @@ fn of_outcome(py: Python<'_>, outcome: &Outcome) -> PyResult<Value> {
     Ok(Err(exception.unbind()))
 }
 
-fn of_answer(py: Python<'_>, answer: &Result<Received, Unanswered>) -> PyResult<Value> {
+fn of_answer(
+    py: Python<'_>,
+    session: &Session,
+    answer: &Result<Received, Unanswered>,
+) -> PyResult<Value> {
     let front = front(py)?;
     match answer {
-        Ok(received) => Ok(Ok(Loadable::from_received(py, received)?
+        Ok(received) => Ok(Ok(Loadable::from_received(py, received, session)?
             .load(py)?
             .unbind())),
         Err(Unanswered::Raised(received)) => {
-            let loadable = Loadable::from_received(py, received)?;
+            let loadable = Loadable::from_received(py, received, session)?;
             Ok(Err(front
                 .load_exception
                 .bind(py)
@@ -571,10 +577,22 @@ impl FutureBase {
 
     #[expect(clippy::unused_self, reason = "a method in Python")]
     fn set_running_or_notify_cancel(&self) -> PyResult<Bound<'static, PyBool>> {
-        Err(PyTypeError::new_err(
-            "this future belongs to an engine, which alone runs and completes it",
-        ))
+        Err(not_by_hand())
     }
+
+    #[expect(clippy::unused_self, reason = "a method in Python")]
+    fn set_result(&self, _result: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(not_by_hand())
+    }
+
+    #[expect(clippy::unused_self, reason = "a method in Python")]
+    fn set_exception(&self, _exception: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(not_by_hand())
+    }
+}
+
+fn not_by_hand() -> PyErr {
+    PyTypeError::new_err("this future belongs to an engine, which alone runs and completes it")
 }
 
 impl Drop for FutureBase {

@@ -1,6 +1,7 @@
 //! `Pool`: where calls are submitted.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lineshaft_core::{GroupId, PoolId, Retries};
@@ -70,6 +71,8 @@ enum Kind {
     Threads {
         core: Arc<Core>,
         id: PoolId,
+        /// Their initializer raised.
+        broken: Arc<AtomicBool>,
     },
     Nested {
         client: Arc<Client>,
@@ -200,9 +203,9 @@ impl Pool {
         }
     }
 
-    pub fn threads(core: Arc<Core>, id: PoolId) -> Pool {
+    pub fn threads(core: Arc<Core>, id: PoolId, broken: Arc<AtomicBool>) -> Pool {
         Pool {
-            kind: Kind::Threads { core, id },
+            kind: Kind::Threads { core, id, broken },
         }
     }
 
@@ -323,7 +326,7 @@ impl Pool {
                 };
                 submit_remote(py, core, *id, &call, policy)
             }
-            Kind::Threads { core, id } => {
+            Kind::Threads { core, id, .. } => {
                 let body = Body {
                     function: function.clone().unbind(),
                     args: args.clone().unbind(),
@@ -389,7 +392,7 @@ impl Pool {
 
     /// Cancels what has not begun; with `kill`, what runs in worker processes as well.
     fn cancel_all(&self, py: Python<'_>, kill: bool) -> PyResult<()> {
-        if let Kind::Processes { core, id } | Kind::Threads { core, id } = &self.kind {
+        if let Kind::Processes { core, id } | Kind::Threads { core, id, .. } = &self.kind {
             let engine = core.engine()?;
             py.detach(|| engine.cancel_all(Some(*id), kill));
         }
@@ -401,17 +404,31 @@ impl Pool {
     #[pyo3(signature = (timeout_s = None))]
     fn wait_idle(&self, py: Python<'_>, timeout_s: Option<f64>) -> PyResult<bool> {
         match &self.kind {
-            Kind::Processes { core, id } | Kind::Threads { core, id } => {
+            Kind::Processes { core, id } | Kind::Threads { core, id, .. } => {
                 wait_idle(py, core, Some(*id), timeout_s)
             }
             Kind::Nested { .. } => Ok(true),
         }
     }
 
+    /// Whether it can run nothing any more, because its initializer raised. A pool for nested calls
+    /// does not know: it says False.
+    #[getter]
+    fn broken(&self, py: Python<'_>) -> PyResult<bool> {
+        match &self.kind {
+            Kind::Processes { core, id } => {
+                let engine = core.engine()?;
+                Ok(py.detach(|| engine.is_broken(*id)))
+            }
+            Kind::Threads { broken, .. } => Ok(broken.load(Ordering::SeqCst)),
+            Kind::Nested { .. } => Ok(false),
+        }
+    }
+
     /// Lets the pool take no more tasks; it goes when it has none left.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         match &self.kind {
-            Kind::Processes { core, id } | Kind::Threads { core, id } => {
+            Kind::Processes { core, id } | Kind::Threads { core, id, .. } => {
                 if let Ok(engine) = core.engine() {
                     py.detach(|| engine.close_pool(*id));
                 }

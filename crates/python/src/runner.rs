@@ -27,7 +27,7 @@ pub struct ThreadRunner {
     id: u64,
     initializer: Option<(Py<PyAny>, Py<PyTuple>)>,
     /// The initializer raised: nothing runs here any more.
-    broken: AtomicBool,
+    pub broken: Arc<AtomicBool>,
     resolver: Arc<Resolver>,
 }
 
@@ -66,7 +66,7 @@ impl ThreadRunner {
         ThreadRunner {
             id,
             initializer,
-            broken: AtomicBool::new(false),
+            broken: Arc::default(),
             resolver,
         }
     }

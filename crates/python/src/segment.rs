@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 
-use lineshaft_store::{Pin, PrivateMap};
+use lineshaft_store::Pin;
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -14,7 +14,7 @@ pub struct Segment {
     start: *mut u8,
     bytes: usize,
     // Drop in this order: unmapped first, then released to be spilled.
-    _map: PrivateMap,
+    _map: Box<dyn Send + Sync>,
     _pin: Option<Pin>,
 }
 
@@ -27,13 +27,13 @@ unsafe impl Sync for Segment {}
 
 impl Segment {
     /// Hands a mapping to Python; `pin` keeps its segment from being spilled meanwhile.
-    pub fn new(mut map: PrivateMap, pin: Option<Pin>) -> Segment {
+    pub fn new(mut map: impl AsMut<[u8]> + Send + Sync + 'static, pin: Option<Pin>) -> Segment {
         let memory: &mut [u8] = map.as_mut();
         let (start, bytes) = (memory.as_mut_ptr(), memory.len());
         Segment {
             start,
             bytes,
-            _map: map,
+            _map: Box::new(map),
             _pin: pin,
         }
     }

@@ -281,13 +281,13 @@ impl Session {
         let session = &*self.client.session;
         match job {
             Job::Define { id, body } => {
-                let loadable = Loadable::from_received(py, &body)?;
+                let loadable = Loadable::from_received(py, &body, session)?;
                 hooks
                     .load_definition
                     .call1((id, &loadable.stream, loadable.buffers(py)))?;
             }
             Job::Initialize { code, args } => {
-                if let Err(error) = hooks.call(code, &args, &[], false) {
+                if let Err(error) = hooks.call(session, code, &args, &[], false) {
                     let error = self.exception(hooks, error)?;
                     session
                         .report_broken(error)
@@ -306,7 +306,7 @@ impl Session {
             } => {
                 let began = Engine::now();
                 let end = hooks
-                    .call(code, &args, &inputs, each)
+                    .call(session, code, &args, &inputs, each)
                     .and_then(|value| self.value(hooks, &value));
                 let end = match end {
                     Ok(value) => Ok(value),
@@ -351,6 +351,7 @@ impl Session {
 impl<'py> Hooks<'py> {
     fn call(
         &self,
+        session: &lineshaft_engine::worker::Session,
         code: u64,
         args: &Received,
         inputs: &[Received],
@@ -358,13 +359,13 @@ impl<'py> Hooks<'py> {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = self.code.py();
         let function = self.code.call1((code,))?;
-        let loadable = Loadable::from_received(py, args)?;
+        let loadable = Loadable::from_received(py, args, session)?;
         let call = if inputs.is_empty() && loadable.buffers.is_none() {
             interpreter(py)?.loads.bind(py).call1((&loadable.stream,))?
         } else {
             let values = PyList::empty(py);
             for input in inputs {
-                values.append(Loadable::from_received(py, input)?.load(py)?)?;
+                values.append(Loadable::from_received(py, input, session)?.load(py)?)?;
             }
             self.loads
                 .call1((&loadable.stream, loadable.buffers(py), values))?

@@ -260,10 +260,13 @@ impl<'py> Loadable<'py> {
     }
 
     /// Of what a worker received.
-    pub fn from_received(py: Python<'py>, received: &Received) -> PyResult<Loadable<'py>> {
-        let map = |(fd, bytes): &(OwnedFd, u64)| {
-            Ok(Segment::new(map_fd_private(fd.as_fd(), *bytes)?, None))
-        };
+    pub fn from_received(
+        py: Python<'py>,
+        received: &Received,
+        session: &Session,
+    ) -> PyResult<Loadable<'py>> {
+        let map =
+            |(fd, bytes): &(OwnedFd, u64)| Ok(Segment::new(session.map(fd.as_fd(), *bytes)?, None));
         let segments: Result<Vec<Segment>, StoreError> =
             received.segments.iter().map(map).collect();
         let segments = segments.map_err(|error| store_error(&error))?;

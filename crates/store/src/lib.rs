@@ -25,6 +25,7 @@
 //! * `file` does: memfds, spill files, seals. No decisions.
 //! * `store` puts the two together, `segment` and `map` are what others hold.
 //! * `writer` is the worker's side, which shares only the [`BudgetPage`] with the engine.
+//! * `reuse` keeps mappings for the next task that reads the same segment.
 //! * `live` stores the same live buffer once.
 //!
 //! Architecture invariant: this is the only crate that maps memory, and the lock of the ledger is
@@ -39,6 +40,7 @@ mod limits;
 mod live;
 mod map;
 mod page;
+mod reuse;
 mod segment;
 mod store;
 mod writer;
@@ -49,6 +51,7 @@ pub use limits::ALIGNMENT;
 pub use live::LiveBuffers;
 pub use map::{PrivateMap, ReadOnlyMap, map_fd, map_fd_private};
 pub use page::{BudgetPage, Shareable, SharedPage};
+pub use reuse::{MapCache, ReusableMap};
 pub use segment::{Mapping, Pin, Segment};
 pub use store::{Store, StoreOptions, StoreStats};
 pub use writer::SegmentWriter;

@@ -22,3 +22,11 @@ pub(crate) const SHARED_PAGE_BYTES_MAX: usize = 64 << 10;
 
 /// Names tried for a spill file where the file system has no `O_TMPFILE`.
 pub(crate) const SPILL_NAMES_MAX: u32 = 16;
+
+/// Mappings that [`crate::MapCache`] keeps. Programs that hand the same array to many tasks hand
+/// over one or two of them.
+pub(crate) const KEPT_MAPS_MAX: usize = 4;
+
+/// Smaller mappings are not worth keeping: entering their pages costs less than looking whether
+/// they were written to.
+pub(crate) const KEPT_BYTES_MIN: u64 = 1 << 20;

@@ -1,14 +1,14 @@
 //! A worker's conversation with the engine.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lineshaft_core::{Attempt, TaskId, Time};
-use lineshaft_store::{SegmentWriter, SharedPage, StoreError};
+use lineshaft_store::{MapCache, ReusableMap, SegmentWriter, SharedPage, StoreError};
 use lineshaft_wire::{
     ControlPage, Descriptors, Filled, FromWorker, Receiver, ToWorker, Value, WireError,
 };
@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use crate::clock;
 use crate::error::EngineError;
-use crate::limits::MEMORY_CHECK;
+use crate::limits::{MAPS_KEPT, MEMORY_CHECK};
 use crate::spin::Spinner;
 
 use super::calls::Calls;
@@ -49,6 +49,8 @@ pub struct Session {
     pub(super) incoming: Mutex<Incoming>,
     pub(super) calls: Calls,
     writer: SegmentWriter,
+    /// Mappings of segments for the next task that reads them.
+    maps: Arc<MapCache>,
     spinner: Spinner,
     tasks_max: Option<u32>,
     tasks_done: AtomicU32,
@@ -123,6 +125,7 @@ impl Session {
             incoming: Mutex::default(),
             calls: Calls::default(),
             writer: SegmentWriter::new(SharedPage::from_fd(options.budget)?, options.spill_dir),
+            maps: Arc::default(),
             spinner: Spinner::default(),
             tasks_max: options.tasks_max,
             tasks_done: AtomicU32::new(0),
@@ -189,13 +192,17 @@ impl Session {
         }
         drop(incoming);
         if !arrived {
+            if !self.maps.is_empty() && self.sleep(Some(MAPS_KEPT))? {
+                return Ok(true);
+            }
+            self.maps.clear();
             self.sleep(None)?;
         }
         Ok(true)
     }
 
-    /// Sleeps until the socket is readable, time is up or a signal arrived.
-    pub(super) fn sleep(&self, timeout: Option<Duration>) -> Result<(), EngineError> {
+    /// Sleeps until the socket is readable, time is up or a signal arrived; false if time is up.
+    pub(super) fn sleep(&self, timeout: Option<Duration>) -> Result<bool, EngineError> {
         let timeout = timeout.map(|timeout| Timespec {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
@@ -204,7 +211,8 @@ impl Session {
             &mut [PollFd::new(&*self.socket, PollFlags::IN)],
             timeout.as_ref(),
         ) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::INTR) => Ok(true),
             Err(errno) => Err(EngineError::system("poll")(errno)),
         }
     }
@@ -274,6 +282,11 @@ impl Session {
 
     pub(super) fn has_ended(&self) -> bool {
         self.incoming().ended
+    }
+
+    /// Maps a segment that was received, copy-on-write.
+    pub fn map(&self, fd: BorrowedFd<'_>, bytes: u64) -> Result<ReusableMap, StoreError> {
+        self.maps.map(fd, bytes)
     }
 
     /// Writes large buffers into shared memory: each part's place, and the segment.
