@@ -60,6 +60,7 @@ class _Executor(concurrent.futures.Executor):
             raise TypeError("initializer must be a callable")
         self._max_workers = max_workers
         self._engine = engine or default_engine()
+        self._has_initializer = initializer is not None
         self._shutdown_lock = threading.Lock()
         #: In a worker process: futures that `shutdown` waits for. The engine keeps count of all others.
         self._nested: set[Future] | None = None
@@ -70,14 +71,28 @@ class _Executor(concurrent.futures.Executor):
         Raises
         ------
         RuntimeError
-            After `shutdown`.
+            After `shutdown`; its subclass `concurrent.futures.BrokenExecutor` once the initializer raised.
         """
         if self._shutdown:
             raise RuntimeError("cannot schedule new futures after shutdown")
+        if self._has_initializer and self._broken:
+            raise self._broken_error()
         future = self._pool.submit(fn, args, kwargs)
         if self._nested is not None:
             self._nested.add(future)
         return future
+
+    @property
+    def _broken(self) -> bool:
+        return not self._engine.closed and self._pool.broken
+
+    def _broken_error(self) -> Exception:
+        raise NotImplementedError
+
+    def __del__(self) -> None:
+        # As with concurrent.futures, what was submitted still runs, and then the workers are freed.
+        if not self._shutdown:
+            self.shutdown(wait=False)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; free the workers when those submitted have ended.
@@ -102,6 +117,9 @@ class _Executor(concurrent.futures.Executor):
             if self._nested:
                 concurrent.futures.wait(list(self._nested))
             self._pool.wait_idle()
+            # Callbacks of what has ended are not left for later.
+            if self._engine._native is not None:
+                self._engine._native.drain()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -191,6 +209,11 @@ class ProcessPoolExecutor(_Executor):
         chunks = super().map(partial(_call_chunk, fn), _chunks(chunksize, *iterables), timeout=timeout)
         return _flatten(chunks)
 
+    def _broken_error(self) -> Exception:
+        from lineshaft._failures import pool_broken
+
+        return pool_broken("their initializer raised")
+
     def terminate_workers(self) -> None:
         """Cancel every call, running ones too, and end the workers."""
         self._shutdown = True
@@ -201,7 +224,7 @@ class ProcessPoolExecutor(_Executor):
     kill_workers = terminate_workers
 
 
-class ThreadPoolExecutor(_Executor):
+class ThreadPoolExecutor(_Executor, concurrent.futures.thread.ThreadPoolExecutor):
     """Runs calls on threads; a drop-in for `concurrent.futures.ThreadPoolExecutor`.
 
     Parameters
