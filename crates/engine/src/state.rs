@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 
 use crate::limits::{MEMORY_EASY_PERCENT, MEMORY_SHORT_PERCENT};
 use crate::options::{PoolKind, PoolOptions, TaskRequest, Work};
-use crate::outcome::{Outcome, TaskError, failed_input};
+use crate::outcome::{DeathReport, Outcome, TaskError, failed_input};
 use crate::poller::Source;
 use crate::process::{ProcessPool, Processes, Stalls};
 use crate::promise::{Pledge, Promise, Wakes};
@@ -618,7 +618,7 @@ impl State {
         if self.threads.contains_key(&worker) {
             self.give_up_call(task, attempt);
         } else {
-            self.processes.interrupt(worker, task, now);
+            self.processes.interrupt(worker, task, attempt, now);
         }
     }
 
@@ -654,6 +654,11 @@ impl State {
             return;
         };
         let error = match (why, task.ended) {
+            // It is the time limit that killed the worker.
+            (
+                Rejection::TimedOut,
+                Some(Outcome::Error(TaskError::WorkerDied(DeathReport { stack, .. }))),
+            ) => TaskError::TimedOut { stack },
             (
                 Rejection::Failed | Rejection::TimedOut | Rejection::WorkerDied,
                 Some(Outcome::Error(error)),
@@ -663,7 +668,7 @@ impl State {
                 self.aftermath.discarded.extend(unused);
                 match why {
                     Rejection::TimedOut => TaskError::TimedOut { stack: None },
-                    Rejection::WorkerDied => TaskError::WorkerDied(crate::outcome::DeathReport {
+                    Rejection::WorkerDied => TaskError::WorkerDied(DeathReport {
                         task: shared.groups.name(task.group),
                         ..Default::default()
                     }),

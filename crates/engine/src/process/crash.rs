@@ -34,6 +34,14 @@ pub(super) fn report(
     }
 }
 
+/// A wait status in words.
+pub(super) fn words(status: i32) -> String {
+    match status & 0x7f {
+        0 => format!("exited with status {}", (status >> 8) & 0xff),
+        signal => format!("killed by signal {signal}"),
+    }
+}
+
 /// How often the kernel killed a process of our cgroup for lack of memory since the first worker
 /// was started.
 fn oom_kills_since_start() -> u64 {

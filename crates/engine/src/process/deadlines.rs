@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lineshaft_core::{TaskId, Time, WorkerId};
+use lineshaft_core::{Attempt, TaskId, Time, WorkerId};
 
 use crate::limits;
 use crate::shared::Shared;
@@ -11,8 +11,10 @@ use crate::state::State;
 /// What comes next for a worker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stage {
-    /// The task has not ended in spite of the exception: have the worker write its stack.
-    DumpStack(TaskId),
+    /// The attempt may not have ended in spite of the exception: have the worker write its stack.
+    DumpStack(TaskId, Attempt),
+    /// Kill the worker, unless the attempt has ended after all.
+    KillUnder(TaskId, Attempt),
     /// Kill the worker.
     Kill,
 }
@@ -48,16 +50,20 @@ impl State {
                 continue;
             };
             match stage {
-                Stage::DumpStack(task)
-                    if worker.running().is_some_and(|sent| sent.task == task) =>
-                {
-                    worker.dump_stack();
-                    self.processes
-                        .deadlines
-                        .add(now + limits::STACK_GRACE, id, Stage::Kill);
+                Stage::DumpStack(task, attempt) => {
+                    if worker.is_running(task, attempt) {
+                        worker.dump_stack();
+                        self.processes.deadlines.add(
+                            now + limits::STACK_GRACE,
+                            id,
+                            Stage::KillUnder(task, attempt),
+                        );
+                    }
                 }
-                Stage::DumpStack(_) => {} // the task ended after all
-                Stage::Kill => worker.kill(),
+                Stage::KillUnder(task, attempt) if !worker.is_running(task, attempt) => {
+                    worker.forget_stack();
+                }
+                Stage::KillUnder(..) | Stage::Kill => worker.kill(),
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lineshaft_core::{Attempt, Input, TaskId, WorkerId};
+use lineshaft_core::{Attempt, Input, PoolId, TaskId, WorkerId};
 use lineshaft_wire::{Filled, FromWorker, FromZygote, WireError};
 
 use crate::error::EngineError;
@@ -28,6 +28,9 @@ impl State {
                 .poller
                 .remove(std::os::fd::AsFd::as_fd(&worker.socket));
             worker.kill();
+        }
+        if worker.proved && !self.processes.stillborn.is_empty() {
+            self.processes.stillborn.remove(&worker.pool);
         }
         self.processes.workers.insert(id, worker);
         self.processes.dirty.push(id);
@@ -228,7 +231,15 @@ impl State {
             }
         };
         for (worker, status, peak) in exited {
+            let pool = self
+                .processes
+                .workers
+                .get(&worker)
+                .map(|worker| worker.pool);
             self.on_exit(shared, worker, status, peak);
+            if let (Some(pool), None) = (pool, status) {
+                self.note_stillborn(pool, || "workers cannot be forked".into());
+            }
         }
         if !ended && !garbage {
             self.processes.zygote = Some(zygote);
@@ -237,13 +248,31 @@ impl State {
         // Its workers end with it; a new one is started when the next worker is wanted.
         let proved = zygote.proved;
         zygote.close(shared);
-        let mut orphans: Vec<WorkerId> = self.processes.workers.keys().copied().collect();
+        let workers = self.processes.workers.values();
+        let mut orphans: Vec<(PoolId, WorkerId)> =
+            workers.map(|worker| (worker.pool, worker.id)).collect();
         orphans.sort_unstable();
-        for worker in orphans {
+        for &(_, worker) in &orphans {
             self.on_exit(shared, worker, None, 0);
         }
         if !proved {
-            self.processes.stillborn += 1;
+            orphans.dedup_by_key(|(pool, _)| *pool);
+            for (pool, _) in orphans {
+                self.note_stillborn(pool, || "the process that forks workers ended".into());
+            }
+        }
+    }
+
+    /// A worker of the pool, or what was to fork it, has ended before any had begun a task.
+    fn note_stillborn(&mut self, pool: PoolId, why: impl FnOnce() -> String) {
+        let count = self.processes.stillborn.entry(pool).or_default();
+        *count += 1;
+        if *count >= STILLBORN_MAX {
+            if self.processes.trouble.is_none() {
+                self.processes.note_trouble(&why());
+            }
+            self.inputs
+                .push_back(Input::SpawnFailed { pool, broken: true });
         }
     }
 
@@ -271,11 +300,6 @@ impl State {
         worker.retract();
         let running = worker.running();
         self.processes.deaths += u64::from(!worker.retired);
-        if worker.proved || running.is_some() {
-            self.processes.stillborn = 0;
-        } else {
-            self.processes.stillborn += 1;
-        }
         if let Some(sent) = running {
             let group = self
                 .tasks
@@ -289,20 +313,20 @@ impl State {
             );
             self.ended(sent.task, Outcome::Error(TaskError::WorkerDied(report)));
         }
+        let begun = running.is_some();
         let running = running.into_iter().map(|sent| sent.task).collect();
         self.inputs.push_back(Input::WorkerDown {
             worker: id,
             running,
         });
-        if self.processes.stillborn >= STILLBORN_MAX {
-            if self.processes.trouble.is_none() {
-                let report = crash::report(&worker, String::new(), status, peak_memory_bytes);
-                self.processes
-                    .note_trouble(&format!("workers end before they begin a task: {report:?}"));
-            }
-            self.inputs.push_back(Input::SpawnFailed {
-                pool: worker.pool,
-                broken: true,
+        if let (false, false, false, Some(status)) =
+            (worker.proved, worker.retired, begun, status)
+        {
+            self.note_stillborn(worker.pool, || {
+                format!(
+                    "workers end before they begin a task; the last one: {}",
+                    crash::words(status)
+                )
             });
         }
     }

@@ -55,8 +55,8 @@ pub(crate) struct Processes {
     deadlines: Deadlines,
     /// What last kept a worker from starting.
     trouble: Option<Result<Payload, String>>,
-    /// Workers that ended one after the other before they began a single task.
-    stillborn: u32,
+    /// By pool: workers that ended one after the other while none has begun a task.
+    stillborn: FxHashMap<PoolId, u32>,
     pub(crate) output: OutputRing,
     /// Workers that ended without having been asked to.
     deaths: u64,
@@ -149,7 +149,13 @@ impl Processes {
     }
 
     /// Raises an exception in the task; kills the worker if that does not end it.
-    pub(crate) fn interrupt(&mut self, worker: WorkerId, task: TaskId, now: Time) {
+    pub(crate) fn interrupt(
+        &mut self,
+        worker: WorkerId,
+        task: TaskId,
+        attempt: Attempt,
+        now: Time,
+    ) {
         let Some(process) = self.workers.get_mut(&worker) else {
             return;
         };
@@ -157,13 +163,16 @@ impl Processes {
         self.deadlines.add(
             now + limits::INTERRUPT_GRACE,
             worker,
-            Stage::DumpStack(task),
+            Stage::DumpStack(task, attempt),
         );
     }
 
     /// Has the worker write its stack, then kills it.
     pub(crate) fn kill(&mut self, worker: WorkerId, now: Time) {
         if let Some(process) = self.workers.get_mut(&worker) {
+            // If the task ends by itself meanwhile, no other may begin and be killed in its place.
+            // The scheduler gives them to others when the worker is gone.
+            let _: Vec<TaskId> = process.retract();
             process.dump_stack();
             self.deadlines
                 .add(now + limits::STACK_GRACE, worker, Stage::Kill);

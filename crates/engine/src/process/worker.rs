@@ -208,6 +208,10 @@ impl Worker {
             inputs,
         };
         self.sender.push(&message, descriptors)?;
+        if self.control.interrupt() == id.0 {
+            // That was meant for an earlier attempt.
+            self.control.set_interrupt(0);
+        }
         self.in_flight.push_back(InFlight {
             task: id,
             attempt,
@@ -296,6 +300,11 @@ impl Worker {
             .find(|sent| sent.task == task)
     }
 
+    pub(super) fn is_running(&self, task: TaskId, attempt: Attempt) -> bool {
+        self.running()
+            .is_some_and(|sent| sent.task == task && sent.attempt == attempt)
+    }
+
     pub(super) fn interrupt(&mut self, task: TaskId) {
         self.control.set_interrupt(task.0);
         self.signal(INTERRUPT_SIGNAL);
@@ -381,6 +390,16 @@ impl Worker {
         let count = rustix::io::pread(&self.crash, &mut text, 0).ok()?;
         text.truncate(count);
         (count > 0).then(|| String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Empties what the crash handler writes to: the worker lives on.
+    pub(super) fn forget_stack(&self) {
+        // The worker writes where the shared offset is. A stale stack in a later report is a
+        // blemish, no reason to end anything.
+        if rustix::fs::ftruncate(&self.crash, 0).is_ok() {
+            let _: Result<u64, rustix::io::Errno> =
+                rustix::fs::seek(&self.crash, rustix::fs::SeekFrom::Start(0));
+        }
     }
 
     /// Stops listening to it.
