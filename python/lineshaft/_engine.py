@@ -63,6 +63,11 @@ class Engine:
         ``"8GiB"``; by default half of what the machine has.
     spill_dir
         Where they go; the system's folder for temporary files by default.
+    max_tasks_per_worker
+        Tasks after which a worker process is replaced by a fresh one.
+    max_worker_growth
+        Growth of a worker's own memory after which it is replaced: bytes, or text such as ``"2GiB"``.
+        What it holds of shared memory does not count.
 
     Raises
     ------
@@ -85,19 +90,26 @@ class Engine:
         *,
         memory: int | str | None = None,
         spill_dir: str | os.PathLike[str] | None = None,
+        max_tasks_per_worker: int | None = None,
+        max_worker_growth: int | str | None = None,
     ) -> None:
+        if max_tasks_per_worker is not None and max_tasks_per_worker < 1:
+            raise ValueError(f"max_tasks_per_worker must be positive, not {max_tasks_per_worker!r}")
         if workers is not None and (not isinstance(workers, int) or workers < 1):
             raise ValueError(f"workers must be a positive integer, not {workers!r}")
         self.workers = workers or _default_workers()
         self._memory_bytes = _memory_bytes(memory)
         self._spill_dir = os.fspath(spill_dir) if spill_dir is not None else _temporary_folder()
+        self._max_tasks_per_worker = max_tasks_per_worker
+        self._growth_bytes_max = None if max_worker_growth is None else _memory_bytes(max_worker_growth)
         self._encoder = Encoder()
         self._pools: dict[tuple[str, int], _native.Pool] = {}
         self._lock = threading.Lock()
         self._started_s = time.monotonic()
         self._owner_pid = os.getpid()
         self._native = None if _session is not None else self._start()
-        #: In a worker: threads of its own, once they are needed.
+        #: In a worker, whose processes are its engine's: threads of its own, once they are needed.
+        self._native_threads: _native.Engine | None = None
         self._closed = False
         with _lock:
             _running.add(self)
@@ -141,7 +153,8 @@ class Engine:
             workers=workers,
             initializer=initializer,
             initargs=initargs,
-            tasks_per_worker_max=max_tasks_per_worker,
+            tasks_per_worker_max=max_tasks_per_worker or self._max_tasks_per_worker,
+            growth_bytes_max=self._growth_bytes_max,
         )
 
     def _open_threads(
@@ -162,7 +175,7 @@ class Engine:
         self._check_open()
         with self._lock:
             if self._native is None:
-                self._native_threads = getattr(self, "_native_threads", None) or self._start(processes=False)
+                self._native_threads = self._native_threads or self._start(processes=False)
                 return self._native_threads
             return self._native
 
@@ -255,7 +268,7 @@ class Engine:
                 if _default is self:
                     _default = None
             self._pools.clear()
-            for engine in (self._native, getattr(self, "_native_threads", None)):
+            for engine in (self._native, self._native_threads):
                 if engine is not None:
                     engine.shut_down()
 
