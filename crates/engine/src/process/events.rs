@@ -319,8 +319,7 @@ impl State {
             worker: id,
             running,
         });
-        if let (false, false, false, Some(status)) =
-            (worker.proved, worker.retired, begun, status)
+        if let (false, false, false, Some(status)) = (worker.proved, worker.retired, begun, status)
         {
             self.note_stillborn(worker.pool, || {
                 format!(
