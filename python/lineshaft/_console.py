@@ -7,7 +7,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import logging
+    from logging import LogRecord
     from types import ModuleType
 
     from lineshaft import _native
@@ -57,7 +57,7 @@ def forward_records(logging: ModuleType, session: _native.Session, level: int | 
     """
 
     class Forward(logging.Handler):  # type: ignore[misc, name-defined]
-        def emit(self, record: logging.LogRecord) -> None:
+        def emit(self, record: LogRecord) -> None:
             try:
                 fields = dict(record.__dict__, msg=record.getMessage(), args=None)
                 if record.exc_info:

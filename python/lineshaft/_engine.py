@@ -212,7 +212,7 @@ class Engine:
             If the engine has been shut down. Whatever else goes wrong is the future's exception.
         """
         if _is_plain(function):
-            return self._pool("processes", self.workers).submit(function, args, kwargs)
+            return self._pool("processes", self.workers).submit(function, args, kwargs)  # type: ignore[return-value]
         from lineshaft._task import Task
 
         task = function if isinstance(function, Task) else Task(function)

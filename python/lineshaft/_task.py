@@ -82,8 +82,9 @@ class Task:
         pool = self._pool(engine)
         if self._runs_here and _has_futures((args, kwargs)):
             # Results of other tasks are awaited on the thread, by a call that knows how.
-            return pool.submit(_call_with_results, (self.function, args, kwargs), None, self._options)
-        return pool.submit(self.function, args, kwargs, self._options)
+            call = (self.function, args, kwargs)
+            return pool.submit(_call_with_results, call, None, self._options)  # type: ignore[return-value]
+        return pool.submit(self.function, args, kwargs, self._options)  # type: ignore[return-value]
 
     def map(self, /, *iterables: Iterable[Any], progress: bool | None = None) -> Iterator[Any]:
         """Run the function for each item on the engine; see `lineshaft.map`."""
@@ -102,7 +103,7 @@ class Task:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Go to workers, where calling it is calling the function, and nested submits keep the options."""
-        options = {
+        options: dict[str, Any] = {
             "retries": self.retries,
             "backoff": self.backoff,
             "timeout": self.timeout,

@@ -7,7 +7,7 @@ in milliseconds and inherit no lock.
 
 from __future__ import annotations
 
-import _signal  # `signal` would import `enum`
+import _signal  # type: ignore[import-not-found] # `signal` would import `enum`
 import faulthandler
 import gc
 import marshal

@@ -1,0 +1,279 @@
+"""
+The engine behind `lineshaft`.
+"""
+
+from _typeshed import Incomplete, SupportsGetItem
+from os import PathLike
+from typing import Any, Final, SupportsFloat, SupportsIndex, final
+from typing_extensions import disjoint_base
+
+@final
+class Engine:
+    """
+    The engine of this process.
+    """
+    def __new__(cls, /, *, cores: SupportsIndex, memory_bytes: SupportsIndex, spill_dir: str | PathLike[str], encoder: Any, console: Any | None, command: SupportsGetItem[int, str] | None, environment: SupportsGetItem[int, tuple[str, str]], setup: SupportsGetItem[int, SupportsIndex]) -> Engine: ...
+    def cancel_all(self, /, kill: bool) -> None:
+        """
+        Cancels what has not begun; with `kill`, what runs in worker processes as well.
+        """
+    @property
+    def closed(self, /) -> bool:
+        """
+        Whether it has been shut down.
+        """
+    def drain(self, /) -> None:
+        """
+        Shows what workers have printed so far.
+        """
+    def loop_pool(self, /, *, name: str, workers: SupportsIndex, start: Any) -> Pool:
+        """
+        Opens a pool that hands its calls to `start`, `workers` of them at a time.
+        """
+    def output(self, /) -> list[tuple[int, int | None, bool, str]]:
+        """
+        What worker processes printed lately, oldest first: tuples of worker, task (or None), whether
+        it was on standard error, and text.
+        """
+    def process_pool(self, /, *, name: str, workers: SupportsIndex, initializer: Any | None = None, initargs: tuple | None = None, tasks_per_worker_max: SupportsIndex | None = None, growth_bytes_max: SupportsIndex | None = None) -> Pool:
+        """
+        Opens a pool of worker processes.
+        """
+    def shut_down(self, /) -> None:
+        """
+        Ends the engine: cancels what is unfinished, ends the workers, shows what they still
+        printed.
+        """
+    def stats(self, /) -> dict:
+        """
+        What the engine is doing, in numbers.
+        """
+    def thread_pool(self, /, *, name: str, workers: SupportsIndex, takes_core: bool, initializer: Any | None = None, initargs: tuple | None = None) -> Pool:
+        """
+        Opens a pool of threads.
+        """
+    def wait_idle(self, /, timeout_s: SupportsFloat | SupportsIndex | None = None) -> bool:
+        """
+        Waits until no task is unfinished; False if `timeout_s` seconds were not enough.
+        """
+
+@final
+class EventLoopCall:
+    """
+    One call of a coroutine function, to be run by an event loop.
+    """
+    def __call__(self, /) -> Any:
+        """
+        Calls the function; the coroutine to be awaited.
+        """
+    def fail(self, /, error: Any, ran_s: SupportsFloat | SupportsIndex) -> None:
+        """
+        Reports what it raised.
+        """
+    def finish(self, /, value: Any, ran_s: SupportsFloat | SupportsIndex) -> None:
+        """
+        Reports the result. `ran_s` is how long it took, in seconds.
+        """
+
+@disjoint_base
+class FutureBase:
+    """
+    The Rust half of `lineshaft.Future`.
+    """
+    _lineshaft_future: Final = True
+    """
+    Recognises futures among arguments.
+    """
+    def __new__(cls, /) -> FutureBase: ...
+    def __reduce__(self, /) -> Any:
+        """
+        As an argument of another task, a future stands for its result.
+        """
+    @property
+    def _condition(self, /) -> Any:
+        """
+        The condition that `concurrent.futures.wait` and `as_completed` lock.
+        """
+    @property
+    def _exception(self, /) -> Any | None:
+        """
+        What `concurrent.futures` itself looks at when it shows a future.
+        """
+    @property
+    def _result(self, /) -> Any | None:
+        """
+        What `concurrent.futures` itself looks at when it shows a future.
+        """
+    @property
+    def _state(self, /) -> str:
+        """
+        The state, in the words of `concurrent.futures`.
+        """
+    @property
+    def _waiters(self, /) -> list:
+        """
+        The waiters of `concurrent.futures.wait` and `as_completed`.
+        """
+    def add_done_callback(self, /, function: Any) -> None:
+        """
+        Calls `function` with this future once it is done; at once if it is.
+        """
+    def cancel(self, /) -> bool:
+        """
+        Cancels the call unless it has begun; whether it is cancelled.
+        """
+    def cancelled(self, /) -> bool:
+        """
+        Whether the call was cancelled.
+        """
+    def done(self, /) -> bool:
+        """
+        Whether the call has ended or was cancelled.
+        """
+    def exception(self, /, timeout: SupportsFloat | SupportsIndex | None = None) -> Any | None:
+        """
+        What the call raised, or None; waits for its end.
+        """
+    def result(self, /, timeout: SupportsFloat | SupportsIndex | None = None) -> Any:
+        """
+        The result of the call; waits for it.
+        """
+    def running(self, /) -> bool:
+        """
+        Whether the call has begun and not ended.
+        """
+    def set_running_or_notify_cancel(self, /) -> bool: ...
+
+@final
+class Pool:
+    """
+    Where calls are submitted.
+    """
+    def cancel_all(self, /, kill: bool) -> None:
+        """
+        Cancels what has not begun; with `kill`, what runs in worker processes as well.
+        """
+    def close(self, /) -> None:
+        """
+        Lets the pool take no more tasks; it goes when it has none left.
+        """
+    def submit(self, /, function: Any, args: tuple, kwargs: dict | None = None, options: TaskOptions | None = None) -> FutureBase:
+        """
+        Submits `function(*args, **kwargs)`.
+        """
+    def submit_each(self, /, function: Any, items: list) -> FutureBase:
+        """
+        Submits a call of `function` for each item of a list, an item being a tuple of arguments.
+        The result is a tuple: the results, a dict of pickled exceptions by index, and the seconds
+        it took.
+        """
+    def wait_idle(self, /, timeout_s: SupportsFloat | SupportsIndex | None = None) -> bool:
+        """
+        Waits until no task of the pool is unfinished; False if `timeout_s` seconds were not enough.
+        A pool for nested calls does not know: it says True.
+        """
+
+@final
+class Segment:
+    """
+    A segment of shared memory, mapped copy-on-write: reading copies nothing, writing copies the
+    touched pages for this mapping alone, as if the object had been pickled and loaded.
+    """
+    def __len__(self, /) -> int: ...
+
+@final
+class Session:
+    """
+    A worker process's conversation with its engine.
+    """
+    def __new__(cls, /, *, socket: SupportsIndex, control: SupportsIndex, budget: SupportsIndex, spill_dir: str | PathLike[str], tasks_max: SupportsIndex | None, growth_bytes_max: SupportsIndex | None, encoder: Any) -> Session:
+        """
+        Joins the engine through inherited descriptors, which the session then owns.
+        """
+    def is_interrupted(self, /) -> bool:
+        """
+        Whether the engine wants the running task interrupted.
+        """
+    def log(self, /, record: bytes) -> None:
+        """
+        Passes on a pickled log record.
+        """
+    def process_pool(self, /, *, workers: SupportsIndex | None = None, initializer: Any | None = None, initargs: tuple | None = None, tasks_per_worker_max: SupportsIndex | None = None) -> Pool:
+        """
+        Opens a pool of worker processes for nested calls; without `workers`, the pool that this
+        worker belongs to.
+        """
+    def serve(self, /, hooks: Any) -> None:
+        """
+        Runs tasks until the engine wants no more. `hooks` has the functions of
+        `lineshaft._serial.worker`, and `flush`.
+        """
+    def set_item(self, /, index: SupportsIndex) -> None:
+        """
+        Shows which item of the running task begins, counted from 0.
+        """
+
+@final
+class TaskOptions:
+    """
+    How a task is scheduled.
+    """
+    def __new__(cls, /, *, priority: SupportsIndex = 0, retries: SupportsIndex = 0, death_retries: SupportsIndex = 0, backoff_s: SupportsFloat | SupportsIndex = 0.0, timeout_s: SupportsFloat | SupportsIndex | None = None) -> TaskOptions:
+        """
+        `retries` after the task raised or ran out of time, and after its worker died; `backoff_s`
+        seconds before the first, doubled for each further one; `timeout_s` seconds for an attempt.
+        """
+
+@final
+class Zygote:
+    """
+    The zygote's end of its socket.
+    """
+    def __new__(cls, /, fd: SupportsIndex) -> Zygote:
+        """
+        Takes over the socket with this descriptor.
+        """
+    def close(self, /) -> None:
+        """
+        Closes the socket, in a forked worker.
+        """
+    @staticmethod
+    def die_with_parent() -> None:
+        """
+        Asks the kernel to kill this process when its parent ends.
+        """
+    def exited(self, /, worker: SupportsIndex, status: SupportsIndex, peak_memory_bytes: SupportsIndex) -> None:
+        """
+        Says that a worker ended, with its wait status.
+        """
+    def fileno(self, /) -> int: ...
+    def next(self, /) -> Any | None:
+        """
+        The next request that is there: `bytes` to set up with, or a tuple `(worker, descriptors,
+        growth_bytes_max, tasks_max)` to fork a worker. None if there is none for now.
+
+        Raises `EOFError` when the engine is gone.
+        """
+    def spawn_failed(self, /, worker: SupportsIndex, errno: SupportsIndex) -> None:
+        """
+        Says that a worker could not be forked.
+        """
+    def spawned(self, /, worker: SupportsIndex, pid: SupportsIndex) -> None:
+        """
+        Says that a worker was forked.
+        """
+    @staticmethod
+    def tune_allocator() -> None:
+        """
+        Keeps freed memory for the next task, up to some megabytes. A new process gives it back to
+        the system at once and faults it in again for each task, which costs array code more than
+        the arithmetic; a process that has run for a while, whose children other pools fork, has
+        learned better. See mallopt(3), "dynamic mmap threshold".
+        """
+
+def after_fork() -> None:
+    """
+    Called in the child after `os.fork`: its copies of engines are of no use.
+    """
+
+def __getattr__(name: str) -> Incomplete: ...
