@@ -1,0 +1,237 @@
+"""A worker that dies costs the task it ran, and only that one; the report says what is known."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+from tests.faults.conftest import Mailbox, worker_pids
+
+import lineshaft as ls
+from lineshaft.errors import WorkerDied
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def hold(arrived: Mailbox, leave: Mailbox) -> int:
+    """Say which process this is, and stay until told to leave."""
+    arrived.send(os.getpid())
+    leave.receive()
+    return os.getpid()
+
+
+def double(x: int) -> int:
+    return 2 * x
+
+
+def read_null() -> None:
+    ctypes.string_at(0)
+
+
+def abort() -> None:
+    os.abort()
+
+
+def divide_by_zero() -> None:
+    os.kill(os.getpid(), signal.SIGFPE)
+
+
+def exit_at_once(code: int) -> None:
+    os._exit(code)
+
+
+def two_at_once(engine: ls.Engine, mailbox: Callable[[], Mailbox]) -> set[int]:
+    """Return the processes of two tasks that run at the same time."""
+    arrived, leave = mailbox(), mailbox()
+    futures = [engine.submit(hold, arrived, leave) for _ in range(2)]
+    pids = {arrived.receive_int() for _ in futures}
+    for _ in futures:
+        leave.send()
+    assert {future.result() for future in futures} == pids
+    return pids
+
+
+def died(future: ls.Future[Any]) -> WorkerDied:
+    with pytest.raises(WorkerDied) as raised:
+        future.result()
+    return raised.value
+
+
+def test_sigkill_fails_the_running_task_only(engine: ls.Engine, mailbox: Callable[[], Mailbox]) -> None:
+    arrived, leave = mailbox(), mailbox()
+    running = [engine.submit(hold, arrived, leave) for _ in range(2)]
+    victim, other = arrived.receive_int(), arrived.receive_int()
+    # These wait behind the running ones, some of them already sent to the worker that is about to die.
+    waiting = [engine.submit(double, n) for n in range(50)]
+    os.kill(victim, signal.SIGKILL)
+    leave.send()  # one of the two is left
+    assert [future.result() for future in waiting] == [2 * n for n in range(50)]
+    lost = next(future for future in running if future.exception() is not None)
+    kept = next(future for future in running if future.exception() is None)
+    assert kept.result() == other
+    error = died(lost)
+    assert (error.signal, error.exit_code, error.pid) == (signal.SIGKILL, None, victim)
+    assert error.task is not None
+    assert error.task.endswith("hold")
+    assert error.peak_memory_bytes is not None
+    assert 1 << 20 < error.peak_memory_bytes < 1 << 30
+    assert not error.oom_killed
+    assert "SIGKILL" in str(error)
+    assert "hold" in str(error)
+    # The worker is replaced: there are two again, and the dead one is not among them.
+    assert victim not in two_at_once(engine, mailbox)
+    assert engine._native.stats()["worker_deaths"] == 1
+
+
+@pytest.mark.parametrize(
+    ("crash", "number"),
+    [(read_null, signal.SIGSEGV), (abort, signal.SIGABRT), (divide_by_zero, signal.SIGFPE)],
+)
+def test_crash_tells_the_python_stack(engine: ls.Engine, crash: Callable[[], None], number: int) -> None:
+    error = died(engine.submit(crash))
+    assert (error.signal, error.exit_code) == (number, None)
+    assert error.task is not None
+    assert error.task.endswith(crash.__name__)
+    assert error.stack is not None
+    assert crash.__name__ in error.stack
+    assert "test_worker_death.py" in error.stack
+    assert error.stack.rstrip() in str(error)
+    assert signal.Signals(number).name in str(error)
+    assert engine.submit(double, 4).result() == 8
+
+
+def test_exit_tells_the_code(engine: ls.Engine) -> None:
+    error = died(engine.submit(exit_at_once, 3))
+    assert (error.signal, error.exit_code, error.stack) == (None, 3, None)
+    assert "exit_at_once" in str(error)
+    assert "exited with status 3" in str(error)
+    assert died(engine.submit(exit_at_once, 0)).exit_code == 0
+    assert engine.submit(double, 4).result() == 8
+
+
+def test_stack_is_of_this_crash_and_no_earlier_one(engine: ls.Engine) -> None:
+    assert died(engine.submit(read_null)).stack is not None
+    assert died(engine.submit(exit_at_once, 3)).stack is None
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_exceptions_that_end_programs_end_the_task_only(engine: ls.Engine, error: BaseException) -> None:
+    def end() -> None:
+        raise error
+
+    pid = engine.submit(os.getpid).result()
+    with pytest.raises(type(error)):
+        engine.submit(end).result()
+    assert pid in worker_pids(engine)
+    assert engine._native.stats()["worker_deaths"] == 0
+
+
+def test_peak_memory_is_the_tasks_own(engine: ls.Engine) -> None:
+    def fill(megabytes: int) -> None:
+        _kept = b"x" * (megabytes << 20)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    error = died(engine.submit(fill, 100))
+    assert error.peak_memory_bytes is not None
+    assert 100 << 20 < error.peak_memory_bytes < 400 << 20
+
+
+def test_death_in_a_map_names_the_item_and_spares_the_others(engine: ls.Engine) -> None:
+    def step(n: int) -> int:
+        if n == 500:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return n
+
+    results = engine.map(step, range(2000), progress=False)
+    seen = []
+    with pytest.raises(WorkerDied) as raised:
+        seen.extend(results)
+    del results
+    assert raised.value.signal == signal.SIGKILL
+    assert "step" in str(raised.value)
+    del raised
+
+
+def test_retry_after_a_death(engine: ls.Engine, mailbox: Callable[[], Mailbox]) -> None:
+    attempts = mailbox()
+
+    def die_until(left: Mailbox) -> str:
+        if left.receive() == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "done"
+
+    attempts.send("die")
+    attempts.send("live")
+    assert ls.task(die_until, engine=engine, retries=1).submit(attempts).result() == "done"
+    attempts.send("die")
+    attempts.send("die")
+    died(ls.task(die_until, engine=engine, retries=1).submit(attempts))
+    assert engine._native.stats()["worker_deaths"] == 3
+
+
+def test_dependents_of_a_dead_task_fail_with_its_report(engine: ls.Engine) -> None:
+    first = engine.submit(exit_at_once, 3)
+    second = engine.submit(sum, [[engine.submit(double, 1), first]])
+    assert died(second).exit_code == 3
+    assert "exit_at_once" in str(died(second))
+
+
+def test_death_of_a_nested_task_reaches_its_caller(engine: ls.Engine) -> None:
+    def outer() -> tuple[int | None, str | None, str | None]:
+        try:
+            ls.submit(read_null).result()
+        except WorkerDied as error:
+            return error.signal, error.task, error.stack
+        raise AssertionError("the nested task lived")
+
+    number, task, stack = engine.submit(outer).result()
+    assert number == signal.SIGSEGV
+    assert task is not None
+    assert task.endswith("read_null")
+    assert stack is not None
+    assert "read_null" in stack
+
+
+def test_death_of_a_caller_cancels_what_it_asked_for(engine: ls.Engine, mailbox: Callable[[], Mailbox]) -> None:
+    arrived, leave = mailbox(), mailbox()
+
+    def outer() -> None:
+        inner = [ls.submit(hold, arrived, leave) for _ in range(20)]
+        arrived.receive()
+        os._exit(len(inner))
+
+    error = died(engine.submit(outer))
+    assert error.exit_code == 20
+    for _ in range(20):
+        leave.send()
+    assert engine._native.wait_idle(60.0)
+    assert engine.submit(double, 4).result() == 8
+
+
+def test_stopped_worker_can_be_killed(engine: ls.Engine, mailbox: Callable[[], Mailbox]) -> None:
+    arrived, leave = mailbox(), mailbox()
+    future = engine.submit(hold, arrived, leave)
+    pid = arrived.receive_int()
+    os.kill(pid, signal.SIGSTOP)
+    os.kill(pid, signal.SIGKILL)
+    assert died(future).signal == signal.SIGKILL
+
+
+def test_shutdown_does_not_wait_for_a_stopped_worker(engine: ls.Engine, mailbox: Callable[[], Mailbox]) -> None:
+    arrived, leave = mailbox(), mailbox()
+    future = engine.submit(hold, arrived, leave)
+    pid = arrived.receive_int()
+    os.kill(pid, signal.SIGSTOP)
+    began_s = time.monotonic()
+    engine.shutdown(wait=False)
+    assert time.monotonic() - began_s < 10
+    assert not psutil.pid_exists(pid)
+    assert future.cancelled()
+    assert sys.getsizeof(future) > 0
