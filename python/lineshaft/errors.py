@@ -62,6 +62,11 @@ class RemoteTraceback(Exception):  # noqa: N818 - as concurrent.futures calls it
     def __str__(self) -> str:
         return f'\n"""\n{self.text}"""'
 
+    @property
+    def tb(self) -> str:
+        """The same under the name that `concurrent.futures` and `multiprocessing` use."""
+        return str(self)
+
 
 class RemoteError(LineshaftError):
     """Stands for an exception of a worker that cannot be rebuilt in this process.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import itertools
 import threading
 
 from lineshaft import _native
@@ -13,22 +12,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from types import TracebackType
-    from typing import Any, Generic, Literal, TypeVar
+    from typing import Any, Literal, TypeVar
 
     T = TypeVar("T")
 
-    class _Future(concurrent.futures.Future[T], Generic[T]):
-        pass
+    from lineshaft._thread_executor import ThreadPoolExecutor as ThreadPoolExecutor
 
-    _Bases = (_Future,)
+if TYPE_CHECKING:
+    # It has the methods of the standard class, with less exact types.
+    class _NativeHalf: ...
 
-#: Numbers the thread pools without a name, as `concurrent.futures` does.
-_counter = itertools.count()
+else:
+    _NativeHalf = _native.FutureBase
+
+#: Futures of nested calls that an executor may keep before it looks which of them are done.
+NESTED_KEPT = 64
 
 __all__ = ["Future", "ProcessPoolExecutor", "ThreadPoolExecutor"]
 
 
-class Future(_native.FutureBase, concurrent.futures.Future):
+class Future(_NativeHalf, concurrent.futures.Future["T"]):
     """The result of a call that may not have ended yet: a `concurrent.futures.Future`, and awaitable.
 
     As an argument of another call it is a dependency: that call starts when this one is done, and
@@ -36,18 +39,15 @@ class Future(_native.FutureBase, concurrent.futures.Future):
     """
 
     # There is nothing to set up in Python, and a million futures are common.
-    __init__ = object.__init__  # type: ignore[assignment]
+    __init__ = object.__init__
 
-    def __class_getitem__(cls, item: object) -> Any:
-        return cls
-
-    def __await__(self) -> Generator[Any, None, Any]:
+    def __await__(self) -> Generator[Any, None, T]:
         import asyncio
 
         return asyncio.wrap_future(self).__await__()
 
 
-class _Executor(concurrent.futures.Executor):
+class Executor(concurrent.futures.Executor):
     """What both executors share: a pool of the engine, and the words of `concurrent.futures`."""
 
     _pool: _native.Pool
@@ -63,7 +63,8 @@ class _Executor(concurrent.futures.Executor):
         self._has_initializer = initializer is not None
         self._shutdown_lock = threading.Lock()
         #: In a worker process: futures that `shutdown` waits for. The engine keeps count of all others.
-        self._nested: set[Future] | None = None
+        self._nested: set[Future[Any]] | None = None
+        self._nested_kept = NESTED_KEPT
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Schedule ``fn(*args, **kwargs)`` and return its future.
@@ -77,8 +78,11 @@ class _Executor(concurrent.futures.Executor):
             raise RuntimeError("cannot schedule new futures after shutdown")
         if self._has_initializer and self._broken:
             raise self._broken_error()
-        future = self._pool.submit(fn, args, kwargs)
+        future: Future[T] = self._pool.submit(fn, args, kwargs)  # type: ignore[assignment]
         if self._nested is not None:
+            if len(self._nested) >= 2 * self._nested_kept:
+                self._nested = {future for future in self._nested if not future.done()}
+                self._nested_kept = max(NESTED_KEPT, len(self._nested))
             self._nested.add(future)
         return future
 
@@ -131,7 +135,7 @@ class _Executor(concurrent.futures.Executor):
         return False
 
 
-class ProcessPoolExecutor(_Executor):
+class ProcessPoolExecutor(Executor):
     """Runs calls in worker processes; a drop-in for `concurrent.futures.ProcessPoolExecutor`.
 
     Parameters
@@ -171,7 +175,7 @@ class ProcessPoolExecutor(_Executor):
                 raise TypeError("max_tasks_per_child must be an integer")
             if max_tasks_per_child <= 0:
                 raise ValueError("max_tasks_per_child must be >= 1")
-        super().__init__(max_workers if max_workers is not None else _usable_cores(), initializer, _engine)
+        super().__init__(max_workers if max_workers is not None else usable_cores(), initializer, _engine)
         self._mp_context = mp_context
         self._pool = self._engine._open_processes(
             self._max_workers,
@@ -224,46 +228,7 @@ class ProcessPoolExecutor(_Executor):
     kill_workers = terminate_workers
 
 
-class ThreadPoolExecutor(_Executor, concurrent.futures.thread.ThreadPoolExecutor):
-    """Runs calls on threads; a drop-in for `concurrent.futures.ThreadPoolExecutor`.
-
-    Parameters
-    ----------
-    max_workers
-        Threads at most; by default 4 more than cores are usable, at most 32.
-    thread_name_prefix
-        Start of the threads' names.
-    initializer, initargs
-        Called on each thread before its first call. If it raises, the pool is broken.
-
-    Examples
-    --------
-    >>> with ThreadPoolExecutor(2) as executor:
-    ...     list(executor.map(len, ["a", "bb"]))
-    [1, 2]
-    """
-
-    def __init__(
-        self,
-        max_workers: int | None = None,
-        thread_name_prefix: str = "",
-        initializer: Callable[..., object] | None = None,
-        initargs: tuple[Any, ...] = (),
-        *,
-        _engine: Engine | None = None,
-    ) -> None:
-        super().__init__(max_workers if max_workers is not None else min(32, _usable_cores() + 4), initializer, _engine)
-        self._thread_name_prefix = thread_name_prefix or f"ThreadPoolExecutor-{next(_counter)}"
-        self._pool = self._engine._open_threads(
-            self._max_workers,
-            name=self._thread_name_prefix,
-            initializer=initializer,
-            initargs=tuple(initargs),
-        )
-        self._shutdown = False
-
-
-def _usable_cores() -> int:
+def usable_cores() -> int:
     from lineshaft._machine import cores
 
     return cores().usable
@@ -286,3 +251,13 @@ def _flatten(chunks: Iterator[list[T]]) -> Iterator[T]:
         chunk.reverse()
         while chunk:
             yield chunk.pop()
+
+
+def __getattr__(name: str) -> object:
+    # Its module imports what only thread pools need.
+    if name != "ThreadPoolExecutor":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from lineshaft._thread_executor import ThreadPoolExecutor
+
+    globals()[name] = ThreadPoolExecutor
+    return ThreadPoolExecutor

@@ -178,6 +178,13 @@ impl Engine {
                 .unwrap_or(false)
     }
 
+    /// Whether the pool rejects its tasks because it can start no worker.
+    pub fn is_broken(&self, pool: PoolId) -> bool {
+        self.shared
+            .with_state(|state| state.open(pool).is_some_and(|pool| pool.broken))
+            .unwrap_or(false)
+    }
+
     /// Whether the task is a call of this process.
     pub fn is_local(&self, promise: &Promise) -> bool {
         self.shared

@@ -106,6 +106,8 @@ pub(crate) struct Pool {
     pub(crate) unfinished: usize,
     /// It takes no more tasks and is removed when it has none.
     closing: bool,
+    /// Its tasks are rejected: it can start no worker.
+    pub(crate) broken: bool,
     pub(crate) executor: Executor,
 }
 
@@ -153,6 +155,7 @@ impl Pool {
             workers: options.workers,
             unfinished: 0,
             closing: false,
+            broken: false,
             executor,
         }
     }
@@ -328,10 +331,11 @@ impl State {
     /// Whether the task has begun to run.
     pub(crate) fn is_running(&self, task: TaskId) -> bool {
         self.processes.has_begun(task)
-            || matches!(
-                self.scheduler.explain(crate::clock::now(), task),
-                Explanation::Running { .. }
-            )
+            || match self.scheduler.explain(crate::clock::now(), task) {
+                Explanation::Running { .. } => true,
+                Explanation::Assigned { .. } => self.is_on_thread(task),
+                _ => false,
+            }
     }
 
     /// Cancels what has not begun, in one pool or in all; with `kill`, what runs in a worker process
@@ -679,7 +683,12 @@ impl State {
                     Rejection::Dependency { .. } => {
                         failed_input(&task.inputs).unwrap_or(TaskError::Cancelled)
                     }
-                    Rejection::PoolBroken => TaskError::PoolBroken(self.processes.why_broken()),
+                    Rejection::PoolBroken => {
+                        if let Some(pool) = self.pools.get_mut(&task.pool) {
+                            pool.broken = true;
+                        }
+                        TaskError::PoolBroken(self.processes.why_broken())
+                    }
                 }
             }
         };

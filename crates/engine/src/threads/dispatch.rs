@@ -55,6 +55,11 @@ impl State {
         }
     }
 
+    /// Whether a thread has begun a call that was handed over.
+    pub(crate) fn is_on_thread(&self, task: TaskId) -> bool {
+        self.lanes_of(task).is_some_and(|lanes| !lanes.holds(task))
+    }
+
     /// Takes back the calls that no thread has begun.
     pub(crate) fn retract_calls(&mut self, pool: PoolId) -> Vec<TaskId> {
         let take = |mut call: Call| {

@@ -14,6 +14,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use lineshaft_core::TaskId;
+
 use crate::runner::{Call, Calls, Runner};
 
 /// The threads of one pool and the calls that wait for one of them.
@@ -103,6 +105,11 @@ impl Lanes {
 
     pub(crate) fn try_next(&self) -> Option<Call> {
         self.queue().calls.pop_front()
+    }
+
+    /// Whether the call waits for a thread.
+    pub(crate) fn holds(&self, task: TaskId) -> bool {
+        self.queue().calls.iter().any(|call| call.task == task)
     }
 
     /// Takes back the calls that no thread has begun.

@@ -1,0 +1,93 @@
+"""`wait` and `as_completed` of `concurrent.futures` know our futures, beside anybody's."""
+
+import concurrent.futures
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
+
+import pytest
+
+import lineshaft as ls
+
+
+def fail() -> None:
+    raise ValueError
+
+
+def test_all(executor):
+    futures = [executor.submit(pow, 2, 2), executor.submit(fail), executor.submit(pow, 2, 3)]
+    assert concurrent.futures.wait(futures, timeout=30) == (set(futures), set())
+    assert concurrent.futures.wait(futures, return_when=ALL_COMPLETED) == (set(futures), set())
+
+
+def test_first_completed(executor, event):
+    leave = event("leave")
+    slow, quick = executor.submit(leave.wait), executor.submit(pow, 2, 2)
+    assert concurrent.futures.wait([slow, quick], 30, FIRST_COMPLETED) == ({quick}, {slow})
+    leave.set()
+
+
+def test_first_exception(executor, event):
+    leave = event("leave")
+    slow, quick = executor.submit(leave.wait), executor.submit(pow, 2, 2)
+    quick.result()
+    failing = executor.submit(fail)
+    assert concurrent.futures.wait([slow, quick, failing], 30, FIRST_EXCEPTION) == ({quick, failing}, {slow})
+    leave.set()
+    assert concurrent.futures.wait([slow, quick], 30, FIRST_EXCEPTION) == ({quick, slow}, set())
+
+
+def test_timeout(executor, event):
+    leave = event("leave")
+    slow, quick = executor.submit(leave.wait), executor.submit(pow, 2, 2)
+    quick.result()
+    for timeout in (0, 0.01):
+        assert concurrent.futures.wait([slow, quick], timeout) == ({quick}, {slow})
+    leave.set()
+    assert concurrent.futures.wait([slow, quick], 30) == ({quick, slow}, set())
+
+
+def test_beside_other_futures(executor, event):
+    leave = event("leave")
+    by_hand: concurrent.futures.Future[int] = concurrent.futures.Future()
+    with concurrent.futures.ThreadPoolExecutor(1) as other, ls.ThreadPoolExecutor(1) as third:
+        slow, theirs, ours = executor.submit(leave.wait), other.submit(pow, 2, 2), third.submit(pow, 2, 3)
+        everything = [by_hand, slow, theirs, ours]
+        concurrent.futures.wait([theirs, ours], 30)
+        assert concurrent.futures.wait(everything, 0) == ({theirs, ours}, {by_hand, slow})
+        by_hand.set_result(1)
+        assert concurrent.futures.wait([by_hand, slow], 30, FIRST_COMPLETED) == ({by_hand}, {slow})
+        leave.set()
+        assert concurrent.futures.wait(everything, 30) == (set(everything), set())
+        assert set(concurrent.futures.as_completed(everything, 30)) == set(everything)
+
+
+def test_as_completed_gives_each_once_as_it_ends(executor, event):
+    leave = event("leave")
+    slow, quick = executor.submit(leave.wait), executor.submit(pow, 2, 2)
+    seen = []
+    for future in concurrent.futures.as_completed([slow, quick, slow, quick], timeout=30):
+        seen.append(future)
+        leave.set()
+    assert seen == [quick, slow]
+
+
+def test_as_completed_times_out(executor, event):
+    leave = event("leave")
+    slow, quick = executor.submit(leave.wait), executor.submit(pow, 2, 2)
+    quick.result()
+    seen = []
+    with pytest.raises(TimeoutError, match=r"1 \(of 2\) futures unfinished"):  # noqa: PT012 - it raises at the second
+        for future in concurrent.futures.as_completed([slow, quick], timeout=0.01):
+            seen.append(future)  # noqa: PERF402 - it raises on the way
+    assert seen == [quick]
+    leave.set()
+
+
+def test_as_completed_of_the_package():
+    assert ls.as_completed is concurrent.futures.as_completed
+    futures = {ls.submit(pow, 2, n): n for n in range(20)}
+    assert sorted(futures[future] for future in ls.as_completed(futures, timeout=30)) == list(range(20))
+
+
+def test_a_thousand_at_once(executor):
+    futures = [executor.submit(abs, -n) for n in range(1000)]
+    assert sorted(future.result() for future in concurrent.futures.as_completed(futures, 60)) == list(range(1000))
