@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("concurrent.futures")
 
 #: Kinds of ends of nested calls, as the engine numbers them.
-_CANCELLED, _WORKER_DIED, _TIMED_OUT, _POOL_BROKEN = 1, 2, 3, 4
+_CANCELLED, _TIMED_OUT, _POOL_BROKEN = 1, 2, 3
 
 
 def same(value: Any) -> Any:
@@ -99,13 +99,9 @@ def lost(kind: int, message: str) -> BaseException:
     if kind == _CANCELLED:
         return cancelled()
     if kind == _TIMED_OUT:
-        return timed_out(None)
+        return timed_out(message)
     if kind == _POOL_BROKEN:
         return pool_broken(message)
-    if kind == _WORKER_DIED:
-        from lineshaft.errors import WorkerDied
-
-        return WorkerDied(message)
     return transfer(message)
 
 

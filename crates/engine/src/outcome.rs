@@ -4,6 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+use lineshaft_wire::Death;
+
 use crate::payload::Payload;
 use crate::promise::Promise;
 
@@ -100,4 +102,32 @@ pub struct DeathReport {
     pub item: Option<u64>,
     /// Its last Python stack, as far as it could be had.
     pub stack: Option<String>,
+}
+
+impl DeathReport {
+    pub(crate) fn to_wire(&self) -> Death<'_> {
+        Death {
+            task: &self.task,
+            pid: self.pid,
+            signal: self.signal,
+            exit_code: self.exit_code,
+            peak_memory_bytes: self.peak_memory_bytes,
+            oom_killed: self.oom_killed,
+            item: self.item,
+            stack: self.stack.as_deref(),
+        }
+    }
+
+    pub(crate) fn from_wire(death: &Death<'_>) -> DeathReport {
+        DeathReport {
+            task: death.task.to_owned(),
+            pid: death.pid,
+            signal: death.signal,
+            exit_code: death.exit_code,
+            peak_memory_bytes: death.peak_memory_bytes,
+            oom_killed: death.oom_killed,
+            item: death.item,
+            stack: death.stack.map(str::to_owned),
+        }
+    }
 }

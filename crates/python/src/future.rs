@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use lineshaft_engine::worker::{NestedCall, Received, Session, Unanswered};
-use lineshaft_engine::{Outcome, Promise, TaskError, Waited, lost};
+use lineshaft_engine::{DeathReport, Outcome, Promise, TaskError, Waited, lost};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyRuntimeError, PyTimeoutError, PyTypeError};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyList, PyTuple};
+use pyo3::types::{PyBool, PyList, PyModule, PyTuple};
 
 use crate::engine::Core;
 use crate::interpreter::{check_signals, front, is_main_thread};
@@ -245,19 +245,7 @@ fn of_outcome(py: Python<'_>, outcome: &Outcome) -> PyResult<Value> {
         }
         TaskError::Cancelled => failures.call_method0("cancelled")?,
         TaskError::TimedOut { stack } => failures.call_method1("timed_out", (stack,))?,
-        TaskError::WorkerDied(report) => failures.call_method1(
-            "worker_died",
-            (
-                &report.task,
-                report.pid,
-                report.signal,
-                report.exit_code,
-                report.peak_memory_bytes,
-                report.oom_killed,
-                report.item,
-                &report.stack,
-            ),
-        )?,
+        TaskError::WorkerDied(report) => worker_died(failures, report)?,
         TaskError::PoolBroken(Ok(payload)) => {
             let loadable = Loadable::from_payload(py, payload)?;
             let cause = front.load_exception.bind(py).call1((loadable.stream,))?;
@@ -289,12 +277,34 @@ fn of_answer(
                 .call1((loadable.stream,))?
                 .unbind()))
         }
+        Err(Unanswered::Died(report)) => {
+            Ok(Err(worker_died(front.failures.bind(py), report)?.unbind()))
+        }
         Err(Unanswered::Lost { kind, message }) => Ok(Err(front
             .failures
             .bind(py)
             .call_method1("lost", (*kind, message))?
             .unbind())),
     }
+}
+
+fn worker_died<'py>(
+    failures: &Bound<'py, PyModule>,
+    report: &DeathReport,
+) -> PyResult<Bound<'py, PyAny>> {
+    failures.call_method1(
+        "worker_died",
+        (
+            &report.task,
+            report.pid,
+            report.signal,
+            report.exit_code,
+            report.peak_memory_bytes,
+            report.oom_killed,
+            report.item,
+            &report.stack,
+        ),
+    )
 }
 
 /// Shows those who watch a future that it is done, and calls its callbacks, each once.

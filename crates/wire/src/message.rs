@@ -99,6 +99,8 @@ pub enum Answer<'a> {
     Value(#[serde(borrow)] Value<'a>),
     /// It raised: the pickled exception.
     Raised(#[serde(borrow)] Value<'a>),
+    /// Its worker died under it.
+    Died(#[serde(borrow)] Death<'a>),
     /// It did not run to an end; the engine's words, as the front end would put them.
     Lost {
         /// Which kind of end, in the front end's encoding.
@@ -106,6 +108,27 @@ pub enum Answer<'a> {
         /// Why.
         message: &'a str,
     },
+}
+
+/// What is known of the death of a worker.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Death<'a> {
+    /// The task that it ran.
+    pub task: &'a str,
+    /// The process.
+    pub pid: u32,
+    /// The signal that killed it.
+    pub signal: Option<i32>,
+    /// Its exit status, if it ended by itself.
+    pub exit_code: Option<i32>,
+    /// The most memory it ever had resident, in bytes.
+    pub peak_memory_bytes: Option<u64>,
+    /// Whether the kernel killed it for lack of memory.
+    pub oom_killed: bool,
+    /// The item of a batch that it was at.
+    pub item: Option<u64>,
+    /// Its last stack.
+    pub stack: Option<&'a str>,
 }
 
 /// From a worker to the engine.

@@ -23,17 +23,16 @@ use super::worker::Worker;
 pub mod lost {
     /// The call was cancelled.
     pub const CANCELLED: u8 = 1;
-    /// Its worker died.
-    pub const WORKER_DIED: u8 = 2;
     /// It exceeded its time limit.
-    pub const TIMED_OUT: u8 = 3;
+    pub const TIMED_OUT: u8 = 2;
     /// Its pool is broken.
-    pub const POOL_BROKEN: u8 = 4;
+    pub const POOL_BROKEN: u8 = 3;
     /// Its result could not be transferred.
-    pub const TRANSFER: u8 = 5;
+    pub const TRANSFER: u8 = 4;
 }
 
 impl State {
+    #[expect(clippy::too_many_lines, reason = "one arm per message")]
     pub(super) fn on_nested(
         &mut self,
         shared: &Shared,
@@ -204,12 +203,11 @@ impl Processes {
                 descriptors,
             );
         } else {
-            let text = final_error(outcome)
-                .map(|error| format!("{error:?}"))
-                .unwrap_or_default();
+            let text = final_error(outcome).map(words).unwrap_or_default();
             let answer = match (final_error(outcome), payload) {
                 (None, Some(payload)) => Answer::Value(payload.to_wire()),
                 (Some(_), Some(payload)) => Answer::Raised(payload.to_wire()),
+                (Some(TaskError::WorkerDied(report)), None) => Answer::Died(report.to_wire()),
                 (Some(error), None) => Answer::Lost {
                     kind: kind(error),
                     message: &text,
@@ -234,10 +232,18 @@ fn final_error(outcome: &Outcome) -> Option<&TaskError> {
     }
 }
 
+/// What is to be said about an error beside its kind.
+fn words(error: &TaskError) -> String {
+    match error {
+        TaskError::TimedOut { stack } => stack.clone().unwrap_or_default(),
+        TaskError::PoolBroken(Err(text)) | TaskError::Transfer(text) => text.clone(),
+        other => format!("{other:?}"),
+    }
+}
+
 fn kind(error: &TaskError) -> u8 {
     match error {
         TaskError::Cancelled => lost::CANCELLED,
-        TaskError::WorkerDied(_) => lost::WORKER_DIED,
         TaskError::TimedOut { .. } => lost::TIMED_OUT,
         TaskError::PoolBroken(_) => lost::POOL_BROKEN,
         _ => lost::TRANSFER,

@@ -12,6 +12,7 @@ use lineshaft_wire::{Answer, CallOptions, Descriptors, FromWorker};
 use crate::clock;
 use crate::error::EngineError;
 use crate::limits::{SIGNAL_CHECK, STANDBY};
+use crate::outcome::DeathReport;
 use crate::wait::{Check, Waited};
 
 use super::session::{Session, receive};
@@ -46,6 +47,8 @@ pub struct NestedCall {
 pub enum Unanswered {
     /// It raised: the pickled exception.
     Raised(Received),
+    /// Its worker died under it.
+    Died(Box<DeathReport>),
     /// It did not run to an end; `kind` is one of `lost`.
     Lost {
         /// One of the kinds in `lost`.
@@ -109,6 +112,7 @@ impl Calls {
         let answer = match answer {
             Answer::Value(value) => Ok(receive(value, descriptors)?),
             Answer::Raised(error) => Err(Unanswered::Raised(receive(error, descriptors)?)),
+            Answer::Died(death) => Err(Unanswered::Died(Box::new(DeathReport::from_wire(death)))),
             Answer::Lost { kind, message } => Err(Unanswered::Lost {
                 kind: *kind,
                 message: (*message).to_owned(),
