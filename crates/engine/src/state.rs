@@ -370,7 +370,7 @@ impl State {
             }
             Command::SubmitGraph { tasks, order } => self.admit_graph(tasks, order),
             Command::Started { task, attempt } => {
-                self.inputs.push_back(Input::Started { task, attempt })
+                self.inputs.push_back(Input::Started { task, attempt });
             }
             Command::Finished {
                 task,
@@ -550,7 +550,7 @@ impl State {
             let mut actions = std::mem::take(&mut self.actions);
             self.scheduler.handle(now, input, &mut actions);
             for action in actions.drain(..) {
-                self.carry_out(shared, now, action);
+                self.carry_out(shared, now, &action);
             }
             self.actions = actions;
         }
@@ -573,8 +573,8 @@ impl State {
         }
     }
 
-    fn carry_out(&mut self, shared: &Shared, now: Time, action: Action) {
-        match action {
+    fn carry_out(&mut self, shared: &Shared, now: Time, action: &Action) {
+        match *action {
             Action::Run {
                 worker,
                 task,

@@ -1,6 +1,11 @@
 //! What an engine opens, it closes. One test in a process of its own, because it counts the threads
 //! and descriptors of the whole process.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "calls that take a while are what is tested"
+)]
+
 mod common;
 
 use std::time::Duration;

@@ -1,5 +1,10 @@
 //! Calls of this process, through the public interface: closures on pools of threads.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "calls that take a while are what is tested"
+)]
+
 mod common;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

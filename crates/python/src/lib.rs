@@ -35,18 +35,16 @@ mod _native {
     #[pymodule_export]
     use super::zygote::Zygote;
 
-    use pyo3::prelude::*;
+    /// The version of the package.
+    #[expect(non_upper_case_globals, reason = "the name that Python has for it")]
+    #[pymodule_export]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
 
-    #[pymodule_init]
-    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-        module.add(
-            "INTERRUPT_SIGNAL",
-            lineshaft_engine::worker::INTERRUPT_SIGNAL.as_raw(),
-        )?;
-        module.add(
-            "DUMP_SIGNAL",
-            lineshaft_engine::worker::DUMP_SIGNAL.as_raw(),
-        )
-    }
+    /// Sent to a worker to look for a task that is to be interrupted.
+    #[pymodule_export]
+    const INTERRUPT_SIGNAL: i32 = lineshaft_engine::worker::INTERRUPT_SIGNAL.as_raw();
+
+    /// Sent to a worker to write the stacks of its threads.
+    #[pymodule_export]
+    const DUMP_SIGNAL: i32 = lineshaft_engine::worker::DUMP_SIGNAL.as_raw();
 }

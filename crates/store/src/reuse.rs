@@ -153,7 +153,7 @@ fn is_untouched(map: &PrivateMap) -> bool {
         return false;
     };
     let mut offset = first * ENTRY_BYTES;
-    let mut entries = [0_u8; 64 * 1024];
+    let mut entries = [0_u8; 16 * 1024];
     while pages > 0 {
         let bytes = (pages * ENTRY_BYTES).min(entries.len());
         if pagemap

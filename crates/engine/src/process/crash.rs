@@ -17,9 +17,9 @@ pub(super) fn report(
     status: Option<i32>,
     peak_memory_bytes: u64,
 ) -> DeathReport {
-    let (signal, exit_code) = match status {
-        Some(status) if status & 0x7f == 0 => (None, Some((status >> 8) & 0xff)),
-        Some(status) => (Some(status & 0x7f), None),
+    let (signal, exit_code) = match status.map(|status| (status & 0x7f, (status >> 8) & 0xff)) {
+        Some((0, code)) => (None, Some(code)),
+        Some((signal, _)) => (Some(signal), None),
         None => (Some(KILL), None),
     };
     DeathReport {

@@ -27,6 +27,10 @@ use crate::worker::{DUMP_SIGNAL, INTERRUPT_SIGNAL};
 use super::Processes;
 
 /// One worker process, seen from the engine.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that are independent of each other"
+)]
 pub(super) struct Worker {
     pub(super) id: WorkerId,
     pub(super) pool: PoolId,
@@ -328,10 +332,9 @@ impl Worker {
 
     pub(super) fn flush(&mut self, shared: &Shared) {
         let waits = match self.sender.flush(self.socket.as_fd()) {
-            Ok(Flushed::Done) => false,
             Ok(Flushed::Blocked) => true,
-            // The other end is closed: the process is ending, which the zygote reports.
-            Err(_) => false,
+            // After an error the other end is closed: the process is ending, which the zygote reports.
+            Ok(Flushed::Done) | Err(_) => false,
         };
         if waits != self.waits_to_write {
             self.waits_to_write = waits;

@@ -269,10 +269,10 @@ impl Session {
                     });
                 }
                 ToWorker::Answer { call, answer } => {
-                    self.calls.answered(call, &answer, descriptors)?
+                    self.calls.answered(call, &answer, descriptors)?;
                 }
                 ToWorker::CancelAnswer { call, cancelled } => {
-                    self.calls.cancel_answered(call, cancelled)
+                    self.calls.cancel_answered(call, cancelled);
                 }
                 ToWorker::Exit => *ended = true,
             }

@@ -192,6 +192,7 @@ pub fn raised(error: &TaskError) -> &str {
 }
 
 /// Waits until something is so.
+#[expect(clippy::disallowed_methods, reason = "nothing tells when it is so")]
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
