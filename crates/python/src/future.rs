@@ -14,7 +14,6 @@ use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyRuntimeError, PyTimeoutError, PyTypeError};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyList, PyModule, PyTuple};
 
 use crate::engine::Core;
@@ -41,8 +40,9 @@ type Value = Result<Py<PyAny>, Py<PyAny>>;
 /// The Rust half of `lineshaft.Future`.
 #[pyclass(frozen, subclass, module = "lineshaft._native")]
 pub struct FutureBase {
-    source: PyOnceLock<Source>,
-    /// Set with a value that exists, so nobody ever waits for it; read by the garbage collector.
+    /// Read by the garbage collector, as is the value; each is set with what exists already, so
+    /// nobody ever waits for it.
+    source: OnceLock<Source>,
     value: OnceLock<Value>,
     watch: Mutex<Watch>,
 }
@@ -66,17 +66,17 @@ pub fn new(py: Python<'_>, source: Source) -> PyResult<Bound<'_, FutureBase>> {
         .bind(py)
         .call0()?
         .cast_into::<FutureBase>()?;
-    let fresh = future.get().source.set(py, source).is_ok();
+    let fresh = future.get().source.set(source).is_ok();
     debug_assert!(fresh, "a new future stands for nothing yet");
     Ok(future)
 }
 
 impl FutureBase {
     /// What it stands for; a future that a program made itself stands for nothing.
-    pub fn source(&self, py: Python<'_>) -> PyResult<&Source> {
+    pub fn source(&self) -> PyResult<&Source> {
         let why = "futures are made by submitting to an executor";
         self.source
-            .get(py)
+            .get()
             .ok_or_else(|| PyRuntimeError::new_err(why))
     }
 
@@ -84,16 +84,16 @@ impl FutureBase {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_ended(&self, py: Python<'_>) -> bool {
-        match self.source.get(py) {
+    fn is_ended(&self) -> bool {
+        match self.source.get() {
             Some(Source::Task { promise, .. }) => promise.is_done(),
             Some(Source::Nested { call, .. }) => call.answer().is_some(),
             None => false,
         }
     }
 
-    fn is_cancelled(&self, py: Python<'_>) -> bool {
-        match self.source.get(py) {
+    fn is_cancelled(&self) -> bool {
+        match self.source.get() {
             Some(Source::Task { promise, .. }) => {
                 matches!(
                     root(promise.outcome()),
@@ -112,7 +112,7 @@ impl FutureBase {
         if let Some(value) = self.value.get() {
             return Ok(value);
         }
-        let value = match self.source(py)? {
+        let value = match self.source()? {
             Source::Task { promise, .. } => {
                 let outcome = promise
                     .outcome()
@@ -135,7 +135,7 @@ impl FutureBase {
 
     /// Waits until the task has ended.
     fn wait(&self, py: Python<'_>, timeout_s: Option<f64>) -> PyResult<()> {
-        if self.is_ended(py) {
+        if self.is_ended() {
             return Ok(());
         }
         let timeout = match timeout_s {
@@ -145,7 +145,7 @@ impl FutureBase {
             }
             Some(_) => None,
         };
-        let source = self.source(py)?;
+        let source = self.source()?;
         let is_main = is_main_thread();
         if is_main {
             py.check_signals()?;
@@ -178,7 +178,7 @@ impl FutureBase {
             return Ok(());
         }
         let future = slf.clone().unbind();
-        match slf.get().source(slf.py())? {
+        match slf.get().source()? {
             Source::Task { core, promise } => {
                 let resolver = Arc::clone(&core.resolver);
                 promise.on_done(move || resolver.done(future));
@@ -193,10 +193,20 @@ impl FutureBase {
         Ok(())
     }
 
-    fn is_visibly_done(&self, py: Python<'_>) -> bool {
-        let ended = self.is_ended(py);
+    fn is_visibly_done(&self) -> bool {
+        let ended = self.is_ended();
         let watch = self.watch();
         ended && (watch.condition.is_none() || watch.published)
+    }
+}
+
+/// What a call of this process returned or raised.
+fn local_object(outcome: &Outcome) -> Option<&Py<PyAny>> {
+    match outcome {
+        Outcome::Local { value: object, .. } | Outcome::Error(TaskError::RaisedLocal(object)) => {
+            object.downcast_ref()
+        }
+        _ => None,
     }
 }
 
@@ -328,7 +338,7 @@ fn try_publish(future: &Bound<'_, FutureBase>) -> PyResult<()> {
             .map(|condition| condition.clone_ref(py))
     };
     if let Some(condition) = condition {
-        let method = if this.is_cancelled(py) {
+        let method = if this.is_cancelled() {
             "add_cancelled"
         } else if this.value(py)?.is_err() {
             "add_exception"
@@ -387,7 +397,7 @@ impl FutureBase {
     #[new]
     fn new() -> FutureBase {
         FutureBase {
-            source: PyOnceLock::new(),
+            source: OnceLock::new(),
             value: OnceLock::new(),
             watch: Mutex::default(),
         }
@@ -397,6 +407,13 @@ impl FutureBase {
     /// these the future that raised it. Frames and exceptions can be cleared, so nothing need be here.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         if let Some(Ok(held) | Err(held)) = self.value.get() {
+            visit.call(held)?;
+        }
+        // What others hold, too, is not this future's alone to give up.
+        if let Some(Source::Task { promise, .. }) = self.source.get()
+            && Arc::strong_count(promise) == 1
+            && let Some(held) = promise.outcome().and_then(local_object)
+        {
             visit.call(held)?;
         }
         // Whoever holds the lock keeps the future alive.
@@ -426,24 +443,24 @@ impl FutureBase {
         self.wait(py, timeout)?;
         match self.value(py)? {
             Ok(_) => Ok(None),
-            Err(error) if self.is_cancelled(py) => Err(PyErr::from_value(error.bind(py).clone())),
+            Err(error) if self.is_cancelled() => Err(PyErr::from_value(error.bind(py).clone())),
             Err(error) => Ok(Some(error.clone_ref(py))),
         }
     }
 
     /// Whether the call has ended or was cancelled.
-    fn done(&self, py: Python<'_>) -> bool {
-        self.is_ended(py)
+    fn done(&self) -> bool {
+        self.is_ended()
     }
 
     /// Whether the call was cancelled.
-    fn cancelled(&self, py: Python<'_>) -> bool {
-        self.is_cancelled(py)
+    fn cancelled(&self) -> bool {
+        self.is_cancelled()
     }
 
     /// Whether the call has begun and not ended.
-    fn running(&self, py: Python<'_>) -> bool {
-        match self.source.get(py) {
+    fn running(&self) -> bool {
+        match self.source.get() {
             Some(Source::Task { core, promise }) => {
                 core.engine().is_ok_and(|engine| engine.is_running(promise))
             }
@@ -454,10 +471,10 @@ impl FutureBase {
     /// Cancels the call unless it has begun; whether it is cancelled.
     fn cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let (py, this) = (slf.py(), slf.get());
-        if this.is_ended(py) {
-            return Ok(this.is_cancelled(py));
+        if this.is_ended() {
+            return Ok(this.is_cancelled());
         }
-        let cancelled = match this.source(py)? {
+        let cancelled = match this.source()? {
             Source::Task { core, promise } => {
                 let engine = core.engine()?;
                 py.detach(|| engine.cancel(promise, false))
@@ -479,7 +496,7 @@ impl FutureBase {
         {
             let mut watch = this.watch();
             let hidden = watch.condition.is_some() && !watch.published;
-            if !this.is_ended(slf.py()) || hidden {
+            if !this.is_ended() || hidden {
                 watch.callbacks.push(function.unbind());
                 drop(watch);
                 return Self::register(slf);
@@ -500,7 +517,7 @@ impl FutureBase {
         let condition = {
             let mut watch = this.watch();
             if watch.condition.is_none() {
-                watch.published = this.is_ended(py);
+                watch.published = this.is_ended();
                 watch.condition = Some(fresh.unbind());
             }
             watch
@@ -528,14 +545,14 @@ impl FutureBase {
 
     /// The state, in the words of `concurrent.futures`.
     #[getter]
-    fn _state(&self, py: Python<'_>) -> &'static str {
-        if self.is_visibly_done(py) {
-            if self.is_cancelled(py) {
+    fn _state(&self) -> &'static str {
+        if self.is_visibly_done() {
+            if self.is_cancelled() {
                 "CANCELLED_AND_NOTIFIED"
             } else {
                 "FINISHED"
             }
-        } else if self.running(py) {
+        } else if self.running() {
             "RUNNING"
         } else {
             "PENDING"
@@ -545,7 +562,7 @@ impl FutureBase {
     /// What `concurrent.futures` itself looks at when it shows a future.
     #[getter]
     fn _exception(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        if !self.is_ended(py) {
+        if !self.is_ended() {
             return Ok(None);
         }
         Ok(self
@@ -558,7 +575,7 @@ impl FutureBase {
     /// What `concurrent.futures` itself looks at when it shows a future.
     #[getter]
     fn _result(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        if !self.is_ended(py) {
+        if !self.is_ended() {
             return Ok(None);
         }
         Ok(self
@@ -572,7 +589,7 @@ impl FutureBase {
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let (py, this) = (slf.py(), slf.get());
         let front = front(py)?;
-        let is_local = match this.source(py)? {
+        let is_local = match this.source()? {
             Source::Task { core, promise } => core.is_local(promise),
             Source::Nested { .. } => false,
         };
@@ -607,15 +624,9 @@ fn not_by_hand() -> PyErr {
 
 impl Drop for FutureBase {
     fn drop(&mut self) {
-        let source = Python::try_attach(|py| {
-            self.source.get(py).map(|source| match source {
-                Source::Nested { client, call } => Some((Arc::clone(client), call.id())),
-                Source::Task { .. } => None,
-            })
-        });
-        if let Some(Some(Some((client, call)))) = source {
+        if let Some(Source::Nested { client, call }) = self.source.get() {
             // If the engine is gone there is nothing to forget.
-            let _: Result<(), lineshaft_engine::EngineError> = client.session.forget(call);
+            let _: Result<(), lineshaft_engine::EngineError> = client.session.forget(call.id());
         }
     }
 }

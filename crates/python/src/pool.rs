@@ -145,7 +145,7 @@ pub fn encode_arguments(
         &core.live,
     )?;
     let definitions = core.definitions(py, &encoded.definitions)?;
-    let input = |found: Bound<'_, PyAny>| match found.cast::<FutureBase>()?.get().source(py)? {
+    let input = |found: Bound<'_, PyAny>| match found.cast::<FutureBase>()?.get().source()? {
         Source::Task { promise, .. } => Ok(Arc::clone(promise)),
         Source::Nested { .. } => Err(PyTypeError::new_err("a future of another engine")),
     };

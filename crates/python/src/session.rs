@@ -10,6 +10,7 @@ use lineshaft_engine::{Engine, EngineError, Policy};
 use lineshaft_wire::CallOptions;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::future::{FutureBase, Source};
@@ -22,7 +23,8 @@ use crate::values::{Loadable, to_sent};
 pub struct Client {
     pub session: Arc<lineshaft_engine::worker::Session>,
     pub resolver: Arc<Resolver>,
-    encoder: Py<PyAny>,
+    /// Made when the first nested call is.
+    encoder: PyOnceLock<Py<PyAny>>,
     /// Definitions that the engine has.
     sent: Mutex<HashSet<u64>>,
 }
@@ -32,6 +34,13 @@ fn failed(error: &EngineError) -> PyErr {
 }
 
 impl Client {
+    fn encoder(&self, py: Python<'_>) -> PyResult<&Py<PyAny>> {
+        self.encoder.get_or_try_init(py, || {
+            let parent = py.import("lineshaft._serial.parent")?;
+            Ok(parent.getattr("Encoder")?.call0()?.unbind())
+        })
+    }
+
     /// Makes a nested call.
     pub fn submit(
         &self,
@@ -44,17 +53,17 @@ impl Client {
     ) -> PyResult<Arc<NestedCall>> {
         let code = self.define(
             py,
-            &self.encoder.bind(py).call_method1("code", (function,))?,
+            &self.encoder(py)?.bind(py).call_method1("code", (function,))?,
         )?;
         let keywords = kwargs.cloned().unwrap_or_else(|| PyDict::new(py));
         let call = PyTuple::new(py, [args.as_any(), keywords.as_any()])?;
-        let encoded = Encoded::new(py, &self.encoder, function, &call)?;
+        let encoded = Encoded::new(py, self.encoder(py)?, function, &call)?;
         let definitions = encoded
             .definitions
             .try_iter()?
             .map(|definition| self.define(py, &definition?));
         let definitions = definitions.collect::<PyResult<Vec<u64>>>()?;
-        let input = |found: Bound<'_, PyAny>| match found.cast::<FutureBase>()?.get().source(py)? {
+        let input = |found: Bound<'_, PyAny>| match found.cast::<FutureBase>()?.get().source()? {
             Source::Nested { call, .. } => Ok(call.id()),
             Source::Task { .. } => Err(PyTypeError::new_err("a future of another engine")),
         };
@@ -138,7 +147,7 @@ struct Hooks<'py> {
 impl Session {
     /// Joins the engine through inherited descriptors, which the session then owns.
     #[new]
-    #[pyo3(signature = (*, socket, control, budget, spill_dir, tasks_max, growth_bytes_max, encoder))]
+    #[pyo3(signature = (*, socket, control, budget, spill_dir, tasks_max, growth_bytes_max))]
     #[expect(clippy::too_many_arguments, reason = "all are named in Python")]
     fn new(
         socket: i32,
@@ -147,7 +156,6 @@ impl Session {
         spill_dir: PathBuf,
         tasks_max: Option<u32>,
         growth_bytes_max: Option<u64>,
-        encoder: Py<PyAny>,
     ) -> PyResult<Session> {
         // SAFETY: the caller hands over descriptors that it got from the zygote for this purpose
         // and that nobody else in this process owns.
@@ -165,7 +173,7 @@ impl Session {
         let client = Client {
             session: Arc::new(session),
             resolver: Resolver::new(None),
-            encoder,
+            encoder: PyOnceLock::new(),
             sent: Mutex::default(),
         };
         Ok(Session {
@@ -246,13 +254,13 @@ impl Session {
                 let code = client.define(
                     py,
                     &client
-                        .encoder
+                        .encoder(py)?
                         .bind(py)
                         .call_method1("code", (&initializer,))?,
                 )?;
                 let initargs = initargs.unwrap_or_else(|| PyTuple::empty(py));
                 let call = PyTuple::new(py, [initargs.as_any(), PyDict::new(py).as_any()])?;
-                let encoded = Encoded::new(py, &client.encoder, &initializer, &call)?;
+                let encoded = Encoded::new(py, client.encoder(py)?, &initializer, &call)?;
                 for definition in encoded.definitions.try_iter()? {
                     client.define(py, &definition?)?;
                 }
