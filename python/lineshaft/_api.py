@@ -48,9 +48,17 @@ def default_engine_stats() -> dict[str, Any] | None:
     Returns
     -------
     dict
-        ``tasks``, ``failed``, ``retried``, ``cancelled``, ``worker_deaths`` (counts),
-        ``busy_fraction`` (of the cores, 0 to 1), ``peak_memory_bytes``, ``elapsed_s``, and
-        ``groups``: a list of dicts with ``name``, ``tasks``, ``total_s``, ``mean_s``, ``max_s``.
+        ``tasks``, ``failed``, ``retried``, ``worker_deaths`` (counts), ``busy_fraction`` (of the
+        cores, 0 to 1), ``peak_memory_bytes``, ``elapsed_s`` (seconds), and ``groups``: a list of
+        dicts with ``name``, ``tasks``, ``total_s``, ``mean_s``, ``max_s``, slowest in total first.
+
+    Examples
+    --------
+    >>> submit(pow, 2, 3).result()
+    8
+    >>> stats = default_engine_stats()
+    >>> stats["tasks"] >= 1 and "pow" in [group["name"] for group in stats["groups"]]
+    True
     """
     from lineshaft._stats import default_engine_stats as stats
 

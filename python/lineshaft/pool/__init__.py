@@ -68,6 +68,12 @@ class Pool(stdlib.Pool):
         If `processes` is less than 1, or `maxtasksperchild` is not a positive int.
     TypeError
         If `initializer` is not callable.
+
+    Examples
+    --------
+    >>> with Pool(2) as pool:
+    ...     pool.map(abs, [-1, -2]), pool.apply_async(pow, (2, 3)).get(timeout=60)
+    ([1, 2], 8)
     """
 
     def __init__(
@@ -364,7 +370,28 @@ R = TypeVar("R", bound=AsyncResult[Any])
 
 
 class ThreadPool(Pool, stdlib.ThreadPool):
-    """Runs calls in threads; a drop-in for `multiprocessing.pool.ThreadPool`."""
+    """Runs calls in threads; a drop-in for `multiprocessing.pool.ThreadPool`.
+
+    Parameters
+    ----------
+    processes
+        Number of threads; all usable cores by default.
+    initializer, initargs
+        Called as ``initializer(*initargs)`` on each thread before its first call.
+
+    Raises
+    ------
+    ValueError
+        If `processes` is less than 1.
+    TypeError
+        If `initializer` is not callable.
+
+    Examples
+    --------
+    >>> with ThreadPool(2) as pool:
+    ...     list(pool.imap(len, ["a", "bb"]))
+    [1, 2]
+    """
 
     def __init__(
         self,
