@@ -330,6 +330,10 @@ impl Engine {
 
     /// What worker processes printed lately, oldest first: tuples of worker, task (or None), whether
     /// it was on standard error, and text.
+    #[expect(
+        clippy::type_complexity,
+        reason = "a tuple for Python, explained above"
+    )]
     fn output(&self, py: Python<'_>) -> PyResult<Vec<(u32, Option<u64>, bool, String)>> {
         let engine = self.core.engine()?;
         let printed = py.detach(|| engine.output());

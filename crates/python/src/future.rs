@@ -138,13 +138,9 @@ impl FutureBase {
         if self.is_ended() {
             return Ok(());
         }
-        let timeout = match timeout_s {
-            None => None,
-            Some(seconds) if seconds.is_finite() => {
-                Some(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
-            }
-            Some(_) => None,
-        };
+        let timeout = timeout_s
+            .filter(|seconds| seconds.is_finite())
+            .map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX));
         let source = self.source()?;
         let is_main = is_main_thread();
         if is_main {

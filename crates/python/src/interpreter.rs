@@ -72,6 +72,10 @@ pub fn is_main_thread() -> bool {
 
 /// Runs pending signal handlers; keeps what one of them raised.
 pub fn check_signals(raised: &mut Option<PyErr>) -> bool {
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method itself is not general enough"
+    )]
     let outcome = Python::try_attach(|py| py.check_signals());
     if let Some(Err(error)) = outcome {
         *raised = Some(error);

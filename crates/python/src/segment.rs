@@ -51,7 +51,7 @@ impl Segment {
     ///
     /// `view` must be null or point to a `Py_buffer` to be filled; the interpreter sees to that.
     unsafe fn __getbuffer__(
-        slf: Bound<'_, Self>,
+        slf: &Bound<'_, Self>,
         view: *mut ffi::Py_buffer,
         flags: c_int,
     ) -> PyResult<()> {
