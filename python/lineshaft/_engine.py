@@ -13,7 +13,7 @@ import threading
 import time
 import types
 
-from lineshaft import _native
+from lineshaft import _native, _process
 from lineshaft._serial.parent import Encoder
 from lineshaft.errors import EngineClosed
 
@@ -43,9 +43,6 @@ _CO_COROUTINE = 0x80
 
 _lock = threading.RLock()
 _default: Engine | None = None
-#: The session of this process, if it is a worker.
-_session: _native.Session | None = None
-_worker_setup: dict[str, Any] = {}
 #: Engines to be ended when the interpreter ends.
 _running: set[Engine] = set()
 
@@ -107,7 +104,7 @@ class Engine:
         self._lock = threading.Lock()
         self._started_s = time.monotonic()
         self._owner_pid = os.getpid()
-        self._native = None if _session is not None else self._start()
+        self._native = None if _process.session is not None else self._start()
         #: In a worker, whose processes are its engine's: threads of its own, once they are needed.
         self._native_threads: _native.Engine | None = None
         self._closed = False
@@ -141,8 +138,8 @@ class Engine:
     ) -> _native.Pool:
         self._check_open()
         if self._native is None:
-            assert _session is not None, "only a worker has no engine of its own"
-            return _session.process_pool(
+            assert _process.session is not None, "only a worker has no engine of its own"
+            return _process.session.process_pool(
                 workers=workers,
                 initializer=initializer,
                 initargs=initargs,
@@ -185,8 +182,8 @@ class Engine:
             return pool
         if kind == "processes":
             if self._native is None:
-                assert _session is not None, "only a worker has no engine of its own"
-                pool = _session.process_pool()
+                assert _process.session is not None, "only a worker has no engine of its own"
+                pool = _process.session.process_pool()
             else:
                 pool = self._open_processes(size, name="lineshaft")
         elif kind == "threads":
@@ -305,26 +302,9 @@ def default_engine() -> Engine:
     return engine
 
 
-def become_worker(session: _native.Session, setup: dict[str, Any]) -> None:
-    """Make this process a worker: nested calls go through `session`."""
-    global _session, _default
-    _session = session
-    _default = None
-    _worker_setup.update(setup)
-    if setup["patched"]:
-        from lineshaft import _patch
-
-        _patch.apply(setup["patched"])
-
-
-def is_worker() -> bool:
-    """Whether this process is a worker of an engine."""
-    return _session is not None
-
-
 def _default_workers() -> int:
-    if "workers" in _worker_setup:
-        return int(_worker_setup["workers"])
+    if "workers" in _process.setup:
+        return int(_process.setup["workers"])
     named = os.environ.get("LINESHAFT_WORKERS")
     if named:
         return max(1, int(named))

@@ -69,8 +69,9 @@ def _prepare(setup: dict[str, Any]) -> None:
 
     prepare_main(**setup["main"])
     import lineshaft._batch
-    import lineshaft._engine
-    import lineshaft._serial.parent
+    import lineshaft._console
+    import lineshaft._patch
+    import lineshaft._process
     import lineshaft._serial.worker  # noqa: F401
 
     # What is here now lives as long as each worker: it need not be looked at again.
@@ -121,10 +122,9 @@ def work(
     setup: dict[str, Any],
 ) -> None:
     """Be a worker until the engine wants no more."""
-    from lineshaft import _batch, _engine
+    from lineshaft import _batch, _patch, _process
     from lineshaft._console import forward_records
-    from lineshaft._patch import when_imported
-    from lineshaft._serial import parent, worker
+    from lineshaft._serial import worker
 
     os.dup2(descriptors[_STDOUT], 1)
     os.dup2(descriptors[_STDERR], 2)
@@ -136,7 +136,6 @@ def work(
     faulthandler.enable(file=descriptors[_CRASH])
     faulthandler.register(_native.DUMP_SIGNAL, file=descriptors[_CRASH])
 
-    encoder = parent.Encoder()
     session = _native.Session(
         socket=descriptors[_SOCKET],
         control=descriptors[_CONTROL],
@@ -144,7 +143,6 @@ def work(
         spill_dir=setup["spill_dir"],
         tasks_max=tasks_max,
         growth_bytes_max=growth_bytes_max,
-        encoder=encoder,
     )
 
     def interrupt(_: int, __: FrameType | None) -> None:
@@ -154,8 +152,10 @@ def work(
             raise TaskTimeout("the task ran longer than its time limit")
 
     _signal.signal(_native.INTERRUPT_SIGNAL, interrupt)
-    when_imported("logging", lambda logging: forward_records(logging, session, setup["log_level"]))
-    _engine.become_worker(session, setup)
+    _patch.when_imported("logging", lambda logging: forward_records(logging, session, setup["log_level"]))
+    _process.become_worker(session, setup)
+    if setup["patched"]:
+        _patch.apply(setup["patched"])
     _batch.mark = session.set_item
     hooks = SimpleNamespace(
         load_definition=worker.load_definition,

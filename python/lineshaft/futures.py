@@ -6,7 +6,8 @@ import concurrent.futures
 import threading
 
 from lineshaft import _native
-from lineshaft._engine import Engine, default_engine, is_worker
+from lineshaft._engine import Engine, default_engine
+from lineshaft._process import is_worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -53,7 +53,10 @@ impl Client {
     ) -> PyResult<Arc<NestedCall>> {
         let code = self.define(
             py,
-            &self.encoder(py)?.bind(py).call_method1("code", (function,))?,
+            &self
+                .encoder(py)?
+                .bind(py)
+                .call_method1("code", (function,))?,
         )?;
         let keywords = kwargs.cloned().unwrap_or_else(|| PyDict::new(py));
         let call = PyTuple::new(py, [args.as_any(), keywords.as_any()])?;
@@ -148,7 +151,6 @@ impl Session {
     /// Joins the engine through inherited descriptors, which the session then owns.
     #[new]
     #[pyo3(signature = (*, socket, control, budget, spill_dir, tasks_max, growth_bytes_max))]
-    #[expect(clippy::too_many_arguments, reason = "all are named in Python")]
     fn new(
         socket: i32,
         control: i32,

@@ -14,10 +14,9 @@ that is already in place. Nothing here imports cloudpickle unless data or a resu
 from __future__ import annotations
 
 import _pickle as pickle  # what `pickle` exports, without the ten modules that it imports
-import importlib
 import marshal
 import sys
-import threading
+from _thread import _local as ThreadLocal  # `threading.local`, without the module
 from types import CellType, FunctionType
 
 from lineshaft._serial.definition import ABSENT, main_namespace
@@ -46,7 +45,7 @@ __all__ = [
 BINDINGS, CODE = 0, 1
 
 
-class _Local(threading.local):
+class _Local(ThreadLocal):
     inputs: Sequence[object] = ()
     buffers: Buffers = ()
 
@@ -267,7 +266,11 @@ def set_cell(cell: CellType, contents: tuple[object]) -> None:
 def import_module(name: str) -> ModuleType:
     """Return the module of that name, imported if need be."""
     module = sys.modules.get(name)
-    return importlib.import_module(name) if module is None else module
+    if module is None:
+        from importlib import import_module as load
+
+        module = load(name)
+    return module
 
 
 def make_cached_function(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
