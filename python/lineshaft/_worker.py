@@ -159,6 +159,7 @@ def work(
     _batch.mark = session.set_item
     hooks = SimpleNamespace(
         load_definition=worker.load_definition,
+        forget=worker.forget,
         code=worker.code,
         loads=worker.loads,
         dumps_result=worker.dumps_result,

@@ -12,7 +12,7 @@ use crate::error::EngineError;
 use crate::limits;
 use crate::options::{EngineOptions, PoolOptions, TaskRequest};
 use crate::output::Printed;
-use crate::payload::{Code, CodeId, Payload};
+use crate::payload::{Code, Payload};
 use crate::promise::Promise;
 use crate::shared::{Command, Shared};
 use crate::state::Pool;
@@ -89,12 +89,7 @@ impl Engine {
 
     /// Takes in a definition for worker processes.
     pub fn code(&self, name: &str, body: Payload, needs: Vec<Arc<Code>>) -> Arc<Code> {
-        Arc::new(Code {
-            id: CodeId(self.shared.next_id()),
-            group: self.group(name),
-            body,
-            needs,
-        })
+        self.shared.define(self.group(name), body, needs)
     }
 
     /// Submits a task.

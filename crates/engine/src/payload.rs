@@ -1,7 +1,8 @@
 //! Values and callables on their way to and from worker processes. The engine never looks inside.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use lineshaft_core::GroupId;
 use lineshaft_store::{Segment, Store, StoreError};
@@ -91,6 +92,42 @@ pub struct Code {
     pub body: Payload,
     /// What a worker must have before it, in this order.
     pub needs: Vec<Arc<Code>>,
+    pub(crate) unused: Weak<Unused>,
+}
+
+impl Drop for Code {
+    /// Nobody can call it any more: workers may forget it.
+    fn drop(&mut self) {
+        if let Some(unused) = self.unused.upgrade() {
+            unused.push(self.id);
+        }
+    }
+}
+
+/// Definitions that nobody refers to any more, until the workers have been told.
+#[derive(Debug, Default)]
+pub(crate) struct Unused {
+    ids: Mutex<Vec<CodeId>>,
+    some: AtomicBool,
+}
+
+impl Unused {
+    fn push(&self, id: CodeId) {
+        self.ids
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(id);
+        self.some.store(true, Ordering::Release);
+    }
+
+    /// All of them, once.
+    pub(crate) fn take(&self) -> Vec<CodeId> {
+        // The usual answer, without the lock.
+        if !self.some.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// Identity of a definition in one engine. Never reused.

@@ -20,6 +20,12 @@ pub trait Runner: Send + Sync + 'static {
     /// Takes calls from `calls` and runs them until there are none left for now. Whatever is
     /// needed around a run of calls, such as attaching to an interpreter, is done once in here.
     fn run(&self, calls: &mut Calls<'_>);
+
+    /// Called once on each thread, around all that it does, for a runner whose threads need something
+    /// for life.
+    fn around(&self, serve: &mut (dyn FnMut() + Send)) {
+        serve();
+    }
 }
 
 /// What a task calls, for a runner to downcast. Shared, because a retry runs it again.

@@ -36,6 +36,7 @@ use crate::groups::Groups;
 use crate::limits::{SIGNAL_CHECK, STANDBY};
 use crate::options::{EngineOptions, TaskRequest};
 use crate::outcome::{Outcome, TaskError};
+use crate::payload::{Code, CodeId, Payload, Unused};
 use crate::poll_role::{PollRole, Turn};
 use crate::poller::{Poller, Source};
 use crate::promise::{Pledge, Promise};
@@ -106,6 +107,7 @@ pub(crate) struct Shared {
     pub(crate) role: PollRole,
     pub(crate) store: Arc<Store>,
     pub(crate) groups: Groups,
+    pub(crate) unused: Arc<Unused>,
     pub(crate) options: EngineOptions,
     next_id: AtomicU64,
     closed: AtomicBool,
@@ -129,6 +131,7 @@ impl Shared {
             role: PollRole::default(),
             store,
             groups: Groups::default(),
+            unused: Arc::default(),
             options,
             next_id: AtomicU64::new(1),
             closed: AtomicBool::new(false),
@@ -159,6 +162,18 @@ impl Shared {
     /// An integer that this engine has not used before, for ids of pools and code.
     pub(crate) fn next_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Takes in a definition.
+    pub(crate) fn define(&self, group: GroupId, body: Payload, needs: Vec<Arc<Code>>) -> Arc<Code> {
+        let id = CodeId(self.next_id());
+        Arc::new(Code {
+            id,
+            group,
+            body,
+            needs,
+            unused: Arc::downgrade(&self.unused),
+        })
     }
 
     pub(crate) fn group(&self, name: &str) -> GroupId {

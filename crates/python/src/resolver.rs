@@ -85,7 +85,14 @@ impl Resolver {
             let resolver = Arc::clone(self);
             let spawned = thread::Builder::new()
                 .name("lineshaft-resolver".into())
-                .spawn(move || resolver.serve());
+                .spawn(move || {
+                    // One state of the thread for all callbacks: what they leave in `threading.local`
+                    // is there for the next.
+                    let serve = || resolver.serve();
+                    if Python::try_attach(|py| py.detach(serve)).is_none() {
+                        resolver.serve();
+                    }
+                });
             // Without a thread, whoever is attached next deals with it.
             queue.started = spawned.is_ok();
         }

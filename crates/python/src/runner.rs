@@ -1,6 +1,6 @@
 //! Python calls on the engine's threads.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +32,6 @@ pub struct ThreadRunner {
 }
 
 thread_local! {
-    static INTRODUCED: Cell<bool> = const { Cell::new(false) };
     static INITIALIZED: RefCell<HashSet<u64>> = RefCell::default();
 }
 
@@ -72,22 +71,23 @@ impl ThreadRunner {
     }
 
     /// Gives this thread its name in Python, where it is otherwise a nameless stranger.
-    fn introduce(py: Python<'_>) {
-        if INTRODUCED.replace(true) {
-            return;
-        }
-        let named = py.import("threading").and_then(|threading| {
-            let name = std::thread::current()
-                .name()
-                .unwrap_or("lineshaft")
-                .to_owned();
-            threading
-                .call_method0("current_thread")?
-                .setattr("name", name)
-        });
-        if let Err(error) = named {
-            error.write_unraisable(py, None);
-        }
+    fn introduce(py: Python<'_>) -> PyResult<()> {
+        let name = std::thread::current()
+            .name()
+            .unwrap_or("lineshaft")
+            .to_owned();
+        let thread = py.import("threading")?.call_method0("current_thread")?;
+        thread.setattr("name", name)
+    }
+
+    /// Takes this thread off the list that `threading.enumerate` shows; nobody else does.
+    fn take_leave(py: Python<'_>) -> PyResult<()> {
+        let threading = py.import("threading")?;
+        let id = threading.call_method0("get_ident")?;
+        threading
+            .getattr("_active")?
+            .call_method1("pop", (id, py.None()))?;
+        Ok(())
     }
 
     /// Calls the initializer if this thread has not done so; false if that has ever failed.
@@ -97,25 +97,23 @@ impl ThreadRunner {
         };
         if !self.broken.load(Ordering::SeqCst)
             && INITIALIZED.with_borrow_mut(|done| done.insert(self.id))
+            && let Err(error) = initializer.bind(py).call1(args.bind(py))
         {
-            if let Err(error) = initializer.bind(py).call1(args.bind(py)) {
-                self.broken.store(true, Ordering::SeqCst);
-                let told = front(py).and_then(|front| {
-                    front
-                        .failures
-                        .bind(py)
-                        .call_method1("initializer_raised", (error.value(py),))
-                });
-                if let Err(error) = told {
-                    error.write_unraisable(py, None);
-                }
+            self.broken.store(true, Ordering::SeqCst);
+            let told = front(py).and_then(|front| {
+                front
+                    .failures
+                    .bind(py)
+                    .call_method1("initializer_raised", (error.value(py),))
+            });
+            if let Err(error) = told {
+                error.write_unraisable(py, None);
             }
         }
         !self.broken.load(Ordering::SeqCst)
     }
 
     fn run_attached(&self, py: Python<'_>, calls: &mut Calls<'_>) {
-        Self::introduce(py);
         while let Some(call) = calls.next() {
             let (outcome, ran) = if self.initialize(py) {
                 let Body {
@@ -143,6 +141,21 @@ impl ThreadRunner {
 }
 
 impl Runner for ThreadRunner {
+    /// Python's state of this thread stays as long as the thread does: in it are the values of
+    /// `threading.local`, which calls expect to find where the initializer or calls before left them.
+    fn around(&self, serve: &mut (dyn FnMut() + Send)) {
+        let attached = Python::try_attach(|py| {
+            let introduced = Self::introduce(py);
+            py.detach(&mut *serve);
+            if let Err(error) = introduced.and_then(|()| Self::take_leave(py)) {
+                error.write_unraisable(py, None);
+            }
+        });
+        if attached.is_none() {
+            serve();
+        }
+    }
+
     fn run(&self, calls: &mut Calls<'_>) {
         // Without an interpreter the calls are dropped, and thereby fail.
         Python::try_attach(|py| self.run_attached(py, calls));

@@ -138,6 +138,7 @@ pub struct Session {
 /// The functions of `lineshaft._serial.worker` that run a task.
 struct Hooks<'py> {
     load_definition: Bound<'py, PyAny>,
+    forget: Bound<'py, PyAny>,
     code: Bound<'py, PyAny>,
     loads: Bound<'py, PyAny>,
     dumps_result: Bound<'py, PyAny>,
@@ -190,6 +191,7 @@ impl Session {
         let session = &*self.client.session;
         let hooks = Hooks {
             load_definition: hooks.getattr("load_definition")?,
+            forget: hooks.getattr("forget")?,
             code: hooks.getattr("code")?,
             loads: hooks.getattr("loads")?,
             dumps_result: hooks.getattr("dumps_result")?,
@@ -295,6 +297,9 @@ impl Session {
                 hooks
                     .load_definition
                     .call1((id, &loadable.stream, loadable.buffers(py)))?;
+            }
+            Job::Forget { ids } => {
+                hooks.forget.call1((ids,))?;
             }
             Job::Initialize { code, args } => {
                 if let Err(error) = hooks.call(session, code, &args, &[], false) {

@@ -73,6 +73,11 @@ pub enum ToWorker<'a> {
         #[serde(borrow)]
         inputs: Vec<Value<'a>>,
     },
+    /// These definitions will not be needed again.
+    Forget {
+        /// Their identities.
+        ids: Vec<u64>,
+    },
     /// How a nested call ended.
     Answer {
         /// The number that the worker gave the call.

@@ -60,6 +60,9 @@ class _Failed:
 _local = _Local()
 _objects: dict[int, Any] = {}
 _names: dict[int, str] = {}
+#: The values that a definition binds, by its id; and which definition brought a value last.
+_values: dict[int, tuple[int, ...]] = {}
+_sources: dict[int, int] = {}
 _codes: dict[int, tuple[Callable[..., Any], Pairs, dict[str, str]]] = {}
 _bound: dict[str, int] = {}
 _shelved: dict[tuple[str, int], object] = {}
@@ -87,7 +90,9 @@ def load_definition(definition_id: int, data: bytes, buffers: Buffers = ()) -> o
     values = _load_or_fail(inner, buffers)
     if isinstance(values, _Failed):
         values = (values,) * len(names)
+    _values[definition_id] = tuple(value_id for value_id, _ in names)
     for (value_id, name), value in zip(names, values, strict=True):
+        _sources[value_id] = definition_id
         _objects[value_id] = value
         _names[value_id] = name
         _bind(name, value_id)
@@ -121,10 +126,14 @@ def forget(ids: Iterable[int]) -> None:
     global _current
     for definition_id in ids:
         _codes.pop(definition_id, None)
-        _objects.pop(definition_id, None)
-        name = _names.pop(definition_id, None)
-        if name is not None:
-            _shelved.pop((name, definition_id), None)
+        for value_id in _values.pop(definition_id, ()):
+            if _sources.get(value_id) != definition_id:
+                continue  # it has come again with another definition
+            del _sources[value_id]
+            _objects.pop(value_id, None)
+            name = _names.pop(value_id, None)
+            if name is not None:
+                _shelved.pop((name, value_id), None)
     _current = None
 
 

@@ -24,7 +24,7 @@ use rustc_hash::FxHashMap;
 use crate::error::EngineError;
 use crate::limits;
 use crate::output::OutputRing;
-use crate::payload::{Code, Payload};
+use crate::payload::{Code, CodeId, Payload};
 use crate::poller::{Source, Stream};
 use crate::shared::Shared;
 use crate::state::Task;
@@ -213,8 +213,21 @@ impl Processes {
         }
     }
 
+    /// Has workers forget definitions that nobody refers to any more.
+    fn forget(&mut self, unused: &[CodeId]) {
+        for worker in self.workers.values_mut() {
+            if worker.forget(unused) {
+                self.dirty.push(worker.id);
+            }
+        }
+    }
+
     /// Sends what is waiting to be sent.
     pub(crate) fn flush(&mut self, shared: &Shared) {
+        let unused = shared.unused.take();
+        if !unused.is_empty() {
+            self.forget(&unused);
+        }
         for id in self.dirty.drain(..) {
             if let Some(worker) = self.workers.get_mut(&id) {
                 worker.flush(shared);

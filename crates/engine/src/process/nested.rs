@@ -11,7 +11,7 @@ use lineshaft_wire::{Answer, CallOptions, Descriptors, FromWorker, ToWorker};
 use crate::error::EngineError;
 use crate::options::{Policy, PoolKind, PoolOptions, TaskRequest, Work};
 use crate::outcome::{Outcome, TaskError};
-use crate::payload::{Code, CodeId, Payload};
+use crate::payload::{Code, Payload};
 use crate::promise::Promise;
 use crate::shared::{Command, Shared};
 use crate::state::{Pool, State};
@@ -49,13 +49,8 @@ impl State {
             } => {
                 let body = Payload::from_wire(&body, descriptors, &shared.store)?;
                 let needs = worker.definitions(&needs)?;
-                let code = Code {
-                    id: CodeId(shared.next_id()),
-                    group: shared.group(name),
-                    body,
-                    needs,
-                };
-                worker.codes.insert(id, Arc::new(code));
+                let code = shared.define(shared.group(name), body, needs);
+                worker.codes.insert(id, code);
             }
             FromWorker::Call {
                 call,

@@ -245,6 +245,20 @@ impl Worker {
         Ok(())
     }
 
+    /// Tells it to forget what it has of these definitions; whether there was anything.
+    pub(super) fn forget(&mut self, unused: &[CodeId]) -> bool {
+        let ids: Vec<u64> = unused
+            .iter()
+            .filter(|id| self.known.remove(id))
+            .map(|id| id.0)
+            .collect();
+        if ids.is_empty() {
+            return false;
+        }
+        self.send(&ToWorker::Forget { ids }, Vec::new());
+        true
+    }
+
     pub(super) fn send(&mut self, message: &ToWorker<'_>, descriptors: Vec<OwnedFd>) {
         if let Err(error) = self.sender.push(message, descriptors) {
             // What cannot be encoded is a defect of ours; the worker would wait for ever.

@@ -124,6 +124,10 @@ impl Lanes {
 
     fn serve(&self) {
         crate::signals::block_all();
+        self.runner.around(&mut || self.run_calls());
+    }
+
+    fn run_calls(&self) {
         loop {
             // A panic in a runner loses the calls it held, which fail by being dropped; the thread
             // goes on for the others.

@@ -74,6 +74,11 @@ pub enum Job {
         /// What it is.
         body: Received,
     },
+    /// Drop definitions.
+    Forget {
+        /// Their identities.
+        ids: Vec<u64>,
+    },
     /// Call the initializer.
     Initialize {
         /// The callable.
@@ -268,6 +273,7 @@ impl Session {
                         inputs: inputs.collect::<Result<_, _>>()?,
                     });
                 }
+                ToWorker::Forget { ids } => jobs.push_back(Job::Forget { ids }),
                 ToWorker::Answer { call, answer } => {
                     self.calls.answered(call, &answer, descriptors)?;
                 }
