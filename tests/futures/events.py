@@ -1,6 +1,7 @@
 """Events between processes that share nothing: a file that exists or not."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -31,3 +32,11 @@ def enter_and_wait(entered: FileEvent, leave: FileEvent) -> str:
     entered.set()
     leave.wait()
     return "left"
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Fail with `what` if `condition` does not come true in half a minute."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.005)

@@ -1,0 +1,164 @@
+"""Shutdown: what was submitted runs, nothing new is taken, and the workers go."""
+
+import gc
+import threading
+import weakref
+
+import psutil
+import pytest
+
+import lineshaft as ls
+
+from .events import FileEvent, enter_and_wait, wait_until
+
+
+def live_processes() -> int:
+    def is_alive(process: psutil.Process) -> bool:
+        try:
+            return process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    return sum(is_alive(child) for child in psutil.Process().children(recursive=True))
+
+
+def test_nothing_new_is_taken(executor_class):
+    executor = executor_class(1)
+    assert executor.submit(pow, 2, 2).result() == 4
+    executor.shutdown()
+    with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
+        executor.submit(pow, 2, 2)
+    with pytest.raises(RuntimeError, match="cannot schedule new futures"):
+        executor.map(abs, [1])
+
+
+def test_twice(executor_class):
+    executor = executor_class(1)
+    executor.shutdown()
+    executor.shutdown(wait=False)
+    executor.shutdown(cancel_futures=True)
+
+
+def test_waits_by_default(executor_class, event):
+    executor, leave = executor_class(1), event("leave")
+    futures = [executor.submit(leave.wait), executor.submit(pow, 2, 2)]
+    closing = threading.Thread(target=executor.shutdown)
+    closing.start()
+    leave.set()
+    closing.join(30)
+    assert not closing.is_alive()
+    assert [future.done() for future in futures] == [True, True]
+    assert futures[1].result(timeout=0) == 4
+
+
+def test_need_not_wait(executor_class, event):
+    executor, leave = executor_class(1), event("leave")
+    futures = [executor.submit(leave.wait), executor.submit(pow, 2, 2)]
+    executor.shutdown(wait=False)
+    assert not futures[0].done()
+    leave.set()
+    assert [future.result(30) for future in futures] == [True, 4]
+
+
+def test_may_cancel_what_has_not_begun(executor_class, event):
+    entered, leave = event("entered"), event("leave")
+    executor = executor_class(1)
+    running = executor.submit(enter_and_wait, entered, leave)
+    entered.wait()
+    waiting = [executor.submit(pow, 2, n) for n in range(20)]
+    executor.shutdown(wait=False, cancel_futures=True)
+    assert [future.cancelled() for future in waiting] == [True] * 20
+    assert not running.cancelled()
+    leave.set()
+    assert running.result(30) == "left"
+
+
+def test_a_with_block_waits(executor_class, event):
+    leave = event("leave")
+    with executor_class(2) as executor:
+        future = executor.submit(leave.wait)
+        leave.set()
+    assert future.done()
+    with pytest.raises(RuntimeError, match="cannot schedule"):
+        executor.submit(pow, 2, 2)
+
+
+def test_a_with_block_that_raises_waits_too(executor_class, event):
+    leave = event("leave")
+
+    def fail_inside() -> None:
+        with executor_class(1) as executor:
+            futures.append(executor.submit(leave.wait))
+            futures.append(executor.submit(pow, 2, 2))
+            leave.set()
+            raise LookupError("inside")
+
+    futures: list[ls.Future[object]] = []
+    with pytest.raises(LookupError, match="inside"):
+        fail_inside()
+    assert [future.result(timeout=0) for future in futures] == [True, 4]
+
+
+def test_an_executor_that_is_forgotten_ends_its_work_and_goes(executor_class, event):
+    leave = event("leave")
+    before = live_processes()
+    executor = executor_class(2)
+    futures = [executor.submit(leave.wait), executor.submit(pow, 2, 2)]
+    results = executor.map(abs, [-1, -2])
+    gone = weakref.ref(executor)
+    del executor
+    gc.collect()
+    assert gone() is None
+    leave.set()
+    assert [future.result(30) for future in futures] == [True, 4]
+    assert list(results) == [1, 2]
+    # At most the process that workers are forked from is new.
+    wait_until(lambda: live_processes() <= before + 1, "its workers are still there")
+
+
+def test_closing_frees_the_workers(event):
+    ls.submit(pow, 2, 2).result()  # the default engine has its own workers by now
+    with ls.ProcessPoolExecutor(3) as executor:
+        entered = [event(f"entered-{n}") for n in range(3)]
+        futures = [executor.submit(enter_and_wait, each, event("leave")) for each in entered]
+        for each in entered:
+            each.wait()
+        during = live_processes()
+        event("leave").set()
+        for future in futures:
+            future.result()
+    wait_until(lambda: live_processes() <= during - 3, "workers are still there")
+
+
+def test_a_thousand_executors_leave_nothing():
+    threads_before = threading.active_count()
+    for _ in range(100):
+        with ls.ThreadPoolExecutor(2) as executor:
+            assert executor.submit(pow, 2, 2).result() == 4
+    process = psutil.Process()
+    wait_until(lambda: process.num_threads() < threads_before + 50, "threads are still there")
+
+
+def test_shutdown_from_a_callback(executor_class, event):
+    leave, closed = event("leave"), threading.Event()
+    executor = executor_class(1)
+    future = executor.submit(leave.wait)
+
+    def close(_: "ls.Future[bool]") -> None:
+        executor.shutdown(wait=False)
+        closed.set()
+
+    future.add_done_callback(close)
+    leave.set()
+    assert closed.wait(30)
+    with pytest.raises(RuntimeError, match="cannot schedule"):
+        executor.submit(pow, 2, 2)
+
+
+def test_terminate_workers_ends_what_runs(event):
+    executor, entered = ls.ProcessPoolExecutor(1), event("entered")
+    future = executor.submit(enter_and_wait, entered, FileEvent(entered.path.with_name("never")))
+    entered.wait()
+    executor.terminate_workers()
+    with pytest.raises(BaseException):  # noqa: B017, PT011 - cancelled or died, but ended
+        future.result(timeout=30)

@@ -1,0 +1,72 @@
+"""What a future says about itself."""
+
+import concurrent.futures
+import copy
+import pickle
+import weakref
+
+import pytest
+
+import lineshaft as ls
+
+from .events import enter_and_wait
+
+
+def fail() -> None:
+    raise ValueError("x")
+
+
+def test_a_future_of_concurrent_futures(executor):
+    future = executor.submit(pow, 2, 2)
+    assert isinstance(future, concurrent.futures.Future)
+    assert type(future) is ls.Future
+    assert isinstance(executor, concurrent.futures.Executor)
+
+
+def test_states(executor_class, event):
+    entered, leave = event("entered"), event("leave")
+    with executor_class(1) as executor:
+        running = executor.submit(enter_and_wait, entered, leave)
+        entered.wait()
+        waiting, failing, cancelled = executor.submit(pow, 2, 2), executor.submit(fail), executor.submit(pow, 2, 2)
+        cancelled.cancel()
+        assert [f.running() for f in (running, waiting, cancelled)] == [True, False, False]
+        assert [f.done() for f in (running, waiting, cancelled)] == [False, False, True]
+        assert "state=running" in repr(running)
+        assert "state=pending" in repr(waiting)
+        assert "state=cancelled" in repr(cancelled)
+        leave.set()
+    assert [f.running() for f in (running, waiting, failing)] == [False] * 3
+    assert [f.done() for f in (running, waiting, failing)] == [True] * 3
+    assert repr(waiting).startswith("<Future at 0x")
+    assert "state=finished returned int" in repr(waiting)
+    assert "state=finished raised ValueError" in repr(failing)
+
+
+def test_identity_and_weak_references(executor):
+    future = executor.submit(pow, 2, 2)
+    assert {future: 1}[future] == 1
+    assert weakref.ref(future)() is future
+    assert future != executor.submit(pow, 2, 2)
+    future.note = "mine"
+    assert future.note == "mine"
+
+
+def test_a_future_cannot_be_copied_or_pickled(processes):
+    future = processes.submit(pow, 2, 2)
+    for act in (pickle.dumps, copy.copy):
+        with pytest.raises(TypeError):
+            act(future)
+
+
+def test_a_dropped_future_still_runs(executor_class, tmp_path):
+    path = tmp_path / "trace"
+    with executor_class(1) as executor:
+        executor.submit(path.touch)
+    assert path.exists()
+
+
+def test_only_executors_make_futures():
+    future = ls.Future()
+    with pytest.raises(RuntimeError, match="submitting to an executor"):
+        future.result(timeout=1)
