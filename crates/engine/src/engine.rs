@@ -180,13 +180,6 @@ impl Engine {
             .unwrap_or(false)
     }
 
-    /// Whether the task is a call of this process.
-    pub fn is_local(&self, promise: &Promise) -> bool {
-        self.shared
-            .with_state(|state| state.is_local(promise.task()))
-            .unwrap_or(false)
-    }
-
     /// Cancels what has not begun, in one pool or in all; with `kill`, what runs in worker processes
     /// as well.
     pub fn cancel_all(&self, pool: Option<PoolId>, kill: bool) {

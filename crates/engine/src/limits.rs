@@ -13,6 +13,10 @@ pub const SPIN: Duration = Duration::from_micros(60);
 /// How often a caller that waits without polling looks for signals.
 pub const SIGNAL_CHECK: Duration = Duration::from_millis(50);
 
+/// How often a caller that polls looks for signals, beside after each one that ends its sleep: for
+/// those that arrive while it is awake.
+pub const MISSED_SIGNAL_CHECK: Duration = Duration::from_millis(200);
+
 /// How long a task has to end after the exception of its time limit was raised in it.
 pub const INTERRUPT_GRACE: Duration = Duration::from_secs(1);
 

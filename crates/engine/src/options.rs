@@ -107,6 +107,13 @@ pub enum Work {
     Local(Body),
 }
 
+impl Work {
+    /// Whether this is a call of this process.
+    pub fn is_local(&self) -> bool {
+        matches!(self, Work::Local(_))
+    }
+}
+
 /// How a task is scheduled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Policy {

@@ -25,6 +25,8 @@ use crate::wait::Waiter;
 pub struct Promise {
     /// Zero until the task has been put into the inbox.
     task: AtomicU64,
+    /// The task is a call of this process.
+    local: bool,
     outcome: OnceLock<Outcome>,
     watch: Mutex<Watch>,
 }
@@ -102,13 +104,21 @@ impl Drop for Pledge {
 }
 
 impl Promise {
-    pub(crate) fn new() -> Arc<Promise> {
-        Arc::new(Promise::default())
+    pub(crate) fn new(local: bool) -> Arc<Promise> {
+        Arc::new(Promise {
+            local,
+            ..Promise::default()
+        })
+    }
+
+    /// Whether the task is a call of this process.
+    pub fn is_local(&self) -> bool {
+        self.local
     }
 
     /// A promise that was never a task: its outcome is known from the start.
     pub fn ended(outcome: Outcome) -> Arc<Promise> {
-        let promise = Promise::new();
+        let promise = Promise::new(false);
         let nobody = promise.complete(outcome);
         debug_assert!(nobody.is_empty(), "nobody else knows the promise yet");
         promise

@@ -33,7 +33,7 @@ use lineshaft_store::Store;
 use crate::clock;
 use crate::error::EngineError;
 use crate::groups::Groups;
-use crate::limits::{SIGNAL_CHECK, STANDBY};
+use crate::limits::{MISSED_SIGNAL_CHECK, SIGNAL_CHECK, STANDBY};
 use crate::options::{EngineOptions, TaskRequest};
 use crate::outcome::{Outcome, TaskError};
 use crate::payload::{Code, CodeId, Payload, Unused};
@@ -114,6 +114,8 @@ pub(crate) struct Shared {
     /// What the engine panicked with, if it did.
     poison: OnceLock<String>,
     spinner: Spinner,
+    /// For calls of this process.
+    spinner_here: Spinner,
     /// Callers that wait for a pool to have no tasks.
     idle_waiters: AtomicUsize,
 }
@@ -137,6 +139,7 @@ impl Shared {
             closed: AtomicBool::new(false),
             poison: OnceLock::new(),
             spinner: Spinner::default(),
+            spinner_here: Spinner::default(),
             idle_waiters: AtomicUsize::new(0),
         }))
     }
@@ -186,7 +189,7 @@ impl Shared {
 
     /// Submits a task.
     pub(crate) fn submit(&self, request: TaskRequest) -> Arc<Promise> {
-        let promise = Promise::new();
+        let promise = Promise::new(request.work.is_local());
         {
             let mut inbox = self.inbox();
             inbox.tasks += 1;
@@ -208,7 +211,10 @@ impl Shared {
     ) -> Vec<Arc<Promise>> {
         // Panics if there is a cycle: here, in the caller's thread, before anything has changed.
         let order = crate::graph::topological_order(&requests);
-        let promises: Vec<Arc<Promise>> = requests.iter().map(|_| Promise::new()).collect();
+        let promises: Vec<Arc<Promise>> = requests
+            .iter()
+            .map(|(request, _)| Promise::new(request.work.is_local()))
+            .collect();
         let tasks = requests
             .into_iter()
             .zip(&promises)
@@ -416,8 +422,14 @@ impl Shared {
         }
         let _watching = Watching(promise, &waiter);
         let _blocked = BlockedCall::new();
-        let _part = Part::take(self, &waiter);
+        // A call of this process wakes its waiter itself: there is nothing to poll for.
+        let here = promise.is_local();
+        let _part = (!here).then(|| Part::take(self, &waiter));
+        if here && self.spinner_here.spin(|| promise.is_done()) {
+            return Waited::Done;
+        }
         let mut spun = false;
+        let mut checked = clock::now();
         loop {
             if promise.is_done() {
                 return Waited::Done;
@@ -436,7 +448,10 @@ impl Shared {
                 std::thread::park_timeout(deadline.map_or(nap, |at| nap.min(at - now)));
                 signalled = true;
             } else if spun {
-                signalled = self.poll(deadline);
+                // A signal that arrives while this thread is awake interrupts no sleep.
+                let next_check = check.is_some().then_some(checked + MISSED_SIGNAL_CHECK);
+                signalled = self.poll(deadline.into_iter().chain(next_check).min());
+                signalled |= next_check.is_some_and(|at| at <= clock::now());
             } else {
                 spun = true;
                 self.spinner.spin(|| {
@@ -444,11 +459,11 @@ impl Shared {
                     promise.is_done()
                 });
             }
-            if signalled
-                && let Some(check) = &mut check
-                && check()
-            {
-                return Waited::Interrupted;
+            if signalled && let Some(check) = &mut check {
+                if check() {
+                    return Waited::Interrupted;
+                }
+                checked = clock::now();
             }
         }
     }
@@ -493,7 +508,8 @@ impl Shared {
                 return Waited::TimedOut;
             }
             if leads {
-                self.poll(deadline);
+                let next_check = check.is_some().then(|| clock::now() + MISSED_SIGNAL_CHECK);
+                self.poll(deadline.into_iter().chain(next_check).min());
             } else {
                 std::thread::park_timeout(STANDBY);
             }

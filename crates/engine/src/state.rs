@@ -321,13 +321,6 @@ impl State {
         )
     }
 
-    /// Whether the unfinished task is a call of this process.
-    pub(crate) fn is_local(&self, task: TaskId) -> bool {
-        self.tasks
-            .get(&task)
-            .is_some_and(|task| matches!(task.work, Work::Local(_)))
-    }
-
     /// Whether the task has begun to run.
     pub(crate) fn is_running(&self, task: TaskId) -> bool {
         self.processes.has_begun(task)

@@ -7,9 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lineshaft_engine::{
-    Code, EngineError, EngineOptions, Outcome, PoolKind, PoolOptions, Program, Promise, Silent,
-};
+use lineshaft_engine::{Code, EngineError, EngineOptions, PoolKind, PoolOptions, Program, Silent};
 use lineshaft_store::LiveBuffers;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -69,14 +67,6 @@ impl Core {
         Err(PyRuntimeError::new_err(
             "this engine belongs to the parent process: after os.fork() the child must start its own",
         ))
-    }
-
-    /// Whether the task runs, or ran, on a thread of this process.
-    pub fn is_local(&self, promise: &Promise) -> bool {
-        match promise.outcome() {
-            Some(outcome) => matches!(outcome, Outcome::Local { .. }),
-            None => self.engine().is_ok_and(|engine| engine.is_local(promise)),
-        }
     }
 
     /// The callable as workers know it.

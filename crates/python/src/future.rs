@@ -586,7 +586,7 @@ impl FutureBase {
         let (py, this) = (slf.py(), slf.get());
         let front = front(py)?;
         let is_local = match this.source()? {
-            Source::Task { core, promise } => core.is_local(promise),
+            Source::Task { promise, .. } => promise.is_local(),
             Source::Nested { .. } => false,
         };
         if !is_local {
