@@ -2,10 +2,27 @@
 The engine behind `lineshaft`.
 """
 
-from _typeshed import Incomplete, SupportsGetItem
+from _typeshed import SupportsGetItem
 from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
+
+__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "__version__", "Engine", "EventLoopCall", "FutureBase", "Pool", "Segment", "Session", "TaskOptions", "Zygote", "after_fork"]
+
+DUMP_SIGNAL: Final[int]
+"""
+Sent to a worker to write the stacks of its threads.
+"""
+
+INTERRUPT_SIGNAL: Final[int]
+"""
+Sent to a worker to look for a task that is to be interrupted.
+"""
+
+__version__: Final[str]
+"""
+The version of the package.
+"""
 
 @final
 class Engine:
@@ -142,6 +159,8 @@ class FutureBase:
         """
         Whether the call has begun and not ended.
         """
+    def set_exception(self, /, _exception: Any) -> None: ...
+    def set_result(self, /, _result: Any) -> None: ...
     def set_running_or_notify_cancel(self, /) -> bool: ...
 
 @final
@@ -149,6 +168,12 @@ class Pool:
     """
     Where calls are submitted.
     """
+    @property
+    def broken(self, /) -> bool:
+        """
+        Whether it can run nothing any more, because its initializer raised. A pool for nested calls
+        does not know: it says False.
+        """
     def cancel_all(self, /, kill: bool) -> None:
         """
         Cancels what has not begun; with `kill`, what runs in worker processes as well.
@@ -186,7 +211,7 @@ class Session:
     """
     A worker process's conversation with its engine.
     """
-    def __new__(cls, /, *, socket: SupportsIndex, control: SupportsIndex, budget: SupportsIndex, spill_dir: str | PathLike[str], tasks_max: SupportsIndex | None, growth_bytes_max: SupportsIndex | None, encoder: Any) -> Session:
+    def __new__(cls, /, *, socket: SupportsIndex, control: SupportsIndex, budget: SupportsIndex, spill_dir: str | PathLike[str], tasks_max: SupportsIndex | None, growth_bytes_max: SupportsIndex | None) -> Session:
         """
         Joins the engine through inherited descriptors, which the session then owns.
         """
@@ -275,5 +300,3 @@ def after_fork() -> None:
     """
     Called in the child after `os.fork`: its copies of engines are of no use.
     """
-
-def __getattr__(name: str) -> Incomplete: ...

@@ -23,7 +23,7 @@ else:
 _counter = itertools.count()
 
 
-class ThreadPoolExecutor(Executor, _Original):
+class ThreadPoolExecutor(Executor, _Original):  # type: ignore[override]
     """Runs calls on threads; a drop-in for `concurrent.futures.ThreadPoolExecutor`.
 
     Parameters

@@ -16,7 +16,7 @@ from __future__ import annotations
 import _pickle as pickle  # what `pickle` exports, without the ten modules that it imports
 import marshal
 import sys
-from _thread import _local as ThreadLocal  # `threading.local`, without the module
+from _thread import _local as ThreadLocal  # noqa: N812 - `threading.local`, without the module
 from types import CellType, FunctionType
 
 from lineshaft._serial.definition import ABSENT, main_namespace
