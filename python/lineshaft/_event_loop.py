@@ -32,7 +32,7 @@ class EventLoop:
     async def _run(self, call: _native.EventLoopCall) -> None:
         began_s = time.monotonic()
         try:
-            value = await call()
+            value = await call.coroutine()
         except BaseException as error:
             call.fail(error, time.monotonic() - began_s)
         else:

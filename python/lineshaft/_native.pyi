@@ -79,7 +79,7 @@ class EventLoopCall:
     """
     One call of a coroutine function, to be run by an event loop.
     """
-    def __call__(self, /) -> Any:
+    def coroutine(self, /) -> Any:
         """
         Calls the function; the coroutine to be awaited.
         """

@@ -204,7 +204,7 @@ impl EventLoopCall {
 #[pymethods]
 impl EventLoopCall {
     /// Calls the function; the coroutine to be awaited.
-    fn __call__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    fn coroutine<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let call = self.call.lock().unwrap_or_else(PoisonError::into_inner);
         let call = call
             .as_ref()
