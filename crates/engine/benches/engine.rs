@@ -134,11 +134,11 @@ fn no_op_tasks(bencher: divan::Bencher, tasks: u64) {
     });
 }
 
-/// A binary tree, submitted as one graph: half of its tasks are leaves.
-#[divan::bench(args = [100_000, 1_000_000], sample_count = 3, sample_size = 1)]
-fn tree_reduction(bencher: divan::Bencher, tasks: usize) {
+/// A binary tree over so many leaves, submitted as one graph.
+#[divan::bench(args = [50_000, 500_000], sample_count = 3, sample_size = 1)]
+fn tree_reduction(bencher: divan::Bencher, leaves: usize) {
     let bench = Bench::new(2);
-    let leaves = tasks.div_ceil(2);
+    let tasks = 2 * leaves - 1;
     bencher.counter(ItemsCount::new(tasks)).bench_local(|| {
         Bench::timed("tree", tasks as u64, || {
             let graph = (0..tasks).map(|index| {

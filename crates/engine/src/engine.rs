@@ -46,6 +46,7 @@ pub struct EngineStats {
 impl Engine {
     /// Starts an engine.
     pub fn new(options: EngineOptions) -> Result<Engine, EngineError> {
+        crate::descriptors::raise_limit();
         let store = Store::new(StoreOptions {
             budget_bytes: options.memory_bytes,
             spill_dir: options.spill_dir.clone(),

@@ -10,6 +10,7 @@
 //! bodies; what they mean is known to the `Runner` and to the worker's `Interpreter`.
 
 mod clock;
+mod descriptors;
 mod engine;
 mod error;
 mod graph;
@@ -24,6 +25,7 @@ mod poll_role;
 mod poller;
 mod process;
 mod promise;
+mod relief;
 mod runner;
 mod shared;
 mod signals;

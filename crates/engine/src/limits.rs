@@ -41,6 +41,16 @@ pub const OUTPUT_RING_BYTES: usize = 1024 * 1024;
 /// Output read from one worker before others get their turn.
 pub const OUTPUT_READ_BYTES: usize = 64 * 1024;
 
+/// Tasks that a worker may claim in one epoch of its control page, far below where the count would
+/// overflow. What is in flight at the end of an epoch is sent again.
+pub const TASKS_PER_EPOCH_MAX: u32 = 1 << 16;
+
+/// How long a message waits for which the kernel had too many descriptors in flight.
+pub const FLUSH_RETRY: Duration = Duration::from_millis(2);
+
+/// Reads from one worker before others get their turn: 256 KiB each.
+pub const FILLS_MAX: usize = 64;
+
 /// How often a worker looks at its own memory.
 pub const MEMORY_CHECK: Duration = Duration::from_millis(50);
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use lineshaft_core::GroupId;
-use lineshaft_store::{Segment, Store, StoreError};
+use lineshaft_store::{Pin, Segment, Store, StoreError};
 use lineshaft_wire::{BufferRef, Descriptors, Value};
 
 use crate::error::EngineError;
@@ -60,6 +60,12 @@ impl Payload {
         Ok(())
     }
 
+    /// Keeps the segments in memory, or on disk if that is where they are, for as long as a worker may
+    /// read them: pages that it has mapped would otherwise be missing from the books.
+    pub(crate) fn pins(&self) -> Vec<Pin> {
+        self.segments.iter().map(|segment| segment.pin()).collect()
+    }
+
     /// Takes over a value that a worker sent, with the segments whose descriptors came along.
     pub(crate) fn from_wire(
         value: &Value<'_>,
@@ -71,7 +77,7 @@ impl Payload {
             let fd = descriptors
                 .take_fd()
                 .ok_or(EngineError::Protocol("a segment without its descriptor"))?;
-            segments.push(store.adopt(fd, bytes)?);
+            segments.push(store.adopt_deferred(fd, bytes)?);
         }
         Ok(Payload {
             data: value.data.into(),

@@ -40,6 +40,7 @@ use crate::payload::{Code, CodeId, Payload, Unused};
 use crate::poll_role::{PollRole, Turn};
 use crate::poller::{Poller, Source};
 use crate::promise::{Pledge, Promise};
+use crate::relief::Relief;
 use crate::runner::BlockedCall;
 use crate::spin::Spinner;
 use crate::state::{Pool, State};
@@ -87,6 +88,15 @@ pub(crate) enum Command {
     ClosePool {
         pool: PoolId,
     },
+    /// Nobody wants the task any more.
+    Cancel {
+        task: TaskId,
+    },
+    /// A worker wants one of its nested calls cancelled.
+    CancelCall {
+        worker: WorkerId,
+        call: u64,
+    },
     /// A nested call of a worker process has ended.
     Answer {
         worker: WorkerId,
@@ -116,6 +126,7 @@ pub(crate) struct Shared {
     spinner: Spinner,
     /// For calls of this process.
     spinner_here: Spinner,
+    pub(crate) relief: Relief,
     /// Callers that wait for a pool to have no tasks.
     idle_waiters: AtomicUsize,
 }
@@ -140,6 +151,7 @@ impl Shared {
             poison: OnceLock::new(),
             spinner: Spinner::default(),
             spinner_here: Spinner::default(),
+            relief: Relief::default(),
             idle_waiters: AtomicUsize::new(0),
         }))
     }
@@ -282,7 +294,7 @@ impl Shared {
         if aftermath.became_idle && self.idle_waiters.load(Ordering::SeqCst) > 0 {
             self.poller.wake();
         }
-        aftermath.run();
+        aftermath.run(self);
         value
     }
 

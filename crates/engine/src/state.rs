@@ -11,11 +11,15 @@ use lineshaft_core::{
     Action, Attempt, Explanation, Input, PoolId, PoolSpec, Rejection, Scheduler, TaskId, TaskSpec,
     Time, WorkerId,
 };
+use lineshaft_store::Pin;
+use lineshaft_wire::{Descriptors, Value};
 use rustc_hash::FxHashMap;
 
+use crate::error::EngineError;
 use crate::limits::{MEMORY_EASY_PERCENT, MEMORY_SHORT_PERCENT};
 use crate::options::{PoolKind, PoolOptions, TaskRequest, Work};
 use crate::outcome::{DeathReport, Outcome, TaskError, failed_input};
+use crate::payload::Payload;
 use crate::poller::Source;
 use crate::process::{ProcessPool, Processes, Stalls};
 use crate::promise::{Pledge, Promise, Wakes};
@@ -55,6 +59,8 @@ pub(crate) struct Aftermath {
     discarded: Vec<Discarded>,
     /// A pool has come to have no tasks.
     pub(crate) became_idle: bool,
+    /// Objects were taken over, so memory may be over its budget.
+    adopted: bool,
 }
 
 /// What nobody needs any more. To drop it may take long, as when large memory is freed, and may run
@@ -64,6 +70,7 @@ pub(crate) enum Discarded {
     Task(Work, Vec<Arc<Promise>>),
     Outcome(Outcome),
     Call(Call),
+    Pins(Vec<Pin>),
 }
 
 impl Aftermath {
@@ -79,7 +86,10 @@ impl Aftermath {
     }
 
     /// Only without the state lock.
-    pub(crate) fn run(self) {
+    pub(crate) fn run(self, shared: &Shared) {
+        if self.adopted && shared.store.is_over_budget() {
+            shared.relief.ask(&shared.store);
+        }
         for wake in self.wakes {
             wake.run();
         }
@@ -406,6 +416,10 @@ impl State {
                 self.open_pool(pool, spec);
             }
             Command::ClosePool { pool } => self.close_pool(pool),
+            Command::Cancel { task } => {
+                self.inputs.push_back(Input::Cancel { task, kill: false });
+            }
+            Command::CancelCall { worker, call } => self.cancel_call(shared, worker, call),
             Command::Answer { worker, call } => self.processes.answer(worker, call),
         }
         self.settle(shared, now);
@@ -520,6 +534,18 @@ impl State {
         Some(spec)
     }
 
+    /// Takes over a value that a worker sent. Memory that this takes beyond the budget is relieved
+    /// after the state lock is released.
+    pub(crate) fn adopt(
+        &mut self,
+        shared: &Shared,
+        value: &Value<'_>,
+        descriptors: &mut Descriptors,
+    ) -> Result<Payload, EngineError> {
+        self.aftermath.adopted |= !value.segments.is_empty();
+        Payload::from_wire(value, descriptors, &shared.store)
+    }
+
     pub(crate) fn on_ready(&mut self, shared: &Shared, source: Source) {
         let now = crate::clock::now();
         match source {
@@ -597,6 +623,13 @@ impl State {
         if let Some(&pool) = self.threads.get(&worker) {
             return self.run_here(pool, id, attempt);
         }
+        for (id, attempt) in self.processes.renew_epoch(worker) {
+            self.send(worker, id, attempt);
+        }
+        self.send(worker, id, attempt);
+    }
+
+    fn send(&mut self, worker: WorkerId, id: TaskId, attempt: Attempt) {
         let Some(task) = self.tasks.get(&id) else {
             return;
         };

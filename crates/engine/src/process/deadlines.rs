@@ -17,6 +17,8 @@ pub(super) enum Stage {
     KillUnder(TaskId, Attempt),
     /// Kill the worker.
     Kill,
+    /// Try again to send it what is waiting.
+    Flush,
 }
 
 /// Pending stages, by time.
@@ -64,6 +66,7 @@ impl State {
                     worker.forget_stack();
                 }
                 Stage::KillUnder(..) | Stage::Kill => worker.kill(),
+                Stage::Flush => self.processes.dirty.push(id),
             }
         }
     }

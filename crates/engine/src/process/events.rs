@@ -6,11 +6,12 @@ use lineshaft_core::{Attempt, Input, PoolId, TaskId, WorkerId};
 use lineshaft_wire::{Filled, FromWorker, FromZygote, WireError};
 
 use crate::error::EngineError;
+use crate::limits::{EXIT_GRACE, FILLS_MAX};
 use crate::outcome::{Outcome, TaskError};
-use crate::payload::Payload;
 use crate::shared::Shared;
-use crate::state::State;
+use crate::state::{Discarded, State};
 
+use super::deadlines::Stage;
 use super::worker::Worker;
 use super::{STILLBORN_MAX, crash};
 
@@ -21,13 +22,20 @@ impl State {
         let Some(mut worker) = self.processes.workers.remove(&id) else {
             return;
         };
-        if let Err(error) = self.read(shared, &mut worker) {
-            // Garbage on the wire: nothing that it says from now on can be believed.
+        if worker.garbage.is_none()
+            && let Err(error) = self.read(shared, &mut worker)
+        {
+            // Nothing that it says from now on can be believed.
             self.processes.note_trouble(&error.to_string());
+            worker.garbage = Some(error.to_string());
             shared
                 .poller
                 .remove(std::os::fd::AsFd::as_fd(&worker.socket));
             worker.kill();
+        }
+        if !worker.released.is_empty() {
+            let released = std::mem::take(&mut worker.released);
+            self.aftermath.discard(Discarded::Pins(released));
         }
         if worker.proved && !self.processes.stillborn.is_empty() {
             self.processes.stillborn.remove(&worker.pool);
@@ -37,21 +45,25 @@ impl State {
     }
 
     fn read(&mut self, shared: &Shared, worker: &mut Worker) -> Result<(), EngineError> {
-        loop {
+        for _ in 0..FILLS_MAX {
             let filled = worker.fill()?;
             self.read_frames(shared, worker)?;
             match filled {
                 Filled::Data => {}
                 Filled::WouldBlock => return Ok(()),
                 Filled::Eof => {
-                    // The zygote tells how it ended; until then there is nothing more to hear.
+                    // The zygote tells how it ended; until then there is nothing more to hear. If it
+                    // has not ended but only closed its socket, nobody will ever hear of it again.
                     shared
                         .poller
                         .remove(std::os::fd::AsFd::as_fd(&worker.socket));
+                    let at = crate::clock::now() + EXIT_GRACE;
+                    self.processes.deadlines.add(at, worker.id, Stage::Kill);
                     return Ok(());
                 }
             }
         }
+        Ok(()) // the socket is still readable, so its turn comes again
     }
 
     fn read_frames(&mut self, shared: &Shared, worker: &mut Worker) -> Result<(), EngineError> {
@@ -98,7 +110,7 @@ impl State {
                 value,
             } => {
                 let (task, attempt) = (TaskId(task), Attempt(attempt));
-                let value = Payload::from_wire(&value, descriptors, &shared.store);
+                let value = self.adopt(shared, &value, descriptors);
                 if !worker.reported(task, attempt) {
                     return Ok(());
                 }
@@ -111,15 +123,7 @@ impl State {
                             ran: Duration::from_nanos(ran_ns),
                         });
                     }
-                    Err(EngineError::Store(error)) => {
-                        self.ended(task, Outcome::Error(TaskError::Transfer(error.to_string())));
-                        self.inputs.push_back(Input::Failed {
-                            task,
-                            attempt,
-                            retry: true,
-                        });
-                    }
-                    Err(error) => return Err(error),
+                    Err(error) => return self.not_taken_over(worker, task, attempt, error),
                 }
             }
             FromWorker::Failed {
@@ -129,14 +133,20 @@ impl State {
                 error,
             } => {
                 let (task, attempt) = (TaskId(task), Attempt(attempt));
-                let error = Payload::from_wire(&error, descriptors, &shared.store)?;
-                if worker.reported(task, attempt) {
-                    self.ended(task, Outcome::Error(TaskError::Raised(error)));
-                    self.inputs.push_back(Input::Failed {
-                        task,
-                        attempt,
-                        retry: true,
-                    });
+                let error = self.adopt(shared, &error, descriptors);
+                if !worker.reported(task, attempt) {
+                    return Ok(());
+                }
+                match error {
+                    Ok(error) => {
+                        self.ended(task, Outcome::Error(TaskError::Raised(error)));
+                        self.inputs.push_back(Input::Failed {
+                            task,
+                            attempt,
+                            retry: true,
+                        });
+                    }
+                    Err(error) => return self.not_taken_over(worker, task, attempt, error),
                 }
             }
             FromWorker::Blocked => {
@@ -160,7 +170,7 @@ impl State {
                 shared.options.observer.log(worker.id, task, record);
             }
             FromWorker::InitializeFailed { error } => {
-                let error = Payload::from_wire(&error, descriptors, &shared.store)?;
+                let error = self.adopt(shared, &error, descriptors)?;
                 self.processes.trouble = Some(Ok(error));
                 self.depart(worker);
                 self.inputs.push_back(Input::SpawnFailed {
@@ -174,11 +184,37 @@ impl State {
         Ok(())
     }
 
+    /// A task ended in a worker, but with what cannot be had. It fails, or else it would run again
+    /// and again.
+    fn not_taken_over(
+        &mut self,
+        worker: &mut Worker,
+        task: TaskId,
+        attempt: Attempt,
+        error: EngineError,
+    ) -> Result<(), EngineError> {
+        self.ended(task, Outcome::Error(TaskError::Transfer(error.to_string())));
+        self.inputs.push_back(Input::Failed {
+            task,
+            attempt,
+            retry: true,
+        });
+        match error {
+            EngineError::Store(_) => Ok(()),
+            garbage => {
+                worker.blamed = true;
+                Err(garbage)
+            }
+        }
+    }
+
     /// The worker ends by itself and has reported everything it began.
     fn depart(&mut self, worker: &mut Worker) {
         worker.departed = true;
         worker.retract();
         worker.in_flight.clear();
+        let at = crate::clock::now() + EXIT_GRACE;
+        self.processes.deadlines.add(at, worker.id, Stage::Kill);
         self.inputs.push_back(Input::WorkerDown {
             worker: worker.id,
             running: Vec::new(),
@@ -253,6 +289,9 @@ impl State {
             workers.map(|worker| (worker.pool, worker.id)).collect();
         orphans.sort_unstable();
         for &(_, worker) in &orphans {
+            if let Some(worker) = self.processes.workers.get_mut(&worker) {
+                worker.kill(); // if it did not ask to die with the zygote
+            }
             self.on_exit(shared, worker, None, 0);
         }
         if !proved {
@@ -293,12 +332,16 @@ impl State {
             return;
         };
         worker.close(shared);
-        self.forget_nested(&mut worker);
+        self.forget_nested(shared, &mut worker);
         if worker.departed {
             return;
         }
         worker.retract();
-        let running = worker.running();
+        let mut running = worker.running();
+        if worker.garbage.is_some() && !worker.blamed {
+            // Some task has to answer for it, or else they would run again and again.
+            running = running.or(worker.oldest());
+        }
         self.processes.deaths += u64::from(!worker.retired);
         if let Some(sent) = running {
             let group = self
@@ -311,7 +354,13 @@ impl State {
                 status,
                 peak_memory_bytes,
             );
-            self.ended(sent.task, Outcome::Error(TaskError::WorkerDied(report)));
+            let error = match worker.garbage.take() {
+                None => TaskError::WorkerDied(report),
+                Some(garbage) => TaskError::Transfer(format!(
+                    "its worker sent what makes no sense and was killed: {garbage}"
+                )),
+            };
+            self.ended(sent.task, Outcome::Error(error));
         }
         let begun = running.is_some();
         let running = running.into_iter().map(|sent| sent.task).collect();

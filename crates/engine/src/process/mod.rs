@@ -34,7 +34,7 @@ pub(crate) use stall::Stalls;
 pub(crate) use zygote::start;
 
 use deadlines::{Deadlines, Stage};
-use worker::Worker;
+use worker::{Sent, Worker};
 use zygote::Zygote;
 
 /// What the workers of one pool have in common.
@@ -144,8 +144,19 @@ impl Processes {
     pub(crate) fn retract(&mut self, worker: WorkerId) -> Vec<TaskId> {
         self.workers
             .get_mut(&worker)
-            .map(|worker| worker.retract())
+            .map(|worker| worker.retract().iter().map(|sent| sent.task).collect())
             .unwrap_or_default()
+    }
+
+    /// Begins a new epoch for a worker whose count of claims is full. What it had not begun has to be
+    /// sent again.
+    pub(crate) fn renew_epoch(&mut self, worker: WorkerId) -> Vec<(TaskId, Attempt)> {
+        let worker = self.workers.get_mut(&worker);
+        let Some(worker) = worker.filter(|worker| worker.is_epoch_full()) else {
+            return Vec::new();
+        };
+        let taken_back = worker.retract().into_iter();
+        taken_back.map(|sent| (sent.task, sent.attempt)).collect()
     }
 
     /// Raises an exception in the task; kills the worker if that does not end it.
@@ -172,7 +183,7 @@ impl Processes {
         if let Some(process) = self.workers.get_mut(&worker) {
             // If the task ends by itself meanwhile, no other may begin and be killed in its place.
             // The scheduler gives them to others when the worker is gone.
-            let _: Vec<TaskId> = process.retract();
+            let _: Vec<Sent> = process.retract();
             process.dump_stack();
             self.deadlines
                 .add(now + limits::STACK_GRACE, worker, Stage::Kill);
@@ -229,8 +240,10 @@ impl Processes {
             self.forget(&unused);
         }
         for id in self.dirty.drain(..) {
-            if let Some(worker) = self.workers.get_mut(&id) {
-                worker.flush(shared);
+            let worker = self.workers.get_mut(&id);
+            if worker.is_some_and(|worker| !worker.flush(shared)) {
+                let at = crate::clock::now() + limits::FLUSH_RETRY;
+                self.deadlines.add(at, id, Stage::Flush);
             }
         }
         if let Some(zygote) = &mut self.zygote {

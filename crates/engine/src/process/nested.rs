@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lineshaft_core::{Input, PoolId, Retries, WorkerId};
+use lineshaft_core::{PoolId, Retries, WorkerId};
 use lineshaft_wire::{Answer, CallOptions, Descriptors, FromWorker, ToWorker};
 
 use crate::error::EngineError;
@@ -14,7 +14,7 @@ use crate::outcome::{Outcome, TaskError};
 use crate::payload::{Code, Payload};
 use crate::promise::Promise;
 use crate::shared::{Command, Shared};
-use crate::state::{Pool, State};
+use crate::state::{Discarded, Pool, State};
 
 use super::Processes;
 use super::worker::Worker;
@@ -47,7 +47,7 @@ impl State {
                 name,
                 body,
             } => {
-                let body = Payload::from_wire(&body, descriptors, &shared.store)?;
+                let body = self.adopt(shared, &body, descriptors)?;
                 let needs = worker.definitions(&needs)?;
                 let code = shared.define(shared.group(name), body, needs);
                 worker.codes.insert(id, code);
@@ -61,7 +61,7 @@ impl State {
                 options,
                 args,
             } => {
-                let args = Payload::from_wire(&args, descriptors, &shared.store)?;
+                let args = self.adopt(shared, &args, descriptors)?;
                 let code = worker.definition(code)?;
                 let of_calls = inputs.iter().map(|input| worker.calls.get(input).cloned());
                 let inputs: Option<Vec<Arc<Promise>>> = of_calls.collect();
@@ -93,14 +93,17 @@ impl State {
                 });
             }
             FromWorker::Cancel { call } => {
-                let cancelled = worker
-                    .calls
-                    .get(&call)
-                    .is_some_and(|promise| self.cancel(shared, promise, false));
-                worker.send(&ToWorker::CancelAnswer { call, cancelled }, Vec::new());
+                // Behind the call itself, which is in the inbox, and when the worker is back in the
+                // table: what the scheduler then wants of it must reach it.
+                shared.post(Command::CancelCall {
+                    worker: worker.id,
+                    call,
+                });
             }
             FromWorker::Forget { call } => {
                 worker.calls.remove(&call);
+                let read = worker.answered.remove(&call).unwrap_or_default();
+                self.aftermath.discard(Discarded::Pins(read));
             }
             FromWorker::OpenPool {
                 pool,
@@ -111,7 +114,7 @@ impl State {
                 let initializer = match initializer {
                     None => None,
                     Some((code, args)) => {
-                        let args = Payload::from_wire(&args, descriptors, &shared.store)?;
+                        let args = self.adopt(shared, &args, descriptors)?;
                         Some((worker.definition(code)?, args))
                     }
                 };
@@ -131,7 +134,8 @@ impl State {
             }
             FromWorker::ClosePool { pool } => {
                 if let Some(pool) = worker.pools.remove(&pool) {
-                    self.close_pool(pool);
+                    // Behind its calls, which are in the inbox.
+                    shared.post(Command::ClosePool { pool });
                 }
             }
             other => unreachable!("not a nested message: {other:?}"),
@@ -140,15 +144,28 @@ impl State {
     }
 
     /// The worker is gone, and with it everyone who could want its calls.
-    pub(super) fn forget_nested(&mut self, worker: &mut Worker) {
+    pub(super) fn forget_nested(&mut self, shared: &Shared, worker: &mut Worker) {
+        // In the inbox, behind calls that were read a moment ago.
         for promise in std::mem::take(&mut worker.calls).into_values() {
-            self.inputs.push_back(Input::Cancel {
+            shared.post(Command::Cancel {
                 task: promise.task(),
-                kill: false,
             });
         }
         for pool in std::mem::take(&mut worker.pools).into_values() {
-            self.close_pool(pool);
+            shared.post(Command::ClosePool { pool });
+        }
+    }
+
+    /// Cancels a nested call and tells the worker whether that worked.
+    pub(crate) fn cancel_call(&mut self, shared: &Shared, id: WorkerId, call: u64) {
+        let Some(worker) = self.processes.workers.get(&id) else {
+            return;
+        };
+        let promise = worker.calls.get(&call).map(Arc::clone);
+        let cancelled = promise.is_some_and(|promise| self.cancel(shared, &promise, false));
+        if let Some(worker) = self.processes.workers.get_mut(&id) {
+            worker.send(&ToWorker::CancelAnswer { call, cancelled }, Vec::new());
+            self.processes.dirty.push(id);
         }
     }
 }
@@ -184,6 +201,10 @@ impl Processes {
             Some(TaskError::Raised(payload) | TaskError::PoolBroken(Ok(payload))) => Some(payload),
             Some(_) => None,
         };
+        let pins = payload.map(Payload::pins).unwrap_or_default();
+        if !pins.is_empty() {
+            worker.answered.insert(call, pins);
+        }
         if payload.is_some_and(|payload| payload.descriptors(&mut descriptors).is_err()) {
             descriptors.clear();
             let message = "no descriptor left to pass the result on";
@@ -212,7 +233,16 @@ impl Processes {
                     message: "the result has no value for worker processes",
                 },
             };
-            worker.send(&ToWorker::Answer { call, answer }, descriptors);
+            let message = ToWorker::Answer { call, answer };
+            if let Err(error) = worker.sender.push(&message, descriptors) {
+                // Too large for a frame; the call must be answered all the same.
+                let message = &error.to_string();
+                let answer = Answer::Lost {
+                    kind: lost::TRANSFER,
+                    message,
+                };
+                worker.send(&ToWorker::Answer { call, answer }, Vec::new());
+            }
         }
         self.dirty.push(worker.id);
     }

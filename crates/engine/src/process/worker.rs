@@ -5,16 +5,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use lineshaft_core::{Attempt, PoolId, TaskId, WorkerId};
-use lineshaft_store::SharedPage;
+use lineshaft_store::{Pin, SharedPage};
 use lineshaft_wire::{ControlPage, Flushed, Receiver, Sender, ToWorker, WireError};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::clock::now;
 use crate::error::EngineError;
-use crate::limits::{OUTPUT_READ_BYTES, STACK_BYTES_MAX};
+use crate::limits::{OUTPUT_READ_BYTES, STACK_BYTES_MAX, TASKS_PER_EPOCH_MAX};
 use crate::options::Work;
 use crate::output::{OutputRing, Printed};
 use crate::payload::{Code, CodeId, Payload};
@@ -44,8 +44,18 @@ pub(super) struct Worker {
     epoch: u32,
     /// Tasks of the current epoch that were reported.
     reported: u32,
-    /// Definitions that it has.
-    known: FxHashSet<CodeId>,
+    /// Definitions that it has, and the objects that it may read of them.
+    known: FxHashMap<CodeId, Vec<Pin>>,
+    /// Objects of the initializer's arguments.
+    initial: Vec<Pin>,
+    /// Results of nested calls that it was sent and may read until it forgets the call.
+    pub(super) answered: FxHashMap<u64, Vec<Pin>>,
+    /// Objects that it no longer reads, to be unpinned outside of the state lock.
+    pub(super) released: Vec<Pin>,
+    /// What was wrong with the message after which nothing it says is believed any more.
+    pub(super) garbage: Option<String>,
+    /// The task that led to it has failed for it.
+    pub(super) blamed: bool,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
     /// A file in memory that the worker's crash handler writes to.
@@ -69,11 +79,19 @@ pub(super) struct Worker {
 }
 
 /// A task sent to a worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct InFlight {
+    pub(super) sent: Sent,
+    epoch: u32,
+    /// Objects that the worker reads for it.
+    pins: Vec<Pin>,
+}
+
+/// One attempt of a task at a worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Sent {
     pub(super) task: TaskId,
     pub(super) attempt: Attempt,
-    epoch: u32,
 }
 
 impl Worker {
@@ -117,7 +135,12 @@ impl Worker {
             in_flight: VecDeque::new(),
             epoch: 0,
             reported: 0,
-            known: FxHashSet::default(),
+            known: FxHashMap::default(),
+            initial: Vec::new(),
+            answered: FxHashMap::default(),
+            released: Vec::new(),
+            garbage: None,
+            blamed: false,
             stdout: Some(stdout),
             stderr: Some(stderr),
             crash,
@@ -158,6 +181,7 @@ impl Worker {
             self.teach(definition)?;
         }
         self.teach(code)?;
+        self.initial = args.pins();
         let mut descriptors = Vec::new();
         args.descriptors(&mut descriptors)?;
         self.sender.push(
@@ -191,6 +215,7 @@ impl Worker {
         }
         self.teach(code)?;
         let mut descriptors = Vec::new();
+        let mut pins = args.pins();
         args.descriptors(&mut descriptors)?;
         let mut inputs = Vec::with_capacity(task.inputs.len());
         for input in &task.inputs {
@@ -198,6 +223,7 @@ impl Worker {
             let payload = payload.ok_or(EngineError::Protocol(
                 "an input has no value for worker processes",
             ))?;
+            pins.extend(payload.pins());
             payload.descriptors(&mut descriptors)?;
             inputs.push(payload.to_wire());
         }
@@ -217,21 +243,22 @@ impl Worker {
             self.control.set_interrupt(0);
         }
         self.in_flight.push_back(InFlight {
-            task: id,
-            attempt,
+            sent: Sent { task: id, attempt },
             epoch: self.epoch,
+            pins,
         });
         Ok(true)
     }
 
     /// Sends a definition and what it needs, unless the worker has them.
     fn teach(&mut self, code: &Code) -> Result<(), EngineError> {
-        if self.known.contains(&code.id) {
+        if self.known.contains_key(&code.id) {
             return Ok(());
         }
         for needed in &code.needs {
             self.teach(needed)?;
         }
+        let pins = code.body.pins();
         let mut descriptors = Vec::new();
         code.body.descriptors(&mut descriptors)?;
         self.sender.push(
@@ -241,7 +268,7 @@ impl Worker {
             },
             descriptors,
         )?;
-        self.known.insert(code.id);
+        self.known.insert(code.id, pins);
         Ok(())
     }
 
@@ -274,22 +301,24 @@ impl Worker {
     /// A task was reported. False if it is not one of the worker's.
     pub(super) fn reported(&mut self, task: TaskId, attempt: Attempt) -> bool {
         self.proved = true;
-        let is_it = |sent: &InFlight| sent.task == task && sent.attempt == attempt;
+        let reported = Sent { task, attempt };
+        let is_it = |flying: &InFlight| flying.sent == reported;
         let Some(at) = self.in_flight.iter().position(is_it) else {
             return false;
         };
-        let sent = self
+        let flying = self
             .in_flight
             .remove(at)
             .expect("the position was just found");
-        if sent.epoch == self.epoch {
+        if flying.epoch == self.epoch {
             self.reported += 1;
         }
+        self.released.extend(flying.pins);
         true
     }
 
     /// Takes back what the worker has not begun; what remains in flight has been begun.
-    pub(super) fn retract(&mut self) -> Vec<TaskId> {
+    pub(super) fn retract(&mut self) -> Vec<Sent> {
         let claimed = self.control.retract();
         let of_epoch = self
             .in_flight
@@ -302,20 +331,30 @@ impl Worker {
         if begun >= self.in_flight.len() {
             return Vec::new();
         }
-        self.in_flight
-            .split_off(begun)
-            .into_iter()
-            .map(|sent| sent.task)
-            .collect()
+        let taken_back = self.in_flight.split_off(begun);
+        let mut tasks = Vec::with_capacity(taken_back.len());
+        for flying in taken_back {
+            tasks.push(flying.sent);
+            self.released.extend(flying.pins);
+        }
+        tasks
+    }
+
+    /// Whether so many tasks were claimed in this epoch that the next one has to begin.
+    pub(super) fn is_epoch_full(&self) -> bool {
+        self.reported >= TASKS_PER_EPOCH_MAX
+    }
+
+    /// The attempt that has been begun and not reported for the longest time.
+    pub(super) fn oldest(&self) -> Option<Sent> {
+        self.in_flight.front().map(|flying| flying.sent)
     }
 
     /// The task it is running right now, as its control page has it.
-    pub(super) fn running(&self) -> Option<InFlight> {
+    pub(super) fn running(&self) -> Option<Sent> {
         let task = TaskId(self.control.task());
-        self.in_flight
-            .iter()
-            .copied()
-            .find(|sent| sent.task == task)
+        let mut sent = self.in_flight.iter().map(|flying| flying.sent);
+        sent.find(|sent| sent.task == task)
     }
 
     pub(super) fn is_running(&self, task: TaskId, attempt: Attempt) -> bool {
@@ -344,11 +383,14 @@ impl Worker {
         }
     }
 
-    pub(super) fn flush(&mut self, shared: &Shared) {
-        let waits = match self.sender.flush(self.socket.as_fd()) {
-            Ok(Flushed::Blocked) => true,
-            // After an error the other end is closed: the process is ending, which the zygote reports.
-            Ok(Flushed::Done) | Err(_) => false,
+    /// Sends what is waiting. False if the kernel wants to be asked again a little later.
+    pub(super) fn flush(&mut self, shared: &Shared) -> bool {
+        let (waits, sent) = match self.sender.flush(self.socket.as_fd()) {
+            Ok(Flushed::Blocked) => (true, true),
+            // Too many descriptors are on their way to workers that have not read them.
+            Err(WireError::DescriptorsInFlight) => (false, false),
+            // After another error the other end is closed: the process is ending, which the zygote reports.
+            Ok(Flushed::Done) | Err(_) => (false, true),
         };
         if waits != self.waits_to_write {
             self.waits_to_write = waits;
@@ -360,6 +402,7 @@ impl Worker {
                 self.kill();
             }
         }
+        sent
     }
 
     pub(super) fn fill(&mut self) -> Result<lineshaft_wire::Filled, WireError> {
@@ -367,17 +410,17 @@ impl Worker {
     }
 
     pub(super) fn read_output(&mut self, shared: &Shared, stream: Stream, ring: &mut OutputRing) {
+        // If none runs any more, it was the oldest that has not been reported: output is read first.
+        let task = match self.control.task() {
+            0 => self.oldest().map(|sent| sent.task),
+            task => Some(TaskId(task)),
+        };
         let pipe = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
         };
         let Some(fd) = pipe else { return };
         let mut buffer = [0_u8; 4096];
-        // If none runs any more, it was the oldest that has not been reported: output is read first.
-        let task = match self.control.task() {
-            0 => self.in_flight.front().map(|sent| sent.task),
-            task => Some(TaskId(task)),
-        };
         for _ in 0..OUTPUT_READ_BYTES / buffer.len() {
             match rustix::io::read(&*fd, &mut buffer) {
                 Ok(0) => {
