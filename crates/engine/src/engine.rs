@@ -15,7 +15,7 @@ use crate::output::Printed;
 use crate::payload::{Code, Payload};
 use crate::promise::Promise;
 use crate::shared::{Command, Shared};
-use crate::state::Pool;
+use crate::state::{Pool, State};
 use crate::wait::{Check, Waited};
 
 /// One engine: a pool of threads and worker processes, a budget of cores and of shared memory.
@@ -209,10 +209,10 @@ impl Engine {
         if !self.shared.close() {
             return;
         }
-        self.shared.with_state(|state| {
-            state.cancel_all(None, true);
-            state.close_pools();
-        });
+        // One after the other: which tasks run, and so have to be killed, is known only after workers
+        // have given back the others.
+        self.shared.with_state(|state| state.cancel_all(None, true));
+        self.shared.with_state(State::close_pools);
         // Workers end by themselves when told to; those that do not are killed.
         let deadline = clock::now() + limits::EXIT_GRACE;
         self.shared.wait_for_workers(deadline);

@@ -398,7 +398,7 @@ impl Shared {
     /// asked to die with its parent when the *thread* that started it ends.
     fn start_zygote(&self) {
         let wanted = self.with_state(|state| state.processes.zygote_to_start());
-        let Some(socket) = wanted.flatten() else {
+        let Some((number, socket)) = wanted.flatten() else {
             return;
         };
         let started = match &self.options.zygote {
@@ -407,13 +407,18 @@ impl Shared {
                 "this engine was set up without worker processes",
             )),
         };
-        self.with_state(|state| match started {
-            Ok(child) => state.processes.zygote_started(child),
+        let unknown = self.with_state(|state| match started {
+            Ok(child) => state.processes.zygote_started(number, child),
             Err(error) => {
                 let lost = state.processes.give_up(self, &error.to_string());
                 state.inputs.extend(lost);
+                None
             }
         });
+        // It ended, or said what makes no sense, before we had noted its process.
+        if let Some(child) = unknown.flatten() {
+            crate::process::end(child);
+        }
     }
 
     /// Waits until the task has ended, polling for everybody if nobody else does. `check` is asked

@@ -411,7 +411,7 @@ impl State {
             Command::Unblocked { task, attempt } => self.on_blocked_call(task, attempt, false),
             Command::OpenPool { pool, spec } => {
                 if !self.closed && matches!(spec.executor, Executor::Processes(_)) {
-                    self.processes.warm_up(shared);
+                    self.processes.warm_up(shared, pool);
                 }
                 self.open_pool(pool, spec);
             }
@@ -713,7 +713,7 @@ impl State {
                         if let Some(pool) = self.pools.get_mut(&task.pool) {
                             pool.broken = true;
                         }
-                        TaskError::PoolBroken(self.processes.why_broken())
+                        TaskError::PoolBroken(self.processes.why_broken(task.pool))
                     }
                 }
             }
@@ -748,7 +748,7 @@ impl State {
                             slots: 1,
                         }),
                         Err(error) => {
-                            self.processes.note_trouble(&error.to_string());
+                            self.processes.note_trouble(pool, &error.to_string());
                             self.inputs.push_back(Input::SpawnFailed {
                                 pool,
                                 broken: false,

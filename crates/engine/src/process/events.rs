@@ -26,7 +26,7 @@ impl State {
             && let Err(error) = self.read(shared, &mut worker)
         {
             // Nothing that it says from now on can be believed.
-            self.processes.note_trouble(&error.to_string());
+            self.processes.note_trouble(worker.pool, &error.to_string());
             worker.garbage = Some(error.to_string());
             shared
                 .poller
@@ -171,7 +171,7 @@ impl State {
             }
             FromWorker::InitializeFailed { error } => {
                 let error = self.adopt(shared, &error, descriptors)?;
-                self.processes.trouble = Some(Ok(error));
+                self.processes.trouble.insert(worker.pool, Ok(error));
                 self.depart(worker);
                 self.inputs.push_back(Input::SpawnFailed {
                     pool: worker.pool,
@@ -249,8 +249,11 @@ impl State {
                     }
                     Ok(FromZygote::SpawnFailed { worker, errno }) => {
                         let error = std::io::Error::from_raw_os_error(errno);
-                        self.processes
-                            .note_trouble(&format!("cannot fork a worker: {error}"));
+                        if let Some(worker) = self.processes.workers.get(&WorkerId(worker)) {
+                            let why = format!("cannot fork a worker: {error}");
+                            let pool = worker.pool;
+                            self.processes.note_trouble(pool, &why);
+                        }
                         exited.push((WorkerId(worker), None, 0));
                     }
                     Ok(FromZygote::Exited {
@@ -307,8 +310,8 @@ impl State {
         let count = self.processes.stillborn.entry(pool).or_default();
         *count += 1;
         if *count >= STILLBORN_MAX {
-            if self.processes.trouble.is_none() {
-                self.processes.note_trouble(&why());
+            if !self.processes.trouble.contains_key(&pool) {
+                self.processes.note_trouble(pool, &why());
             }
             self.inputs
                 .push_back(Input::SpawnFailed { pool, broken: true });

@@ -16,6 +16,8 @@ mod stall;
 mod worker;
 mod zygote;
 
+use std::os::fd::OwnedFd;
+use std::process::Child;
 use std::sync::Arc;
 
 use lineshaft_core::{Attempt, Input, PoolId, TaskId, Time, WorkerId};
@@ -31,7 +33,7 @@ use crate::state::Task;
 
 pub use nested::lost;
 pub(crate) use stall::Stalls;
-pub(crate) use zygote::start;
+pub(crate) use zygote::{end, start};
 
 use deadlines::{Deadlines, Stage};
 use worker::{Sent, Worker};
@@ -50,11 +52,13 @@ pub(crate) struct ProcessPool {
 pub(crate) struct Processes {
     workers: FxHashMap<WorkerId, Box<Worker>>,
     zygote: Option<Zygote>,
+    /// Zygotes so far.
+    zygotes: u32,
     /// Workers with messages that have not been flushed.
     dirty: Vec<WorkerId>,
     deadlines: Deadlines,
     /// What last kept a worker from starting.
-    trouble: Option<Result<Payload, String>>,
+    trouble: FxHashMap<PoolId, Result<Payload, String>>,
     /// By pool: workers that ended one after the other while none has begun a task.
     stillborn: FxHashMap<PoolId, u32>,
     pub(crate) output: OutputRing,
@@ -80,16 +84,19 @@ impl Processes {
     }
 
     /// Starts the zygote if there is none: a pool was opened, so a worker will be wanted soon.
-    pub(crate) fn warm_up(&mut self, shared: &Shared) {
+    pub(crate) fn warm_up(&mut self, shared: &Shared, pool: PoolId) {
         if let Err(error) = self.zygote(shared) {
-            self.note_trouble(&error.to_string());
+            self.note_trouble(pool, &error.to_string());
         }
     }
 
     fn zygote(&mut self, shared: &Shared) -> Result<&mut Zygote, EngineError> {
         match &mut self.zygote {
             Some(zygote) => Ok(zygote),
-            empty => Ok(empty.insert(Zygote::prepare(shared)?)),
+            empty => {
+                self.zygotes += 1;
+                Ok(empty.insert(Zygote::prepare(shared, self.zygotes)?))
+            }
         }
     }
 
@@ -113,14 +120,20 @@ impl Processes {
     }
 
     /// The socket of a zygote that the loop thread is to start now.
-    pub(crate) fn zygote_to_start(&mut self) -> Option<std::os::fd::OwnedFd> {
-        self.zygote.as_mut()?.take_start()
+    pub(crate) fn zygote_to_start(&mut self) -> Option<(u32, OwnedFd)> {
+        let zygote = self.zygote.as_mut()?;
+        Some((zygote.number, zygote.take_start()?))
     }
 
-    pub(crate) fn zygote_started(&mut self, child: std::process::Child) {
+    /// The zygote that was to be started, by its socket, now is a process. None if it still is the
+    /// zygote; else the process, which nobody knows any more.
+    pub(crate) fn zygote_started(&mut self, number: u32, child: Child) -> Option<Child> {
         match &mut self.zygote {
-            Some(zygote) => zygote.started(child),
-            None => drop(child),
+            Some(zygote) if zygote.number == number => {
+                zygote.started(child);
+                None
+            }
+            _ => Some(child),
         }
     }
 
@@ -208,13 +221,14 @@ impl Processes {
         }
     }
 
-    pub(crate) fn note_trouble(&mut self, why: &str) {
-        self.trouble = Some(Err(why.to_owned()));
+    pub(crate) fn note_trouble(&mut self, pool: PoolId, why: &str) {
+        self.trouble.insert(pool, Err(why.to_owned()));
     }
 
-    pub(crate) fn why_broken(&self) -> Result<Payload, String> {
+    pub(crate) fn why_broken(&self, pool: PoolId) -> Result<Payload, String> {
         self.trouble
-            .clone()
+            .get(&pool)
+            .cloned()
             .unwrap_or_else(|| Err("its workers cannot be started".into()))
     }
 
@@ -253,10 +267,10 @@ impl Processes {
 
     /// Every pool that has workers is broken: workers cannot be forked.
     pub(crate) fn give_up(&mut self, shared: &Shared, why: &str) -> Vec<Input> {
-        self.note_trouble(why);
         let mut inputs = Vec::new();
         for (id, worker) in self.workers.drain() {
             worker.close(shared);
+            self.trouble.insert(worker.pool, Err(why.to_owned()));
             inputs.push(Input::WorkerDown {
                 worker: id,
                 running: Vec::new(),

@@ -60,7 +60,9 @@ pub(super) struct Worker {
     stderr: Option<OwnedFd>,
     /// A file in memory that the worker's crash handler writes to.
     crash: OwnedFd,
-    process: Option<(u32, OwnedFd)>,
+    pid: Option<u32>,
+    /// To signal the process by; none if it had ended by the time we heard of it.
+    process: Option<OwnedFd>,
     /// It is to be killed as soon as its process is known.
     kill_wanted: bool,
     /// The scheduler no longer counts on it; only its process is left.
@@ -144,6 +146,7 @@ impl Worker {
             stdout: Some(stdout),
             stderr: Some(stderr),
             crash,
+            pid: None,
             process: None,
             kill_wanted: false,
             departed: false,
@@ -159,16 +162,16 @@ impl Worker {
 
     pub(super) fn spawned(&mut self, pid: u32) {
         let handle = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        let opened = handle.and_then(|handle| pidfd_open(handle, PidfdFlags::empty()).ok());
+        self.pid = Some(pid);
         // Without a handle it has already ended, and the zygote is about to say so.
-        self.process = opened.map(|handle| (pid, handle));
+        self.process = handle.and_then(|handle| pidfd_open(handle, PidfdFlags::empty()).ok());
         if self.kill_wanted {
             self.kill();
         }
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(|(pid, _)| *pid)
+        self.pid
     }
 
     pub(super) fn send_initializer(
@@ -274,11 +277,13 @@ impl Worker {
 
     /// Tells it to forget what it has of these definitions; whether there was anything.
     pub(super) fn forget(&mut self, unused: &[CodeId]) -> bool {
-        let ids: Vec<u64> = unused
-            .iter()
-            .filter(|id| self.known.remove(id))
-            .map(|id| id.0)
-            .collect();
+        let mut ids = Vec::new();
+        for id in unused {
+            if let Some(pins) = self.known.remove(id) {
+                ids.push(id.0);
+                self.released.extend(pins);
+            }
+        }
         if ids.is_empty() {
             return false;
         }
@@ -377,7 +382,7 @@ impl Worker {
     }
 
     fn signal(&mut self, signal: Signal) {
-        if let Some((_, handle)) = &self.process {
+        if let Some(handle) = &self.process {
             // It can only fail because the process has ended, which the zygote reports.
             let _: Result<(), rustix::io::Errno> = pidfd_send_signal(handle, signal);
         }

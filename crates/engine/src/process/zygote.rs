@@ -17,6 +17,8 @@ use super::ProcessPool;
 
 /// The zygote, seen from the engine.
 pub(super) struct Zygote {
+    /// Which of the engine's zygotes it is.
+    pub(super) number: u32,
     pub(super) socket: OwnedFd,
     pub(super) receiver: Receiver,
     sender: Sender,
@@ -30,7 +32,7 @@ pub(super) struct Zygote {
 
 impl Zygote {
     /// Sets up the socket. What is sent waits in it until the loop thread has started the process.
-    pub(super) fn prepare(shared: &Shared) -> Result<Zygote, EngineError> {
+    pub(super) fn prepare(shared: &Shared, number: u32) -> Result<Zygote, EngineError> {
         let (socket, theirs) = lineshaft_wire::pair().map_err(EngineError::Zygote)?;
         shared.poller.add(socket.as_fd(), Source::Zygote)?;
         shared.role.send_errand(&shared.poller);
@@ -44,6 +46,7 @@ impl Zygote {
             )?;
         }
         Ok(Zygote {
+            number,
             socket,
             receiver: Receiver::new(),
             sender,
@@ -99,12 +102,17 @@ impl Zygote {
     /// but only after its interpreter has tidied up, or never if it is stopped.
     pub(super) fn close(self, shared: &Shared) {
         shared.poller.remove(self.socket.as_fd());
-        if let Some(mut child) = self.child {
-            // Both fail only if somebody else has reaped it. There is nobody to report its status to.
-            let _: std::io::Result<()> = child.kill();
-            let _: std::io::Result<std::process::ExitStatus> = child.wait();
+        if let Some(child) = self.child {
+            end(child);
         }
     }
+}
+
+/// Ends the process and reaps it.
+pub(crate) fn end(mut child: Child) {
+    // Both fail only if somebody else has reaped it. There is nobody to report its status to.
+    let _: std::io::Result<()> = child.kill();
+    let _: std::io::Result<std::process::ExitStatus> = child.wait();
 }
 
 /// Starts the program with the socket as its standard input, in a process group of its own so

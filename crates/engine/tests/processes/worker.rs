@@ -162,6 +162,9 @@ impl Worker {
                     let name = String::from_utf8(body.data.into_vec()).expect("a name");
                     self.definitions.insert(id, name);
                 }
+                Some(Job::Forget { ids }) => {
+                    self.definitions.retain(|id, _| !ids.contains(id));
+                }
                 Some(Job::Initialize { code, args }) => {
                     let name = self.definitions[&code].clone();
                     if let Err(error) = self.call(&name, &args, &[], TaskId(0), Attempt(0)) {
