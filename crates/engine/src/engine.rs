@@ -13,9 +13,10 @@ use crate::limits;
 use crate::options::{EngineOptions, PoolOptions, TaskRequest};
 use crate::output::Printed;
 use crate::payload::{Code, Payload};
+use crate::pools::Pool;
 use crate::promise::Promise;
 use crate::shared::{Command, Shared};
-use crate::state::{Pool, State};
+use crate::state::State;
 use crate::wait::{Check, Waited};
 
 /// One engine: a pool of threads and worker processes, a budget of cores and of shared memory.

@@ -9,6 +9,8 @@
 //! Architecture invariant: nothing in this crate knows Python. Values are payloads or opaque
 //! bodies; what they mean is known to the `Runner` and to the worker's `Interpreter`.
 
+mod admission;
+mod aftermath;
 mod clock;
 mod descriptors;
 mod engine;
@@ -23,6 +25,7 @@ mod output;
 mod payload;
 mod poll_role;
 mod poller;
+mod pools;
 mod process;
 mod promise;
 mod relief;

@@ -39,11 +39,12 @@ use crate::outcome::{Outcome, TaskError};
 use crate::payload::{Code, CodeId, Payload, Unused};
 use crate::poll_role::{PollRole, Turn};
 use crate::poller::{Poller, Source};
+use crate::pools::Pool;
 use crate::promise::{Pledge, Promise};
 use crate::relief::Relief;
 use crate::runner::BlockedCall;
 use crate::spin::Spinner;
-use crate::state::{Pool, State};
+use crate::state::State;
 use crate::wait::{Check, Waited, Waiter};
 
 /// What senders put into the inbox.

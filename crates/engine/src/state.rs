@@ -4,26 +4,24 @@
 //! inputs again, until nothing is left to do.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 use lineshaft_core::{
-    Action, Attempt, Explanation, Input, PoolId, PoolSpec, Rejection, Scheduler, TaskId, TaskSpec,
-    Time, WorkerId,
+    Action, Attempt, Explanation, Input, PoolId, Rejection, Scheduler, TaskId, Time, WorkerId,
 };
-use lineshaft_store::Pin;
 use lineshaft_wire::{Descriptors, Value};
 use rustc_hash::FxHashMap;
 
+use crate::aftermath::{Aftermath, Discarded};
 use crate::error::EngineError;
 use crate::limits::{MEMORY_EASY_PERCENT, MEMORY_SHORT_PERCENT};
-use crate::options::{PoolKind, PoolOptions, TaskRequest, Work};
+use crate::options::Work;
 use crate::outcome::{DeathReport, Outcome, TaskError, failed_input};
 use crate::payload::Payload;
 use crate::poller::Source;
-use crate::process::{ProcessPool, Processes, Stalls};
-use crate::promise::{Pledge, Promise, Wakes};
-use crate::runner::Call;
+use crate::pools::{Executor, Pool};
+use crate::process::{Processes, Stalls};
+use crate::promise::{Pledge, Promise};
 use crate::shared::{Command, Shared};
 use crate::threads::Lanes;
 
@@ -31,10 +29,10 @@ use crate::threads::Lanes;
 pub(crate) struct State {
     engine: Weak<Shared>,
     /// Cores that running tasks may take together, unless a pool was asked to be larger.
-    cores: u32,
+    pub(crate) cores: u32,
     pub(crate) scheduler: Scheduler,
     pub(crate) tasks: FxHashMap<TaskId, Task>,
-    pools: FxHashMap<PoolId, Pool>,
+    pub(crate) pools: FxHashMap<PoolId, Pool>,
     threads: FxHashMap<WorkerId, PoolId>,
     /// Attempts that wait for other tasks, on a thread that does not count meanwhile.
     pub(crate) blocked: FxHashMap<(TaskId, Attempt), Arc<Lanes>>,
@@ -49,53 +47,7 @@ pub(crate) struct State {
     workers: u32,
     memory_short: bool,
     /// The engine is shut down: no pool opens any more.
-    closed: bool,
-}
-
-/// What is left to be done once the state lock is released: it runs code of others.
-#[derive(Default)]
-pub(crate) struct Aftermath {
-    wakes: Vec<Wakes>,
-    discarded: Vec<Discarded>,
-    /// A pool has come to have no tasks.
-    pub(crate) became_idle: bool,
-    /// Objects were taken over, so memory may be over its budget.
-    adopted: bool,
-}
-
-/// What nobody needs any more. To drop it may take long, as when large memory is freed, and may run
-/// code of the caller, which may call the engine.
-#[expect(dead_code, reason = "kept only to be dropped in the right place")]
-pub(crate) enum Discarded {
-    Task(Work, Vec<Arc<Promise>>),
-    Outcome(Outcome),
-    Call(Call),
-    Pins(Vec<Pin>),
-}
-
-impl Aftermath {
-    pub(crate) fn discard(&mut self, what: Discarded) {
-        self.discarded.push(what);
-    }
-
-    fn keep(&mut self, pledge: Pledge, outcome: Outcome) {
-        let wakes = pledge.keep(outcome);
-        if !wakes.is_empty() {
-            self.wakes.push(wakes);
-        }
-    }
-
-    /// Only without the state lock.
-    pub(crate) fn run(self, shared: &Shared) {
-        if self.adopted && shared.store.is_over_budget() {
-            shared.relief.ask(&shared.store);
-        }
-        for wake in self.wakes {
-            wake.run();
-        }
-        // Whose value panics when it is dropped has been told so by the panic hook.
-        let _: std::thread::Result<()> = catch_unwind(AssertUnwindSafe(|| drop(self.discarded)));
-    }
+    pub(crate) closed: bool,
 }
 
 /// An unfinished task.
@@ -108,99 +60,6 @@ pub(crate) struct Task {
     pub(crate) timed: bool,
     /// How its last attempt ended, until the scheduler has decided what that means.
     pub(crate) ended: Option<Outcome>,
-}
-
-/// An open pool.
-pub(crate) struct Pool {
-    pub(crate) workers: u32,
-    pub(crate) unfinished: usize,
-    /// It takes no more tasks and is removed when it has none.
-    closing: bool,
-    /// Its tasks are rejected: it can start no worker.
-    pub(crate) broken: bool,
-    pub(crate) executor: Executor,
-}
-
-/// What runs the tasks of a pool.
-pub(crate) enum Executor {
-    Threads {
-        lanes: Arc<Lanes>,
-        takes_core: bool,
-        /// Calls may be handed over before a thread is free.
-        prefetch: bool,
-    },
-    Processes(Arc<ProcessPool>),
-}
-
-impl Pool {
-    pub(crate) fn new(options: PoolOptions) -> Pool {
-        let executor = match options.kind {
-            PoolKind::Threads {
-                runner,
-                threads_max,
-                takes_core,
-            } => {
-                let prefetch = threads_max.is_none();
-                let threads_max = threads_max.unwrap_or(options.workers) as usize;
-                let lanes = Lanes::new(options.name, threads_max, runner);
-                Executor::Threads {
-                    lanes,
-                    takes_core,
-                    prefetch,
-                }
-            }
-            PoolKind::Processes {
-                initializer,
-                definitions,
-                tasks_per_worker_max,
-                growth_bytes_max,
-            } => Executor::Processes(Arc::new(ProcessPool {
-                initializer,
-                definitions,
-                tasks_per_worker_max,
-                growth_bytes_max,
-            })),
-        };
-        Pool {
-            workers: options.workers,
-            unfinished: 0,
-            closing: false,
-            broken: false,
-            executor,
-        }
-    }
-
-    fn takes_cores(&self) -> bool {
-        !matches!(
-            self.executor,
-            Executor::Threads {
-                takes_core: false,
-                ..
-            }
-        )
-    }
-
-    fn spec(&self, pool: PoolId) -> PoolSpec {
-        match &self.executor {
-            // The threads of a pool are one worker with many slots.
-            Executor::Threads {
-                takes_core,
-                prefetch,
-                ..
-            } => PoolSpec {
-                pool,
-                workers_max: 1,
-                cores_per_task: u32::from(*takes_core),
-                prefetch: *prefetch,
-            },
-            Executor::Processes(_) => PoolSpec {
-                pool,
-                workers_max: self.workers,
-                cores_per_task: 1,
-                prefetch: true,
-            },
-        }
-    }
 }
 
 impl State {
@@ -273,51 +132,6 @@ impl State {
         self.engine.clone()
     }
 
-    pub(crate) fn open_pool(&mut self, id: PoolId, pool: Pool) {
-        if self.closed {
-            return; // its tasks will find no pool
-        }
-        self.inputs.push_back(Input::AddPool(pool.spec(id)));
-        self.pools.insert(id, pool);
-        self.set_cores();
-    }
-
-    /// Who asks for a pool larger than the budget means it: the budget grows to that pool's size
-    /// while it is open, but not to the sum of all.
-    pub(crate) fn set_cores(&mut self) {
-        let cores = self.cores_max() + self.stalls.lent_cores();
-        self.inputs.push_back(Input::SetCores(cores));
-    }
-
-    pub(crate) fn cores_max(&self) -> u32 {
-        self.computing_pools()
-            .map(|pool| pool.workers)
-            .fold(self.cores, u32::max)
-    }
-
-    pub(crate) fn computing_pools(&self) -> impl Iterator<Item = &Pool> {
-        self.pools.values().filter(|pool| pool.takes_cores())
-    }
-
-    /// Lets a pool take no more tasks; it goes when it has none.
-    pub(crate) fn close_pool(&mut self, id: PoolId) {
-        let Some(pool) = self.pools.get_mut(&id) else {
-            return;
-        };
-        pool.closing = true;
-        if pool.unfinished == 0 {
-            self.remove_pool(id);
-        }
-    }
-
-    /// Unfinished tasks, of one pool or of all.
-    pub(crate) fn unfinished(&self, pool: Option<PoolId>) -> usize {
-        match pool {
-            Some(pool) => self.pools.get(&pool).map_or(0, |pool| pool.unfinished),
-            None => self.tasks.len(),
-        }
-    }
-
     /// Cancels a task. True if it will not run (any more).
     pub(crate) fn cancel(&mut self, shared: &Shared, promise: &Promise, kill: bool) -> bool {
         self.inputs.push_back(Input::Cancel {
@@ -352,16 +166,6 @@ impl State {
         tasks.sort_unstable();
         self.inputs
             .extend(tasks.into_iter().map(|task| Input::Cancel { task, kill }));
-    }
-
-    /// Closes every pool, with what is left of its tasks, and opens no more.
-    pub(crate) fn close_pools(&mut self) {
-        self.closed = true;
-        let mut pools: Vec<PoolId> = self.pools.keys().copied().collect();
-        pools.sort_unstable();
-        for pool in pools {
-            self.remove_pool(pool);
-        }
     }
 
     pub(crate) fn on_command(&mut self, shared: &Shared, now: Time, command: Command) {
@@ -425,20 +229,6 @@ impl State {
         self.settle(shared, now);
     }
 
-    /// Takes the pool away; what is left of its tasks is cancelled.
-    fn remove_pool(&mut self, pool: PoolId) {
-        self.inputs.push_back(Input::RemovePool { pool });
-        if let Some(Pool {
-            executor: Executor::Threads { lanes, .. },
-            ..
-        }) = self.pools.remove(&pool)
-        {
-            self.close_lanes(&lanes);
-        }
-        self.aftermath.became_idle = true;
-        self.set_cores();
-    }
-
     /// Notes how an attempt ended, in place of what was noted for one before it.
     pub(crate) fn ended(&mut self, task: TaskId, outcome: Outcome) {
         let unused = match self.tasks.get_mut(&task) {
@@ -448,90 +238,6 @@ impl State {
         self.aftermath
             .discarded
             .extend(unused.map(Discarded::Outcome));
-    }
-
-    /// Takes a graph in, dependencies first: only then is a task whose dependency is refused refused
-    /// as well. The scheduler is given it as it was submitted. `order` is a topological one, or none
-    /// if the graph is in such an order as it is.
-    fn admit_graph(&mut self, tasks: Vec<(Pledge, TaskRequest)>, order: Option<Vec<usize>>) {
-        let specs = match order {
-            None => {
-                let specs = tasks
-                    .into_iter()
-                    .filter_map(|(pledge, request)| self.admit(pledge, request));
-                specs.collect()
-            }
-            Some(order) => {
-                let mut tasks: Vec<Option<_>> = tasks.into_iter().map(Some).collect();
-                let mut specs: Vec<Option<TaskSpec>> = tasks.iter().map(|_| None).collect();
-                for index in order {
-                    let (pledge, request) = tasks[index].take().expect("an order names each once");
-                    specs[index] = self.admit(pledge, request);
-                }
-                specs.into_iter().flatten().collect()
-            }
-        };
-        self.inputs.push_back(Input::SubmitGraph(specs));
-    }
-
-    /// Refuses a task at once.
-    fn refuse(&mut self, pledge: Pledge, request: TaskRequest, error: TaskError) {
-        self.aftermath.keep(pledge, Outcome::Error(error));
-        self.aftermath
-            .discard(Discarded::Task(request.work, request.inputs));
-    }
-
-    /// Takes a task in. One whose pool is closed or whose inputs have already failed ends here.
-    fn admit(&mut self, pledge: Pledge, request: TaskRequest) -> Option<TaskSpec> {
-        if let Some(error) = failed_input(&request.inputs) {
-            self.refuse(pledge, request, error);
-            return None;
-        }
-        let Some(pool) = self
-            .pools
-            .get_mut(&request.pool)
-            .filter(|pool| !pool.closing)
-        else {
-            self.refuse(pledge, request, TaskError::Cancelled);
-            return None;
-        };
-        pool.unfinished += 1;
-        let task = pledge.promise().task();
-        let dependencies = request
-            .inputs
-            .iter()
-            .filter(|input| !input.is_done())
-            .map(|input| input.task());
-        let spec = TaskSpec {
-            task,
-            pool: request.pool,
-            group: request.group,
-            dependencies: dependencies.collect(),
-            priority: request.policy.priority,
-            retries: request.policy.retries,
-            timeout: request.policy.timeout,
-        };
-        let TaskRequest {
-            pool,
-            work,
-            inputs,
-            group,
-            policy,
-        } = request;
-        let timed = policy.timeout.is_some();
-        self.tasks.insert(
-            task,
-            Task {
-                pool,
-                pledge,
-                work,
-                inputs,
-                group,
-                timed,
-                ended: None,
-            },
-        );
-        Some(spec)
     }
 
     /// Takes over a value that a worker sent. Memory that this takes beyond the budget is relieved

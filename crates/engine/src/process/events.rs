@@ -5,11 +5,12 @@ use std::time::Duration;
 use lineshaft_core::{Attempt, Input, PoolId, TaskId, WorkerId};
 use lineshaft_wire::{Filled, FromWorker, FromZygote, WireError};
 
+use crate::aftermath::Discarded;
 use crate::error::EngineError;
 use crate::limits::{EXIT_GRACE, FILLS_MAX};
 use crate::outcome::{Outcome, TaskError};
 use crate::shared::Shared;
-use crate::state::{Discarded, State};
+use crate::state::State;
 
 use super::deadlines::Stage;
 use super::worker::Worker;

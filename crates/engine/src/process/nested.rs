@@ -8,13 +8,15 @@ use std::time::Duration;
 use lineshaft_core::{PoolId, Retries, WorkerId};
 use lineshaft_wire::{Answer, CallOptions, Descriptors, FromWorker, ToWorker};
 
+use crate::aftermath::Discarded;
 use crate::error::EngineError;
 use crate::options::{Policy, PoolKind, PoolOptions, TaskRequest, Work};
 use crate::outcome::{Outcome, TaskError};
 use crate::payload::{Code, Payload};
+use crate::pools::Pool;
 use crate::promise::Promise;
 use crate::shared::{Command, Shared};
-use crate::state::{Discarded, Pool, State};
+use crate::state::State;
 
 use super::Processes;
 use super::worker::Worker;

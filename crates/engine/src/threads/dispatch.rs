@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use lineshaft_core::{Attempt, Input, PoolId, TaskId};
 
+use crate::aftermath::Discarded;
 use crate::options::Work;
 use crate::outcome::{Outcome, TaskError};
+use crate::pools::Executor;
 use crate::runner::Call;
-use crate::state::{Discarded, Executor, State};
+use crate::state::State;
 
 use super::Lanes;
 

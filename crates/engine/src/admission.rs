@@ -1,0 +1,99 @@
+//! How tasks are taken in.
+
+use lineshaft_core::{Input, TaskSpec};
+
+use crate::aftermath::Discarded;
+use crate::options::TaskRequest;
+use crate::outcome::{Outcome, TaskError, failed_input};
+use crate::promise::Pledge;
+use crate::state::{State, Task};
+
+impl State {
+    /// Takes a graph in, dependencies first: only then is a task whose dependency is refused refused
+    /// as well. The scheduler is given it as it was submitted. `order` is a topological one, or none
+    /// if the graph is in such an order as it is.
+    pub(crate) fn admit_graph(
+        &mut self,
+        tasks: Vec<(Pledge, TaskRequest)>,
+        order: Option<Vec<usize>>,
+    ) {
+        let specs = match order {
+            None => {
+                let specs = tasks
+                    .into_iter()
+                    .filter_map(|(pledge, request)| self.admit(pledge, request));
+                specs.collect()
+            }
+            Some(order) => {
+                let mut tasks: Vec<Option<_>> = tasks.into_iter().map(Some).collect();
+                let mut specs: Vec<Option<TaskSpec>> = tasks.iter().map(|_| None).collect();
+                for index in order {
+                    let (pledge, request) = tasks[index].take().expect("an order names each once");
+                    specs[index] = self.admit(pledge, request);
+                }
+                specs.into_iter().flatten().collect()
+            }
+        };
+        self.inputs.push_back(Input::SubmitGraph(specs));
+    }
+
+    /// Takes a task in. One whose pool is closed or whose inputs have already failed ends here.
+    pub(crate) fn admit(&mut self, pledge: Pledge, request: TaskRequest) -> Option<TaskSpec> {
+        if let Some(error) = failed_input(&request.inputs) {
+            self.refuse(pledge, request, error);
+            return None;
+        }
+        let Some(pool) = self
+            .pools
+            .get_mut(&request.pool)
+            .filter(|pool| !pool.closing)
+        else {
+            self.refuse(pledge, request, TaskError::Cancelled);
+            return None;
+        };
+        pool.unfinished += 1;
+        let task = pledge.promise().task();
+        let dependencies = request
+            .inputs
+            .iter()
+            .filter(|input| !input.is_done())
+            .map(|input| input.task());
+        let spec = TaskSpec {
+            task,
+            pool: request.pool,
+            group: request.group,
+            dependencies: dependencies.collect(),
+            priority: request.policy.priority,
+            retries: request.policy.retries,
+            timeout: request.policy.timeout,
+        };
+        let TaskRequest {
+            pool,
+            work,
+            inputs,
+            group,
+            policy,
+        } = request;
+        let timed = policy.timeout.is_some();
+        self.tasks.insert(
+            task,
+            Task {
+                pool,
+                pledge,
+                work,
+                inputs,
+                group,
+                timed,
+                ended: None,
+            },
+        );
+        Some(spec)
+    }
+
+    /// Refuses a task at once.
+    pub(crate) fn refuse(&mut self, pledge: Pledge, request: TaskRequest, error: TaskError) {
+        self.aftermath.keep(pledge, Outcome::Error(error));
+        self.aftermath
+            .discard(Discarded::Task(request.work, request.inputs));
+    }
+}

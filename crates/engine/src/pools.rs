@@ -1,0 +1,174 @@
+//! The open pools, and the budget of cores that they share.
+
+use std::sync::Arc;
+
+use lineshaft_core::{Input, PoolId, PoolSpec};
+
+use crate::options::{PoolKind, PoolOptions};
+use crate::process::ProcessPool;
+use crate::state::State;
+use crate::threads::Lanes;
+
+/// An open pool.
+pub(crate) struct Pool {
+    pub(crate) workers: u32,
+    pub(crate) unfinished: usize,
+    /// It takes no more tasks and is removed when it has none.
+    pub(crate) closing: bool,
+    /// Its tasks are rejected: it can start no worker.
+    pub(crate) broken: bool,
+    pub(crate) executor: Executor,
+}
+
+/// What runs the tasks of a pool.
+pub(crate) enum Executor {
+    Threads {
+        lanes: Arc<Lanes>,
+        takes_core: bool,
+        /// Calls may be handed over before a thread is free.
+        prefetch: bool,
+    },
+    Processes(Arc<ProcessPool>),
+}
+
+impl Pool {
+    pub(crate) fn new(options: PoolOptions) -> Pool {
+        let executor = match options.kind {
+            PoolKind::Threads {
+                runner,
+                threads_max,
+                takes_core,
+            } => {
+                let prefetch = threads_max.is_none();
+                let threads_max = threads_max.unwrap_or(options.workers) as usize;
+                let lanes = Lanes::new(options.name, threads_max, runner);
+                Executor::Threads {
+                    lanes,
+                    takes_core,
+                    prefetch,
+                }
+            }
+            PoolKind::Processes {
+                initializer,
+                definitions,
+                tasks_per_worker_max,
+                growth_bytes_max,
+            } => Executor::Processes(Arc::new(ProcessPool {
+                initializer,
+                definitions,
+                tasks_per_worker_max,
+                growth_bytes_max,
+            })),
+        };
+        Pool {
+            workers: options.workers,
+            unfinished: 0,
+            closing: false,
+            broken: false,
+            executor,
+        }
+    }
+
+    fn takes_cores(&self) -> bool {
+        !matches!(
+            self.executor,
+            Executor::Threads {
+                takes_core: false,
+                ..
+            }
+        )
+    }
+
+    fn spec(&self, pool: PoolId) -> PoolSpec {
+        match &self.executor {
+            // The threads of a pool are one worker with many slots.
+            Executor::Threads {
+                takes_core,
+                prefetch,
+                ..
+            } => PoolSpec {
+                pool,
+                workers_max: 1,
+                cores_per_task: u32::from(*takes_core),
+                prefetch: *prefetch,
+            },
+            Executor::Processes(_) => PoolSpec {
+                pool,
+                workers_max: self.workers,
+                cores_per_task: 1,
+                prefetch: true,
+            },
+        }
+    }
+}
+
+impl State {
+    pub(crate) fn open_pool(&mut self, id: PoolId, pool: Pool) {
+        if self.closed {
+            return; // its tasks will find no pool
+        }
+        self.inputs.push_back(Input::AddPool(pool.spec(id)));
+        self.pools.insert(id, pool);
+        self.set_cores();
+    }
+
+    /// Lets a pool take no more tasks; it goes when it has none.
+    pub(crate) fn close_pool(&mut self, id: PoolId) {
+        let Some(pool) = self.pools.get_mut(&id) else {
+            return;
+        };
+        pool.closing = true;
+        if pool.unfinished == 0 {
+            self.remove_pool(id);
+        }
+    }
+
+    /// Takes the pool away; what is left of its tasks is cancelled.
+    pub(crate) fn remove_pool(&mut self, pool: PoolId) {
+        self.inputs.push_back(Input::RemovePool { pool });
+        if let Some(Pool {
+            executor: Executor::Threads { lanes, .. },
+            ..
+        }) = self.pools.remove(&pool)
+        {
+            self.close_lanes(&lanes);
+        }
+        self.aftermath.became_idle = true;
+        self.set_cores();
+    }
+
+    /// Closes every pool, with what is left of its tasks, and opens no more.
+    pub(crate) fn close_pools(&mut self) {
+        self.closed = true;
+        let mut pools: Vec<PoolId> = self.pools.keys().copied().collect();
+        pools.sort_unstable();
+        for pool in pools {
+            self.remove_pool(pool);
+        }
+    }
+
+    /// Unfinished tasks, of one pool or of all.
+    pub(crate) fn unfinished(&self, pool: Option<PoolId>) -> usize {
+        match pool {
+            Some(pool) => self.pools.get(&pool).map_or(0, |pool| pool.unfinished),
+            None => self.tasks.len(),
+        }
+    }
+
+    /// Who asks for a pool larger than the budget means it: the budget grows to that pool's size
+    /// while it is open, but not to the sum of all.
+    pub(crate) fn set_cores(&mut self) {
+        let cores = self.cores_max() + self.stalls.lent_cores();
+        self.inputs.push_back(Input::SetCores(cores));
+    }
+
+    pub(crate) fn cores_max(&self) -> u32 {
+        self.computing_pools()
+            .map(|pool| pool.workers)
+            .fold(self.cores, u32::max)
+    }
+
+    pub(crate) fn computing_pools(&self) -> impl Iterator<Item = &Pool> {
+        self.pools.values().filter(|pool| pool.takes_cores())
+    }
+}
