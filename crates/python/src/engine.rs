@@ -354,12 +354,13 @@ impl Engine {
 
     /// Ends the engine: cancels what is unfinished, ends the workers, shows what they still
     /// printed.
-    fn shut_down(&self, py: Python<'_>) {
+    fn shut_down(&self, py: Python<'_>) -> PyResult<()> {
         // In a forked child there is nothing to end.
-        if let Ok(engine) = self.core.engine() {
-            py.detach(|| engine.shut_down());
-            self.core.resolver.close(py);
-        }
+        let Ok(engine) = self.core.engine() else {
+            return Ok(());
+        };
+        py.detach(|| engine.shut_down());
+        self.core.resolver.close(py)
     }
 
     /// Whether it has been shut down.
@@ -371,8 +372,8 @@ impl Engine {
     }
 
     /// Shows what workers have printed so far.
-    fn drain(&self, py: Python<'_>) {
-        self.core.resolver.drain(py);
+    fn drain(&self, py: Python<'_>) -> PyResult<()> {
+        self.core.resolver.finish(py)
     }
 }
 

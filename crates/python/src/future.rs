@@ -313,14 +313,19 @@ fn worker_died<'py>(
     )
 }
 
-/// Shows those who watch a future that it is done, and calls its callbacks, each once.
-pub fn publish(future: &Bound<'_, FutureBase>) {
-    if let Err(error) = try_publish(future) {
+/// How often whoever publishes a future looks whether to go on waiting for its condition.
+const CONDITION_WAIT_S: f64 = 0.05;
+
+/// Shows those who watch a future that it is done, and calls its callbacks, each once. `gives_up`
+/// says that nobody can want to know any more: whoever was interrupted while they took the
+/// conditions of many futures, as `concurrent.futures.as_completed` does, holds some for ever.
+pub fn publish(future: &Bound<'_, FutureBase>, gives_up: impl Fn() -> bool) {
+    if let Err(error) = try_publish(future, gives_up) {
         error.write_unraisable(future.py(), Some(future.as_any()));
     }
 }
 
-fn try_publish(future: &Bound<'_, FutureBase>) -> PyResult<()> {
+fn try_publish(future: &Bound<'_, FutureBase>, gives_up: impl Fn() -> bool) -> PyResult<()> {
     let py = future.py();
     let this = future.get();
     let condition = {
@@ -342,7 +347,12 @@ fn try_publish(future: &Bound<'_, FutureBase>) -> PyResult<()> {
             "add_result"
         };
         let condition = condition.bind(py);
-        condition.call_method0("__enter__")?;
+        let acquire = condition.getattr("acquire")?;
+        while !acquire.call1((true, CONDITION_WAIT_S))?.is_truthy()? {
+            if gives_up() {
+                return Ok(());
+            }
+        }
         let waiters = {
             let mut watch = this.watch();
             let first = !std::mem::replace(&mut watch.published, true);
@@ -480,7 +490,7 @@ impl FutureBase {
                 .map_err(|error| PyRuntimeError::new_err(error.to_string()))?,
         };
         if cancelled {
-            publish(slf);
+            publish(slf, || false);
         }
         Ok(cancelled)
     }

@@ -2,12 +2,14 @@
 //! workers.
 //!
 //! The engine's loop never takes the interpreter's lock; it puts notices here. Whoever is attached
-//! anyway may deal with them too (`drain`); each notice is dealt with once.
+//! anyway may deal with them too (`drain`); each notice is dealt with once, by one thread at a time
+//! and in the order in which they came.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 use lineshaft_core::{TaskId, WorkerId};
 use lineshaft_engine::{Observer, Stream};
@@ -19,6 +21,9 @@ use crate::future::{self, FutureBase};
 /// Output that waits to be shown, at most this many bytes; what comes on top is dropped and its
 /// size told.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How often whoever waits for another thread to deal with the notices looks for signals.
+const SIGNAL_CHECK: Duration = Duration::from_millis(50);
 
 /// Something to tell Python.
 enum Notice {
@@ -45,8 +50,8 @@ struct Queue {
     dropped_bytes: usize,
     started: bool,
     closed: bool,
-    /// A thread deals with notices right now.
-    busy: bool,
+    /// The thread that deals with notices right now.
+    busy: Option<ThreadId>,
 }
 
 impl Resolver {
@@ -99,8 +104,14 @@ impl Resolver {
         self.wake.notify_all();
     }
 
-    /// Deals with what is there, on this thread.
+    /// Deals with what is there, on this thread, unless another one does so already.
     pub fn drain(&self, py: Python<'_>) {
+        if self.pending.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let Some(_turn) = Turn::take(self) else {
+            return;
+        };
         while self.pending.load(Ordering::SeqCst) > 0 {
             let (notice, dropped) = {
                 let mut queue = self.queue();
@@ -119,7 +130,9 @@ impl Resolver {
                 self.show(py, Stream::Stderr, text.as_bytes());
             }
             match notice {
-                Notice::Done(future) => future::publish(future.bind(py)),
+                Notice::Done(future) => {
+                    future::publish(future.bind(py), || self.queue().closed);
+                }
                 Notice::Output { stream, bytes } => self.show(py, stream, &bytes),
                 Notice::Log(record) => self.tell(py, "log", (PyBytes::new(py, &record),)),
             }
@@ -151,8 +164,8 @@ impl Resolver {
         loop {
             {
                 let mut queue = self.queue();
-                while queue.notices.is_empty() {
-                    if queue.closed {
+                while queue.notices.is_empty() || queue.busy.is_some() {
+                    if queue.closed && queue.notices.is_empty() {
                         queue.started = false;
                         self.wake.notify_all();
                         return;
@@ -162,34 +175,70 @@ impl Resolver {
                         .wait(queue)
                         .unwrap_or_else(PoisonError::into_inner);
                 }
-                queue.busy = true;
             }
-            let attached = Python::try_attach(|py| self.drain(py)).is_some();
-            let mut queue = self.queue();
-            queue.busy = false;
-            if !attached {
+            if Python::try_attach(|py| self.drain(py)).is_none() {
                 // The interpreter is shutting down: there is nobody left to tell.
+                let mut queue = self.queue();
                 queue.notices.clear();
                 queue.closed = true;
             }
         }
     }
 
+    /// Sees to it that what is there has been dealt with, by this thread or another. Raises what a
+    /// signal handler raises meanwhile.
+    pub fn finish(&self, py: Python<'_>) -> PyResult<()> {
+        loop {
+            self.drain(py);
+            if self.is_finished() {
+                return Ok(());
+            }
+            py.detach(|| {
+                let queue = self.queue();
+                if queue.busy.is_some() {
+                    let waited = self.wake.wait_timeout(queue, SIGNAL_CHECK);
+                    drop(waited.unwrap_or_else(PoisonError::into_inner));
+                }
+            });
+            py.check_signals()?;
+        }
+    }
+
+    /// Nothing is left to be dealt with, except by whoever asks.
+    fn is_finished(&self) -> bool {
+        let queue = self.queue();
+        match queue.busy {
+            None => queue.notices.is_empty(),
+            Some(thread) => thread == thread::current().id(),
+        }
+    }
+
     /// Deals with what is left and ends the thread.
-    pub fn close(&self, py: Python<'_>) {
-        self.drain(py);
+    pub fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.queue().closed = true;
         self.wake.notify_all();
-        py.detach(|| {
-            let mut queue = self.queue();
-            while queue.started && queue.busy {
-                queue = self
-                    .wake
-                    .wait_timeout(queue, std::time::Duration::from_millis(10))
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0;
-            }
-        });
+        self.finish(py)
+    }
+}
+
+/// The right to deal with notices, until it is dropped.
+struct Turn<'a>(&'a Resolver);
+
+impl Turn<'_> {
+    fn take(resolver: &Resolver) -> Option<Turn<'_>> {
+        let mut queue = resolver.queue();
+        if queue.busy.is_some() {
+            return None;
+        }
+        queue.busy = Some(thread::current().id());
+        Some(Turn(resolver))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.queue().busy = None;
+        self.0.wake.notify_all();
     }
 }
 
