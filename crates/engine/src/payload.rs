@@ -63,7 +63,7 @@ impl Payload {
     /// Keeps the segments in memory, or on disk if that is where they are, for as long as a worker may
     /// read them: pages that it has mapped would otherwise be missing from the books.
     pub(crate) fn pins(&self) -> Vec<Pin> {
-        self.segments.iter().map(|segment| segment.pin()).collect()
+        self.segments.iter().map(Segment::pin).collect()
     }
 
     /// Takes over a value that a worker sent, with the segments whose descriptors came along.

@@ -170,3 +170,105 @@ impl PollRole {
         poller.kick_loop();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::{PollRole, Turn};
+    use crate::poller::Poller;
+    use crate::wait::Waiter;
+
+    const CALLERS: usize = 6;
+    const ROUNDS: usize = 4_000;
+    /// A follower that is not promoted in this time never will be.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    struct Stage {
+        role: PollRole,
+        poller: Poller,
+        /// Callers that lead now; the loop thread may overlap for a moment, by design.
+        leaders: AtomicUsize,
+        callers_left: AtomicUsize,
+    }
+
+    /// Joins, waits until it leads or has enough of following, and leaves.
+    fn call(stage: &Stage, seed: usize) {
+        let mut random = seed;
+        for _ in 0..ROUNDS {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            // One in four follows until it is promoted: it never leaves by itself.
+            let stays = (random >> 40).is_multiple_of(4);
+            let waiter = Waiter::new(None);
+            stage.role.join(&waiter, &stage.poller);
+            let began = Instant::now();
+            while stays && !waiter.is_polling() {
+                thread::park_timeout(PATIENCE);
+                assert!(began.elapsed() < PATIENCE, "followers without a leader");
+            }
+            // Others may promote it at any time until it has left, so this is looked at once.
+            if waiter.is_polling() {
+                let before = stage.leaders.fetch_add(1, Ordering::SeqCst);
+                assert_eq!(before, 0, "two lead");
+                if (random >> 44).is_multiple_of(3) {
+                    thread::yield_now();
+                }
+                stage.leaders.fetch_sub(1, Ordering::SeqCst);
+            }
+            stage.role.leave(&waiter);
+        }
+        stage.callers_left.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Rather than by loom, which would need every lock and descriptor of the poller replaced: many
+    /// seeded rounds of callers that join, follow, lead and leave beside a loop thread.
+    #[test]
+    fn one_leads_and_nobody_is_left_alone() {
+        let stage = Arc::new(Stage {
+            role: PollRole::default(),
+            poller: Poller::new().expect("descriptors"),
+            leaders: AtomicUsize::new(0),
+            callers_left: AtomicUsize::new(CALLERS),
+        });
+        let polled = Arc::new(AtomicBool::new(false));
+        let in_loop = {
+            let (stage, polled) = (Arc::clone(&stage), Arc::clone(&polled));
+            thread::spawn(move || {
+                loop {
+                    match stage.role.stand_by() {
+                        Turn::Close => return,
+                        Turn::Errand => {}
+                        Turn::Poll => {
+                            if stage.callers_left.load(Ordering::SeqCst) == 0 {
+                                polled.store(true, Ordering::SeqCst);
+                            }
+                            stage.poller.wait_in_loop().expect("a healthy poller");
+                        }
+                    }
+                }
+            })
+        };
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|seed| {
+                let stage = Arc::clone(&stage);
+                thread::spawn(move || call(&stage, seed))
+            })
+            .collect();
+        for caller in callers {
+            caller.join().expect("no panic");
+        }
+        // With nobody else there, the loop thread takes the role again.
+        let began = Instant::now();
+        while !polled.load(Ordering::SeqCst) {
+            assert!(began.elapsed() < PATIENCE, "nobody polls");
+            thread::yield_now();
+        }
+        stage.role.close(&stage.poller);
+        in_loop.join().expect("no panic");
+    }
+}

@@ -198,3 +198,61 @@ impl Promise {
         Wakes(std::mem::take(&mut *watch))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Barrier};
+    use std::thread;
+
+    use super::{Pledge, Promise};
+    use crate::outcome::{Outcome, TaskError};
+    use crate::wait::Waiter;
+
+    /// Who registers while the promise is completed either sees the outcome or is told.
+    #[test]
+    fn nobody_registers_in_vain() {
+        const ROUNDS: usize = 3_000;
+        let called = Arc::new(AtomicUsize::new(0));
+        for _ in 0..ROUNDS {
+            let promise = Promise::new(true);
+            let pledge = Pledge::new(&promise);
+            let together = Arc::new(Barrier::new(2));
+            let watcher = {
+                let (promise, together) = (Arc::clone(&promise), Arc::clone(&together));
+                let called = Arc::clone(&called);
+                thread::spawn(move || {
+                    let waiter = Waiter::new(None);
+                    together.wait();
+                    promise.on_done(move || {
+                        called.fetch_add(1, Ordering::Relaxed);
+                    });
+                    if promise.add_waiter(&waiter) {
+                        while !promise.is_done() {
+                            thread::park(); // hangs if the wake-up is lost
+                        }
+                    }
+                })
+            };
+            together.wait();
+            pledge.keep(Outcome::Error(TaskError::Cancelled)).run();
+            watcher.join().expect("no panic");
+        }
+        assert_eq!(called.load(Ordering::Relaxed), ROUNDS, "each callback once");
+    }
+
+    #[test]
+    fn a_pledge_that_is_lost_ends_its_promise() {
+        let promise = Promise::new(true);
+        let pledge = Pledge::new(&promise);
+        let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _pledge = pledge;
+            panic!("in a test, on purpose");
+        }));
+        assert!(unwound.is_err());
+        assert!(matches!(
+            promise.outcome(),
+            Some(Outcome::Error(TaskError::Poisoned(_)))
+        ));
+    }
+}

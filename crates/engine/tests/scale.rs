@@ -1,7 +1,7 @@
 //! A million tasks are normal: time per task stays flat, and a queued task is small.
 //!
 //! Times are compared within one run, so that the tests hold in debug builds and on busy machines.
-//! Both tests run one after the other in one process, because allocations are counted for all of it.
+//! One test in a process of its own, because allocations are counted for all of it.
 
 mod common;
 

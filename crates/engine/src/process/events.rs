@@ -336,7 +336,7 @@ impl State {
             return;
         };
         worker.close(shared);
-        self.forget_nested(shared, &mut worker);
+        worker.forget_calls(shared);
         if worker.departed {
             return;
         }

@@ -34,7 +34,6 @@ pub mod lost {
 }
 
 impl State {
-    #[expect(clippy::too_many_lines, reason = "one arm per message")]
     pub(super) fn on_nested(
         &mut self,
         shared: &Shared,
@@ -145,19 +144,6 @@ impl State {
         Ok(())
     }
 
-    /// The worker is gone, and with it everyone who could want its calls.
-    pub(super) fn forget_nested(&mut self, shared: &Shared, worker: &mut Worker) {
-        // In the inbox, behind calls that were read a moment ago.
-        for promise in std::mem::take(&mut worker.calls).into_values() {
-            shared.post(Command::Cancel {
-                task: promise.task(),
-            });
-        }
-        for pool in std::mem::take(&mut worker.pools).into_values() {
-            shared.post(Command::ClosePool { pool });
-        }
-    }
-
     /// Cancels a nested call and tells the worker whether that worked.
     pub(crate) fn cancel_call(&mut self, shared: &Shared, id: WorkerId, call: u64) {
         let Some(worker) = self.processes.workers.get(&id) else {
@@ -173,6 +159,19 @@ impl State {
 }
 
 impl Worker {
+    /// The worker is gone, and with it everyone who could want its calls.
+    pub(super) fn forget_calls(&mut self, shared: &Shared) {
+        // In the inbox, behind calls that were read a moment ago.
+        for promise in std::mem::take(&mut self.calls).into_values() {
+            shared.post(Command::Cancel {
+                task: promise.task(),
+            });
+        }
+        for pool in std::mem::take(&mut self.pools).into_values() {
+            shared.post(Command::ClosePool { pool });
+        }
+    }
+
     fn definition(&self, id: u64) -> Result<Arc<Code>, EngineError> {
         self.codes
             .get(&id)

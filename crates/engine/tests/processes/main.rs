@@ -3,6 +3,11 @@
 //! So it has a `main` of its own, which runs the tests one after the other: they count processes and
 //! descriptors. Names on the command line choose among them, as with the usual harness.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests sleep: in tasks, and between two looks at something outside"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 mod worker;

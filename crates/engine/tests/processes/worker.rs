@@ -141,6 +141,7 @@ struct Worker {
 
 type End = Result<Sent, Sent>;
 
+#[expect(clippy::unnecessary_wraps, reason = "one of two ends, beside `raised`")]
 fn value(bytes: &[u8]) -> End {
     Ok(Sent::inline(bytes.to_vec()))
 }
@@ -215,11 +216,10 @@ impl Worker {
                 value(&sum.to_le_bytes())
             }
             "raise" => raised(std::str::from_utf8(&args.data).expect("words")),
-            "sleep" => self.sleep(number(args), true),
             "sleep through" => self.sleep(number(args), false),
             // The first attempt takes too long, the second as long as is given.
             "sleep again" if attempt == Attempt(1) => self.sleep(60_000, true),
-            "sleep again" => self.sleep(number(args), true),
+            "sleep" | "sleep again" => self.sleep(number(args), true),
             "exit" => std::process::exit(i32::try_from(number(args)).expect("small")),
             "die" => {
                 rustix::process::kill_process(rustix::process::getpid(), Signal::KILL)
