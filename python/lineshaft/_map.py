@@ -119,16 +119,16 @@ def _consume(run: Iterator[Any], task: Task, total: int | None, progress: bool |
 
 def _each(task: Task, items: Iterator[Item]) -> Iterator[Any]:
     """One message per item: on threads, on event loops, and where each item has a time limit."""
-    pool, options = task._pool(), task._options
+    pool = task._pool()
     ahead = AHEAD * task._slots()
-    pending = deque(pool.submit(task.function, item, None, options) for item in islice(items, ahead))
+    pending = deque(task._send(pool, item, None) for item in islice(items, ahead))
     try:
         yield None
         while pending:
             result = pending[0].result()
             pending.popleft()
             for item in islice(items, 1):
-                pending.append(pool.submit(task.function, item, None, options))
+                pending.append(task._send(pool, item, None))
             yield result
     finally:
         for future in pending:

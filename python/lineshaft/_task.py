@@ -79,11 +79,13 @@ class Task:
         return self._submit(self._engine or default_engine(), args, kwargs)
 
     def _submit(self, engine: Engine, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
-        pool = self._pool(engine)
+        return self._send(self._pool(engine), args, kwargs)
+
+    def _send(self, pool: _native.Pool, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Future[Any]:
         if self._runs_here and _has_futures((args, kwargs)):
-            # Results of other tasks are awaited on the thread, by a call that knows how.
-            call = (self.function, args, kwargs)
-            return pool.submit(_call_with_results, call, None, self._options)  # type: ignore[return-value]
+            # Results of other tasks are awaited where the function runs, by a call that knows how.
+            wait = _await_results if self._is_coroutine else _call_with_results
+            return pool.submit(wait, (self.function, args, kwargs or {}), None, self._options)  # type: ignore[return-value]
         return pool.submit(self.function, args, kwargs, self._options)  # type: ignore[return-value]
 
     def map(self, /, *iterables: Iterable[Any], progress: bool | None = None) -> Iterator[Any]:
@@ -172,13 +174,19 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
 
 def _has_futures(value: Any) -> bool:
+    return next(_futures(value), None) is not None
+
+
+def _futures(value: Any) -> Iterator[Future[Any]]:
+    """Yield the futures in `value`, in containers too."""
     if isinstance(value, _native.FutureBase):
-        return True
-    if isinstance(value, dict):
-        return any(_has_futures(item) for item in value.values())
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return any(_has_futures(item) for item in value)
-    return False
+        yield value  # type: ignore[misc]
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _futures(item)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for item in value:
+            yield from _futures(item)
 
 
 def _results(value: Any) -> Any:
@@ -196,3 +204,9 @@ def _results(value: Any) -> Any:
 
 def _call_with_results(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     return function(*_results(args), **_results(kwargs))
+
+
+async def _await_results(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    for future in _futures((args, kwargs)):
+        await future
+    return await function(*_results(args), **_results(kwargs))

@@ -82,3 +82,23 @@ pub fn check_signals(raised: &mut Option<PyErr>) -> bool {
     }
     raised.is_some()
 }
+
+/// Runs `work`, which calls Python on a thread of the engine.
+///
+/// An interpreter that ends stops such a thread in the midst of the call, by unwinding it, and ends
+/// with a fatal error if that reaches the guards that detach the thread. Here it hangs instead, for
+/// the short time until the process is gone.
+pub fn hanging_if_unwound<T>(work: impl FnOnce() -> T) -> T {
+    struct Hang;
+    impl Drop for Hang {
+        fn drop(&mut self) {
+            while !std::thread::panicking() {
+                std::thread::park();
+            }
+        }
+    }
+    let hang = Hang;
+    let value = work();
+    std::mem::forget(hang);
+    value
+}

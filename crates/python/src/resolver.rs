@@ -17,6 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::future::{self, FutureBase};
+use crate::interpreter::hanging_if_unwound;
 
 /// Output that waits to be shown, at most this many bytes; what comes on top is dropped and its
 /// size told.
@@ -176,7 +177,7 @@ impl Resolver {
                         .unwrap_or_else(PoisonError::into_inner);
                 }
             }
-            if Python::try_attach(|py| self.drain(py)).is_none() {
+            if Python::try_attach(|py| hanging_if_unwound(|| self.drain(py))).is_none() {
                 // The interpreter is shutting down: there is nobody left to tell.
                 let mut queue = self.queue();
                 queue.notices.clear();

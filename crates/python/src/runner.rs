@@ -11,7 +11,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::interpreter::front;
+use crate::interpreter::{front, hanging_if_unwound};
 use crate::resolver::Resolver;
 
 /// A Python call.
@@ -122,9 +122,11 @@ impl ThreadRunner {
                     kwargs,
                 } = body(&call);
                 call.enter(|| {
-                    function
-                        .bind(py)
-                        .call(args.bind(py), kwargs.as_ref().map(|kwargs| kwargs.bind(py)))
+                    hanging_if_unwound(|| {
+                        function
+                            .bind(py)
+                            .call(args.bind(py), kwargs.as_ref().map(|kwargs| kwargs.bind(py)))
+                    })
                 })
             } else {
                 let broken = front(py)
@@ -145,11 +147,13 @@ impl Runner for ThreadRunner {
     /// `threading.local`, which calls expect to find where the initializer or calls before left them.
     fn around(&self, serve: &mut (dyn FnMut() + Send)) {
         let attached = Python::try_attach(|py| {
-            let introduced = Self::introduce(py);
+            let introduced = hanging_if_unwound(|| Self::introduce(py));
             py.detach(&mut *serve);
-            if let Err(error) = introduced.and_then(|()| Self::take_leave(py)) {
-                error.write_unraisable(py, None);
-            }
+            hanging_if_unwound(|| {
+                if let Err(error) = introduced.and_then(|()| Self::take_leave(py)) {
+                    error.write_unraisable(py, None);
+                }
+            });
         });
         if attached.is_none() {
             serve();
@@ -158,7 +162,7 @@ impl Runner for ThreadRunner {
 
     fn run(&self, calls: &mut Calls<'_>) {
         // Without an interpreter the calls are dropped, and thereby fail.
-        Python::try_attach(|py| self.run_attached(py, calls));
+        Python::try_attach(|py| hanging_if_unwound(|| self.run_attached(py, calls)));
     }
 }
 

@@ -1,0 +1,127 @@
+"""Futures as arguments: the call starts when they are done, with their results in their places."""
+
+import collections
+import dataclasses
+import os
+import threading
+
+import pytest
+
+import lineshaft as ls
+
+Pair = collections.namedtuple("Pair", "left right")
+
+
+@dataclasses.dataclass
+class Box:
+    content: object
+
+
+def fail(text: str) -> None:
+    raise LookupError(text)
+
+
+def show(*args: object, **options: object) -> tuple[object, object]:
+    return args, options
+
+
+def is_future(value: object) -> bool:
+    return isinstance(value, ls.Future)
+
+
+@pytest.fixture(params=["processes", "threads"])
+def submit(request):
+    """Submit to worker processes, or to threads of this process."""
+    if request.param == "processes":
+        return ls.submit
+    return lambda function, *args, **options: ls.task(function, threads=True).submit(*args, **options)
+
+
+def test_as_an_argument(submit):
+    assert submit(abs, submit(pow, -2, 3)).result() == 8
+    assert submit(show, submit(pow, 2, 2), key=submit(pow, 2, 3)).result() == ((4,), {"key": 8})
+
+
+def test_in_containers(submit):
+    future = submit(pow, 2, 3)
+    nested = [future, (1, future), {"key": [future]}, Pair(future, 2)]
+    assert submit(show, nested).result() == (([8, (1, 8), {"key": [8]}, Pair(8, 2)],), {})
+
+
+def test_in_objects():
+    assert ls.submit(show, Box([ls.submit(pow, 2, 3)])).result() == ((Box([8]),), {})
+
+
+def test_a_tree(submit):
+    level = [submit(pow, 2, n) for n in range(16)]
+    while len(level) > 1:
+        level = [submit(sum, [level[n], level[n + 1]]) for n in range(0, len(level), 2)]
+    assert level[0].result() == 2**16 - 1
+
+
+def test_a_long_chain(submit):
+    future = submit(pow, 2, 0)
+    for _ in range(500):
+        future = submit(sum, [future, 1])
+    assert future.result(60) == 501
+
+
+def test_the_same_future_for_many(submit):
+    first = submit(pow, 2, 3)
+    assert [submit(sum, [first, n]).result() for n in range(20)] == [8 + n for n in range(20)]
+
+
+def test_it_waits(event):
+    leave = event("leave")
+    first = ls.submit(leave.wait)
+    second = ls.submit(is_future, first)
+    assert not second.done()
+    leave.set()
+    assert second.result() is False
+
+
+def test_a_failed_dependency(submit):
+    failed = submit(fail, "first")
+    second = submit(show, [failed])
+    third = submit(show, second)
+    for future in (second, third):
+        with pytest.raises(LookupError, match="first"):
+            future.result(30)
+    late = submit(show, failed)
+    assert isinstance(late.exception(30), LookupError)
+
+
+def test_between_threads_and_processes():
+    here = ls.task(lambda x: (x, os.getpid()), threads=True)
+    there = ls.task(lambda x: (x, os.getpid()))
+    value, pid = here.submit(there.submit(1)).result(30)
+    assert value[0] == 1
+    assert pid == os.getpid() != value[1]
+    value, pid = there.submit(here.submit(2)).result(30)
+    assert value == (2, os.getpid())
+    assert pid != os.getpid()
+
+
+def test_executors_too(processes):
+    assert processes.submit(sum, [processes.submit(pow, 2, 2), processes.submit(pow, 2, 3)]).result() == 12
+    assert processes.submit(abs, ls.submit(pow, -2, 3)).result() == 8
+
+
+def test_the_result_of_a_thread_goes_along_by_value(threads):
+    value = threads.submit(list, "ab")
+    value.result()
+    assert ls.submit(show, value).result() == ((["a", "b"],), {})
+
+
+def test_many_threads_submit():
+    results: list[int] = []
+
+    def submit_some() -> None:
+        results.append(ls.submit(sum, [ls.submit(pow, 2, n) for n in range(5)]).result(30))
+
+    submitting = [threading.Thread(target=submit_some) for _ in range(8)]
+    for thread in submitting:
+        thread.start()
+    for thread in submitting:
+        thread.join(60)
+    assert results == [31] * 8

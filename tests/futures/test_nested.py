@@ -1,0 +1,167 @@
+"""Calls that submit calls and wait for them, at any depth and on however few workers, never deadlock."""
+
+import concurrent.futures
+import os
+import threading
+
+import pytest
+
+import lineshaft as ls
+
+
+def tree(depth: int) -> int:
+    """Leaves of a binary tree, each node a task that waits for its two children."""
+    if depth == 0:
+        return 1
+    return sum(future.result() for future in [ls.submit(tree, depth - 1) for _ in range(2)])
+
+
+def tree_of(executor_name: str, depth: int, max_workers: int) -> int:
+    """Leaves of a binary tree, each node with an executor of its own."""
+    if depth == 0:
+        return 1
+    with getattr(ls, executor_name)(max_workers) as executor:
+        return sum(executor.map(tree_of, [executor_name] * 2, [depth - 1] * 2, [max_workers] * 2))
+
+
+def chain(depth: int) -> int:
+    return 0 if depth == 0 else 1 + ls.submit(chain, depth - 1).result()
+
+
+def chain_by_map(depth: int) -> int:
+    return 0 if depth == 0 else 1 + next(ls.map(chain_by_map, [depth - 1]))
+
+
+def with_threads(count: int) -> tuple[list[int], bool]:
+    here = os.getpid()
+    with ls.ThreadPoolExecutor(2) as executor:
+        return list(executor.map(abs, range(-count, 0))), executor.submit(os.getpid).result() == here
+
+
+def with_stdlib_threads(count: int) -> list[int]:
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        return list(executor.map(abs, range(-count, 0)))
+
+
+def wait_and_complete(count: int) -> list[int]:
+    futures = [ls.submit(pow, 2, n) for n in range(count)]
+    done, pending = concurrent.futures.wait(futures, timeout=30)
+    assert not pending
+    return sorted(future.result() for future in concurrent.futures.as_completed(done, timeout=30))
+
+
+def with_callbacks(count: int) -> list[int]:
+    results, ended = [], threading.Event()
+
+    def tell(future: "ls.Future[int]") -> None:
+        results.append(future.result())
+        if len(results) == count:
+            ended.set()
+
+    for n in range(count):
+        ls.submit(pow, 2, n).add_done_callback(tell)
+    assert ended.wait(30)
+    return sorted(results)
+
+
+def with_dependencies() -> int:
+    first = ls.submit(pow, 2, 3)
+    return ls.submit(sum, [first, ls.submit(abs, -1), 1]).result()
+
+
+def failing_inside() -> str:
+    future = ls.submit(int, "x")
+    try:
+        future.result()
+    except ValueError as error:
+        return str(error)
+    return "nothing raised"
+
+
+def after_shutdown_inside() -> str:
+    executor = ls.ProcessPoolExecutor(1)
+    executor.shutdown()
+    try:
+        executor.submit(abs, 1)
+    except RuntimeError as error:
+        return str(error)
+    return "taken"
+
+
+def recurse_here(executor: ls.ThreadPoolExecutor, depth: int) -> int:
+    if depth == 0:
+        return 1
+    return sum(f.result() for f in [executor.submit(recurse_here, executor, depth - 1) for _ in range(2)])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_recursion(workers):
+    with ls.Engine(workers=workers) as engine:
+        assert engine.submit(tree, 4).result(timeout=60) == 16
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_chain_as_deep_as_ten(workers):
+    with ls.Engine(workers=workers) as engine:
+        assert engine.submit(chain, 10).result(timeout=60) == 10
+        assert engine.submit(chain_by_map, 5).result(timeout=60) == 5
+
+
+@pytest.mark.parametrize("kind", ["ProcessPoolExecutor", "ThreadPoolExecutor"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_executor_in_each_call(executor_class, kind, workers):
+    with executor_class(workers) as executor:
+        assert executor.submit(tree_of, kind, 3, workers).result(timeout=60) == 8
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_threads_that_wait_for_their_own_pool(workers):
+    """One that concurrent.futures cannot do."""
+    with ls.ThreadPoolExecutor(workers) as executor:
+        assert executor.submit(recurse_here, executor, 4).result(timeout=60) == 16
+
+
+def test_threads_in_a_worker(processes):
+    assert processes.submit(with_threads, 5).result(30) == ([5, 4, 3, 2, 1], True)
+    assert processes.submit(with_stdlib_threads, 5).result(30) == [5, 4, 3, 2, 1]
+
+
+def test_submitting_from_a_thread_of_a_worker(processes):
+    def run() -> list[int]:
+        with concurrent.futures.ThreadPoolExecutor(4) as executor:
+            return list(executor.map(lambda n: ls.submit(pow, 2, n).result(), range(10)))
+
+    assert processes.submit(run).result(30) == [2**n for n in range(10)]
+
+
+def test_wait_and_as_completed_in_a_worker(executor):
+    assert executor.submit(wait_and_complete, 10).result(30) == [2**n for n in range(10)]
+
+
+def test_callbacks_in_a_worker(executor):
+    assert executor.submit(with_callbacks, 10).result(30) == [2**n for n in range(10)]
+
+
+def test_dependencies_in_a_worker(executor):
+    assert executor.submit(with_dependencies).result(30) == 10
+
+
+def test_failures_in_a_worker(executor):
+    assert executor.submit(failing_inside).result(30) == "invalid literal for int() with base 10: 'x'"
+
+
+def test_shutdown_in_a_worker(executor):
+    assert "cannot schedule new futures after shutdown" in executor.submit(after_shutdown_inside).result(30)
+
+
+def test_more_waiting_calls_than_workers(processes):
+    """Every worker waits for a nested call, twenty times over."""
+    assert list(processes.map(chain, [3] * 20, timeout=60)) == [3] * 20
+
+
+def test_nested_calls_run_in_the_workers_of_the_same_engine():
+    def pids() -> set[int]:
+        return {os.getpid(), *ls.map(lambda _: os.getpid(), range(4))}
+
+    with ls.Engine(workers=2) as engine:
+        assert os.getpid() not in engine.submit(pids).result(30)
