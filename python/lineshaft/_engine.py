@@ -104,6 +104,8 @@ class Engine:
         self._lock = threading.Lock()
         self._started_s = time.monotonic()
         self._owner_pid = os.getpid()
+        self._environment = dict(os.environ)
+        self._setup = b""
         self._native = None if _process.session is not None else self._start()
         #: In a worker, whose processes are its engine's: threads of its own, once they are needed.
         self._native_threads: _native.Engine | None = None
@@ -114,6 +116,8 @@ class Engine:
     def _start(self, *, processes: bool = True) -> _native.Engine:
         from lineshaft._console import Console
 
+        if processes:
+            self._setup = self._describe()
         return _native.Engine(
             cores=self.workers,
             memory_bytes=self._memory_bytes,
@@ -122,7 +126,30 @@ class Engine:
             console=Console() if processes else None,
             command=_zygote_command() if processes else None,
             environment=_zygote_environment(self.workers) if processes else [],
-            setup=_zygote_setup(self._spill_dir) if processes else b"",
+            setup=self._setup if processes else b"",
+        )
+
+    def _describe(self) -> bytes:
+        """Describe to workers what they should know of this process as it is now."""
+        from lineshaft._serial.main_module import describe_main
+
+        logging = sys.modules.get("logging")
+        patch = sys.modules.get("lineshaft._patch")
+        now = dict(os.environ)
+        changes: dict[str, str | None] = {}
+        if now != self._environment:
+            changes = dict.fromkeys(self._environment.keys() - now.keys())
+            changes.update(now.items() - self._environment.items())
+        return marshal.dumps(
+            {
+                "main": dict(describe_main()),
+                "folder": _working_folder(),
+                "environment": changes,
+                "spill_dir": self._spill_dir,
+                "log_level": logging.getLogger().getEffectiveLevel() if logging else None,
+                "patched": patch.applied() if patch else [],
+                "workers": _default_workers(),
+            }
         )
 
     # Pools. Executors open their own; calls on the engine itself share these.
@@ -145,6 +172,11 @@ class Engine:
                 initargs=initargs,
                 tasks_per_worker_max=max_tasks_per_worker,
             )
+        # Processes of a new pool start where the program is now, as forked ones do.
+        setup = self._describe()
+        if setup != self._setup:
+            self._native.set_up(setup)
+            self._setup = setup
         return self._native.process_pool(
             name=name,
             workers=workers,
@@ -360,20 +392,11 @@ def _zygote_environment(workers: int) -> list[tuple[str, str]]:
     return [(name, threads) for name in _THREAD_VARIABLES if name not in os.environ]
 
 
-def _zygote_setup(spill_dir: str) -> bytes:
-    from lineshaft._serial.main_module import describe_main
-
-    logging = sys.modules.get("logging")
-    patch = sys.modules.get("lineshaft._patch")
-    return marshal.dumps(
-        {
-            "main": dict(describe_main()),
-            "spill_dir": spill_dir,
-            "log_level": logging.getLogger().getEffectiveLevel() if logging else None,
-            "patched": patch.applied() if patch else [],
-            "workers": _default_workers(),
-        }
-    )
+def _working_folder() -> str | None:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
 
 
 def _at_exit() -> None:

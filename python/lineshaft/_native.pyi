@@ -56,6 +56,10 @@ class Engine:
         """
         Opens a pool of worker processes.
         """
+    def set_up(self, /, setup: SupportsGetItem[int, SupportsIndex]) -> None:
+        """
+        Workers that start from now on are set up by `setup`.
+        """
     def shut_down(self, /) -> None:
         """
         Ends the engine: cancels what is unfinished, ends the workers, shows what they still

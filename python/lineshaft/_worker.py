@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 _SOCKET, _CONTROL, _BUDGET, _STDOUT, _STDERR, _CRASH = range(6)
 
 
+#: Variables of the environment that the program has changed since, as they were.
+_originals: dict[str, str | None] = {}
+
+
 def main() -> None:
     """Be the zygote: standard input is the socket to the engine."""
     # The engine's loop thread, which started us, blocks every signal. Workers need theirs, for time
@@ -71,6 +75,7 @@ def _prepare(setup: dict[str, Any]) -> None:
     from lineshaft._serial.main_module import prepare_main
 
     prepare_main(**setup["main"])
+    _move_to(setup["folder"], setup["environment"])
     import lineshaft._batch
     import lineshaft._console
     import lineshaft._patch
@@ -79,6 +84,23 @@ def _prepare(setup: dict[str, Any]) -> None:
 
     # What is here now lives as long as each worker: it need not be looked at again.
     gc.freeze()
+
+
+def _move_to(folder: str | None, changes: dict[str, str | None]) -> None:
+    """Take over the program's working folder and its changes of the environment."""
+    try:
+        if folder is not None and folder != os.getcwd():
+            os.chdir(folder)
+    except OSError:
+        pass  # it was removed: workers are no worse off where they are
+    # A change that the program took back is no longer among the changes.
+    for name in changes:
+        _originals.setdefault(name, os.environ.get(name))
+    for name, value in {**_originals, **changes}.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _fork(

@@ -79,6 +79,14 @@ impl Engine {
         Ok(pool)
     }
 
+    /// Worker processes that start from now on are set up by `setup`, in the front end's encoding.
+    pub fn set_up(&self, setup: Vec<u8>) -> Result<(), EngineError> {
+        self.shared.check_open()?;
+        self.shared
+            .with_state(|state| state.processes.set_up(setup))
+            .unwrap_or(Err(EngineError::Closed))
+    }
+
     /// Closes a pool: it takes no more tasks, and goes when it has none left.
     pub fn close_pool(&self, pool: PoolId) {
         self.shared.post(Command::ClosePool { pool });

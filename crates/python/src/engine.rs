@@ -194,6 +194,13 @@ impl Engine {
         })
     }
 
+    /// Workers that start from now on are set up by `setup`.
+    fn set_up(&self, py: Python<'_>, setup: Vec<u8>) -> PyResult<()> {
+        let engine = self.core.engine()?;
+        py.detach(|| engine.set_up(setup))
+            .map_err(|error| engine_error(py, &error))
+    }
+
     /// Opens a pool of worker processes.
     #[pyo3(signature = (*, name, workers, initializer = None, initargs = None, tasks_per_worker_max = None, growth_bytes_max = None))]
     #[expect(clippy::too_many_arguments, reason = "all are named in Python")]

@@ -7,6 +7,7 @@ a function is read without a lock, everything else happens under one.
 from __future__ import annotations
 
 import _pickle as pickle  # what `pickle` exports, without the ten modules that it imports
+import os.path
 import sys
 import threading
 from collections import OrderedDict
@@ -135,6 +136,9 @@ class Encoder:
         self._entries: dict[int, _Entry] = {}
         self._by_content: OrderedDict[object, Code] = OrderedDict()
         self._namespace: Namespace | None = None
+        #: `sys.path` as workers have it from the start, and as functions were last encoded with.
+        self._path_at_start = list(sys.path)
+        self._path = self._path_at_start
 
     def code(self, fn: Callable[..., Any]) -> Code:
         """Return what a worker needs to know to call `fn`; the same object while nothing changed.
@@ -148,6 +152,8 @@ class Encoder:
         SerializationError
             If `fn`, or something it cannot do without, cannot be sent.
         """
+        if sys.path != self._path:
+            self._path_has_changed()
         entry = self._entries.get(id(fn))
         if entry is not None and entry.ref() is fn and entry.is_current(fn):
             return entry.code
@@ -254,7 +260,7 @@ class Encoder:
         pairs, unsent = (closure.pairs, closure.unsent) if closure else ((), {})
         code = Code(
             new_id(),
-            pickle.dumps((worker.CODE, pairs, unsent, data), 5),
+            pickle.dumps((worker.CODE, pairs, unsent, data, *self._added_path()), 5),
             buffers,
             name,
             closure.definitions if closure else (),
@@ -266,6 +272,23 @@ class Encoder:
             if len(self._by_content) > CONTENTS_MAX:
                 self._by_content.popitem(last=False)
         return code
+
+    def _path_has_changed(self) -> None:
+        """Encode functions anew: their modules may lie where workers do not look yet."""
+        with self._lock:
+            self._path = list(sys.path)
+            self._entries.clear()
+            self._by_content.clear()
+
+    def _added_path(self) -> list[list[tuple[int, str]]]:
+        if self._path is self._path_at_start:
+            return []
+        added = [
+            (index, os.path.abspath(entry))
+            for index, entry in enumerate(self._path)
+            if isinstance(entry, str) and entry not in self._path_at_start
+        ]
+        return [added] if added else []
 
     def _remember(self, fn: Any, code: Code, closure: Closure | None) -> None:
         key = id(fn)

@@ -81,8 +81,11 @@ def load_definition(definition_id: int, data: bytes, buffers: Buffers = ()) -> o
     """
     global _current
     _current = None
-    kind, names, unsent, inner = pickle.loads(data)
+    kind, names, unsent, inner, *added_path = pickle.loads(data)
     if kind == CODE:
+        for index, entry in added_path[0] if added_path else ():
+            if entry not in sys.path:
+                sys.path.insert(index, entry)
         _activate(names, unsent)
         function = _load_or_fail(inner, buffers)
         _codes[definition_id] = (function, names, unsent)

@@ -52,6 +52,8 @@ pub(crate) struct ProcessPool {
 pub(crate) struct Processes {
     workers: FxHashMap<WorkerId, Box<Worker>>,
     zygote: Option<Zygote>,
+    /// What zygotes are sent first from now on, instead of the program's own setup.
+    setup: Option<Vec<u8>>,
     /// Zygotes so far.
     zygotes: u32,
     /// Workers with messages that have not been flushed.
@@ -90,12 +92,22 @@ impl Processes {
         }
     }
 
+    /// Workers that start from now on are set up by `setup`.
+    pub(crate) fn set_up(&mut self, setup: Vec<u8>) -> Result<(), EngineError> {
+        if let Some(zygote) = &mut self.zygote {
+            zygote.set_up(&setup)?;
+        }
+        self.setup = Some(setup);
+        Ok(())
+    }
+
     fn zygote(&mut self, shared: &Shared) -> Result<&mut Zygote, EngineError> {
         match &mut self.zygote {
             Some(zygote) => Ok(zygote),
             empty => {
                 self.zygotes += 1;
-                Ok(empty.insert(Zygote::prepare(shared, self.zygotes)?))
+                let setup = self.setup.as_deref();
+                Ok(empty.insert(Zygote::prepare(shared, self.zygotes, setup)?))
             }
         }
     }

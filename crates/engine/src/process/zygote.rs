@@ -32,29 +32,35 @@ pub(super) struct Zygote {
 
 impl Zygote {
     /// Sets up the socket. What is sent waits in it until the loop thread has started the process.
-    pub(super) fn prepare(shared: &Shared, number: u32) -> Result<Zygote, EngineError> {
+    pub(super) fn prepare(
+        shared: &Shared,
+        number: u32,
+        setup: Option<&[u8]>,
+    ) -> Result<Zygote, EngineError> {
         let (socket, theirs) = lineshaft_wire::pair().map_err(EngineError::Zygote)?;
         shared.poller.add(socket.as_fd(), Source::Zygote)?;
         shared.role.send_errand(&shared.poller);
-        let mut sender = Sender::new();
-        if let Some(program) = &shared.options.zygote {
-            sender.push(
-                &ToZygote::SetUp {
-                    data: &program.setup,
-                },
-                [],
-            )?;
-        }
-        Ok(Zygote {
+        let mut zygote = Zygote {
             number,
             socket,
             receiver: Receiver::new(),
-            sender,
+            sender: Sender::new(),
             start: Some(theirs),
             child: None,
             proved: false,
             waits_to_write: false,
-        })
+        };
+        let program = shared.options.zygote.as_ref();
+        if let Some(data) = setup.or_else(|| program.map(|program| program.setup.as_slice())) {
+            zygote.set_up(data)?;
+        }
+        Ok(zygote)
+    }
+
+    /// Sets up the workers that it forks from now on.
+    pub(super) fn set_up(&mut self, data: &[u8]) -> Result<(), EngineError> {
+        self.sender.push(&ToZygote::SetUp { data }, [])?;
+        Ok(())
     }
 
     pub(super) fn take_start(&mut self) -> Option<OwnedFd> {
