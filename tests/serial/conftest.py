@@ -8,11 +8,18 @@ from pathlib import Path
 
 import pytest
 
+import lineshaft
+
 HERE = Path(__file__).parent
-SOURCE = HERE.parent.parent / "python"
-sys.path[:0] = [str(HERE), str(SOURCE)]
-PATHS = os.pathsep.join([str(SOURCE), str(HERE)])
-os.environ["PYTHONPATH"] = PATHS
+#: The package that these tests run with, wherever it is, and the emulator.
+PATHS = os.pathsep.join([str(Path(lineshaft.__file__).parents[1]), str(HERE)])
+ENVIRONMENT = {**os.environ, "PYTHONPATH": PATHS}
+
+
+@pytest.fixture
+def environment():
+    """Variables for interpreters that are to find `lineshaft` and the emulator."""
+    return ENVIRONMENT
 
 
 def _run(arguments, text=None, cwd=None):
@@ -23,7 +30,7 @@ def _run(arguments, text=None, cwd=None):
         text=True,
         timeout=100,
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": PATHS},
+        env=ENVIRONMENT,
         check=False,
     )
 

@@ -9,7 +9,6 @@ import timeit
 from pathlib import Path
 
 import pytest
-from conftest import PATHS  # noqa: F401 - also puts the emulator on the path
 
 from lineshaft._serial import parent, worker
 from lineshaft._serial.main_module import describe_main
@@ -233,7 +232,7 @@ def test_main_of_the_worker_looks_like_the_users(script):
     """)
 
 
-def test_module_run_as_main(tmp_path):
+def test_module_run_as_main(tmp_path, environment):
     package = tmp_path / "package"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -244,7 +243,8 @@ def test_module_run_as_main(tmp_path):
         "def f():\n    from .other import VALUE\n    return VALUE + other.VALUE\n"
         "with Worker() as w:\n    print(w.call(f))\n"
     )
-    done = subprocess.run([sys.executable, "-m", "package"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "package"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout == "6\n", done.stderr
 
 
@@ -255,7 +255,7 @@ def test_description_is_plain_data(monkeypatch):
     assert pickle.loads(pickle.dumps(description)) == description
 
 
-def test_nothing_slow_is_imported_early():
+def test_nothing_slow_is_imported_early(environment):
     code = (
         "import sys; import lineshaft._serial.parent as p, lineshaft._serial.worker as w, lineshaft.errors;"
         "import lineshaft._serial.main_module, math;"
@@ -263,7 +263,7 @@ def test_nothing_slow_is_imported_early():
         "slow = {'cloudpickle', 'typing', 'inspect', 'dis', 'traceback', 'multiprocessing', 'pathlib', 'logging'};"
         "print(sorted(slow & set(sys.modules)))"
     )
-    assert subprocess.check_output([sys.executable, "-S", "-c", code], text=True) == "[]\n"
+    assert subprocess.check_output([sys.executable, "-S", "-c", code], env=environment, text=True) == "[]\n"
 
 
 def test_worker_loads_functions_without_cloudpickle(file_script):
