@@ -374,9 +374,10 @@ def _temporary_folder() -> str:
 
 def _zygote_command() -> list[str]:
     # The package's own folder comes along, because the program may have found it by a path that a
-    # new interpreter does not have.
+    # new interpreter does not have, or that has another package of this name before it.
     folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    code = f"import sys; sys.path.append({folder!r}); from lineshaft._worker import main; main()"
+    path = f"sys.path.insert(0, {folder!r}); from lineshaft._worker import main; sys.path.append(sys.path.pop(0))"
+    code = f"import sys; {path}; main()"
     flags: list[str] = []
     if sys.orig_argv[1:2] and sys.orig_argv[1].startswith("-") and sys.orig_argv[1] not in ("-c", "-m"):
         import subprocess
