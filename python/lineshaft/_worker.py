@@ -170,19 +170,20 @@ def work(
         growth_bytes_max=growth_bytes_max,
     )
 
-    def interrupt(_: int, __: FrameType | None) -> None:
+    def check_limit(_: int = 0, __: FrameType | None = None) -> None:
         if session.is_interrupted():
             from lineshaft.errors import TaskTimeout
 
             raise TaskTimeout("the task ran longer than its time limit")
 
-    _signal.signal(_native.INTERRUPT_SIGNAL, interrupt)
+    _signal.signal(_native.INTERRUPT_SIGNAL, check_limit)
     _patch.when_imported("logging", lambda logging: forward_records(logging, session, setup["log_level"]))
     _process.become_worker(session, setup)
     if setup["patched"]:
         _patch.apply(setup["patched"])
     _batch.mark = session.set_item
     hooks = SimpleNamespace(
+        check_limit=check_limit,
         load_definition=worker.load_definition,
         forget=worker.forget,
         code=worker.code,

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lineshaft_engine::worker::{Job, NestedCall, Received, Sent, SessionOptions};
@@ -133,6 +134,8 @@ impl Client {
 #[pyclass(frozen, module = "lineshaft._native")]
 pub struct Session {
     client: Arc<Client>,
+    /// Definitions are being loaded. A time limit that struck in between would leave half of one.
+    is_learning: AtomicBool,
 }
 
 /// The functions of `lineshaft._serial.worker` that run a task.
@@ -145,6 +148,7 @@ struct Hooks<'py> {
     dumps_exception: Bound<'py, PyAny>,
     run_batch: Bound<'py, PyAny>,
     flush: Bound<'py, PyAny>,
+    check_limit: Bound<'py, PyAny>,
 }
 
 #[pymethods]
@@ -181,11 +185,13 @@ impl Session {
         };
         Ok(Session {
             client: Arc::new(client),
+            is_learning: AtomicBool::new(false),
         })
     }
 
     /// Runs tasks until the engine wants no more. `hooks` has the functions of
-    /// `lineshaft._serial.worker`, and `flush`.
+    /// `lineshaft._serial.worker`, `flush`, and `check_limit`, which raises if the running task is to
+    /// be interrupted.
     fn serve(&self, hooks: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = hooks.py();
         let session = &*self.client.session;
@@ -198,10 +204,12 @@ impl Session {
             dumps_exception: hooks.getattr("dumps_exception")?,
             run_batch: hooks.getattr("run_batch")?,
             flush: hooks.getattr("flush")?,
+            check_limit: hooks.getattr("check_limit")?,
         };
+        let mut lessons = Vec::new();
         loop {
             while let Some(job) = session.try_next().map_err(|error| failed(&error))? {
-                if !self.run(&hooks, job)? {
+                if !self.run(&hooks, job, &mut lessons)? {
                     return Ok(());
                 }
             }
@@ -226,7 +234,7 @@ impl Session {
 
     /// Whether the engine wants the running task interrupted.
     fn is_interrupted(&self) -> bool {
-        self.client.session.is_interrupted()
+        !self.is_learning.load(Ordering::Relaxed) && self.client.session.is_interrupted()
     }
 
     /// Passes on a pickled log record.
@@ -287,22 +295,18 @@ impl Session {
 }
 
 impl Session {
-    /// Does a job; false if the worker is to end after it.
-    fn run(&self, hooks: &Hooks<'_>, job: Job) -> PyResult<bool> {
-        let py = hooks.code.py();
+    /// Does a job; false if the worker is to end after it. Definitions wait in `lessons` for the
+    /// first call that needs them: loading one imports modules, and what these do to the process, or
+    /// how long they take, is that task's.
+    fn run(&self, hooks: &Hooks<'_>, job: Job, lessons: &mut Vec<Job>) -> PyResult<bool> {
         let session = &*self.client.session;
         match job {
-            Job::Define { id, body } => {
-                let loadable = Loadable::from_received(py, &body, session)?;
-                hooks
-                    .load_definition
-                    .call1((id, &loadable.stream, loadable.buffers(py)))?;
-            }
-            Job::Forget { ids } => {
-                hooks.forget.call1((ids,))?;
-            }
+            Job::Define { .. } | Job::Forget { .. } => lessons.push(job),
             Job::Initialize { code, args } => {
-                if let Err(error) = hooks.call(session, code, &args, &[], false) {
+                let called = self
+                    .learn(hooks, lessons)
+                    .and_then(|()| hooks.call(session, code, &args, &[], false));
+                if let Err(error) = called {
                     let error = self.exception(hooks, error)?;
                     session
                         .report_broken(error)
@@ -320,12 +324,16 @@ impl Session {
                 ..
             } => {
                 let began = Engine::now();
-                let end = hooks
-                    .call(session, code, &args, &inputs, each)
+                let end = self
+                    .learn(hooks, lessons)
+                    .and_then(|()| hooks.call(session, code, &args, &inputs, each))
                     .and_then(|value| self.value(hooks, &value));
                 let end = match end {
                     Ok(value) => Ok(value),
-                    Err(error) => Err(self.exception(hooks, error)?),
+                    // The time limit may strike while the exception is being pickled.
+                    Err(error) => Err(self
+                        .exception(hooks, error)
+                        .or_else(|instead| self.exception(hooks, instead))?),
                 };
                 session
                     .report(task, attempt, began, end)
@@ -337,6 +345,27 @@ impl Session {
             }
         }
         Ok(true)
+    }
+
+    /// Loads the definitions that have come.
+    fn learn(&self, hooks: &Hooks<'_>, lessons: &mut Vec<Job>) -> PyResult<()> {
+        if lessons.is_empty() {
+            return Ok(());
+        }
+        self.is_learning.store(true, Ordering::Relaxed);
+        let learned = lessons.drain(..).try_for_each(|job| match job {
+            Job::Define { id, body } => {
+                let py = hooks.code.py();
+                let loadable = Loadable::from_received(py, &body, &self.client.session)?;
+                let arguments = (id, &loadable.stream, loadable.buffers(py));
+                hooks.load_definition.call1(arguments).map(drop)
+            }
+            Job::Forget { ids } => hooks.forget.call1((ids,)).map(drop),
+            Job::Initialize { .. } | Job::Run { .. } => unreachable!("calls are not kept"),
+        });
+        self.is_learning.store(false, Ordering::Relaxed);
+        learned?;
+        hooks.check_limit.call0().map(drop)
     }
 
     fn value(&self, hooks: &Hooks<'_>, value: &Bound<'_, PyAny>) -> PyResult<Sent> {

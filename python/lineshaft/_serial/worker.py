@@ -53,7 +53,7 @@ class _Local(ThreadLocal):
 class _Failed:
     """Stands for a value that could not be loaded."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
         self.error = error
 
 
@@ -176,7 +176,7 @@ def dumps_exception(exc: BaseException) -> bytes:
 def _load_or_fail(data: bytes, buffers: Buffers) -> Any:
     try:
         return pickle.loads(data, buffers=buffers)
-    except Exception as error:
+    except BaseException as error:  # a module may do anything, also leave
         return _Failed(error.with_traceback(None))
 
 

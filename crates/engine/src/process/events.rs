@@ -367,6 +367,9 @@ impl State {
             self.ended(sent.task, Outcome::Error(error));
         }
         let begun = running.is_some();
+        if begun {
+            self.processes.stillborn.remove(&worker.pool);
+        }
         let running = running.into_iter().map(|sent| sent.task).collect();
         self.inputs.push_back(Input::WorkerDown {
             worker: id,
