@@ -299,7 +299,7 @@ class Engine:
             self._pools.clear()
             for engine in (self._native, self._native_threads):
                 if engine is not None:
-                    engine.shut_down()
+                    engine.shut_down(in_hurry=not wait)
 
     def __enter__(self) -> Self:
         return self

@@ -60,10 +60,10 @@ class Engine:
         """
         Workers that start from now on are set up by `setup`.
         """
-    def shut_down(self, /) -> None:
+    def shut_down(self, /, *, in_hurry: bool = False) -> None:
         """
         Ends the engine: cancels what is unfinished, ends the workers, shows what they still
-        printed.
+        printed. In a hurry it does not wait long for callbacks.
         """
     def stats(self, /) -> dict:
         """

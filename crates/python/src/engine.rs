@@ -360,14 +360,15 @@ impl Engine {
     }
 
     /// Ends the engine: cancels what is unfinished, ends the workers, shows what they still
-    /// printed.
-    fn shut_down(&self, py: Python<'_>) -> PyResult<()> {
+    /// printed. In a hurry it does not wait long for callbacks.
+    #[pyo3(signature = (*, in_hurry = false))]
+    fn shut_down(&self, py: Python<'_>, in_hurry: bool) -> PyResult<()> {
         // In a forked child there is nothing to end.
         let Ok(engine) = self.core.engine() else {
             return Ok(());
         };
         py.detach(|| engine.shut_down());
-        self.core.resolver.close(py)
+        self.core.resolver.close(py, in_hurry)
     }
 
     /// Whether it has been shut down.

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lineshaft_core::{TaskId, WorkerId};
 use lineshaft_engine::{Observer, Stream};
@@ -25,6 +25,9 @@ const OUTPUT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How often whoever waits for another thread to deal with the notices looks for signals.
 const SIGNAL_CHECK: Duration = Duration::from_millis(50);
+
+/// How long a close in a hurry waits for the thread that deals with notices.
+const HURRY: Duration = Duration::from_secs(1);
 
 /// Something to tell Python.
 enum Notice {
@@ -194,15 +197,20 @@ impl Resolver {
             if self.is_finished() {
                 return Ok(());
             }
-            py.detach(|| {
-                let queue = self.queue();
-                if queue.busy.is_some() {
-                    let waited = self.wake.wait_timeout(queue, SIGNAL_CHECK);
-                    drop(waited.unwrap_or_else(PoisonError::into_inner));
-                }
-            });
-            py.check_signals()?;
+            self.wait(py)?;
         }
+    }
+
+    /// Waits for a moment while another thread deals with notices, or is about to.
+    fn wait(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| {
+            let queue = self.queue();
+            if queue.busy.is_some() || (queue.started && !queue.notices.is_empty()) {
+                let waited = self.wake.wait_timeout(queue, SIGNAL_CHECK);
+                drop(waited.unwrap_or_else(PoisonError::into_inner));
+            }
+        });
+        py.check_signals()
     }
 
     /// Nothing is left to be dealt with, except by whoever asks.
@@ -214,11 +222,24 @@ impl Resolver {
         }
     }
 
-    /// Deals with what is left and ends the thread.
-    pub fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.queue().closed = true;
+    /// Deals with what is left and ends the thread. In a hurry the thread is left alone with it, and
+    /// waited for only briefly: who was interrupted within the standard library's pure Python locks
+    /// holds one for ever, and whoever tells a waiter of a future may need it.
+    pub fn close(&self, py: Python<'_>, in_hurry: bool) -> PyResult<()> {
+        let has_thread = {
+            let mut queue = self.queue();
+            queue.closed = true;
+            queue.started
+        };
         self.wake.notify_all();
-        self.finish(py)
+        if !in_hurry || !has_thread {
+            return self.finish(py);
+        }
+        let deadline = Instant::now() + HURRY;
+        while !self.is_finished() && Instant::now() < deadline {
+            self.wait(py)?;
+        }
+        Ok(())
     }
 }
 
