@@ -41,8 +41,13 @@ _THREAD_VARIABLES = (
 #: `inspect.CO_COROUTINE`: the flag of a function defined by ``async def``.
 _CO_COROUTINE = 0x80
 
+#: Name of the thread that runs coroutine functions.
+EVENT_LOOP_NAME = "lineshaft-event-loop"
+
 _lock = threading.RLock()
 _default: Engine | None = None
+#: The interpreter ends: only calls that still run may submit.
+_exiting = False
 #: Engines to be ended when the interpreter ends.
 _running: set[Engine] = set()
 
@@ -257,7 +262,7 @@ class Engine:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise EngineClosed("the engine is shut down")
+            raise EngineClosed("cannot schedule new futures after shutdown: the engine is shut down")
         if self._owner_pid != os.getpid():
             raise EngineClosed("this engine belongs to the parent process: after os.fork() the child needs its own")
 
@@ -279,7 +284,7 @@ class Engine:
         if self.closed:
             return
         try:
-            native = self._native
+            native = self._native or self._native_threads
             if native is not None:
                 if cancel_futures:
                     native.cancel_all(False)
@@ -325,6 +330,8 @@ def _is_plain(function: object) -> bool:
 def default_engine() -> Engine:
     """Return the engine that calls without an engine use; start it if there is none."""
     global _default
+    if _exiting:
+        _check_exit()
     engine = _default
     if engine is None or engine.closed:
         with _lock:
@@ -332,6 +339,14 @@ def default_engine() -> Engine:
                 _default = Engine()
             engine = _default
     return engine
+
+
+def _check_exit() -> None:
+    """Refuse what submits although the interpreter ends, except calls that run until then."""
+    thread = threading.current_thread()
+    runs_calls = isinstance(thread, threading._DummyThread) or thread.name == EVENT_LOOP_NAME
+    if _default is None or _default.closed or not runs_calls:
+        raise EngineClosed("cannot schedule new futures after interpreter shutdown")
 
 
 def _default_workers() -> int:
@@ -403,6 +418,11 @@ def _working_folder() -> str | None:
 def _at_exit() -> None:
     # As with concurrent.futures, what was submitted comes to its end before the interpreter ends,
     # except when the program ends by Ctrl-C.
+    global _exiting
+    _exiting = True
+    futures = sys.modules.get("lineshaft.futures")
+    for executor in list(futures.open_executors) if futures else ():
+        executor._shutdown = True
     interrupted = isinstance(getattr(sys, "last_value", None), KeyboardInterrupt)
     for engine in list(_running):
         try:

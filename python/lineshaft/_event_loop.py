@@ -6,6 +6,8 @@ import asyncio
 import threading
 import time
 
+from lineshaft._engine import EVENT_LOOP_NAME
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lineshaft import _native
@@ -18,7 +20,7 @@ class EventLoop:
         self._loop = asyncio.new_event_loop()
         #: Keeps running calls alive; the loop itself refers to them weakly.
         self._running: set[asyncio.Task[None]] = set()
-        threading.Thread(target=self._loop.run_forever, name="lineshaft-event-loop", daemon=True).start()
+        threading.Thread(target=self._loop.run_forever, name=EVENT_LOOP_NAME, daemon=True).start()
 
     def start(self, call: _native.EventLoopCall) -> None:
         """Begin a call; returns at once. Called from any thread."""

@@ -91,7 +91,7 @@ def poisoned(text: str) -> LineshaftError:
 
 def closed(text: str) -> EngineClosed:
     """Make the error of using an engine that was shut down."""
-    return EngineClosed(text)
+    return EngineClosed(f"cannot schedule new futures after shutdown: {text}")
 
 
 def lost(kind: int, message: str) -> BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
+from weakref import WeakSet
 
 from lineshaft import _native
 from lineshaft._engine import Engine, default_engine
@@ -28,6 +29,9 @@ else:
 
 #: Futures of nested calls that an executor may keep before it looks which of them are done.
 NESTED_KEPT = 64
+
+#: Executors that take no more calls once the interpreter ends.
+open_executors: WeakSet[Executor] = WeakSet()
 
 __all__ = ["Future", "ProcessPoolExecutor", "ThreadPoolExecutor"]
 
@@ -66,6 +70,7 @@ class Executor(concurrent.futures.Executor):
         #: In a worker process: futures that `shutdown` waits for. The engine keeps count of all others.
         self._nested: set[Future[Any]] | None = None
         self._nested_kept = NESTED_KEPT
+        open_executors.add(self)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Schedule ``fn(*args, **kwargs)`` and return its future.

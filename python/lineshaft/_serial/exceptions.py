@@ -8,8 +8,10 @@ fail on load.
 
 from __future__ import annotations
 
+import linecache
 import os.path
 import pickle
+import re
 from typing import NamedTuple
 
 from lineshaft.errors import RemoteError, RemoteTraceback
@@ -24,6 +26,8 @@ __all__ = ["chain_of", "decode", "encode", "rebuild"]
 
 #: Links of a chain of causes and contexts that are followed; more are cut off.
 CHAIN_MAX = 32
+
+_FRAME = re.compile(r'  File "(?P<file>.*)", line (?P<line>[0-9]+), in ')
 
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 
@@ -61,11 +65,26 @@ def encode(exc: BaseException, dumps: Callable[[object], bytes]) -> bytes:
 def decode(data: bytes) -> BaseException:
     """Rebuild what `encode` made, with a `RemoteTraceback` as the cause."""
     text, fields = pickle.loads(data)
+    text = _with_sources(text)
     exc = _decode_chain(fields, text)
     remote = RemoteTraceback(text)
     remote.cause = exc.__cause__
     exc.__cause__ = remote
     return exc
+
+
+def _with_sources(text: str) -> str:
+    """Add the lines that only this process knows: of notebook cells and other code without a file."""
+    lines = text.split("\n")
+    shown: list[str] = []
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        shown.append(line)
+        frame = _FRAME.match(line)
+        if frame and not following.startswith("    "):
+            source = linecache.getline(frame["file"], int(frame["line"])).strip()
+            if source:
+                shown.append(f"    {source}")
+    return "\n".join(shown)
 
 
 def _encode_chain(exc: BaseException, dumps: Callable[[object], bytes]) -> list[tuple[object, ...]]:

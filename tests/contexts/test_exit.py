@@ -1,0 +1,291 @@
+"""How programs end: what was submitted runs to its end, as with `concurrent.futures`, and nothing hangs or shouts."""
+
+import os
+import signal
+
+import psutil
+import pytest
+
+
+def test_pending_calls_complete(script):
+    for kind in ("ProcessPoolExecutor", "ThreadPoolExecutor"):
+        out = script(f"""
+            import time
+            import lineshaft as ls
+            def work(number):
+                time.sleep(0.01)
+                with open("trace-{kind}", "a") as file:
+                    file.write("x")
+            executor = ls.{kind}(2)
+            for number in range(10):
+                executor.submit(work, number)
+            print("end", flush=True)
+        """)
+        assert out == "end\n"
+
+
+def test_pending_calls_of_the_default_engine_complete(programs):
+    programs.script("""
+        import pathlib, time
+        import lineshaft as ls
+        def work(number):
+            time.sleep(0.01)
+            pathlib.Path(f"trace-{number}").touch()
+        futures = [ls.submit(work, number) for number in range(10)]
+        ls.task(work, threads=True).submit(10)
+    """)
+    assert len(list(programs.folder.glob("trace-*"))) == 11
+
+
+def test_what_calls_print_at_the_end_is_shown(script):
+    out = script("""
+        import lineshaft as ls
+        for number in range(5):
+            ls.submit(print, number)
+    """)
+    assert sorted(out.split()) == list("01234")
+
+
+def test_callbacks_at_the_end(script):
+    out = script("""
+        import time
+        import lineshaft as ls
+        def wait():
+            time.sleep(0.1)
+        for submit in (ls.submit, ls.ThreadPoolExecutor(1).submit):
+            submit(wait).add_done_callback(lambda future: print("told", future.exception()))
+    """)
+    assert out == "told None\n" * 2
+
+
+def test_globals(script):
+    assert (
+        script("""
+        import lineshaft as ls
+        engine = ls.Engine(workers=1)
+        executors = [ls.ProcessPoolExecutor(1), ls.ThreadPoolExecutor(1)]
+        futures = [executor.submit(pow, 2, 2) for executor in executors] + [engine.submit(pow, 2, 2)]
+        results = ls.map(abs, range(-1000, 0))
+        next(results)
+        class Holder:
+            def __init__(self):
+                self.executor = ls.ProcessPoolExecutor(1)
+                self.executor.submit(pow, 2, 2)
+            def __del__(self):
+                self.executor.shutdown()
+        holder = Holder()
+        holder.itself = holder
+        print("ok")
+        """)
+        == "ok\n"
+    )
+
+
+@pytest.mark.parametrize("how", ["sys.exit(3)", "raise SystemExit(3)"])
+def test_leaving_inside_a_with_block(programs, how):
+    programs.write(
+        {
+            "script.py": f"""
+            import pathlib, sys, time
+            import lineshaft as ls
+            def work(number):
+                time.sleep(0.01)
+                pathlib.Path(f"trace-{{number}}").touch()
+            with ls.ProcessPoolExecutor(2) as executor:
+                for number in range(6):
+                    executor.submit(work, number)
+                {how}
+            """
+        }
+    )
+    assert programs.run("script.py", returncode=3) == ("", "")
+    assert len(list(programs.folder.glob("trace-*"))) == 6
+
+
+def test_an_exception_inside_a_with_block(programs):
+    programs.write(
+        {
+            "script.py": """
+            import lineshaft as ls
+            with ls.Engine(workers=1) as engine, ls.ProcessPoolExecutor(1) as executor:
+                futures = [engine.submit(pow, 2, 2), executor.submit(pow, 2, 2)]
+                raise LookupError("inside")
+            """
+        }
+    )
+    out, err = programs.run("script.py", returncode=1)
+    assert out == ""
+    assert err.splitlines()[-1] == "LookupError: inside"
+    assert err.count("Traceback") == 1
+
+
+def test_daemon_threads(script):
+    """They may submit and wait until the very end."""
+    assert (
+        script("""
+        import threading
+        import lineshaft as ls
+        begun = threading.Barrier(5)
+        def use():
+            begun.wait()
+            while True:
+                try:
+                    ls.submit(pow, 2, 2).result()
+                    with ls.ThreadPoolExecutor(1) as executor:
+                        executor.submit(pow, 2, 2).result()
+                except RuntimeError:
+                    return
+        for _ in range(4):
+            threading.Thread(target=use, daemon=True).start()
+        begun.wait()
+        for _ in range(20):
+            ls.submit(pow, 2, 2).result()
+        print("ok")
+        """)
+        == "ok\n"
+    )
+
+
+def test_threads_that_outlive_the_main_thread(script):
+    """As in concurrent.futures: once the interpreter ends, nothing new is taken, but what is there is finished."""
+    out = script("""
+        import threading, time
+        import lineshaft as ls
+        executor = ls.ThreadPoolExecutor(1)
+        def late(future):
+            time.sleep(0.1)
+            print(future.result())
+        threading.Thread(target=late, args=(executor.submit(pow, 2, 2),)).start()
+    """)
+    assert out == "4\n"
+
+
+def test_submitting_from_an_exit_handler(programs):
+    programs.write(
+        {
+            "script.py": """
+            import atexit
+            @atexit.register
+            def last():
+                for submit in (executor.submit, threads.submit):
+                    try:
+                        submit(pow, 2, 2)
+                    except RuntimeError as error:
+                        print("refused:", error)
+            import lineshaft as ls
+            executor, threads = ls.ProcessPoolExecutor(1), ls.ThreadPoolExecutor(1)
+            executor.submit(pow, 2, 2).result()
+            """
+        }
+    )
+    out, err = programs.run("script.py")
+    assert [line.split(":")[1].strip()[:28] for line in out.splitlines()] == [
+        "cannot schedule new futures "[:28]
+    ] * 2, out
+    assert err == ""
+
+
+def test_a_thread_that_goes_on_after_its_time_limit(script):
+    assert (
+        script("""
+        import time
+        import lineshaft as ls
+        def spin():
+            while True:
+                time.sleep(0.0001)
+        for _ in range(3):
+            try:
+                ls.task(spin, timeout=0.05, threads=4).submit().result()
+            except TimeoutError:
+                print("timed out")
+        """)
+        == "timed out\n" * 3
+    )
+
+
+def test_a_coroutine_that_never_ends(script):
+    assert (
+        script("""
+        import asyncio
+        import lineshaft as ls
+        async def wait():
+            await asyncio.sleep(3600)
+        try:
+            ls.task(wait, timeout=0.05).submit().result()
+        except TimeoutError:
+            print("timed out")
+        """)
+        == "timed out\n"
+    )
+
+
+def test_no_process_is_left(programs):
+    programs.write(
+        {
+            "script.py": """
+            import os
+            import lineshaft as ls
+            print(*set(ls.map(lambda _: os.getpid(), range(50))), *set(ls.Pool(2).map(abs, [])))
+            """
+        }
+    )
+    out, _ = programs.run("script.py")
+    assert out.split()
+    assert not [pid for pid in map(int, out.split()) if psutil.pid_exists(pid)]
+
+
+def test_os_exit(programs):
+    programs.write(
+        {
+            "script.py": """
+            import os, time
+            import lineshaft as ls
+            ls.submit(time.sleep, 3600)
+            print(ls.submit(os.getpid).result(), flush=True)
+            os._exit(5)
+            """
+        }
+    )
+    out, err = programs.run("script.py", returncode=5)
+    assert err == ""
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in map(int, out.split()) if psutil.pid_exists(pid)], 10)
+    assert not alive
+
+
+def test_ctrl_c(programs):
+    programs.write(
+        {
+            "script.py": """
+            import time
+            import lineshaft as ls
+            with ls.ProcessPoolExecutor(2) as executor:
+                futures = [executor.submit(time.sleep, 3600) for _ in range(10)]
+                print("up", flush=True)
+                futures[0].result()
+            """
+        }
+    )
+    process = programs.start("script.py")
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (-signal.SIGINT, "")
+    assert err.splitlines()[-1] == "KeyboardInterrupt"
+
+
+def test_a_closed_output(programs):
+    """The reader of our output went away: the program ends as it would without us."""
+    programs.write(
+        {
+            "script.py": """
+            import lineshaft as ls
+            for number in range(50):
+                ls.submit(print, "x" * 1000).result()
+            """
+        }
+    )
+    process = programs.start("script.py")
+    process.stdout.close()
+    process.stdin.close()
+    assert process.wait(timeout=30) in (0, 120, -signal.SIGPIPE), os.strerror(process.returncode)
+    process.stderr.close()

@@ -1,0 +1,266 @@
+"""After `os.fork` in the program: the child has an engine of its own or a clear error, the parent goes on."""
+
+import pytest
+
+#: Runs `child` in a forked child, passes on what it raises, and never waits for ever.
+FORK = """
+import os, signal, sys, traceback
+import lineshaft as ls
+
+def in_child(child):
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            signal.alarm(30)
+            child()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+"""
+
+
+@pytest.fixture
+def forking(script):
+    """Run a script that may call `in_child`; return what it printed."""
+    import textwrap
+
+    return lambda text: script(FORK + textwrap.dedent(text))
+
+
+def test_before_the_engine_starts(forking):
+    assert (
+        forking("""
+        def child():
+            assert ls.submit(pow, 2, 2).result() == 4
+        in_child(child)
+        assert ls.submit(pow, 2, 3).result() == 8
+        in_child(child)
+        print("ok")
+        """)
+        == "ok\n"
+    )
+
+
+def test_while_the_engine_is_idle(forking):
+    assert (
+        forking("""
+        assert ls.submit(pow, 2, 2).result() == 4
+        parents = set(ls.map(lambda _: os.getpid(), range(20)))
+        def child():
+            assert list(ls.map(abs, range(-5, 0))) == [5, 4, 3, 2, 1]
+            assert not parents & set(ls.map(lambda _: os.getpid(), range(20)))
+            with ls.ProcessPoolExecutor(2) as executor:
+                assert list(executor.map(pow, [2, 3], [2, 2])) == [4, 9]
+            with ls.ThreadPoolExecutor(2) as executor:
+                assert list(executor.map(pow, [2, 3], [2, 2])) == [4, 9]
+        in_child(child)
+        assert list(ls.map(abs, range(-5, 0))) == [5, 4, 3, 2, 1]
+        in_child(child)
+        assert parents & set(ls.map(lambda _: os.getpid(), range(20)))
+        print("ok")
+        """)
+        == "ok\n"
+    )
+
+
+def test_while_calls_run(forking):
+    assert (
+        forking("""
+        import time
+        def wait(path):
+            while not os.path.exists(path):
+                time.sleep(0.002)
+            return "done"
+        futures = [ls.submit(wait, "go") for _ in range(4)]
+        def child():
+            assert ls.submit(pow, 2, 2).result() == 4
+        in_child(child)
+        open("go", "w").close()
+        assert [future.result(30) for future in futures] == ["done"] * 4
+        print("ok")
+        """)
+        == "ok\n"
+    )
+
+
+def test_what_belongs_to_the_parent_says_so(forking):
+    assert (
+        forking("""
+        def wait(path):
+            import time
+            while not os.path.exists(path):
+                time.sleep(0.002)
+        engine = ls.Engine(workers=1)
+        executor = ls.ProcessPoolExecutor(1)
+        threads = ls.ThreadPoolExecutor(1)
+        finished = engine.submit(pow, 2, 2)
+        finished.result()
+        pending = executor.submit(wait, "go")
+        def refused(act):
+            try:
+                act()
+            except RuntimeError as error:
+                assert "parent process" in str(error) or "fork" in str(error), error
+                return
+            raise AssertionError("no error")
+        def child():
+            assert finished.result() == 4
+            refused(lambda: engine.submit(pow, 2, 2))
+            refused(lambda: executor.submit(pow, 2, 2))
+            refused(lambda: threads.submit(pow, 2, 2))
+            refused(lambda: pending.result(5))
+            refused(pending.cancel)
+            assert not pending.done() and not pending.running()
+            repr(pending), repr(engine)
+            executor.shutdown()
+            threads.shutdown()
+            engine.shutdown()
+        in_child(child)
+        open("go", "w").close()
+        pending.result(30)
+        assert engine.submit(pow, 2, 3).result() == executor.submit(pow, 2, 3).result() == 8
+        print("ok")
+        """)
+        == "ok\n"
+    )
+
+
+def test_a_child_that_ends_like_a_program(forking):
+    """Not by `os._exit`: finalizers and exit handlers run in the child."""
+    assert (
+        forking("""
+        executor = ls.ThreadPoolExecutor(2)
+        futures = [executor.submit(pow, 2, n) for n in range(10)]
+        ls.submit(pow, 2, 2).result()
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(30)
+            assert ls.submit(pow, 2, 2).result() == 4
+            sys.exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+        assert [future.result() for future in futures] == [2**n for n in range(10)]
+        print("ok")
+        """)
+        == "ok\n"
+    )
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_processes_of_multiprocessing(programs, method):
+    programs.write(
+        {
+            "script.py": f"""
+            import multiprocessing, os
+            import lineshaft as ls
+
+            def child(queue):
+                with ls.ProcessPoolExecutor(2) as executor:
+                    queue.put((list(executor.map(abs, [-1, -2])), ls.submit(pow, 2, 2).result()))
+
+            if __name__ == "__main__":
+                context = multiprocessing.get_context({method!r})
+                assert ls.submit(pow, 2, 2).result() == 4
+                queue = context.Queue()
+                children = [context.Process(target=child, args=(queue,)) for _ in range(2)]
+                for each in children:
+                    each.start()
+                assert [queue.get(timeout=30) for _ in children] == [([1, 2], 4)] * 2
+                for each in children:
+                    each.join(30)
+                    assert each.exitcode == 0, each.exitcode
+                assert ls.submit(pow, 2, 3).result() == 8
+                print("ok")
+            """
+        }
+    )
+    assert programs.run("script.py") == ("ok\n", "")
+
+
+def test_pools_of_others_in_the_same_program(forking):
+    assert (
+        forking("""
+        import concurrent.futures, multiprocessing
+        assert ls.submit(pow, 2, 2).result() == 4
+        with concurrent.futures.ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as theirs:
+            assert list(theirs.map(abs, [-1, -2])) == [1, 2]
+            assert list(ls.map(abs, [-1, -2])) == [1, 2]
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            assert pool.map(abs, [-1, -2]) == [1, 2]
+        assert ls.submit(pow, 2, 3).result() == 8
+        print("ok")
+        """)
+        == "ok\n"
+    )
+
+
+def test_a_grandchild(forking):
+    assert (
+        forking("""
+        ls.submit(pow, 2, 2).result()
+        def child():
+            assert ls.submit(pow, 2, 2).result() == 4
+            in_child(grandchild)
+            assert ls.submit(pow, 2, 2).result() == 4
+        def grandchild():
+            assert ls.submit(pow, 2, 2).result() == 4
+        in_child(child)
+        print("ok")
+        """)
+        == "ok\n"
+    )
+
+
+def test_a_fork_in_a_worker(script):
+    """A call that forks: what the child of the worker does is its own business, the worker goes on."""
+    assert (
+        script("""
+        import os, sys
+        import lineshaft as ls
+        def fork():
+            pid = os.fork()
+            if pid == 0:
+                os._exit(3)
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        def run():
+            import subprocess
+            return subprocess.run([sys.executable, "-c", "print(1)"], capture_output=True, text=True).stdout
+        def process():
+            import multiprocessing
+            child = multiprocessing.get_context("fork").Process(target=abs, args=(1,))
+            child.start()
+            child.join(30)
+            return child.exitcode
+        with ls.ProcessPoolExecutor(1) as executor:
+            print([executor.submit(each).result(30) for each in (fork, run, process, fork)])
+        """)
+        == "[3, '1\\n', 0, 3]\n"
+    )
+
+
+def test_a_fork_from_a_thread(forking):
+    assert (
+        forking("""
+        import threading
+        ls.submit(pow, 2, 2).result()
+        def child():
+            assert ls.submit(pow, 2, 2).result() == 4
+        failed = []
+        def run():
+            try:
+                in_child(child)
+            except BaseException as error:
+                failed.append(error)
+        threads = [threading.Thread(target=run) for _ in range(3)]
+        for thread in threads: thread.start()
+        for n in range(200): assert ls.submit(pow, 2, 2).result() == 4
+        for thread in threads: thread.join(60)
+        assert not failed, failed
+        print("ok")
+        """)
+        == "ok\n"
+    )
