@@ -98,10 +98,11 @@ def pool(pool_class):
 @pytest.fixture(autouse=True)
 def _no_thread_left():
     """Fail a test that leaves a thread of `lineshaft.pool` behind."""
+    before = set(threading.enumerate())
     yield
     gc.collect()
     deadline = time.monotonic() + 5
-    while left := [t.name for t in threading.enumerate() if t.name.startswith("lineshaft-")]:
+    while left := [t.name for t in set(threading.enumerate()) - before if t.name.startswith("lineshaft-")]:
         if time.monotonic() > deadline:
             raise AssertionError(f"threads left: {left}")
         time.sleep(0.01)
