@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import select
 import subprocess
 import sys
 import textwrap
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from tests.faults.tasks import PATIENCE_S, Mailbox
 
 import lineshaft as ls
 import lineshaft.futures
@@ -33,8 +33,6 @@ PACKAGE = Path(ls.__file__).parent.parent
 TOKEN_VARIABLE = "LINESHAFT_FAULT_TEST"
 #: The kernel ends processes and closes their descriptors a moment after it was asked to.
 SETTLE_S = 5.0
-#: Limit of every wait for something that must happen.
-PATIENCE_S = 60.0
 
 
 def eventually(condition: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> Any:
@@ -45,45 +43,6 @@ def eventually(condition: Callable[[], Any], what: str, within_s: float = PATIEN
             raise AssertionError(f"not within {within_s} s: {what}")
         time.sleep(0.002)
     return value
-
-
-class Mailbox:
-    """Messages between processes, whichever comes first, sender or receiver."""
-
-    _RECORD_BYTES = 256
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        os.mkfifo(path)
-        # What was sent stays in the pipe as long as somebody has it open.
-        self._fd: int | None = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_fd": None}
-
-    def _open(self) -> int:
-        if self._fd is None:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
-        return self._fd
-
-    def send(self, text: object = "") -> None:
-        record = str(text).encode().ljust(self._RECORD_BYTES)
-        assert os.write(self._open(), record) == self._RECORD_BYTES
-
-    def receive(self) -> str:
-        fd = self._open()
-        # Poll and read are two steps: a mailbox has one receiver at a time, or as many messages as receivers.
-        if not select.select([fd], [], [], PATIENCE_S)[0]:
-            raise AssertionError(f"nothing was sent to {self.path.name}")
-        return os.read(fd, self._RECORD_BYTES).decode().rstrip()
-
-    def receive_int(self) -> int:
-        return int(self.receive())
-
-    def close(self) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
 
 
 @pytest.fixture
@@ -135,8 +94,19 @@ def worker_pids(engine: ls.Engine) -> list[int]:
 
 
 def zygote_of(engine: ls.Engine) -> psutil.Process:
-    """Return the process that the engine's workers are forked from; needs a worker that runs."""
-    return psutil.Process(worker_pids(engine)[0]).parent()
+    """Return the process that the engine's workers are forked from."""
+    me = psutil.Process()
+
+    def find() -> psutil.Process | None:
+        # A worker that is listed may just have ended, and be nobody's child or this process's.
+        for pid in worker_pids(engine):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                parent = psutil.Process(pid).parent()
+                if parent is not None and parent.ppid() == me.pid:
+                    return parent
+        return None
+
+    return eventually(find, "a worker is known")
 
 
 def is_alive(pid: int) -> bool:

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.faults.conftest import Mailbox
+from tests.faults.tasks import Mailbox
 
 import lineshaft as ls
 

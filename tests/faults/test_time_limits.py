@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import os
+import sys
 import time
-from collections import deque
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.faults.conftest import Mailbox, worker_pids
+from tests.faults.conftest import worker_pids
+from tests.faults.tasks import (
+    compute_without_end_if_told,
+    ignore_the_limit,
+    nap,
+    return_at_the_limit,
+    say_and_compute_without_end,
+    say_and_sleep,
+    sleep_forever,
+    sleep_forever_if_told,
+    spin_forever,
+    wait_forever,
+)
 
 import lineshaft as ls
 from lineshaft.errors import TaskTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from tests.faults.tasks import Mailbox
+
+#: For tasks that never end.
 LIMIT_S = 0.2
-
-
-def spin_forever() -> None:
-    while True:
-        pass
-
-
-def sleep_forever() -> None:
-    time.sleep(1e6)
-
-
-def wait_forever() -> None:
-    import threading
-
-    threading.Event().wait()
+#: For tasks that do something before, on a machine that may be busy.
+LONG_LIMIT_S = 1.5
 
 
 @pytest.mark.parametrize("function", [spin_forever, sleep_forever, wait_forever])
@@ -50,26 +51,14 @@ def test_exception_is_raised_inside_the_task(engine: ls.Engine, function: Callab
 
 
 def test_task_can_tidy_up_and_even_return(engine: ls.Engine) -> None:
-    def give_up_in_time() -> str:
-        try:
-            time.sleep(1e6)
-        except TaskTimeout:
-            return "partial"
-        raise AssertionError("the limit never came")
-
-    assert ls.task(give_up_in_time, engine=engine, timeout=LIMIT_S).submit().result() == "partial"
+    assert ls.task(return_at_the_limit, engine=engine, timeout=LIMIT_S).submit().result() == "partial"
 
 
 def test_task_that_ignores_the_exception_is_killed_with_its_stack(engine: ls.Engine) -> None:
-    def stubborn() -> None:
-        while True:
-            with contextlib.suppress(TaskTimeout):
-                time.sleep(1e6)
-
     with pytest.raises(TaskTimeout) as raised:
-        ls.task(stubborn, engine=engine, timeout=LIMIT_S).submit().result()
-    assert "stubborn" in str(raised.value)
-    assert "test_time_limits.py" in str(raised.value)
+        ls.task(ignore_the_limit, engine=engine, timeout=LIMIT_S).submit().result()
+    assert "ignore_the_limit" in str(raised.value)
+    assert "tasks.py" in str(raised.value)
     del raised
     assert engine._native.stats()["worker_deaths"] == 1
 
@@ -79,23 +68,15 @@ def test_task_stuck_with_the_interpreter_lock_is_killed_with_its_stack(
 ) -> None:
     began, leave = mailbox(), mailbox()
 
-    def stuck(began: Mailbox) -> None:
-        began.send(os.getpid())
-        # One call into C that neither returns, nor looks for signals, nor lets another thread run.
-        deque(itertools.repeat(0), maxlen=0)
-
-    def other(leave: Mailbox) -> str:
-        return leave.receive()
-
-    neighbour = engine.submit(other, leave)
-    future = ls.task(stuck, engine=engine, timeout=LIMIT_S).submit(began)
+    neighbour = engine.submit(leave.receive)
+    future = ls.task(say_and_compute_without_end, engine=engine, timeout=LONG_LIMIT_S).submit(began)
     pid = began.receive_int()
     # Tasks that were sent to the stuck worker already go to others.
     behind = [engine.submit(pow, n, 2) for n in range(20)]
     with pytest.raises(TaskTimeout) as raised:
         future.result()
-    assert "stuck" in str(raised.value)
-    assert "test_time_limits.py" in str(raised.value)
+    assert "compute_without_end" in str(raised.value)
+    assert "tasks.py" in str(raised.value)
     del raised
     assert pid not in worker_pids(engine)
     assert [future.result() for future in behind] == [n * n for n in range(20)]
@@ -134,16 +115,11 @@ def test_retry_on_the_same_worker_has_its_full_time(
     engine = make_engine(workers=1)
     attempts = mailbox()
 
-    def slow(attempts: Mailbox) -> str:
-        if attempts.receive() == "stay":
-            time.sleep(1e6)
-        # Longer than the grace that follows the first attempt's exception, shorter than the limit.
-        time.sleep(1.5)
-        return "done"
-
     attempts.send("stay")
     attempts.send("go")
-    assert ls.task(slow, engine=engine, timeout=2.0, retries=1).submit(attempts).result() == "done"
+    # The second attempt takes longer than the grace that follows the exception of the first.
+    task = ls.task(sleep_forever_if_told, engine=engine, timeout=2.0, retries=1)
+    assert task.submit(attempts, 1.5).result() == "done"
     assert engine._native.stats()["worker_deaths"] == 0
 
 
@@ -158,23 +134,15 @@ def test_limit_ends_every_attempt(make_engine: Callable[..., ls.Engine]) -> None
 def test_killed_task_is_retried(engine: ls.Engine, mailbox: Callable[[], Mailbox]) -> None:
     attempts = mailbox()
 
-    def stuck_once(attempts: Mailbox) -> str:
-        if attempts.receive() == "stay":
-            deque(itertools.repeat(0), maxlen=0)
-        return "done"
-
     attempts.send("stay")
     attempts.send("go")
-    assert ls.task(stuck_once, engine=engine, timeout=LIMIT_S, retries=1).submit(attempts).result() == "done"
+    task = ls.task(compute_without_end_if_told, engine=engine, timeout=LONG_LIMIT_S, retries=1)
+    assert task.submit(attempts).result() == "done"
     assert engine._native.stats()["worker_deaths"] == 1
 
 
 def test_many_limits_at_the_edge(engine: ls.Engine) -> None:
     # The exception comes at every point of a task's life, also between its end and its report.
-    def nap(duration_s: float) -> float:
-        time.sleep(duration_s)
-        return duration_s
-
     limited = ls.task(nap, engine=engine, timeout=0.01)
     durations_s = [0.0095 + 0.000_01 * n for n in range(100)]
     futures = [limited.submit(duration_s) for duration_s in durations_s]
@@ -192,15 +160,29 @@ def test_many_limits_at_the_edge(engine: ls.Engine) -> None:
 def test_cancelling_with_force_kills_the_running_task_only(engine: ls.Engine, mailbox: Callable[[], Mailbox]) -> None:
     began = mailbox()
 
-    def stay(began: Mailbox) -> None:
-        began.send(os.getpid())
-        time.sleep(1e6)
-
     with ls.ProcessPoolExecutor(2, _engine=engine) as executor:
-        future = executor.submit(stay, began)
+        future = executor.submit(say_and_sleep, began)
         pid = began.receive_int()
         executor.terminate_workers()
         with pytest.raises(CancelledError):
             future.result()
     assert pid not in worker_pids(engine)
     assert engine.submit(pow, 2, 10).result() == 1024
+
+
+def test_limit_holds_for_the_import_of_the_tasks_module(
+    engine: ls.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow_module.py").write_text(
+        f"import os, time\nif os.getpid() != {os.getpid()}:\n    time.sleep(0.4)\ndef f(): return 'ran'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import slow_module  # type: ignore[import-not-found]
+
+    with pytest.raises(TaskTimeout):
+        ls.task(slow_module.f, engine=engine, timeout=0.1).submit().result()
+    # The import itself was not torn: who has more time, or comes later, finds the whole module.
+    assert ls.task(slow_module.f, engine=engine, timeout=30).submit().result() == "ran"
+    assert {engine.submit(slow_module.f).result() for _ in range(20)} == {"ran"}
+    assert engine._native.stats()["worker_deaths"] == 0
+    sys.modules.pop("slow_module")

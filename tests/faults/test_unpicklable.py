@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.faults.conftest import worker_pids
+from tests.faults.tasks import identity
 
 import lineshaft as ls
 from lineshaft.errors import RemoteError, SerializationError
@@ -63,10 +64,6 @@ class KillsItsReader:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _refuse, ("this value",)
-
-
-def identity(x: Any) -> Any:
-    return x
 
 
 def goes_on(engine: ls.Engine, pids: list[int]) -> None:

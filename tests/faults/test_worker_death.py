@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import itertools
 import os
 import signal
 import sys
@@ -11,40 +11,28 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from tests.faults.conftest import Mailbox, worker_pids
+from tests.faults.conftest import worker_pids
+from tests.faults.tasks import (
+    Mailbox,
+    abort,
+    die_if_told,
+    divide_by_zero,
+    exit_at_once,
+    fill_and_die,
+    hold,
+    kill_self_at,
+    leave_nested_tasks_behind,
+    read_null,
+    report_of_a_nested_death,
+    square,
+)
 
 import lineshaft as ls
 from lineshaft.errors import WorkerDied
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-def hold(arrived: Mailbox, leave: Mailbox) -> int:
-    """Say which process this is, and stay until told to leave."""
-    arrived.send(os.getpid())
-    leave.receive()
-    return os.getpid()
-
-
-def double(x: int) -> int:
-    return 2 * x
-
-
-def read_null() -> None:
-    ctypes.string_at(0)
-
-
-def abort() -> None:
-    os.abort()
-
-
-def divide_by_zero() -> None:
-    os.kill(os.getpid(), signal.SIGFPE)
-
-
-def exit_at_once(code: int) -> None:
-    os._exit(code)
+    from pathlib import Path
 
 
 def two_at_once(engine: ls.Engine, mailbox: Callable[[], Mailbox]) -> set[int]:
@@ -69,10 +57,10 @@ def test_sigkill_fails_the_running_task_only(engine: ls.Engine, mailbox: Callabl
     running = [engine.submit(hold, arrived, leave) for _ in range(2)]
     victim, other = arrived.receive_int(), arrived.receive_int()
     # These wait behind the running ones, some of them already sent to the worker that is about to die.
-    waiting = [engine.submit(double, n) for n in range(50)]
+    waiting = [engine.submit(square, n) for n in range(50)]
     os.kill(victim, signal.SIGKILL)
     leave.send()  # one of the two is left
-    assert [future.result() for future in waiting] == [2 * n for n in range(50)]
+    assert [future.result() for future in waiting] == [n * n for n in range(50)]
     lost = next(future for future in running if future.exception() is not None)
     kept = next(future for future in running if future.exception() is None)
     assert kept.result() == other
@@ -101,10 +89,10 @@ def test_crash_tells_the_python_stack(engine: ls.Engine, crash: Callable[[], Non
     assert error.task.endswith(crash.__name__)
     assert error.stack is not None
     assert crash.__name__ in error.stack
-    assert "test_worker_death.py" in error.stack
+    assert "tasks.py" in error.stack
     assert error.stack.rstrip() in str(error)
     assert signal.Signals(number).name in str(error)
-    assert engine.submit(double, 4).result() == 8
+    assert engine.submit(square, 4).result() == 16
 
 
 def test_exit_tells_the_code(engine: ls.Engine) -> None:
@@ -113,7 +101,7 @@ def test_exit_tells_the_code(engine: ls.Engine) -> None:
     assert "exit_at_once" in str(error)
     assert "exited with status 3" in str(error)
     assert died(engine.submit(exit_at_once, 0)).exit_code == 0
-    assert engine.submit(double, 4).result() == 8
+    assert engine.submit(square, 4).result() == 16
 
 
 def test_stack_is_of_this_crash_and_no_earlier_one(engine: ls.Engine) -> None:
@@ -134,64 +122,43 @@ def test_exceptions_that_end_programs_end_the_task_only(engine: ls.Engine, error
 
 
 def test_peak_memory_is_the_tasks_own(engine: ls.Engine) -> None:
-    def fill(megabytes: int) -> None:
-        _kept = b"x" * (megabytes << 20)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    error = died(engine.submit(fill, 100))
+    error = died(engine.submit(fill_and_die, 100))
     assert error.peak_memory_bytes is not None
     assert 100 << 20 < error.peak_memory_bytes < 400 << 20
 
 
 def test_death_in_a_map_names_the_item_and_spares_the_others(engine: ls.Engine) -> None:
-    def step(n: int) -> int:
-        if n == 500:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return n
-
-    results = engine.map(step, range(2000), progress=False)
+    results = engine.map(kill_self_at, range(2000), itertools.repeat(500), progress=False)
     seen = []
     with pytest.raises(WorkerDied) as raised:
         seen.extend(results)
     del results
     assert raised.value.signal == signal.SIGKILL
-    assert "step" in str(raised.value)
+    assert "kill_self_at" in str(raised.value)
     del raised
 
 
 def test_retry_after_a_death(engine: ls.Engine, mailbox: Callable[[], Mailbox]) -> None:
     attempts = mailbox()
 
-    def die_until(left: Mailbox) -> str:
-        if left.receive() == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return "done"
-
     attempts.send("die")
     attempts.send("live")
-    assert ls.task(die_until, engine=engine, retries=1).submit(attempts).result() == "done"
+    assert ls.task(die_if_told, engine=engine, retries=1).submit(attempts).result() == "done"
     attempts.send("die")
     attempts.send("die")
-    died(ls.task(die_until, engine=engine, retries=1).submit(attempts))
+    died(ls.task(die_if_told, engine=engine, retries=1).submit(attempts))
     assert engine._native.stats()["worker_deaths"] == 3
 
 
 def test_dependents_of_a_dead_task_fail_with_its_report(engine: ls.Engine) -> None:
     first = engine.submit(exit_at_once, 3)
-    second = engine.submit(sum, [[engine.submit(double, 1), first]])
+    second = engine.submit(sum, [[engine.submit(square, 1), first]])
     assert died(second).exit_code == 3
     assert "exit_at_once" in str(died(second))
 
 
 def test_death_of_a_nested_task_reaches_its_caller(engine: ls.Engine) -> None:
-    def outer() -> tuple[int | None, str | None, str | None]:
-        try:
-            ls.submit(read_null).result()
-        except WorkerDied as error:
-            return error.signal, error.task, error.stack
-        raise AssertionError("the nested task lived")
-
-    number, task, stack = engine.submit(outer).result()
+    number, task, stack = engine.submit(report_of_a_nested_death).result()
     assert number == signal.SIGSEGV
     assert task is not None
     assert task.endswith("read_null")
@@ -202,17 +169,12 @@ def test_death_of_a_nested_task_reaches_its_caller(engine: ls.Engine) -> None:
 def test_death_of_a_caller_cancels_what_it_asked_for(engine: ls.Engine, mailbox: Callable[[], Mailbox]) -> None:
     arrived, leave = mailbox(), mailbox()
 
-    def outer() -> None:
-        inner = [ls.submit(hold, arrived, leave) for _ in range(20)]
-        arrived.receive()
-        os._exit(len(inner))
-
-    error = died(engine.submit(outer))
+    error = died(engine.submit(leave_nested_tasks_behind, arrived, leave, 20))
     assert error.exit_code == 20
     for _ in range(20):
         leave.send()
     assert engine._native.wait_idle(60.0)
-    assert engine.submit(double, 4).result() == 8
+    assert engine.submit(square, 4).result() == 16
 
 
 def test_stopped_worker_can_be_killed(engine: ls.Engine, mailbox: Callable[[], Mailbox]) -> None:
@@ -234,4 +196,38 @@ def test_shutdown_does_not_wait_for_a_stopped_worker(engine: ls.Engine, mailbox:
     assert time.monotonic() - began_s < 10
     assert not psutil.pid_exists(pid)
     assert future.cancelled()
-    assert sys.getsizeof(future) > 0
+
+
+def test_module_that_ends_the_process_costs_the_task_only(
+    engine: ls.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It is harmless where the task is submitted, and deadly where it is to run.
+    (tmp_path / "deadly.py").write_text(
+        f"import os\nif os.getpid() != {os.getpid()}:\n    os._exit(5)\ndef f(): pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import deadly  # type: ignore[import-not-found]
+
+    healthy = [engine.submit(square, n) for n in range(20)]
+    lost = [engine.submit(deadly.f) for _ in range(10)]
+    healthy += [engine.submit(square, n) for n in range(20)]
+    assert {died(future).exit_code for future in lost} == {5}
+    assert died(lost[0]).task == "f"
+    assert [future.result() for future in healthy] == 2 * [n * n for n in range(20)]
+    sys.modules.pop("deadly")
+
+
+@pytest.mark.parametrize("way", ["raise SystemExit(5)", "raise KeyboardInterrupt", "1 / 0", "import no_such_module"])
+def test_module_that_cannot_be_imported(
+    engine: ls.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    (tmp_path / "failing.py").write_text(f"import os\nif os.getpid() != {os.getpid()}:\n    {way}\ndef f(): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import failing  # type: ignore[import-not-found]
+
+    lost = [engine.submit(failing.f) for _ in range(10)]
+    assert len({type(future.exception()) for future in lost}) == 1
+    assert lost[0].exception() is not None
+    assert engine.submit(square, 4).result() == 16
+    assert engine._native.stats()["worker_deaths"] == 0
+    sys.modules.pop("failing")

@@ -1,0 +1,183 @@
+"""Ctrl-C: once, twice, at any point where a program waits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import textwrap
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.faults.conftest import eventually, marked_processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.faults.conftest import Program
+
+#: Between the key and the end of a program whose tasks end by themselves.
+PROMPTLY_S = 3.0
+
+PRELUDE = """
+    import concurrent.futures, os, sys, time
+    import lineshaft as ls
+
+    def nap(n):
+        time.sleep(0.05)
+        return n
+
+    def wait_for_ever(n=0):
+        time.sleep(1e6)
+
+    def first():
+        return os.getpid()
+
+    def ready():
+        print("ready", flush=True)
+
+    ls.submit(first).result()
+    """
+
+#: Where programs wait. Each has far more work than the test has time.
+WAITS = {
+    "result": "future = ls.submit(wait_for_ever); ready(); future.result()",
+    "queue": "futures = [ls.submit(nap, n) for n in range(10_000)]; ready(); futures[-1].result()",
+    "exception": "future = ls.submit(wait_for_ever); ready(); future.exception()",
+    "timeout": "future = ls.submit(wait_for_ever); ready(); future.result(timeout=1000)",
+    "map": "results = ls.map(nap, range(10_000), progress=False); next(results); ready(); list(results)",
+    "as_completed": "futures = [ls.submit(wait_for_ever) for n in range(5)]; ready(); list(ls.as_completed(futures))",
+    "wait": "futures = [ls.submit(wait_for_ever) for n in range(5)]; ready(); concurrent.futures.wait(futures)",
+    "executor": """
+        with ls.ProcessPoolExecutor(2) as executor:
+            futures = [executor.submit(nap, n) for n in range(10_000)]
+            ready()
+            futures[-1].result()
+        """,
+    "executor's end": """
+        with ls.ProcessPoolExecutor(2) as executor:
+            futures = [executor.submit(nap, n) for n in range(10_000)]
+            ready()
+        """,
+    "engine": """
+        with ls.Engine(workers=2) as engine:
+            futures = [engine.submit(nap, n) for n in range(10_000)]
+            ready()
+            futures[-1].result()
+        """,
+    "pool": """
+        with ls.Pool(2) as pool:
+            ready()
+            pool.map(nap, range(10_000), chunksize=1)
+        """,
+    "threads": "results = ls.map(nap, range(10_000), threads=4, progress=False); next(results); ready(); list(results)",
+    "nested": "future = ls.submit(lambda: ls.submit(wait_for_ever).result()); ready(); future.result()",
+    "sleep": "futures = [ls.submit(nap, n) for n in range(10_000)]; ready(); time.sleep(1e6)",
+}
+
+
+def interruptible(program: Callable[..., Program], wait: str) -> Program:
+    """Start a program that waits, and return when it does."""
+    body = textwrap.indent(textwrap.dedent(WAITS[wait]), "    ")
+    started = program(PRELUDE + "\n" + body)
+    assert started.line() == "ready"
+    return started
+
+
+def press(started: Program) -> None:
+    """Press Ctrl-C: the terminal sends SIGINT to the whole process group."""
+    os.killpg(started.process.pid, signal.SIGINT)
+
+
+@pytest.mark.parametrize("wait", WAITS)
+def test_once(program: Callable[..., Program], token: str, wait: str) -> None:
+    started = interruptible(program, wait)
+    press(started)
+    pressed_s = time.monotonic()
+    out, err = started.end()
+    assert time.monotonic() - pressed_s < PROMPTLY_S
+    assert started.process.returncode == -signal.SIGINT, err
+    assert err.rstrip().splitlines()[-1] == "KeyboardInterrupt"
+    assert err.count("Traceback") == 1, err
+    assert out == ""
+    eventually(lambda: not marked_processes(token), "nothing is left", 2.0)
+
+
+@pytest.mark.parametrize("wait", ["result", "queue", "map", "executor", "executor's end", "engine", "pool"])
+def test_twice(program: Callable[..., Program], token: str, wait: str) -> None:
+    started = interruptible(program, wait)
+    press(started)
+    press(started)
+    pressed_s = time.monotonic()
+    _, err = started.end()
+    assert time.monotonic() - pressed_s < PROMPTLY_S
+    assert started.process.returncode == -signal.SIGINT, err
+    assert err.rstrip().splitlines()[-1] == "KeyboardInterrupt"
+    eventually(lambda: not marked_processes(token), "nothing is left", 2.0)
+
+
+def test_second_one_ends_what_ignores_the_first(program: Callable[..., Program], token: str) -> None:
+    started = program(
+        PRELUDE
+        + """
+    try:
+        with ls.Engine(workers=2) as engine:
+            future = engine.submit(wait_for_ever)
+            try:
+                ready()
+                future.result()
+            except KeyboardInterrupt:
+                print("first", flush=True)
+            # leaving the block waits for the task
+    except KeyboardInterrupt:
+        print("second", flush=True)
+    """
+    )
+    assert started.line() == "ready"
+    press(started)
+    assert started.line() == "first"
+    press(started)
+    assert started.line() == "second"
+    _, err = started.end()
+    assert (started.process.returncode, err) == (0, "")
+    eventually(lambda: not marked_processes(token), "nothing is left", 2.0)
+
+
+def test_program_that_catches_it_goes_on(program: Callable[..., Program]) -> None:
+    started = program(
+        PRELUDE
+        + """
+    future = ls.submit(nap, 7)
+    blocked = ls.submit(time.sleep, 0.5)
+    try:
+        ready()
+        time.sleep(1e6)
+    except KeyboardInterrupt:
+        pass
+    print(future.result(), ls.submit(first).result() > 0, blocked.result(), flush=True)
+    """
+    )
+    assert started.line() == "ready"
+    press(started)
+    out, err = started.end()
+    assert (started.process.returncode, out, err) == (0, "7 True None\n", "")
+
+
+def test_handler_of_the_program_runs_while_it_waits(program: Callable[..., Program]) -> None:
+    started = program(
+        PRELUDE
+        + """
+    import signal
+    signal.signal(signal.SIGINT, lambda *_: print("handled", flush=True))
+    future = ls.submit(time.sleep, 1)
+    ready()
+    future.result()
+    print("done", flush=True)
+    """
+    )
+    assert started.line() == "ready"
+    press(started)
+    assert started.line() == "handled"
+    assert started.line() == "done"
+    out, err = started.end()
+    assert (started.process.returncode, out, err) == (0, "", "")
