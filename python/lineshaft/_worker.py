@@ -20,6 +20,7 @@ from lineshaft import _native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
     from typing import Any
 
@@ -67,7 +68,15 @@ def main() -> None:
                 os.close(fd)
                 worker, pid = children.pop(fd)
                 _, status, usage = os.wait4(pid, 0)
-                zygote.exited(worker, status, usage.ru_maxrss * 1024)
+                _tell(zygote.exited, worker, status, usage.ru_maxrss * 1024)
+
+
+def _tell(say: Callable[..., None], *news: int) -> None:
+    """Tell the engine; if it is gone, end as quietly as when its socket closes."""
+    try:
+        say(*news)
+    except RuntimeError:
+        os._exit(0)
 
 
 def _prepare(setup: dict[str, Any]) -> None:
@@ -115,7 +124,7 @@ def _fork(
     try:
         pid = os.fork()
     except OSError as error:
-        zygote.spawn_failed(worker, error.errno or 0)
+        _tell(zygote.spawn_failed, worker, error.errno or 0)
     else:
         if pid == 0:
             code = 1
@@ -135,7 +144,7 @@ def _fork(
         handle = os.pidfd_open(pid)
         children[handle] = (worker, pid)
         poller.register(handle, select.POLLIN)
-        zygote.spawned(worker, pid)
+        _tell(zygote.spawned, worker, pid)
     for fd in descriptors:
         os.close(fd)
 
