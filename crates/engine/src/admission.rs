@@ -6,7 +6,8 @@ use crate::aftermath::Discarded;
 use crate::options::TaskRequest;
 use crate::outcome::{Outcome, TaskError, failed_input};
 use crate::promise::Pledge;
-use crate::state::{State, Task};
+use crate::state::State;
+use crate::tasks::Task;
 
 impl State {
     /// Takes a graph in, dependencies first: only then is a task whose dependency is refused refused

@@ -34,6 +34,7 @@ mod shared;
 mod signals;
 mod spin;
 mod state;
+mod tasks;
 mod threads;
 mod wait;
 pub mod worker;

@@ -15,14 +15,14 @@ use rustc_hash::FxHashMap;
 use crate::aftermath::{Aftermath, Discarded};
 use crate::error::EngineError;
 use crate::limits::{MEMORY_EASY_PERCENT, MEMORY_SHORT_PERCENT};
-use crate::options::Work;
 use crate::outcome::{DeathReport, Outcome, TaskError, failed_input};
 use crate::payload::Payload;
 use crate::poller::Source;
 use crate::pools::{Executor, Pool};
 use crate::process::{Processes, Stalls};
-use crate::promise::{Pledge, Promise};
+use crate::promise::Promise;
 use crate::shared::{Command, Shared};
+use crate::tasks::{Task, Tasks};
 use crate::threads::Lanes;
 
 /// Everything that changes in an engine.
@@ -31,7 +31,7 @@ pub(crate) struct State {
     /// Cores that running tasks may take together, unless a pool was asked to be larger.
     pub(crate) cores: u32,
     pub(crate) scheduler: Scheduler,
-    pub(crate) tasks: FxHashMap<TaskId, Task>,
+    pub(crate) tasks: Tasks,
     pub(crate) pools: FxHashMap<PoolId, Pool>,
     threads: FxHashMap<WorkerId, PoolId>,
     /// Attempts that wait for other tasks, on a thread that does not count meanwhile.
@@ -50,25 +50,13 @@ pub(crate) struct State {
     pub(crate) closed: bool,
 }
 
-/// An unfinished task.
-pub(crate) struct Task {
-    pub(crate) pool: PoolId,
-    pub(crate) pledge: Pledge,
-    pub(crate) work: Work,
-    pub(crate) inputs: Vec<Arc<Promise>>,
-    pub(crate) group: lineshaft_core::GroupId,
-    pub(crate) timed: bool,
-    /// How its last attempt ended, until the scheduler has decided what that means.
-    pub(crate) ended: Option<Outcome>,
-}
-
 impl State {
     pub(crate) fn new(engine: Weak<Shared>, cores: u32) -> State {
         State {
             engine,
             cores,
             scheduler: Scheduler::new(),
-            tasks: FxHashMap::default(),
+            tasks: Tasks::default(),
             pools: FxHashMap::default(),
             threads: FxHashMap::default(),
             blocked: FxHashMap::default(),
@@ -158,12 +146,7 @@ impl State {
     /// Cancels what has not begun, in one pool or in all; with `kill`, what runs in a worker process
     /// as well.
     pub(crate) fn cancel_all(&mut self, pool: Option<PoolId>, kill: bool) {
-        let of_pool = self
-            .tasks
-            .iter()
-            .filter(|(_, task)| pool.is_none_or(|pool| task.pool == pool));
-        let mut tasks: Vec<TaskId> = of_pool.map(|(id, _)| *id).collect();
-        tasks.sort_unstable();
+        let tasks = self.tasks.ids(pool);
         self.inputs
             .extend(tasks.into_iter().map(|task| Input::Cancel { task, kill }));
     }
@@ -231,7 +214,7 @@ impl State {
 
     /// Notes how an attempt ended, in place of what was noted for one before it.
     pub(crate) fn ended(&mut self, task: TaskId, outcome: Outcome) {
-        let unused = match self.tasks.get_mut(&task) {
+        let unused = match self.tasks.get_mut(task) {
             Some(task) => task.ended.replace(outcome),
             None => Some(outcome),
         };
@@ -336,7 +319,7 @@ impl State {
     }
 
     fn send(&mut self, worker: WorkerId, id: TaskId, attempt: Attempt) {
-        let Some(task) = self.tasks.get(&id) else {
+        let Some(task) = self.tasks.get(id) else {
             return;
         };
         if let Err(error) = self.processes.send_task(worker, id, attempt, task) {
@@ -360,7 +343,7 @@ impl State {
 
     /// Forgets a task that has ended.
     fn finish(&mut self, id: TaskId) -> Option<Task> {
-        let task = self.tasks.remove(&id)?;
+        let task = self.tasks.remove(id)?;
         if let Some(pool) = self.pools.get_mut(&task.pool) {
             pool.unfinished -= 1;
             if pool.unfinished == 0 {

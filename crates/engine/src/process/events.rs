@@ -350,7 +350,7 @@ impl State {
         if let Some(sent) = running {
             let group = self
                 .tasks
-                .get(&sent.task)
+                .get(sent.task)
                 .map(|task| shared.groups.name(task.group));
             let report = crash::report(
                 &worker,

@@ -29,7 +29,7 @@ use crate::output::OutputRing;
 use crate::payload::{Code, CodeId, Payload};
 use crate::poller::{Source, Stream};
 use crate::shared::Shared;
-use crate::state::Task;
+use crate::tasks::Task;
 
 pub use nested::lost;
 pub(crate) use stall::Stalls;

@@ -21,7 +21,7 @@ use crate::payload::{Code, CodeId, Payload};
 use crate::poller::{Source, Stream};
 use crate::promise::Promise;
 use crate::shared::Shared;
-use crate::state::Task;
+use crate::tasks::Task;
 use crate::worker::{DUMP_SIGNAL, INTERRUPT_SIGNAL};
 
 use super::Processes;

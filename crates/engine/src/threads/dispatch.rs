@@ -22,12 +22,12 @@ impl State {
     }
 
     fn lanes_of(&self, task: TaskId) -> Option<&Arc<Lanes>> {
-        self.lanes(self.tasks.get(&task)?.pool)
+        self.lanes(self.tasks.get(task)?.pool)
     }
 
     /// Hands a call to the threads of its pool.
     pub(crate) fn run_here(&mut self, pool: PoolId, id: TaskId, attempt: Attempt) {
-        let (Some(task), Some(lanes)) = (self.tasks.get(&id), self.lanes(pool)) else {
+        let (Some(task), Some(lanes)) = (self.tasks.get(id), self.lanes(pool)) else {
             return;
         };
         let Work::Local(body) = &task.work else {
