@@ -186,9 +186,10 @@ class Pool:
         """
         Lets the pool take no more tasks; it goes when it has none left.
         """
-    def submit(self, /, function: Any, args: tuple, kwargs: dict | None = None, options: TaskOptions | None = None) -> FutureBase:
+    def submit(self, /, function: Any, args: tuple, kwargs: dict | None = None, options: TaskOptions | None = None, after: list | None = None) -> FutureBase:
         """
-        Submits `function(*args, **kwargs)`.
+        Submits `function(*args, **kwargs)`. A call on threads waits for the futures in `after` too;
+        worker processes find theirs among the arguments.
         """
     def submit_each(self, /, function: Any, items: list) -> FutureBase:
         """

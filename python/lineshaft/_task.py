@@ -82,10 +82,10 @@ class Task:
         return self._send(self._pool(engine), args, kwargs)
 
     def _send(self, pool: _native.Pool, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Future[Any]:
-        if self._runs_here and _has_futures((args, kwargs)):
-            # Results of other tasks are awaited where the function runs, by a call that knows how.
-            wait = _await_results if self._is_coroutine else _call_with_results
-            return pool.submit(wait, (self.function, args, kwargs or {}), None, self._options)  # type: ignore[return-value]
+        if self._runs_here and (futures := list(_futures((args, kwargs)))):
+            # The engine starts it after its own futures; those of another engine it waits for itself.
+            call = _await_results if self._is_coroutine else _call_with_results
+            return pool.submit(call, (self.function, args, kwargs or {}), None, self._options, futures)  # type: ignore[return-value]
         return pool.submit(self.function, args, kwargs, self._options)  # type: ignore[return-value]
 
     def map(self, /, *iterables: Iterable[Any], progress: bool | None = None) -> Iterator[Any]:
@@ -171,10 +171,6 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     if function is None:
         return functools.partial(task, **options)
     return Task(function, **options)
-
-
-def _has_futures(value: Any) -> bool:
-    return next(_futures(value), None) is not None
 
 
 def _futures(value: Any) -> Iterator[Future[Any]]:

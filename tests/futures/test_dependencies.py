@@ -91,6 +91,26 @@ def test_a_failed_dependency(submit):
     assert isinstance(late.exception(30), LookupError)
 
 
+def test_a_failed_dependency_is_not_tried_again():
+    failed = ls.submit(fail, "first")
+    for where in ("threads", "processes"):
+        patient = ls.task(show, retries=3, backoff=3600, **{where: True})
+        assert isinstance(patient.submit([failed]).exception(60), LookupError)
+
+
+def test_a_future_of_another_engine(event):
+    leave = event("leave")
+    with ls.Engine(workers=1) as other:
+        foreign = other.submit(leave.wait)
+        here = ls.task(show, threads=True).submit(foreign)
+        refused = ls.submit(show, [foreign])
+        with pytest.raises(TypeError, match=r"belongs to another engine.*result\(\)"):
+            refused.result(60)
+        assert not here.done()
+        leave.set()
+        assert here.result(60) == ((foreign.result(60),), {}), "a thread just waits for it"
+
+
 def test_between_threads_and_processes():
     here = ls.task(lambda x: (x, os.getpid()), threads=True)
     there = ls.task(lambda x: (x, os.getpid()))

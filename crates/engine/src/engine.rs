@@ -102,14 +102,16 @@ impl Engine {
         self.shared.define(self.group(name), body, needs)
     }
 
-    /// Submits a task.
+    /// Submits a task. An input that is a task of another engine and has not ended is a programmer
+    /// error and panics.
     pub fn submit(&self, request: TaskRequest) -> Result<Arc<Promise>, EngineError> {
         self.shared.check_open()?;
         Ok(self.shared.submit(request))
     }
 
     /// Submits a graph: tasks, each with the indices of those of the same graph whose results it
-    /// needs, behind its other inputs. A cycle is a programmer error and panics.
+    /// needs, behind its other inputs. A cycle, or an unfinished task of
+    /// another engine, is a programmer error and panics.
     pub fn submit_graph(
         &self,
         graph: Vec<(TaskRequest, Vec<usize>)>,

@@ -20,9 +20,25 @@ use lineshaft_core::TaskId;
 use crate::outcome::{Outcome, TaskError};
 use crate::wait::Waiter;
 
+/// One engine of this process. Never reused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct EngineId(u64);
+
+impl EngineId {
+    /// The default: the engine of promises that were never a task.
+    const NONE: EngineId = EngineId(0);
+
+    pub(crate) fn new() -> EngineId {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        EngineId(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
 /// The shared state of one submitted task.
 #[derive(Debug, Default)]
 pub struct Promise {
+    /// Whose task it is; ids of tasks mean nothing to other engines.
+    engine: EngineId,
     /// Zero until the task has been put into the inbox.
     task: AtomicU64,
     /// The task is a call of this process.
@@ -104,8 +120,9 @@ impl Drop for Pledge {
 }
 
 impl Promise {
-    pub(crate) fn new(local: bool) -> Arc<Promise> {
+    pub(crate) fn new(engine: EngineId, local: bool) -> Arc<Promise> {
         Arc::new(Promise {
+            engine,
             local,
             ..Promise::default()
         })
@@ -118,10 +135,15 @@ impl Promise {
 
     /// A promise that was never a task: its outcome is known from the start.
     pub fn ended(outcome: Outcome) -> Arc<Promise> {
-        let promise = Promise::new(false);
+        let promise = Promise::new(EngineId::NONE, false);
         let nobody = promise.complete(outcome);
         debug_assert!(nobody.is_empty(), "nobody else knows the promise yet");
         promise
+    }
+
+    /// Whether the tasks of this engine may depend on it.
+    pub(crate) fn is_known_to(&self, engine: EngineId) -> bool {
+        self.engine == engine || self.is_done()
     }
 
     /// The task's identity.
@@ -205,7 +227,7 @@ mod tests {
     use std::sync::{Arc, Barrier};
     use std::thread;
 
-    use super::{Pledge, Promise};
+    use super::{EngineId, Pledge, Promise};
     use crate::outcome::{Outcome, TaskError};
     use crate::wait::Waiter;
 
@@ -215,7 +237,7 @@ mod tests {
         const ROUNDS: usize = 3_000;
         let called = Arc::new(AtomicUsize::new(0));
         for _ in 0..ROUNDS {
-            let promise = Promise::new(true);
+            let promise = Promise::new(EngineId::new(), true);
             let pledge = Pledge::new(&promise);
             let together = Arc::new(Barrier::new(2));
             let watcher = {
@@ -243,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_pledge_that_is_lost_ends_its_promise() {
-        let promise = Promise::new(true);
+        let promise = Promise::new(EngineId::new(), true);
         let pledge = Pledge::new(&promise);
         let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
             let _pledge = pledge;

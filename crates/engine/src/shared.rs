@@ -40,7 +40,7 @@ use crate::payload::{Code, CodeId, Payload, Unused};
 use crate::poll_role::{PollRole, Turn};
 use crate::poller::{Poller, Source};
 use crate::pools::Pool;
-use crate::promise::{Pledge, Promise};
+use crate::promise::{EngineId, Pledge, Promise};
 use crate::relief::Relief;
 use crate::runner::BlockedCall;
 use crate::spin::Spinner;
@@ -112,6 +112,7 @@ struct Inbox {
 }
 
 pub(crate) struct Shared {
+    id: EngineId,
     inbox: Mutex<Inbox>,
     state: Mutex<State>,
     pub(crate) poller: Poller,
@@ -139,6 +140,7 @@ impl Shared {
     ) -> Result<Arc<Shared>, EngineError> {
         let poller = Poller::new()?;
         Ok(Arc::new_cyclic(|engine: &Weak<Shared>| Shared {
+            id: EngineId::new(),
             inbox: Mutex::default(),
             state: Mutex::new(State::new(engine.clone(), options.cores)),
             poller,
@@ -202,7 +204,8 @@ impl Shared {
 
     /// Submits a task.
     pub(crate) fn submit(&self, request: TaskRequest) -> Arc<Promise> {
-        let promise = Promise::new(request.work.is_local());
+        self.check_inputs(&request);
+        let promise = Promise::new(self.id, request.work.is_local());
         {
             let mut inbox = self.inbox();
             inbox.tasks += 1;
@@ -226,7 +229,10 @@ impl Shared {
         let order = crate::graph::topological_order(&requests);
         let promises: Vec<Arc<Promise>> = requests
             .iter()
-            .map(|(request, _)| Promise::new(request.work.is_local()))
+            .map(|(request, _)| {
+                self.check_inputs(request);
+                Promise::new(self.id, request.work.is_local())
+            })
             .collect();
         let tasks = requests
             .into_iter()
@@ -247,6 +253,15 @@ impl Shared {
         }
         self.drive();
         promises
+    }
+
+    /// Panics in the caller's thread, before anything has changed.
+    fn check_inputs(&self, request: &TaskRequest) {
+        let known = |input: &Arc<Promise>| input.is_known_to(self.id);
+        assert!(
+            request.inputs.iter().all(known),
+            "a task depends on a task of another engine"
+        );
     }
 
     /// Puts a command into the inbox and sees to it that it is carried out.

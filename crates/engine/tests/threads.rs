@@ -1060,6 +1060,29 @@ fn engines_do_not_know_each_other() {
     assert_eq!(number(&foreign), 5);
 }
 
+/// Ids of tasks mean nothing to another engine: one that took them for its own would run tasks too
+/// early, or never.
+#[test]
+fn a_task_cannot_depend_on_an_unfinished_task_of_another_engine() {
+    let (threads, other) = (Threads::new(1), Threads::new(1));
+    let gate = Gate::new();
+    let held = Arc::clone(&gate);
+    let foreign = other.submit(move |_| {
+        held.pass();
+        Ok(5)
+    });
+    let dependent = || TaskRequest {
+        inputs: vec![Arc::clone(&foreign)],
+        ..threads.request(|of| Ok(of[0] + 1))
+    };
+    let submit = std::panic::AssertUnwindSafe(|| threads.engine.submit(dependent()));
+    assert!(std::panic::catch_unwind(submit).is_err());
+    gate.open();
+    wait(&other.engine, &foreign);
+    let task = threads.engine.submit(dependent()).expect("open");
+    assert_eq!(threads.result(&task), 6, "a result is as good as any other");
+}
+
 #[test]
 fn an_engine_without_processes_says_so() {
     let engine = Engine::new(common::options(1)).expect("starts");

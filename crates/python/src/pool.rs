@@ -145,20 +145,35 @@ pub fn encode_arguments(
         &core.live,
     )?;
     let definitions = core.definitions(py, &encoded.definitions)?;
-    let input = |found: Bound<'_, PyAny>| match found.cast::<FutureBase>()?.get().source()? {
-        Source::Task { promise, .. } => Ok(Arc::clone(promise)),
-        Source::Nested { .. } => Err(PyTypeError::new_err("a future of another engine")),
-    };
-    let inputs = encoded
-        .futures
-        .try_iter()?
-        .map(|found| input(found?))
-        .collect::<PyResult<_>>()?;
+    let inputs = encoded.futures.try_iter()?.map(|found| {
+        let found = found?;
+        let promise = promise_of(core, &found)?;
+        promise.ok_or_else(|| future_of_another_engine(&found))
+    });
+    let inputs = inputs.collect::<PyResult<_>>()?;
     Ok(Arguments {
         payload,
         definitions,
         inputs,
     })
+}
+
+/// The promise behind a future of this engine; none if it is another engine's.
+fn promise_of(core: &Core, found: &Bound<'_, PyAny>) -> PyResult<Option<Arc<Promise>>> {
+    Ok(match found.cast::<FutureBase>()?.get().source()? {
+        Source::Task {
+            core: owner,
+            promise,
+        } if std::ptr::eq(&raw const **owner, core) => Some(Arc::clone(promise)),
+        _ => None,
+    })
+}
+
+/// Says that a future cannot be a dependency here.
+pub fn future_of_another_engine(found: &Bound<'_, PyAny>) -> PyErr {
+    PyTypeError::new_err(format!(
+        "{found} belongs to another engine, whose tasks this one does not know; pass its result() instead"
+    ))
 }
 
 /// What `Encoder.dumps` gives.
@@ -302,14 +317,16 @@ fn group(py: Python<'_>, core: &Core, function: &Bound<'_, PyAny>) -> PyResult<G
 
 #[pymethods]
 impl Pool {
-    /// Submits `function(*args, **kwargs)`.
-    #[pyo3(signature = (function, args, kwargs = None, options = None))]
+    /// Submits `function(*args, **kwargs)`. A call on threads waits for the futures in `after` too;
+    /// worker processes find theirs among the arguments.
+    #[pyo3(signature = (function, args, kwargs = None, options = None, after = None))]
     fn submit<'py>(
         &self,
         function: &Bound<'py, PyAny>,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
         options: Option<&Bound<'py, TaskOptions>>,
+        after: Option<&Bound<'py, PyList>>,
     ) -> PyResult<Bound<'py, FutureBase>> {
         let py = function.py();
         let policy = options
@@ -332,11 +349,13 @@ impl Pool {
                     args: args.clone().unbind(),
                     kwargs: kwargs.map(|kwargs| kwargs.clone().unbind()),
                 };
+                let inputs = after.into_iter().flatten();
+                let inputs = inputs.filter_map(|found| promise_of(core, &found).transpose());
                 let request = TaskRequest {
                     pool: *id,
                     group: group(py, core, function)?,
                     work: Work::Local(Arc::new(body)),
-                    inputs: Vec::new(),
+                    inputs: inputs.collect::<PyResult<_>>()?,
                     policy,
                 };
                 let promise = submit(py, core, request)?;
@@ -385,7 +404,7 @@ impl Pool {
             Kind::Nested { .. } | Kind::Threads { .. } => {
                 let batch = front(py)?.run_batch.bind(py);
                 let args = PyTuple::new(py, [function.as_any(), items.as_any()])?;
-                self.submit(batch, &args, None, None)
+                self.submit(batch, &args, None, None, None)
             }
         }
     }

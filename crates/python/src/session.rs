@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lineshaft_engine::worker::{Job, NestedCall, Received, Sent, SessionOptions};
 use lineshaft_engine::{Engine, EngineError, Policy};
 use lineshaft_wire::CallOptions;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::future::{FutureBase, Source};
 use crate::interpreter::interpreter;
-use crate::pool::{Encoded, Pool};
+use crate::pool::{Encoded, Pool, future_of_another_engine};
 use crate::resolver::Resolver;
 use crate::values::{Loadable, to_sent};
 
@@ -67,15 +67,14 @@ impl Client {
             .try_iter()?
             .map(|definition| self.define(py, &definition?));
         let definitions = definitions.collect::<PyResult<Vec<u64>>>()?;
-        let input = |found: Bound<'_, PyAny>| match found.cast::<FutureBase>()?.get().source()? {
-            Source::Nested { call, .. } => Ok(call.id()),
-            Source::Task { .. } => Err(PyTypeError::new_err("a future of another engine")),
-        };
-        let inputs = encoded
-            .futures
-            .try_iter()?
-            .map(|found| input(found?))
-            .collect::<PyResult<Vec<u64>>>()?;
+        let inputs = encoded.futures.try_iter()?.map(|found| {
+            let found = found?;
+            match found.cast::<FutureBase>()?.get().source()? {
+                Source::Nested { call, .. } => Ok(call.id()),
+                Source::Task { .. } => Err(future_of_another_engine(&found)),
+            }
+        });
+        let inputs = inputs.collect::<PyResult<Vec<u64>>>()?;
         let args = to_sent(
             encoded.data.as_bytes(),
             Some(&encoded.buffers),
