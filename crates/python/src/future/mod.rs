@@ -5,21 +5,27 @@
 //! (`_condition`, `_waiters`, `_state`), or adds a callback, is the future *watched*: then the
 //! resolver publishes it, under its condition, as those functions expect.
 
+mod publish;
+mod value;
+
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use lineshaft_engine::worker::{NestedCall, Received, Session, Unanswered};
-use lineshaft_engine::{DeathReport, Outcome, Promise, TaskError, Waited, lost};
+use lineshaft_engine::worker::{NestedCall, Unanswered};
+use lineshaft_engine::{Outcome, Promise, TaskError, Waited, lost};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyRuntimeError, PyTimeoutError, PyTypeError};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyList, PyModule, PyTuple};
+use pyo3::types::{PyBool, PyList, PyTuple};
 
 use crate::engine::Core;
 use crate::interpreter::{check_signals, front, is_main_thread};
 use crate::session::Client;
-use crate::values::Loadable;
+use publish::call_back;
+use value::{Value, local_object, of_answer, of_outcome, root};
+
+pub use publish::publish;
 
 /// What a future stands for.
 pub enum Source {
@@ -34,8 +40,6 @@ pub enum Source {
         call: Arc<NestedCall>,
     },
 }
-
-type Value = Result<Py<PyAny>, Py<PyAny>>;
 
 /// The Rust half of `lineshaft.Future`.
 #[pyclass(frozen, subclass, module = "lineshaft._native")]
@@ -193,203 +197,6 @@ impl FutureBase {
         let ended = self.is_ended();
         let watch = self.watch();
         ended && (watch.condition.is_none() || watch.published)
-    }
-}
-
-/// What a call of this process returned or raised.
-fn local_object(outcome: &Outcome) -> Option<&Py<PyAny>> {
-    match outcome {
-        Outcome::Local { value: object, .. } | Outcome::Error(TaskError::RaisedLocal(object)) => {
-            object.downcast_ref()
-        }
-        _ => None,
-    }
-}
-
-/// The outcome at the root of a chain of dependencies.
-fn root(mut outcome: Option<&Outcome>) -> Option<&Outcome> {
-    while let Some(Outcome::Error(TaskError::Dependency(cause))) = outcome {
-        outcome = cause.outcome();
-    }
-    outcome
-}
-
-fn of_outcome(py: Python<'_>, outcome: &Outcome) -> PyResult<Value> {
-    let front = front(py)?;
-    let failures = front.failures.bind(py);
-    let error = match root(Some(outcome)).expect("a dependency that failed has ended") {
-        Outcome::Value(payload) => {
-            let loadable = Loadable::from_payload(py, payload)?;
-            let value = match loadable.load(py) {
-                Ok(value) => value,
-                // Once more, by the way that explains what is wrong.
-                Err(_) => front
-                    .load_result
-                    .bind(py)
-                    .call1((&loadable.stream, loadable.buffers(py)))?,
-            };
-            return Ok(Ok(value.unbind()));
-        }
-        Outcome::Local { value, .. } => {
-            let value = value
-                .downcast_ref::<Py<PyAny>>()
-                .expect("runners of this crate return Python objects");
-            return Ok(Ok(value.clone_ref(py)));
-        }
-        Outcome::Error(error) => error,
-    };
-    let exception = match error {
-        TaskError::Raised(payload) => {
-            let loadable = Loadable::from_payload(py, payload)?;
-            front.load_exception.bind(py).call1((loadable.stream,))?
-        }
-        TaskError::RaisedLocal(error) => {
-            let error = error
-                .downcast_ref::<Py<PyAny>>()
-                .expect("runners of this crate raise Python objects");
-            error.bind(py).clone()
-        }
-        TaskError::Cancelled => failures.call_method0("cancelled")?,
-        TaskError::TimedOut { stack } => failures.call_method1("timed_out", (stack,))?,
-        TaskError::WorkerDied(report) => worker_died(failures, report)?,
-        TaskError::PoolBroken(Ok(payload)) => {
-            let loadable = Loadable::from_payload(py, payload)?;
-            let cause = front.load_exception.bind(py).call1((loadable.stream,))?;
-            failures.call_method1("pool_broken", (cause,))?
-        }
-        TaskError::PoolBroken(Err(text)) => failures.call_method1("pool_broken", (text,))?,
-        TaskError::Transfer(text) => failures.call_method1("transfer", (text,))?,
-        TaskError::Poisoned(text) => failures.call_method1("poisoned", (text,))?,
-        TaskError::Dependency(_) => unreachable!("dependencies were followed to their root"),
-    };
-    Ok(Err(exception.unbind()))
-}
-
-fn of_answer(
-    py: Python<'_>,
-    session: &Session,
-    answer: &Result<Received, Unanswered>,
-) -> PyResult<Value> {
-    let front = front(py)?;
-    match answer {
-        Ok(received) => Ok(Ok(Loadable::from_received(py, received, session)?
-            .load(py)?
-            .unbind())),
-        Err(Unanswered::Raised(received)) => {
-            let loadable = Loadable::from_received(py, received, session)?;
-            Ok(Err(front
-                .load_exception
-                .bind(py)
-                .call1((loadable.stream,))?
-                .unbind()))
-        }
-        Err(Unanswered::Died(report)) => {
-            Ok(Err(worker_died(front.failures.bind(py), report)?.unbind()))
-        }
-        Err(Unanswered::Lost { kind, message }) => Ok(Err(front
-            .failures
-            .bind(py)
-            .call_method1("lost", (*kind, message))?
-            .unbind())),
-    }
-}
-
-fn worker_died<'py>(
-    failures: &Bound<'py, PyModule>,
-    report: &DeathReport,
-) -> PyResult<Bound<'py, PyAny>> {
-    failures.call_method1(
-        "worker_died",
-        (
-            &report.task,
-            report.pid,
-            report.signal,
-            report.exit_code,
-            report.peak_memory_bytes,
-            report.oom_killed,
-            report.item,
-            &report.stack,
-        ),
-    )
-}
-
-/// How often whoever publishes a future looks whether to go on waiting for its condition.
-const CONDITION_WAIT_S: f64 = 0.05;
-
-/// Shows those who watch a future that it is done, and calls its callbacks, each once. `gives_up`
-/// says that nobody can want to know any more: whoever was interrupted while they took the
-/// conditions of many futures, as `concurrent.futures.as_completed` does, holds some for ever.
-pub fn publish(future: &Bound<'_, FutureBase>, gives_up: impl Fn() -> bool) {
-    if let Err(error) = try_publish(future, gives_up) {
-        error.write_unraisable(future.py(), Some(future.as_any()));
-    }
-}
-
-fn try_publish(future: &Bound<'_, FutureBase>, gives_up: impl Fn() -> bool) -> PyResult<()> {
-    let py = future.py();
-    let this = future.get();
-    let condition = {
-        let mut watch = this.watch();
-        if watch.condition.is_none() {
-            watch.published = true;
-        }
-        watch
-            .condition
-            .as_ref()
-            .map(|condition| condition.clone_ref(py))
-    };
-    if let Some(condition) = condition {
-        let method = if this.is_cancelled() {
-            "add_cancelled"
-        } else if this.value(py)?.is_err() {
-            "add_exception"
-        } else {
-            "add_result"
-        };
-        let condition = condition.bind(py);
-        let acquire = condition.getattr("acquire")?;
-        while !acquire.call1((true, CONDITION_WAIT_S))?.is_truthy()? {
-            if gives_up() {
-                return Ok(());
-            }
-        }
-        let waiters = {
-            let mut watch = this.watch();
-            let first = !std::mem::replace(&mut watch.published, true);
-            watch
-                .waiters
-                .as_ref()
-                .filter(|_| first)
-                .map(|waiters| waiters.clone_ref(py))
-        };
-        for waiter in waiters.iter().flat_map(|waiters| waiters.bind(py).iter()) {
-            if let Err(error) = waiter.call_method1(method, (future,)) {
-                error.write_unraisable(py, Some(&waiter));
-            }
-        }
-        condition.call_method0("notify_all")?;
-        condition.call_method1("__exit__", (py.None(), py.None(), py.None()))?;
-    }
-    let callbacks = std::mem::take(&mut this.watch().callbacks);
-    for callback in callbacks {
-        call_back(future, callback.bind(py));
-    }
-    Ok(())
-}
-
-/// Calls a callback; what it raises is logged, as `concurrent.futures` does.
-fn call_back(future: &Bound<'_, FutureBase>, callback: &Bound<'_, PyAny>) {
-    let py = future.py();
-    if let Err(error) = callback.call1((future,)) {
-        let told = front(py).and_then(|front| {
-            front
-                .failures
-                .bind(py)
-                .call_method1("callback_raised", (future, error.value(py)))
-        });
-        if let Err(error) = told {
-            error.write_unraisable(py, Some(callback));
-        }
     }
 }
 
