@@ -67,8 +67,9 @@ WAITS = {
         """,
     "pool": """
         with ls.Pool(2) as pool:
+            result = pool.map_async(nap, range(10_000), chunksize=1)
             ready()
-            pool.map(nap, range(10_000), chunksize=1)
+            result.get()
         """,
     "threads": "results = ls.map(nap, range(10_000), threads=4, progress=False); next(results); ready(); list(results)",
     "nested": "future = ls.submit(lambda: ls.submit(wait_for_ever).result()); ready(); future.result()",
