@@ -233,9 +233,9 @@ def test_an_update_is_cheap(enabled):
     best_s = float("inf")
     for _ in range(5):
         update = bar.update
-        start = time.perf_counter()
+        start = time.thread_time()
         for _ in range(20_000):
             update()
-        best_s = min(best_s, (time.perf_counter() - start) / 20_000)
+        best_s = min(best_s, (time.thread_time() - start) / 20_000)
     # The promise is 0.3 us; shared machines get some air.
     assert best_s < 1e-6
