@@ -155,6 +155,10 @@ class FutureBase:
         """
         What the call raised, or None; waits for its end.
         """
+    def explain(self, /) -> str:
+        """
+        One sentence for people: what the call is doing, and if it is not running, why.
+        """
     def result(self, /, timeout: SupportsFloat | SupportsIndex | None = None) -> Any:
         """
         The result of the call; waits for it.

@@ -5,6 +5,7 @@ import dataclasses
 import os
 import threading
 
+import numpy as np
 import pytest
 
 import lineshaft as ls
@@ -27,6 +28,13 @@ def show(*args: object, **options: object) -> tuple[object, object]:
 
 def is_future(value: object) -> bool:
     return isinstance(value, ls.Future)
+
+
+def describe(values: list[object], cls: type) -> object:
+    (value,) = values
+    if callable(value):
+        return value()
+    return isinstance(value, cls), str(value)
 
 
 @pytest.fixture(params=["processes", "threads"])
@@ -131,6 +139,35 @@ def test_the_result_of_a_thread_goes_along_by_value(threads):
     value = threads.submit(list, "ab")
     value.result()
     assert ls.submit(show, value).result() == ((["a", "b"],), {})
+
+
+@pytest.mark.parametrize("value", [[1, 2], Box("content"), np.arange(1_000_000), lambda: 5], ids=lambda v: type(v).__name__)
+def test_processes_wait_for_what_a_thread_has_not_returned_yet(event, value):
+    leave = event("leave")
+    here = ls.task(lambda: leave.wait() and value, threads=True).submit()
+    there = ls.submit(describe, [here], cls=type(value))
+    assert not there.done(), "submitting does not wait"
+    leave.set()
+    assert there.result(60) == describe([value], type(value))
+    assert here.result() is value
+    assert ls.submit(describe, [here], cls=type(value)).result(60) == describe([value], type(value))
+
+
+def test_coroutines_too():
+    async def double(x: int) -> int:
+        return 2 * x
+
+    assert ls.submit(abs, ls.submit(double, ls.submit(double, -2))).result(60) == 8
+
+
+def test_a_thread_s_result_that_cannot_be_sent(event):
+    leave = event("leave")
+    here = ls.task(lambda: leave.wait() and threading.Lock(), threads=True).submit()
+    there = ls.submit(show, here)
+    leave.set()
+    with pytest.raises(ls.errors.SerializationError, match=r"result of another task.*_thread.lock, which cannot be pickled"):
+        there.result(60)
+    assert here.result().acquire()
 
 
 def test_many_threads_submit():

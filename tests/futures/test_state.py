@@ -3,6 +3,7 @@
 import concurrent.futures
 import copy
 import pickle
+import re
 import weakref
 
 import pytest
@@ -41,6 +42,21 @@ def test_states(executor_class, event):
     assert repr(waiting).startswith("<Future at 0x")
     assert "state=finished returned int" in repr(waiting)
     assert "state=finished raised ValueError" in repr(failing)
+
+
+def test_why_it_is_not_running(executor_class, event):
+    entered, leave = event("entered"), event("leave")
+    with executor_class(1) as executor:
+        running = executor.submit(enter_and_wait, entered, leave)
+        entered.wait()
+        waiting = executor.submit(pow, 2, 2)
+        dependent = ls.submit(abs, waiting)
+        assert running.explain().startswith("it runs on ")
+        assert re.search("busy|after what runs now", waiting.explain())
+        assert dependent.explain().startswith("it waits for 1 other task: pow (task ")
+        leave.set()
+        assert dependent.result(60) == 4
+    assert dependent.explain() == "it has ended"
 
 
 def test_identity_and_weak_references(executor):

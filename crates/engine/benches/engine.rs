@@ -31,7 +31,7 @@ impl Runner for Closures {
             call.finish(
                 CallEnd::Value {
                     value,
-                    payload: None,
+                    portable: None,
                 },
                 ran,
             );

@@ -33,7 +33,7 @@ impl Runner for Closures {
             call.finish(
                 CallEnd::Value {
                     value: Box::new(value),
-                    payload: None,
+                    portable: None,
                 },
                 ran,
             );

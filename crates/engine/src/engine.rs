@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use lineshaft_core::{GroupId, GroupSummary, PoolId, Time};
+use lineshaft_core::{GroupId, GroupSummary, PoolId, Since, Time};
 use lineshaft_store::{Store, StoreOptions};
 
 use crate::clock;
@@ -174,6 +174,24 @@ impl Engine {
         self.shared
             .with_state(|state| state.processes.output.all())
             .unwrap_or_default()
+    }
+
+    /// What the task is doing, and if it is not running, why: one sentence for people.
+    pub fn explain(&self, promise: &Promise) -> String {
+        let state = |state: &mut State| state.explain(&self.shared, promise);
+        let sentence = self.shared.with_state(state);
+        sentence.unwrap_or_else(|| "the engine is shut down".into())
+    }
+
+    /// Events from number `sequence` on, at most `limit` of them. Readers neither wait nor make
+    /// others wait longer than it takes to copy these.
+    pub fn events(&self, sequence: u64, limit: usize) -> Since {
+        let state = |state: &mut State| state.scheduler.events().since(sequence, limit);
+        let nothing = Since::Batch {
+            events: Vec::new(),
+            next: sequence,
+        };
+        self.shared.with_state(state).unwrap_or(nothing)
     }
 
     /// Whether the task has begun to run on some worker.

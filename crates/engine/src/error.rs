@@ -29,6 +29,11 @@ pub enum EngineError {
     /// A message did not make sense.
     #[error("protocol error: {0}")]
     Protocol(&'static str),
+    /// The result of a task of this process cannot be sent to a worker process that needs it.
+    #[error(
+        "an argument is the result of another task, which cannot be sent to a worker process: {0}"
+    )]
+    Input(String),
     /// Shared memory failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lineshaft_wire::Death;
 
-use crate::payload::Payload;
+use crate::payload::{Code, Payload};
 use crate::promise::Promise;
 
 /// How a task ended.
@@ -17,20 +17,32 @@ pub enum Outcome {
     Local {
         /// What it returned; the runner knows the type.
         value: Box<dyn Any + Send + Sync>,
-        /// The same for worker processes, if a task there needs it.
-        payload: Option<Payload>,
+        /// The same for worker processes, if a task there needs it; or why it cannot be sent there.
+        portable: Option<Result<Portable, String>>,
     },
     /// It has no result.
     Error(TaskError),
 }
 
+/// A value of this process as worker processes take it.
+pub struct Portable {
+    /// The value.
+    pub payload: Payload,
+    /// Definitions that it needs.
+    pub definitions: Vec<Arc<Code>>,
+}
+
 impl Outcome {
-    /// The value for a worker process, if there is one.
-    pub fn payload(&self) -> Option<&Payload> {
+    /// The value for a worker process and the definitions that it needs, or why there is none.
+    pub(crate) fn for_worker(&self) -> Result<(&Payload, &[Arc<Code>]), &str> {
         match self {
-            Outcome::Value(payload) => Some(payload),
-            Outcome::Local { payload, .. } => payload.as_ref(),
-            Outcome::Error(_) => None,
+            Outcome::Value(payload) => Ok((payload, &[])),
+            Outcome::Local { portable, .. } => match portable {
+                Some(Ok(portable)) => Ok((&portable.payload, &portable.definitions)),
+                Some(Err(why)) => Err(why),
+                None => Err("nobody said in time that a worker process needs it"),
+            },
+            Outcome::Error(_) => Err("there is none"),
         }
     }
 }

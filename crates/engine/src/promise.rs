@@ -54,8 +54,10 @@ type Callback = Box<dyn FnOnce() + Send>;
 struct Watch {
     waiters: Vec<Arc<Waiter>>,
     callbacks: Vec<Callback>,
-    /// A task in a worker process needs the result, so it must exist as a payload too.
-    wants_payload: bool,
+    /// A task in a worker process needs the result, so it must exist in a portable form too.
+    for_workers: bool,
+    /// It is being made in the form that was asked for until now.
+    requests_closed: bool,
 }
 
 impl std::fmt::Debug for Watch {
@@ -193,23 +195,22 @@ impl Promise {
         watch.waiters.retain(|other| !Arc::ptr_eq(other, waiter));
     }
 
-    /// Asks for the result as a payload too. False if the task has ended: then the caller must
-    /// make one itself.
-    pub fn request_payload(&self) -> bool {
+    /// Asks for the result in a form that worker processes take, too. False if it comes too late,
+    /// because the task has ended or is about to: then the caller must make one from the result.
+    pub fn request_for_workers(&self) -> bool {
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_done() {
+        if self.is_done() || (watch.requests_closed && !watch.for_workers) {
             return false;
         }
-        watch.wants_payload = true;
+        watch.for_workers = true;
         true
     }
 
-    /// Whether somebody asked for the result as a payload.
-    pub fn wants_payload(&self) -> bool {
-        self.watch
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .wants_payload
+    /// Takes no more such requests; whether there was one.
+    pub(crate) fn close_requests(&self) -> bool {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        watch.requests_closed = true;
+        watch.for_workers
     }
 
     /// Sets the outcome. A second outcome is a defect of the engine.

@@ -6,10 +6,10 @@ use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use lineshaft_core::{Attempt, TaskId};
+use lineshaft_core::{Attempt, TaskId, WorkerId};
 
 use crate::clock;
-use crate::outcome::{Outcome, TaskError};
+use crate::outcome::{Outcome, Portable, TaskError};
 use crate::promise::Promise;
 use crate::shared::{Command, Shared};
 use crate::threads::Lanes;
@@ -61,6 +61,8 @@ pub struct Call {
     pub(crate) engine: Weak<Shared>,
     pub(crate) task: TaskId,
     pub(crate) attempt: Attempt,
+    /// What the scheduler handed it to.
+    pub(crate) worker: WorkerId,
     /// It has a time limit, so its start has to be reported.
     pub(crate) timed: bool,
     pub(crate) body: Body,
@@ -75,8 +77,8 @@ pub enum CallEnd {
     Value {
         /// What it returned.
         value: Box<dyn Any + Send + Sync>,
-        /// The same for worker processes; needed if `Call::wants_payload`.
-        payload: Option<crate::payload::Payload>,
+        /// The same for worker processes, if `Call::is_for_workers`; or why it cannot be sent there.
+        portable: Option<Result<Portable, String>>,
     },
     /// It raised.
     Raised {
@@ -98,9 +100,10 @@ impl Call {
         &self.inputs
     }
 
-    /// Whether a task in a worker process needs the result.
-    pub fn wants_payload(&self) -> bool {
-        self.promise.wants_payload()
+    /// Whether a task in a worker process needs the result. To be asked when it is there: nobody can
+    /// ask for it afterwards.
+    pub fn is_for_workers(&self) -> bool {
+        self.promise.close_requests()
     }
 
     /// Runs `work` as this task on this thread: what it submits and waits for is known to be
@@ -120,11 +123,11 @@ impl Call {
         };
         let (task, attempt) = (self.task, self.attempt);
         engine.post(match end {
-            CallEnd::Value { value, payload } => Command::Finished {
+            CallEnd::Value { value, portable } => Command::Finished {
                 task,
                 attempt,
                 ran,
-                outcome: Outcome::Local { value, payload },
+                outcome: Outcome::Local { value, portable },
             },
             CallEnd::Raised { error, retry } => Command::Failed {
                 task,

@@ -290,7 +290,7 @@ impl State {
             } => self.run(worker, task, attempt),
             Action::Retract { worker } => {
                 let tasks = match self.threads.get(&worker) {
-                    Some(pool) => self.retract_calls(*pool),
+                    Some(pool) => self.retract_calls(*pool, worker),
                     None => self.processes.retract(worker),
                 };
                 self.inputs.push_back(Input::Retracted { worker, tasks });
@@ -310,7 +310,7 @@ impl State {
 
     fn run(&mut self, worker: WorkerId, id: TaskId, attempt: Attempt) {
         if let Some(&pool) = self.threads.get(&worker) {
-            return self.run_here(pool, id, attempt);
+            return self.run_here(pool, worker, id, attempt);
         }
         for (id, attempt) in self.processes.renew_epoch(worker) {
             self.send(worker, id, attempt);

@@ -39,6 +39,8 @@ pub struct Core {
     pub encoder: Py<PyAny>,
     pub resolver: Arc<Resolver>,
     pub live: LiveBuffers,
+    /// It has worker processes, or can have them.
+    pub has_processes: bool,
     codes: Mutex<HashMap<u64, Arc<Code>>>,
     generation: u64,
 }
@@ -167,7 +169,8 @@ impl Engine {
             environment,
             setup,
         });
-        let observer: Arc<dyn lineshaft_engine::Observer> = if zygote.is_some() {
+        let has_processes = zygote.is_some();
+        let observer: Arc<dyn lineshaft_engine::Observer> = if has_processes {
             Arc::new(Forward(Arc::clone(&resolver)))
         } else {
             Arc::new(Silent)
@@ -186,6 +189,7 @@ impl Engine {
             encoder,
             resolver,
             live: LiveBuffers::new(),
+            has_processes,
             codes: Mutex::default(),
             generation: GENERATION.load(Ordering::Relaxed),
         };
@@ -258,10 +262,7 @@ impl Engine {
                 initargs.unwrap_or_else(|| PyTuple::empty(py).unbind()),
             )
         });
-        let runner = Arc::new(ThreadRunner::new(
-            initializer,
-            Arc::clone(&self.core.resolver),
-        ));
+        let runner = Arc::new(ThreadRunner::new(initializer, &self.core));
         let broken = Arc::clone(&runner.broken);
         self.open_threads(
             py,
@@ -285,7 +286,8 @@ impl Engine {
         workers: u32,
         start: Py<PyAny>,
     ) -> PyResult<Pool> {
-        let runner = Arc::new(LoopRunner { start });
+        let core = Arc::downgrade(&self.core);
+        let runner = Arc::new(LoopRunner { start, core });
         self.open_threads(
             py,
             Arc::default(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lineshaft_core::{GroupId, PoolId, Retries};
 use lineshaft_engine::{
-    Code, Outcome, Payload, Policy, Promise, TaskError, TaskRequest, Waited, Work,
+    Code, Outcome, Payload, Policy, Portable, Promise, TaskError, TaskRequest, Waited, Work,
 };
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -155,6 +155,26 @@ pub fn encode_arguments(
         payload,
         definitions,
         inputs,
+    })
+}
+
+/// Pickles the result of a call of this process for tasks in worker processes.
+pub fn encode_result(py: Python<'_>, core: &Core, value: &Bound<'_, PyAny>) -> PyResult<Portable> {
+    let buffers = PyList::empty(py);
+    let append = buffers.getattr(pyo3::intern!(py, "append"))?;
+    let encoded = core
+        .encoder
+        .bind(py)
+        .call_method1(pyo3::intern!(py, "dumps"), (value, append))?;
+    let (data, definitions, futures) =
+        encoded.extract::<(Bound<'_, PyBytes>, Bound<'_, PyAny>, Bound<'_, PyTuple>)>()?;
+    if !futures.is_empty() {
+        return Err(PyTypeError::new_err("there is a future in it"));
+    }
+    let store = core.engine()?.store();
+    Ok(Portable {
+        payload: to_payload(py, data.as_bytes(), Some(&buffers), store, &core.live)?,
+        definitions: core.definitions(py, &definitions)?,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use lineshaft_engine::{Call, CallEnd, Calls, Runner};
@@ -11,7 +11,9 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::engine::Core;
 use crate::interpreter::{front, hanging_if_unwound};
+use crate::pool::encode_result;
 use crate::resolver::Resolver;
 
 /// A Python call.
@@ -28,6 +30,8 @@ pub struct ThreadRunner {
     initializer: Option<(Py<PyAny>, Py<PyTuple>)>,
     /// The initializer raised: nothing runs here any more.
     pub broken: Arc<AtomicBool>,
+    /// Weak, because the engine in it holds this runner.
+    core: Weak<Core>,
     resolver: Arc<Resolver>,
 }
 
@@ -41,12 +45,24 @@ fn body(call: &Call) -> &Body {
         .expect("this crate submits nothing else to threads")
 }
 
-fn end(py: Python<'_>, call: Call, outcome: PyResult<Bound<'_, PyAny>>, ran: Duration) {
+fn end(
+    py: Python<'_>,
+    core: &Weak<Core>,
+    call: Call,
+    outcome: PyResult<Bound<'_, PyAny>>,
+    ran: Duration,
+) {
     let end = match outcome {
-        Ok(value) => CallEnd::Value {
-            value: Box::new(value.unbind()),
-            payload: None,
-        },
+        Ok(value) => {
+            let core = call.is_for_workers().then(|| core.upgrade()).flatten();
+            let portable = core.map(|core| {
+                encode_result(py, &core, &value).map_err(|error| error.value(py).to_string())
+            });
+            CallEnd::Value {
+                value: Box::new(value.unbind()),
+                portable,
+            }
+        }
         Err(error) => CallEnd::Raised {
             error: Box::new(error.into_value(py).into_any()),
             retry: true,
@@ -56,17 +72,15 @@ fn end(py: Python<'_>, call: Call, outcome: PyResult<Bound<'_, PyAny>>, ran: Dur
 }
 
 impl ThreadRunner {
-    pub fn new(
-        initializer: Option<(Py<PyAny>, Py<PyTuple>)>,
-        resolver: Arc<Resolver>,
-    ) -> ThreadRunner {
+    pub fn new(initializer: Option<(Py<PyAny>, Py<PyTuple>)>, core: &Arc<Core>) -> ThreadRunner {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let id = LAST.fetch_add(1, Ordering::Relaxed);
         ThreadRunner {
             id,
             initializer,
             broken: Arc::default(),
-            resolver,
+            core: Arc::downgrade(core),
+            resolver: Arc::clone(&core.resolver),
         }
     }
 
@@ -136,7 +150,7 @@ impl ThreadRunner {
                     Duration::ZERO,
                 )
             };
-            end(py, call, outcome, ran);
+            end(py, &self.core, call, outcome, ran);
             self.resolver.drain(py);
         }
     }
@@ -170,6 +184,8 @@ impl Runner for ThreadRunner {
 pub struct LoopRunner {
     /// Takes an `EventLoopCall`.
     pub start: Py<PyAny>,
+    /// Weak, because the engine in it holds this runner.
+    pub core: Weak<Core>,
 }
 
 impl Runner for LoopRunner {
@@ -178,6 +194,7 @@ impl Runner for LoopRunner {
             while let Some(call) = calls.next() {
                 let call = EventLoopCall {
                     call: Mutex::new(Some(call)),
+                    core: Weak::clone(&self.core),
                 };
                 // A call that is not taken is dropped, and thereby fails.
                 if let Err(error) = self.start.bind(py).call1((call,)) {
@@ -192,6 +209,7 @@ impl Runner for LoopRunner {
 #[pyclass(frozen, module = "lineshaft._native")]
 pub struct EventLoopCall {
     call: Mutex<Option<Call>>,
+    core: Weak<Core>,
 }
 
 impl EventLoopCall {
@@ -227,6 +245,7 @@ impl EventLoopCall {
     fn finish(&self, py: Python<'_>, value: Bound<'_, PyAny>, ran_s: f64) -> PyResult<()> {
         end(
             py,
+            &self.core,
             self.take()?,
             Ok(value),
             Duration::try_from_secs_f64(ran_s).unwrap_or_default(),
@@ -237,7 +256,8 @@ impl EventLoopCall {
     /// Reports what it raised.
     fn fail(&self, py: Python<'_>, error: Bound<'_, PyAny>, ran_s: f64) -> PyResult<()> {
         let ran = Duration::try_from_secs_f64(ran_s).unwrap_or_default();
-        end(py, self.take()?, Err(PyErr::from_value(error)), ran);
+        let error = Err(PyErr::from_value(error));
+        end(py, &self.core, self.take()?, error, ran);
         Ok(())
     }
 }

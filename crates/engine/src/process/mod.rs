@@ -326,6 +326,10 @@ impl Processes {
             .collect()
     }
 
+    pub(crate) fn pid(&self, worker: WorkerId) -> Option<u32> {
+        self.workers.get(&worker)?.pid()
+    }
+
     pub(crate) fn pids(&self) -> Vec<(WorkerId, u32)> {
         self.workers
             .values()

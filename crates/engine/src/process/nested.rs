@@ -198,7 +198,7 @@ impl Processes {
         };
         let mut descriptors: Vec<OwnedFd> = Vec::new();
         let payload = match final_error(outcome) {
-            None => outcome.payload(),
+            None => outcome.for_worker().ok().map(|(payload, _)| payload),
             Some(TaskError::Raised(payload) | TaskError::PoolBroken(Ok(payload))) => Some(payload),
             Some(_) => None,
         };

@@ -222,10 +222,15 @@ impl Worker {
         args.descriptors(&mut descriptors)?;
         let mut inputs = Vec::with_capacity(task.inputs.len());
         for input in &task.inputs {
-            let payload = input.outcome().and_then(|outcome| outcome.payload());
-            let payload = payload.ok_or(EngineError::Protocol(
-                "an input has no value for worker processes",
+            let outcome = input.outcome().ok_or(EngineError::Protocol(
+                "a task was to run before one that it depends on",
             ))?;
+            let (payload, definitions) = outcome
+                .for_worker()
+                .map_err(|why| EngineError::Input(why.to_owned()))?;
+            for definition in definitions {
+                self.teach(definition)?;
+            }
             pins.extend(payload.pins());
             payload.descriptors(&mut descriptors)?;
             inputs.push(payload.to_wire());

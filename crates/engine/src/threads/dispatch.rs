@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lineshaft_core::{Attempt, Input, PoolId, TaskId};
+use lineshaft_core::{Attempt, Input, PoolId, TaskId, WorkerId};
 
 use crate::aftermath::Discarded;
 use crate::options::Work;
@@ -26,7 +26,13 @@ impl State {
     }
 
     /// Hands a call to the threads of its pool.
-    pub(crate) fn run_here(&mut self, pool: PoolId, id: TaskId, attempt: Attempt) {
+    pub(crate) fn run_here(
+        &mut self,
+        pool: PoolId,
+        worker: WorkerId,
+        id: TaskId,
+        attempt: Attempt,
+    ) {
         let (Some(task), Some(lanes)) = (self.tasks.get(id), self.lanes(pool)) else {
             return;
         };
@@ -37,6 +43,7 @@ impl State {
             engine: self.engine(),
             task: id,
             attempt,
+            worker,
             timed: task.timed,
             body: Arc::clone(body),
             inputs: task.inputs.clone(),
@@ -62,14 +69,14 @@ impl State {
         self.lanes_of(task).is_some_and(|lanes| !lanes.holds(task))
     }
 
-    /// Takes back the calls that no thread has begun.
-    pub(crate) fn retract_calls(&mut self, pool: PoolId) -> Vec<TaskId> {
+    /// Takes back the calls that were handed to this worker and that no thread has begun.
+    pub(crate) fn retract_calls(&mut self, pool: PoolId, worker: WorkerId) -> Vec<TaskId> {
         let take = |mut call: Call| {
             call.handed_over = true;
             call.task
         };
         self.lanes(pool)
-            .map(|lanes| lanes.drain().into_iter().map(take).collect())
+            .map(|lanes| lanes.take_back(worker).into_iter().map(take).collect())
             .unwrap_or_default()
     }
 

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use lineshaft_core::TaskId;
+use lineshaft_core::{TaskId, WorkerId};
 
 use crate::runner::{Call, Calls, Runner};
 
@@ -112,7 +112,19 @@ impl Lanes {
         self.queue().calls.iter().any(|call| call.task == task)
     }
 
-    /// Takes back the calls that no thread has begun.
+    /// Takes back the calls that the scheduler handed to this worker and that no thread has begun. The
+    /// threads are shared: while calls wait for others, several workers stand for them.
+    pub(crate) fn take_back(&self, worker: WorkerId) -> Vec<Call> {
+        let mut queue = self.queue();
+        let (back, kept): (VecDeque<_>, _) = queue
+            .calls
+            .drain(..)
+            .partition(|call| call.worker == worker);
+        queue.calls = kept;
+        Vec::from(back)
+    }
+
+    /// Takes back all calls that no thread has begun.
     pub(crate) fn drain(&self) -> Vec<Call> {
         self.queue().calls.drain(..).collect()
     }

@@ -32,7 +32,7 @@ impl Runner for Closures {
             let end = match end {
                 Ok(value) => CallEnd::Value {
                     value: Box::new(value),
-                    payload: None,
+                    portable: None,
                 },
                 Err(error) => CallEnd::Raised {
                     error: Box::new(error),

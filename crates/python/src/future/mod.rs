@@ -281,6 +281,22 @@ impl FutureBase {
         }
     }
 
+    /// One sentence for people: what the call is doing, and if it is not running, why.
+    fn explain(&self, py: Python<'_>) -> PyResult<String> {
+        if self.is_ended() {
+            return Ok("it has ended".into());
+        }
+        match self.source()? {
+            Source::Task { core, promise } => {
+                let engine = core.engine()?;
+                Ok(py.detach(|| engine.explain(promise)))
+            }
+            Source::Nested { .. } => {
+                Ok("it was handed to the engine that this worker belongs to".into())
+            }
+        }
+    }
+
     /// Cancels the call unless it has begun; whether it is cancelled.
     fn cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let (py, this) = (slf.py(), slf.get());
@@ -402,14 +418,16 @@ impl FutureBase {
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let (py, this) = (slf.py(), slf.get());
         let front = front(py)?;
-        let is_local = match this.source()? {
-            Source::Task { promise, .. } => promise.is_local(),
-            Source::Nested { .. } => false,
+        let is_sent = match this.source()? {
+            Source::Task { core, promise } => {
+                !promise.is_local() || (core.has_processes && promise.request_for_workers())
+            }
+            Source::Nested { .. } => true,
         };
-        if !is_local {
+        if is_sent {
             return front.reference.bind(py).call1((slf,));
         }
-        // A result of a thread of this process is an ordinary object: it goes along by value.
+        // What a thread of this process has returned is an ordinary object: it goes along by value.
         let value = this.result(py, None)?;
         let same = front.failures.bind(py).getattr("same")?;
         Ok(PyTuple::new(py, [same, PyTuple::new(py, [value])?.into_any()])?.into_any())
