@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "__version__", "Engine", "EventLoopCall", "FutureBase", "Pool", "Segment", "Session", "TaskOptions", "Zygote", "after_fork"]
+__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "__version__", "Engine", "EventLoopCall", "FutureBase", "Pool", "Segment", "Session", "TaskOptions", "Zygote", "after_fork", "cancel_running", "wait_any"]
 
 DUMP_SIGNAL: Final[int]
 """
@@ -309,4 +309,16 @@ class Zygote:
 def after_fork() -> None:
     """
     Called in the child after `os.fork`: its copies of engines are of no use.
+    """
+
+def cancel_running(futures: SupportsGetItem[int, FutureBase]) -> None:
+    """
+    Cancels the calls that are not done, those too that run in worker processes: these are killed.
+    A nested call that runs goes on, and so does one on a thread; nobody hears of them.
+    """
+
+def wait_any(futures: SupportsGetItem[int, FutureBase], timeout: SupportsFloat | SupportsIndex | None = None) -> bool:
+    """
+    Waits until one of the futures is done, at most `timeout` seconds; False if none is. They are of
+    one engine. A task that waits lends its core meanwhile; with a timeout of 0 it keeps it.
     """

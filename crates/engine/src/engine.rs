@@ -137,7 +137,18 @@ impl Engine {
         check: Option<Check<'_>>,
     ) -> Waited {
         let deadline = timeout.map(|timeout| clock::now() + timeout);
-        self.shared.wait(promise, deadline, check)
+        self.shared.wait_any(&[promise], deadline, check)
+    }
+
+    /// Waits until one of the tasks has ended; see `wait`.
+    pub fn wait_any(
+        &self,
+        promises: &[&Promise],
+        timeout: Option<Duration>,
+        check: Option<Check<'_>>,
+    ) -> Waited {
+        let deadline = timeout.map(|timeout| clock::now() + timeout);
+        self.shared.wait_any(promises, deadline, check)
     }
 
     /// The objects in shared memory.

@@ -437,34 +437,38 @@ impl Shared {
         }
     }
 
-    /// Waits until the task has ended, polling for everybody if nobody else does. `check` is asked
-    /// after each signal and now and then; a caller that no signal reaches passes none.
-    pub(crate) fn wait(
+    /// Waits until one of the tasks has ended, polling for everybody if nobody else does. `check` is
+    /// asked after each signal and now and then; a caller that no signal reaches passes none.
+    pub(crate) fn wait_any(
         &self,
-        promise: &Promise,
+        promises: &[&Promise],
         deadline: Option<Time>,
         mut check: Option<Check<'_>>,
     ) -> Waited {
+        let is_done = || promises.iter().any(|promise| promise.is_done());
         self.drive();
-        if promise.is_done() {
+        if is_done() {
             return Waited::Done;
         }
         let waiter = Waiter::new(Some(Arc::clone(self.poller.wake_descriptor())));
-        if !promise.add_waiter(&waiter) {
-            return Waited::Done;
+        let mut watching = Vec::with_capacity(promises.len());
+        for &promise in promises {
+            if !promise.add_waiter(&waiter) {
+                return Waited::Done;
+            }
+            watching.push(Watching(promise, &waiter));
         }
-        let _watching = Watching(promise, &waiter);
         let _blocked = BlockedCall::new();
         // A call of this process wakes its waiter itself: there is nothing to poll for.
-        let here = promise.is_local();
+        let here = promises.iter().all(|promise| promise.is_local());
         let _part = (!here).then(|| Part::take(self, &waiter));
-        if here && self.spinner_here.spin(|| promise.is_done()) {
+        if here && self.spinner_here.spin(is_done) {
             return Waited::Done;
         }
         let mut spun = false;
         let mut checked = clock::now();
         loop {
-            if promise.is_done() {
+            if is_done() {
                 return Waited::Done;
             }
             let now = clock::now();
@@ -489,7 +493,7 @@ impl Shared {
                 spun = true;
                 self.spinner.spin(|| {
                     self.poll(Some(Time(0)));
-                    promise.is_done()
+                    is_done()
                 });
             }
             if signalled && let Some(check) = &mut check {

@@ -23,7 +23,7 @@ mod _native {
     #[pymodule_export]
     use super::engine::{Engine, after_fork};
     #[pymodule_export]
-    use super::future::FutureBase;
+    use super::future::{FutureBase, cancel_running, wait_any};
     #[pymodule_export]
     use super::pool::{Pool, TaskOptions};
     #[pymodule_export]

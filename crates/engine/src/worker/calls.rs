@@ -191,17 +191,40 @@ impl Session {
         call: &NestedCall,
         timeout: Option<Duration>,
         is_task: bool,
+        check: Option<Check<'_>>,
+    ) -> Result<Waited, EngineError> {
+        self.wait_for_any(&[call], timeout, is_task, check)
+    }
+
+    /// Waits for the answer to one of several nested calls; see `wait_for`. Without any time to
+    /// wait, it reads what has come, and the task keeps its core.
+    pub fn wait_for_any(
+        self: &Arc<Self>,
+        calls: &[&NestedCall],
+        timeout: Option<Duration>,
+        is_task: bool,
         mut check: Option<Check<'_>>,
     ) -> Result<Waited, EngineError> {
+        let is_answered = || calls.iter().any(|call| call.answer.get().is_some());
         let deadline = timeout.map(|timeout| clock::now() + timeout);
-        if call.answer.get().is_some() {
+        if is_answered() {
             return Ok(Waited::Done);
+        }
+        if timeout.is_some_and(|timeout| timeout.is_zero()) {
+            if let Ok(mut incoming) = self.incoming.try_lock() {
+                self.fill(&mut incoming)?;
+            }
+            return Ok(if is_answered() {
+                Waited::Done
+            } else {
+                Waited::TimedOut
+            });
         }
         if is_task {
             self.outbox.push_quietly(&FromWorker::Blocked, Vec::new())?;
         }
         self.outbox.flush()?;
-        let waited = self.wait_until(deadline, &mut check, || call.answer.get().is_some());
+        let waited = self.wait_until(deadline, &mut check, is_answered);
         if is_task {
             self.outbox
                 .push_quietly(&FromWorker::Unblocked, Vec::new())?;

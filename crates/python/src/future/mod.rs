@@ -5,6 +5,7 @@
 //! (`_condition`, `_waiters`, `_state`), or adds a callback, is the future *watched*: then the
 //! resolver publishes it, under its condition, as those functions expect.
 
+mod any;
 mod publish;
 mod value;
 
@@ -25,6 +26,7 @@ use crate::session::Client;
 use publish::call_back;
 use value::{Value, local_object, of_answer, of_outcome, root};
 
+pub use any::{cancel_running, wait_any};
 pub use publish::publish;
 
 /// What a future stands for.

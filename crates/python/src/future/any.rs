@@ -1,0 +1,105 @@
+//! Waiting for one of several futures, without watching any of them.
+
+use std::time::Duration;
+
+use lineshaft_engine::worker::NestedCall;
+use lineshaft_engine::{Check, Promise, Waited};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+
+use super::publish::publish;
+use super::{FutureBase, Source};
+use crate::interpreter::{check_signals, is_main_thread};
+
+/// Waits until one of the futures is done, at most `timeout` seconds; False if none is. They are of
+/// one engine. A task that waits lends its core meanwhile; with a timeout of 0 it keeps it.
+#[pyfunction]
+#[pyo3(signature = (futures, timeout = None))]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "what Python passes is taken over as a vector"
+)]
+pub fn wait_any(
+    py: Python<'_>,
+    futures: Vec<Bound<'_, FutureBase>>,
+    timeout: Option<f64>,
+) -> PyResult<bool> {
+    if futures.iter().any(|future| future.get().is_ended()) {
+        return Ok(true);
+    }
+    let timeout = timeout
+        .map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX));
+    let is_main = is_main_thread();
+    if is_main {
+        py.check_signals()?;
+    }
+    let mut raised = None;
+    let mut check = || check_signals(&mut raised);
+    let check: Option<Check<'_>> = if is_main { Some(&mut check) } else { None };
+    let first = futures
+        .first()
+        .ok_or_else(|| PyValueError::new_err("there is nothing to wait for"))?;
+    let waited = match first.get().source()? {
+        Source::Task { core, .. } => {
+            let engine = core.engine()?;
+            let promises = futures
+                .iter()
+                .filter_map(|future| promise_of(future.get()))
+                .collect::<Vec<&Promise>>();
+            py.detach(|| engine.wait_any(&promises, timeout, check))
+        }
+        Source::Nested { client, .. } => {
+            let calls = futures
+                .iter()
+                .filter_map(|future| call_of(future.get()))
+                .collect::<Vec<&NestedCall>>();
+            py.detach(|| client.session.wait_for_any(&calls, timeout, is_main, check))
+                .map_err(|error| PyRuntimeError::new_err(error.to_string()))?
+        }
+    };
+    match waited {
+        Waited::Done => Ok(true),
+        Waited::TimedOut => Ok(false),
+        Waited::Interrupted => Err(raised.expect("only a handler that raised interrupts")),
+    }
+}
+
+fn promise_of(future: &FutureBase) -> Option<&Promise> {
+    match future.source.get() {
+        Some(Source::Task { promise, .. }) => Some(promise),
+        _ => None,
+    }
+}
+
+fn call_of(future: &FutureBase) -> Option<&NestedCall> {
+    match future.source.get() {
+        Some(Source::Nested { call, .. }) => Some(call),
+        _ => None,
+    }
+}
+
+/// Cancels the calls that are not done, those too that run in worker processes: these are killed.
+/// A nested call that runs goes on, and so does one on a thread; nobody hears of them.
+#[pyfunction]
+pub fn cancel_running(py: Python<'_>, futures: Vec<Bound<'_, FutureBase>>) -> PyResult<()> {
+    for future in futures {
+        let this = future.get();
+        if this.is_ended() {
+            continue;
+        }
+        match this.source()? {
+            Source::Task { core, promise } => {
+                let engine = core.engine()?;
+                py.detach(|| engine.cancel(promise, true));
+            }
+            Source::Nested { client, call } => {
+                py.detach(|| client.session.cancel(call))
+                    .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+            }
+        }
+        if this.is_cancelled() {
+            publish(&future, || false);
+        }
+    }
+    Ok(())
+}
