@@ -11,6 +11,7 @@
 
 mod admission;
 mod aftermath;
+mod caller;
 mod clock;
 mod descriptors;
 mod engine;

@@ -11,8 +11,9 @@
 //!
 //! * The role is held by the loop thread, by one caller (the leader), or by nobody for a moment.
 //! * A caller that wants to wait takes the role unless another caller has it. If the loop thread
-//!   has it, the loop thread is kicked: it wakes, sees that it lost the role and stands by. Only
-//!   the holder takes events from the poller, so nothing is lost in the overlap.
+//!   has it, the loop thread is kicked: it wakes, sees that it lost the role and stands by. If it
+//!   had begun to look it acts on what it finds, and then wakes the new holder: the wake-up that it
+//!   took may have been meant for that one.
 //! * A caller that finds another caller leading follows: it parks until its promise is done or
 //!   until the leader, on leaving, hands it the role. The leader hands over before it returns to
 //!   its own business, so followers are never left without a leader.
@@ -98,6 +99,7 @@ impl PollRole {
             return;
         }
         assert_eq!(state.holder, Holder::Caller, "only the leader polls");
+        waiter.stop_polling();
         if let Some(next) = state.followers.pop_front() {
             next.promote();
         } else {

@@ -33,7 +33,6 @@ use lineshaft_store::Store;
 use crate::clock;
 use crate::error::EngineError;
 use crate::groups::Groups;
-use crate::limits::{MISSED_SIGNAL_CHECK, SIGNAL_CHECK, STANDBY};
 use crate::options::{EngineOptions, TaskRequest};
 use crate::outcome::{Outcome, TaskError};
 use crate::payload::{Code, CodeId, Payload, Unused};
@@ -42,10 +41,8 @@ use crate::poller::{Poller, Source};
 use crate::pools::Pool;
 use crate::promise::{EngineId, Pledge, Promise};
 use crate::relief::Relief;
-use crate::runner::BlockedCall;
 use crate::spin::Spinner;
 use crate::state::State;
-use crate::wait::{Check, Waited, Waiter};
 
 /// What senders put into the inbox.
 pub(crate) enum Command {
@@ -125,12 +122,12 @@ pub(crate) struct Shared {
     closed: AtomicBool,
     /// What the engine panicked with, if it did.
     poison: OnceLock<String>,
-    spinner: Spinner,
+    pub(crate) spinner: Spinner,
     /// For calls of this process.
-    spinner_here: Spinner,
+    pub(crate) spinner_here: Spinner,
     pub(crate) relief: Relief,
     /// Callers that wait for a pool to have no tasks.
-    idle_waiters: AtomicUsize,
+    pub(crate) idle_waiters: AtomicUsize,
 }
 
 impl Shared {
@@ -404,6 +401,11 @@ impl Shared {
                         self.break_down(&error.to_string());
                     } else if self.role.is_loop() {
                         self.poll(Some(Time(0)));
+                        if !self.role.is_loop() {
+                            // A caller took the role meanwhile, and fell asleep: this look may have
+                            // taken the wake-up that was meant for it.
+                            self.poller.wake();
+                        }
                     }
                 }
             }
@@ -434,158 +436,6 @@ impl Shared {
         // It ended, or said what makes no sense, before we had noted its process.
         if let Some(child) = unknown.flatten() {
             crate::process::end(child);
-        }
-    }
-
-    /// Waits until one of the tasks has ended, polling for everybody if nobody else does. `check` is
-    /// asked after each signal and now and then; a caller that no signal reaches passes none.
-    pub(crate) fn wait_any(
-        &self,
-        promises: &[&Promise],
-        deadline: Option<Time>,
-        mut check: Option<Check<'_>>,
-    ) -> Waited {
-        let is_done = || promises.iter().any(|promise| promise.is_done());
-        self.drive();
-        if is_done() {
-            return Waited::Done;
-        }
-        let waiter = Waiter::new(Some(Arc::clone(self.poller.wake_descriptor())));
-        let mut watching = Vec::with_capacity(promises.len());
-        for &promise in promises {
-            if !promise.add_waiter(&waiter) {
-                return Waited::Done;
-            }
-            watching.push(Watching(promise, &waiter));
-        }
-        let _blocked = BlockedCall::new();
-        // A call of this process wakes its waiter itself: there is nothing to poll for.
-        let here = promises.iter().all(|promise| promise.is_local());
-        let _part = (!here).then(|| Part::take(self, &waiter));
-        if here && self.spinner_here.spin(is_done) {
-            return Waited::Done;
-        }
-        let mut spun = false;
-        let mut checked = clock::now();
-        loop {
-            if is_done() {
-                return Waited::Done;
-            }
-            let now = clock::now();
-            if deadline.is_some_and(|at| at <= now) {
-                return Waited::TimedOut;
-            }
-            let mut signalled = false;
-            if !waiter.is_polling() {
-                let nap = if check.is_some() {
-                    SIGNAL_CHECK
-                } else {
-                    Duration::from_secs(3600)
-                };
-                std::thread::park_timeout(deadline.map_or(nap, |at| nap.min(at - now)));
-                signalled = true;
-            } else if spun {
-                // A signal that arrives while this thread is awake interrupts no sleep.
-                let next_check = check.is_some().then_some(checked + MISSED_SIGNAL_CHECK);
-                signalled = self.poll(deadline.into_iter().chain(next_check).min());
-                signalled |= next_check.is_some_and(|at| at <= clock::now());
-            } else {
-                spun = true;
-                self.spinner.spin(|| {
-                    self.poll(Some(Time(0)));
-                    is_done()
-                });
-            }
-            if signalled && let Some(check) = &mut check {
-                if check() {
-                    return Waited::Interrupted;
-                }
-                checked = clock::now();
-            }
-        }
-    }
-
-    /// Waits until there is no unfinished task, in one pool or in all.
-    pub(crate) fn wait_idle(
-        &self,
-        pool: Option<PoolId>,
-        deadline: Option<Time>,
-        check: Option<Check<'_>>,
-    ) -> Waited {
-        let _blocked = BlockedCall::new();
-        self.idle_waiters.fetch_add(1, Ordering::SeqCst);
-        let waited = self.poll_until(deadline, check, |state| state.unfinished(pool) == 0);
-        self.idle_waiters.fetch_sub(1, Ordering::SeqCst);
-        waited
-    }
-
-    /// Waits until no worker process is left.
-    pub(crate) fn wait_for_workers(&self, deadline: Time) -> Waited {
-        self.poll_until(Some(deadline), None, |state| state.processes.is_empty())
-    }
-
-    /// Waits until the state is as wanted: polls, or looks now and then while another caller does.
-    fn poll_until(
-        &self,
-        deadline: Option<Time>,
-        mut check: Option<Check<'_>>,
-        done: impl Fn(&State) -> bool,
-    ) -> Waited {
-        let waiter = Waiter::new(Some(Arc::clone(self.poller.wake_descriptor())));
-        let _part = Part::take(self, &waiter);
-        loop {
-            // Asked before the look at the state: a wake-up that comes after it is ours to see. A
-            // leader before us may have swallowed an earlier one.
-            let leads = waiter.is_polling();
-            // A poisoned engine has nothing left to wait for.
-            if self.with_state(|state| done(state)).unwrap_or(true) {
-                return Waited::Done;
-            }
-            if deadline.is_some_and(|at| at <= clock::now()) {
-                return Waited::TimedOut;
-            }
-            if leads {
-                let next_check = check.is_some().then(|| clock::now() + MISSED_SIGNAL_CHECK);
-                self.poll(deadline.into_iter().chain(next_check).min());
-            } else {
-                std::thread::park_timeout(STANDBY);
-            }
-            if let Some(check) = &mut check
-                && check()
-            {
-                return Waited::Interrupted;
-            }
-        }
-    }
-}
-
-/// A caller's part in polling: it leads or follows until this is dropped, also by a panic of its
-/// check, for a leader that does not leave would leave its followers without one.
-struct Part<'a> {
-    shared: &'a Shared,
-    waiter: &'a Arc<Waiter>,
-}
-
-impl<'a> Part<'a> {
-    fn take(shared: &'a Shared, waiter: &'a Arc<Waiter>) -> Part<'a> {
-        shared.role.join(waiter, &shared.poller);
-        Part { shared, waiter }
-    }
-}
-
-impl Drop for Part<'_> {
-    fn drop(&mut self) {
-        self.shared.role.leave(self.waiter);
-    }
-}
-
-/// A waiter is registered with a promise until this is dropped.
-struct Watching<'a>(&'a Promise, &'a Arc<Waiter>);
-
-impl Drop for Watching<'_> {
-    fn drop(&mut self) {
-        if !self.0.is_done() {
-            self.0.remove_waiter(self.1);
         }
     }
 }

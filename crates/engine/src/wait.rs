@@ -45,6 +45,10 @@ impl Waiter {
         fence(Ordering::SeqCst);
     }
 
+    pub(crate) fn stop_polling(&self) {
+        self.polling.store(false, Ordering::SeqCst);
+    }
+
     pub(crate) fn is_polling(&self) -> bool {
         self.polling.load(Ordering::SeqCst)
     }

@@ -1,0 +1,182 @@
+//! What a caller does while it waits: it polls for everybody, or follows whoever does.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use lineshaft_core::{PoolId, Time};
+
+use crate::clock;
+use crate::limits::{MISSED_SIGNAL_CHECK, SIGNAL_CHECK, STANDBY};
+use crate::promise::Promise;
+use crate::runner::BlockedCall;
+use crate::shared::Shared;
+use crate::state::State;
+use crate::wait::{Check, Waited, Waiter};
+
+impl Shared {
+    /// Waits until one of the tasks has ended, polling for everybody if nobody else does. `check` is
+    /// asked after each signal and now and then; a caller that no signal reaches passes none.
+    pub(crate) fn wait_any(
+        &self,
+        promises: &[&Promise],
+        deadline: Option<Time>,
+        mut check: Option<Check<'_>>,
+    ) -> Waited {
+        let is_done = || promises.iter().any(|promise| promise.is_done());
+        self.drive();
+        if is_done() {
+            return Waited::Done;
+        }
+        let waiter = Waiter::new(Some(Arc::clone(self.poller.wake_descriptor())));
+        let mut watching = Vec::with_capacity(promises.len());
+        for &promise in promises {
+            if !promise.add_waiter(&waiter) {
+                return Waited::Done;
+            }
+            watching.push(Watching(promise, &waiter));
+        }
+        let _blocked = BlockedCall::new();
+        // A call of this process wakes its waiter itself: there is nothing to poll for.
+        let here = promises.iter().all(|promise| promise.is_local());
+        let part = (!here).then(|| Part::take(self, &waiter));
+        if here && self.spinner_here.spin(is_done) {
+            return Waited::Done;
+        }
+        let mut spun = false;
+        let mut checked = clock::now();
+        loop {
+            if is_done() {
+                return Waited::Done;
+            }
+            let now = clock::now();
+            if deadline.is_some_and(|at| at <= now) {
+                return Waited::TimedOut;
+            }
+            let mut signalled = false;
+            if !waiter.is_polling() {
+                let nap = if check.is_some() {
+                    SIGNAL_CHECK
+                } else {
+                    Duration::from_secs(3600)
+                };
+                std::thread::park_timeout(deadline.map_or(nap, |at| nap.min(at - now)));
+                signalled = true;
+            } else if spun {
+                // A signal that arrives while this thread is awake interrupts no sleep.
+                let next_check = check.is_some().then_some(checked + MISSED_SIGNAL_CHECK);
+                signalled = self.poll(deadline.into_iter().chain(next_check).min());
+                signalled |= next_check.is_some_and(|at| at <= clock::now());
+            } else {
+                spun = true;
+                self.spinner.spin(|| {
+                    self.poll(Some(Time(0)));
+                    is_done()
+                });
+            }
+            if signalled && let Some(check) = &mut check {
+                let interrupted = match &part {
+                    Some(part) => part.aside(check),
+                    None => check(),
+                };
+                if interrupted {
+                    return Waited::Interrupted;
+                }
+                checked = clock::now();
+            }
+        }
+    }
+
+    /// Waits until there is no unfinished task, in one pool or in all.
+    pub(crate) fn wait_idle(
+        &self,
+        pool: Option<PoolId>,
+        deadline: Option<Time>,
+        check: Option<Check<'_>>,
+    ) -> Waited {
+        let _blocked = BlockedCall::new();
+        self.idle_waiters.fetch_add(1, Ordering::SeqCst);
+        let waited = self.poll_until(deadline, check, |state| state.unfinished(pool) == 0);
+        self.idle_waiters.fetch_sub(1, Ordering::SeqCst);
+        waited
+    }
+
+    /// Waits until no worker process is left.
+    pub(crate) fn wait_for_workers(&self, deadline: Time) -> Waited {
+        self.poll_until(Some(deadline), None, |state| state.processes.is_empty())
+    }
+
+    /// Waits until the state is as wanted: polls, or looks now and then while another caller does.
+    fn poll_until(
+        &self,
+        deadline: Option<Time>,
+        mut check: Option<Check<'_>>,
+        done: impl Fn(&State) -> bool,
+    ) -> Waited {
+        let waiter = Waiter::new(Some(Arc::clone(self.poller.wake_descriptor())));
+        let part = Part::take(self, &waiter);
+        loop {
+            // Asked before the look at the state: a wake-up that comes after it is ours to see. A
+            // leader before us may have swallowed an earlier one.
+            let leads = waiter.is_polling();
+            // A poisoned engine has nothing left to wait for.
+            if self.with_state(|state| done(state)).unwrap_or(true) {
+                return Waited::Done;
+            }
+            if deadline.is_some_and(|at| at <= clock::now()) {
+                return Waited::TimedOut;
+            }
+            if leads {
+                let next_check = check.is_some().then(|| clock::now() + MISSED_SIGNAL_CHECK);
+                self.poll(deadline.into_iter().chain(next_check).min());
+            } else {
+                std::thread::park_timeout(STANDBY);
+            }
+            if let Some(check) = &mut check
+                && part.aside(check)
+            {
+                return Waited::Interrupted;
+            }
+        }
+    }
+}
+
+/// A caller's part in polling: it leads or follows until this is dropped, also by a panic of its
+/// check, for a leader that does not leave would leave its followers without one.
+struct Part<'a> {
+    shared: &'a Shared,
+    waiter: &'a Arc<Waiter>,
+}
+
+impl<'a> Part<'a> {
+    fn take(shared: &'a Shared, waiter: &'a Arc<Waiter>) -> Part<'a> {
+        shared.role.join(waiter, &shared.poller);
+        Part { shared, waiter }
+    }
+
+    /// Asks the caller's check. It may have to wait for the interpreter, so somebody else polls
+    /// meanwhile.
+    fn aside(&self, check: &mut (dyn FnMut() -> bool + Send)) -> bool {
+        self.shared.role.leave(self.waiter);
+        let interrupted = check();
+        self.shared.role.join(self.waiter, &self.shared.poller);
+        interrupted
+    }
+}
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        self.shared.role.leave(self.waiter);
+    }
+}
+
+/// A waiter is registered with a promise until this is dropped.
+struct Watching<'a>(&'a Promise, &'a Arc<Waiter>);
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_done() {
+            self.0.remove_waiter(self.1);
+        }
+    }
+}
