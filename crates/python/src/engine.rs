@@ -13,6 +13,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
+use crate::encode::encode_arguments;
 use crate::interpreter::front;
 use crate::pool::{self, Pool};
 use crate::resolver::{Forward, Resolver};
@@ -222,7 +223,7 @@ impl Engine {
         if let Some(initializer) = initializer {
             let code = self.core.code(py, &initializer)?;
             let initargs = initargs.unwrap_or_else(|| PyTuple::empty(py));
-            let arguments = pool::encode_arguments(py, &self.core, &initializer, &initargs, None)?;
+            let arguments = encode_arguments(py, &self.core, &initializer, &initargs, None)?;
             definitions = arguments.definitions;
             encoded = Some((code, arguments.payload));
         }

@@ -4,6 +4,7 @@
 //! the interpreter and the engine from waiting for each other: nobody waits for the engine while
 //! attached, and nobody attaches while holding a lock of Rust.
 
+mod encode;
 mod engine;
 mod future;
 mod interpreter;

@@ -5,19 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lineshaft_core::{GroupId, PoolId, Retries};
-use lineshaft_engine::{
-    Code, Outcome, Payload, Policy, Portable, Promise, TaskError, TaskRequest, Waited, Work,
-};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use lineshaft_engine::{Outcome, Policy, Promise, TaskError, TaskRequest, Waited, Work};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple};
 
+use crate::encode::{Arguments, encode_arguments, promise_of};
 use crate::engine::{Core, engine_error};
 use crate::future::{self, FutureBase, Source};
-use crate::interpreter::{check_signals, front, interpreter, is_main_thread};
+use crate::interpreter::{check_signals, front, is_main_thread};
 use crate::runner::Body;
 use crate::session::Client;
-use crate::values::to_payload;
 
 /// How a task is scheduled.
 #[pyclass(frozen, module = "lineshaft._native")]
@@ -84,151 +82,6 @@ enum Kind {
 #[pyclass(frozen, module = "lineshaft._native")]
 pub struct Pool {
     kind: Kind,
-}
-
-/// Arguments on their way to a worker.
-pub struct Arguments {
-    pub payload: Payload,
-    pub definitions: Vec<Arc<Code>>,
-    pub inputs: Vec<Arc<Promise>>,
-}
-
-/// Whether a value pickles alike whatever the program did: no class, no future, no code in it.
-fn is_plain(value: &Bound<'_, PyAny>) -> bool {
-    value.is_none()
-        || value.is_exact_instance_of::<PyInt>()
-        || value.is_exact_instance_of::<PyString>()
-        || value.is_exact_instance_of::<PyFloat>()
-        || value.is_exact_instance_of::<PyBool>()
-        || value.is_exact_instance_of::<PyBytes>()
-}
-
-/// Pickles the arguments of a call.
-pub fn encode_arguments(
-    py: Python<'_>,
-    core: &Core,
-    function: &Bound<'_, PyAny>,
-    args: &Bound<'_, PyTuple>,
-    kwargs: Option<&Bound<'_, PyDict>>,
-) -> PyResult<Arguments> {
-    let interpreter = interpreter(py)?;
-    if args.is_empty() && kwargs.is_none() {
-        let payload = Payload::inline(&interpreter.no_arguments);
-        return Ok(Arguments {
-            payload,
-            definitions: Vec::new(),
-            inputs: Vec::new(),
-        });
-    }
-    let store = core.engine()?.store();
-    let keywords = kwargs.cloned().unwrap_or_else(|| PyDict::new(py));
-    let call = PyTuple::new(py, [args.as_any(), keywords.as_any()])?;
-    if kwargs.is_none() && args.iter().all(|value| is_plain(&value)) {
-        let data = interpreter
-            .dumps
-            .bind(py)
-            .call1((call, 5))?
-            .cast_into::<PyBytes>()?;
-        let payload = to_payload(py, data.as_bytes(), None, store, &core.live)?;
-        return Ok(Arguments {
-            payload,
-            definitions: Vec::new(),
-            inputs: Vec::new(),
-        });
-    }
-    let encoded = Encoded::new(py, &core.encoder, function, &call)?;
-    let payload = to_payload(
-        py,
-        encoded.data.as_bytes(),
-        Some(&encoded.buffers),
-        store,
-        &core.live,
-    )?;
-    let definitions = core.definitions(py, &encoded.definitions)?;
-    let inputs = encoded.futures.try_iter()?.map(|found| {
-        let found = found?;
-        let promise = promise_of(core, &found)?;
-        promise.ok_or_else(|| future_of_another_engine(&found))
-    });
-    let inputs = inputs.collect::<PyResult<_>>()?;
-    Ok(Arguments {
-        payload,
-        definitions,
-        inputs,
-    })
-}
-
-/// Pickles the result of a call of this process for tasks in worker processes.
-pub fn encode_result(py: Python<'_>, core: &Core, value: &Bound<'_, PyAny>) -> PyResult<Portable> {
-    let buffers = PyList::empty(py);
-    let append = buffers.getattr(pyo3::intern!(py, "append"))?;
-    let encoded = core
-        .encoder
-        .bind(py)
-        .call_method1(pyo3::intern!(py, "dumps"), (value, append))?;
-    let (data, definitions, futures) =
-        encoded.extract::<(Bound<'_, PyBytes>, Bound<'_, PyAny>, Bound<'_, PyTuple>)>()?;
-    if !futures.is_empty() {
-        return Err(PyTypeError::new_err("there is a future in it"));
-    }
-    let store = core.engine()?.store();
-    Ok(Portable {
-        payload: to_payload(py, data.as_bytes(), Some(&buffers), store, &core.live)?,
-        definitions: core.definitions(py, &definitions)?,
-    })
-}
-
-/// The promise behind a future of this engine; none if it is another engine's.
-fn promise_of(core: &Core, found: &Bound<'_, PyAny>) -> PyResult<Option<Arc<Promise>>> {
-    Ok(match found.cast::<FutureBase>()?.get().source()? {
-        Source::Task {
-            core: owner,
-            promise,
-        } if std::ptr::eq(&raw const **owner, core) => Some(Arc::clone(promise)),
-        _ => None,
-    })
-}
-
-/// Says that a future cannot be a dependency here.
-pub fn future_of_another_engine(found: &Bound<'_, PyAny>) -> PyErr {
-    PyTypeError::new_err(format!(
-        "{found} belongs to another engine, whose tasks this one does not know; pass its result() instead"
-    ))
-}
-
-/// What `Encoder.dumps` gives.
-pub struct Encoded<'py> {
-    pub data: Bound<'py, PyBytes>,
-    pub buffers: Bound<'py, PyList>,
-    pub definitions: Bound<'py, PyAny>,
-    pub futures: Bound<'py, PyAny>,
-}
-
-impl<'py> Encoded<'py> {
-    /// Pickles `(args, kwargs)` for a call of `function`.
-    pub fn new(
-        py: Python<'py>,
-        encoder: &Py<PyAny>,
-        function: &Bound<'py, PyAny>,
-        call: &Bound<'py, PyTuple>,
-    ) -> PyResult<Encoded<'py>> {
-        let buffers = PyList::empty(py);
-        let keywords = PyDict::new(py);
-        keywords.set_item(pyo3::intern!(py, "call"), function)?;
-        let dumps = encoder.bind(py).getattr(pyo3::intern!(py, "dumps"))?;
-        let encoded = dumps.call(
-            (call, buffers.getattr(pyo3::intern!(py, "append"))?),
-            Some(&keywords),
-        )?;
-        let (data, definitions, futures) =
-            encoded.extract::<(Bound<'py, PyBytes>, Bound<'py, PyAny>, Bound<'py, PyAny>)>()?;
-        Ok(Encoded {
-            data,
-            buffers,
-            definitions,
-            futures,
-        })
-    }
 }
 
 impl Pool {

@@ -11,9 +11,9 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::encode::encode_result;
 use crate::engine::Core;
 use crate::interpreter::{front, hanging_if_unwound};
-use crate::pool::encode_result;
 use crate::resolver::Resolver;
 
 /// A Python call.

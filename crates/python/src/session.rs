@@ -14,9 +14,10 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
+use crate::encode::{Encoded, future_of_another_engine};
 use crate::future::{FutureBase, Source};
 use crate::interpreter::interpreter;
-use crate::pool::{Encoded, Pool, future_of_another_engine};
+use crate::pool::Pool;
 use crate::resolver::Resolver;
 use crate::values::{Loadable, to_sent};
 
