@@ -12,6 +12,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from lineshaft import errors as errors
+    from lineshaft import futures as futures
+    from lineshaft import pool as pool
+    from lineshaft import progress as progress
     from lineshaft._api import as_completed as as_completed
     from lineshaft._api import default_engine_stats as default_engine_stats
     from lineshaft._api import submit as submit
@@ -42,6 +46,9 @@ _HOMES = {
     "task": "_task",
 }
 
+#: Public modules, which need no import of their own either.
+_MODULES = ("errors", "futures", "pool", "progress")
+
 __all__ = sorted(_HOMES)
 
 
@@ -51,14 +58,16 @@ def __getattr__(name: str) -> object:
 
         return __version__
     home = _HOMES.get(name)
-    if home is None:
+    if home is None and name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
+    if home is None:
+        return importlib.import_module(f"lineshaft.{name}")
     value = getattr(importlib.import_module(f"lineshaft.{home}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_HOMES, *_MODULES})

@@ -136,3 +136,16 @@ def test_started_elsewhere(programs):
 def test_no_leftovers(programs):
     programs.script("import lineshaft as ls\nprint(ls.submit(lambda: 1).result())")
     assert sorted(path.name for path in programs.folder.iterdir()) == ["script.py"]
+
+
+def test_public_modules_need_no_import_of_their_own(script):
+    out = script("""
+        import lineshaft as ls
+        try:
+            raise KeyError
+        except ls.errors.WorkerDied:
+            print("nothing died")
+        except KeyError:
+            print(ls.futures.Future is ls.Future, ls.pool.Pool is ls.Pool, hasattr(ls, "nothing"))
+    """)
+    assert out == "True True False\n"
