@@ -153,7 +153,8 @@ class Feed:
 
     def discard_results(self) -> None:
         """Forget what is queued: the consumer is gone, only the side effects still matter."""
-        self._queue = SimpleQueue()
+        # Called by __del__, when the name of the class may be gone already.
+        self._queue = type(self._queue)()
 
     def check_invariants(self) -> None:
         """Raise AssertionError if the counters contradict each other."""
