@@ -55,6 +55,7 @@ def test_what_they_raise_is_logged(executor, event, caplog):
     (record,) = [record for record in caplog.records if record.name == "concurrent.futures"]
     assert record.getMessage().startswith("exception calling callback for")
     assert record.exc_info[0] is ZeroDivisionError
+    assert "future.add_done_callback(lambda _: 1 / 0)" in caplog.text  # the traceback leads there
 
 
 def test_what_they_raise_is_logged_when_it_is_done(executor, caplog):
@@ -62,6 +63,7 @@ def test_what_they_raise_is_logged_when_it_is_done(executor, caplog):
     future.result()
     future.add_done_callback(lambda _: 1 / 0)
     assert "exception calling callback" in caplog.text
+    assert "future.add_done_callback(lambda _: 1 / 0)" in caplog.text
 
 
 def test_they_may_submit(executor):

@@ -115,6 +115,7 @@ def test_failing(executor_class, error, caplog):
         (record,) = [record for record in caplog.records if record.levelno == logging.CRITICAL]
         assert record.getMessage() == "Exception in initializer:"
         assert str(record.exc_info[1]) == "not today"
+        assert "raise LookupError(text)" in caplog.text
     else:
         cause = future.exception().__cause__
         assert isinstance(cause, LookupError)

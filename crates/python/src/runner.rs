@@ -118,7 +118,7 @@ impl ThreadRunner {
                 front
                     .failures
                     .bind(py)
-                    .call_method1("initializer_raised", (error.value(py),))
+                    .call_method1("initializer_raised", (error.into_value(py),))
             });
             if let Err(error) = told {
                 error.write_unraisable(py, None);

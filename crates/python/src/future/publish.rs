@@ -78,7 +78,7 @@ pub(super) fn call_back(future: &Bound<'_, FutureBase>, callback: &Bound<'_, PyA
             front
                 .failures
                 .bind(py)
-                .call_method1("callback_raised", (future, error.value(py)))
+                .call_method1("callback_raised", (future, error.into_value(py)))
         });
         if let Err(error) = told {
             error.write_unraisable(py, Some(callback));
