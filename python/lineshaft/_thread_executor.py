@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures.thread
 import itertools
+import math
 
 from lineshaft.futures import Executor, usable_cores
 
@@ -57,7 +58,7 @@ class ThreadPoolExecutor(Executor, _Original):  # type: ignore[override]
         super().__init__(max_workers if max_workers is not None else min(32, usable_cores() + 4), initializer, _engine)
         self._thread_name_prefix = thread_name_prefix or f"ThreadPoolExecutor-{next(_counter)}"
         self._pool = self._engine._open_threads(
-            self._max_workers,
+            math.ceil(self._max_workers),  # a number of any type will do, as ever
             name=self._thread_name_prefix,
             initializer=initializer,
             initargs=tuple(initargs),

@@ -11,6 +11,7 @@ import _pickle as pickle  # what `pickle` exports, without the ten modules that 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from lineshaft._serial.unsendable_result import UnsendableResult
     from lineshaft._serial.worker_died import WorkerDied
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "RemoteTraceback",
     "SerializationError",
     "TaskTimeout",
+    "UnsendableResult",
     "WorkerDied",
 ]
 
@@ -109,11 +111,15 @@ class RemoteError(LineshaftError):
         return f"{self.type_name}: {self.message}"
 
 
-def __getattr__(name: str) -> type[BaseException]:
-    if name != "WorkerDied":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Its base class lives in a module that takes tens of milliseconds to import.
-    from lineshaft._serial.worker_died import WorkerDied
+#: Errors whose base classes live in modules that take tens of milliseconds to import.
+_HOMES = {"UnsendableResult": "unsendable_result", "WorkerDied": "worker_died"}
 
-    globals()[name] = WorkerDied
-    return WorkerDied
+
+def __getattr__(name: str) -> type[BaseException]:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    found: type[BaseException] = getattr(importlib.import_module(f"lineshaft._serial.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found

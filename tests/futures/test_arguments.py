@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import subprocess
+import threading
 
 import pytest
 
@@ -21,6 +22,13 @@ def test_by_default_as_many_as_useful():
         assert 1 <= executor._max_workers <= cores
     with ls.ThreadPoolExecutor() as executor:
         assert 5 <= executor._max_workers <= min(32, cores + 4)
+
+
+@pytest.mark.parametrize("max_workers", [2.0, 1.5])
+def test_a_number_of_threads_may_be_of_any_type(max_workers):
+    with ls.ThreadPoolExecutor(max_workers) as executor:
+        barrier = threading.Barrier(2)
+        assert sorted(executor.map(barrier.wait, [60, 60])) == [0, 1]  # there are two
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])

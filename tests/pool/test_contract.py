@@ -12,6 +12,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 
+from lineshaft import pool as front
 from lineshaft.pool import chunks
 
 
@@ -129,6 +130,24 @@ def test_unpicklable_argument_fails_its_result_only(process_pool_class):
         with pytest.raises(Exception, match="cannot pickle"):
             next(pool.imap(square, [Unpicklable()]))
         assert pool.apply(square, (2,)) == 4
+    pool.join()
+
+
+def make_unpicklable(_):
+    return threading.Lock()
+
+
+def test_an_unpicklable_result_is_the_error_of_the_standard_library():
+    with front.Pool(1) as pool:
+        for wait in (
+            pool.apply_async(make_unpicklable, (1,)).get,
+            pool.map_async(make_unpicklable, [1]).get,
+            pool.imap(make_unpicklable, [1]).next,
+        ):
+            with pytest.raises(multiprocessing.pool.MaybeEncodingError, match="thread") as caught:
+                wait(60)
+            assert "cannot pickle '_thread.lock' object" in caught.value.exc
+            assert "<unlocked _thread.lock object" in caught.value.value
     pool.join()
 
 

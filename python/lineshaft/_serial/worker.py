@@ -143,7 +143,8 @@ def forget(ids: Iterable[int]) -> None:
 def dumps_result(obj: object, buffer_callback: Callable[[Any], object] | None = None) -> bytes:
     """Pickle the result of a task; `buffer_callback` gets its out-of-band buffers.
 
-    Raises `SerializationError` if that is impossible.
+    Raises `SerializationError`, which is a `multiprocessing.pool.MaybeEncodingError` too, if that is
+    impossible.
     """
     collected: list[pickle.PickleBuffer] = []
     collect = None if buffer_callback is None else collected.append
@@ -344,7 +345,14 @@ def _dumps_by_value(obj: object, collect: Callable[[Any], object] | None) -> byt
         raise
     except Exception as error:
         from lineshaft._serial.explain import explain
-        from lineshaft.errors import SerializationError
+        from lineshaft._serial.unsendable_result import UnsendableResult
 
-        message = f"cannot send the result back from the worker: {explain(obj, 'result')}"
-        raise SerializationError(message) from error
+        why = explain(obj, "result")
+        raise UnsendableResult(why, repr(error), _representation(obj)) from error
+
+
+def _representation(obj: object) -> str:
+    try:
+        return repr(obj)
+    except Exception as error:
+        return f"<repr() failed: {type(error).__name__}>"
