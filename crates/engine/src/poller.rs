@@ -88,7 +88,7 @@ pub(crate) struct Poller {
 }
 
 /// A descriptor that can be signalled and polled.
-fn event_descriptor() -> Result<OwnedFd, EngineError> {
+pub(crate) fn event_descriptor() -> Result<OwnedFd, EngineError> {
     eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
         .map_err(EngineError::system("eventfd"))
 }
@@ -99,7 +99,8 @@ pub(crate) fn signal(fd: &OwnedFd) {
     let _: Result<usize, Errno> = rustix::io::write(fd, &1_u64.to_ne_bytes());
 }
 
-fn drain(fd: &OwnedFd) {
+/// Makes a descriptor that was signalled unreadable again.
+pub(crate) fn drain(fd: &OwnedFd) {
     // It can only fail by being empty already.
     let _: Result<usize, Errno> = rustix::io::read(fd, &mut [0_u8; 8]);
 }

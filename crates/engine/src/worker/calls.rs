@@ -211,9 +211,7 @@ impl Session {
             return Ok(Waited::Done);
         }
         if timeout.is_some_and(|timeout| timeout.is_zero()) {
-            if let Ok(mut incoming) = self.incoming.try_lock() {
-                self.fill(&mut incoming)?;
-            }
+            self.take_in()?;
             return Ok(if is_answered() {
                 Waited::Done
             } else {
@@ -249,9 +247,10 @@ impl Session {
                 return Ok(Waited::TimedOut);
             }
             let nap = deadline.map_or(SIGNAL_CHECK, |at| SIGNAL_CHECK.min(at - now));
-            match self.incoming.try_lock() {
-                Ok(mut incoming) => {
-                    if !self.fill(&mut incoming)? && !done() {
+            match self.reading.try_lock() {
+                // The main thread reads too, between tasks, and need not wait for this one.
+                Ok(_turn) => {
+                    if !self.take_in()? && !done() {
                         self.sleep(Some(nap))?;
                     }
                 }

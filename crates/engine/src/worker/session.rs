@@ -47,6 +47,10 @@ pub struct Session {
     pub(super) control: SharedPage<ControlPage>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) incoming: Mutex<Incoming>,
+    /// Held by the thread that reads for those that wait for answers; see `calls`.
+    pub(super) reading: Mutex<()>,
+    /// Readable once such a thread has read something for the main thread.
+    job_read: OwnedFd,
     pub(super) calls: Calls,
     writer: SegmentWriter,
     /// Mappings of segments for the next task that reads them.
@@ -128,6 +132,8 @@ impl Session {
             socket,
             control: SharedPage::from_fd(options.control)?,
             incoming: Mutex::default(),
+            reading: Mutex::default(),
+            job_read: crate::poller::event_descriptor()?,
             calls: Calls::default(),
             writer: SegmentWriter::new(SharedPage::from_fd(options.budget)?, options.spill_dir),
             maps: Arc::default(),
@@ -197,29 +203,55 @@ impl Session {
         }
         drop(incoming);
         if !arrived {
-            if !self.maps.is_empty() && self.sleep(Some(MAPS_KEPT))? {
+            if !self.maps.is_empty() && self.sleep_for_job(Some(MAPS_KEPT))? {
                 return Ok(true);
             }
             self.maps.clear();
-            self.sleep(None)?;
+            self.sleep_for_job(None)?;
         }
         Ok(true)
     }
 
     /// Sleeps until the socket is readable, time is up or a signal arrived; false if time is up.
     pub(super) fn sleep(&self, timeout: Option<Duration>) -> Result<bool, EngineError> {
+        Self::sleep_on(&mut [PollFd::new(&*self.socket, PollFlags::IN)], timeout)
+    }
+
+    /// The same, also until another thread has read something for this one.
+    fn sleep_for_job(&self, timeout: Option<Duration>) -> Result<bool, EngineError> {
+        let mut sources = [
+            PollFd::new(&*self.socket, PollFlags::IN),
+            PollFd::new(&self.job_read, PollFlags::IN),
+        ];
+        let woken = Self::sleep_on(&mut sources, timeout)?;
+        crate::poller::drain(&self.job_read);
+        Ok(woken)
+    }
+
+    fn sleep_on(
+        sources: &mut [PollFd<'_>],
+        timeout: Option<Duration>,
+    ) -> Result<bool, EngineError> {
         let timeout = timeout.map(|timeout| Timespec {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
         });
-        match poll(
-            &mut [PollFd::new(&*self.socket, PollFlags::IN)],
-            timeout.as_ref(),
-        ) {
+        match poll(sources, timeout.as_ref()) {
             Ok(ready) => Ok(ready > 0),
             Err(Errno::INTR) => Ok(true),
             Err(errno) => Err(EngineError::system("poll")(errno)),
         }
+    }
+
+    /// Reads what is there on behalf of a thread that waits for answers; whether there was anything.
+    /// The main thread may be asleep, and is told of what is for it.
+    pub(super) fn take_in(&self) -> Result<bool, EngineError> {
+        let mut incoming = self.incoming();
+        let anything = self.fill(&mut incoming)?;
+        if !incoming.jobs.is_empty() || incoming.ended {
+            crate::poller::signal(&self.job_read);
+        }
+        Ok(anything)
     }
 
     /// Reads what is there; whether there was anything.
