@@ -14,11 +14,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lineshaft import errors as errors
     from lineshaft import futures as futures
+    from lineshaft import joblib as joblib
     from lineshaft import pool as pool
-    from lineshaft import progress as progress
     from lineshaft._api import as_completed as as_completed
     from lineshaft._api import default_engine_stats as default_engine_stats
     from lineshaft._api import submit as submit
+    from lineshaft._bars import progress as progress
     from lineshaft._engine import Engine as Engine
     from lineshaft._engine import default_engine as default_engine
     from lineshaft._map import map as map
@@ -42,12 +43,13 @@ _HOMES = {
     "default_engine": "_engine",
     "default_engine_stats": "_api",
     "map": "_map",
+    "progress": "_bars",
     "submit": "_api",
     "task": "_task",
 }
 
 #: Public modules, which need no import of their own either.
-_MODULES = ("errors", "futures", "pool", "progress")
+_MODULES = ("errors", "futures", "joblib", "pool")
 
 __all__ = sorted(_HOMES)
 

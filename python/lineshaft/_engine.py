@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 #: Variables by which numerical libraries are told how many threads to use.
-_THREAD_VARIABLES = (
+THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -405,7 +405,7 @@ def _zygote_environment(workers: int) -> list[tuple[str, str]]:
     from lineshaft._machine import cores
 
     threads = str(max(1, cores().usable // workers))
-    return [(name, threads) for name in _THREAD_VARIABLES if name not in os.environ]
+    return [(name, threads) for name in THREAD_VARIABLES if name not in os.environ]
 
 
 def _working_folder() -> str | None:

@@ -64,7 +64,7 @@ def map(
         As for `lineshaft.task`; they apply to each item.
     progress
         Show a bar on standard error; by default if that is a terminal or notebook and it takes more
-        than a second.
+        than a second. See also `lineshaft.progress`.
 
     Raises
     ------
@@ -106,10 +106,14 @@ def map_task(task: Task, iterables: tuple[Iterable[Any], ...], *, progress: bool
 
 
 def _consume(run: Iterator[Any], task: Task, total: int | None, progress: bool | None) -> Iterator[Any]:
+    from lineshaft._bars import is_wanted
+
+    if progress is None:
+        progress = is_wanted()
     if progress is False:
         yield from run
         return
-    from lineshaft.progress import Progress
+    from lineshaft._progress import Progress
 
     with Progress(total, getattr(task.function, "__name__", "map"), enabled=progress) as bar:
         for result in run:

@@ -60,7 +60,7 @@ def apply(names: Iterable[str] | None = None) -> list[str]:
     []
     >>> apply(["numpy"])
     Traceback (most recent call last):
-    ValueError: unknown library 'numpy'; known are concurrent.futures, multiprocessing
+    ValueError: unknown library 'numpy'; known are concurrent.futures, multiprocessing, joblib
     """
     for name in _checked(names):
         if name not in _applied:
@@ -154,7 +154,7 @@ class _Serving:
         when_imported(self._module_name, self._start_on)
 
     def stop(self) -> None:
-        forget(self._module_name)
+        forget(self._module_name, self._start_on)
         module = sys.modules.get(self._module_name)
         if not isinstance(module, _ServedModule):
             return
@@ -179,14 +179,18 @@ def when_imported(module_name: str, action: Callable[[types.ModuleType], None]) 
     if module is not None:
         action(module)
         return
-    _FINDER.actions[module_name] = action
+    _FINDER.actions.setdefault(module_name, []).append(action)
     if _FINDER not in sys.meta_path:
         sys.meta_path.insert(0, _FINDER)
 
 
-def forget(module_name: str) -> None:
-    """Drop the action that waits for a module, if any."""
-    _FINDER.actions.pop(module_name, None)
+def forget(module_name: str, action: Callable[[types.ModuleType], None]) -> None:
+    """Drop an action that waits for a module, if it still does."""
+    actions = _FINDER.actions.get(module_name, [])
+    if action in actions:
+        actions.remove(action)
+    if not actions:
+        _FINDER.actions.pop(module_name, None)
     if not _FINDER.actions and _FINDER in sys.meta_path:
         sys.meta_path.remove(_FINDER)
 
@@ -195,7 +199,7 @@ class _Finder:
     """Finds what the other finders find, for the modules that are waited for."""
 
     def __init__(self) -> None:
-        self.actions: dict[str, Callable[[types.ModuleType], None]] = {}
+        self.actions: dict[str, list[Callable[[types.ModuleType], None]]] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
@@ -227,9 +231,8 @@ class _Loader:
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         self._loader.exec_module(module)
-        action = _FINDER.actions.get(module.__name__)
-        if action is not None:
-            forget(module.__name__)
+        for action in list(_FINDER.actions.get(module.__name__, ())):
+            forget(module.__name__, action)
             action(module)
 
 
@@ -246,14 +249,35 @@ class _ManagersPool:
         when_imported("multiprocessing.managers", self._register_original)
 
     def stop(self) -> None:
-        forget("multiprocessing.managers")
+        forget("multiprocessing.managers", self._register_original)
 
     def _register_original(self, managers: Any) -> None:
         original = vars(sys.modules["multiprocessing.pool"])["Pool"]
         managers.SyncManager.register("Pool", original, managers.PoolProxy)
 
 
-def _library(description: str, *parts: _Serving | _ManagersPool) -> Library:
+class _JoblibBackends:
+    """Has joblib find the engine under the names of its own backends."""
+
+    def start(self) -> None:
+        when_imported("joblib.parallel", self._serve)
+
+    def stop(self) -> None:
+        forget("joblib.parallel", self._serve)
+        parallel = sys.modules.get("joblib.parallel")
+        if parallel is not None:
+            from lineshaft.joblib.backend import unserve
+
+            unserve(parallel)
+
+    def _serve(self, parallel: types.ModuleType) -> None:
+        import lineshaft.joblib  # noqa: F401 - registers the backend under its own name
+        from lineshaft.joblib.backend import serve
+
+        serve(parallel)
+
+
+def _library(description: str, *parts: _Serving | _ManagersPool | _JoblibBackends) -> Library:
     def start_all() -> None:
         for part in parts:
             part.start()
@@ -284,4 +308,6 @@ LIBRARIES: dict[str, Library] = {
         _Serving("multiprocessing.pool", {"Pool": "lineshaft.pool:Pool", "ThreadPool": "lineshaft.pool:ThreadPool"}),
         _ManagersPool(),
     ),
+    # joblib looks a backend up by its name for every call.
+    "joblib": _library("the backends loky, multiprocessing and threading", _JoblibBackends()),
 }

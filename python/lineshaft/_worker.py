@@ -187,6 +187,7 @@ def work(
 
     _signal.signal(_native.INTERRUPT_SIGNAL, check_limit)
     _patch.when_imported("logging", lambda logging: forward_records(logging, session, setup["log_level"]))
+    _patch.when_imported("joblib.parallel", lambda _: __import__("lineshaft.joblib"))
     _process.become_worker(session, setup)
     if setup["patched"]:
         _patch.apply(setup["patched"])

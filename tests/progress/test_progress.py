@@ -9,7 +9,7 @@ import types
 
 import pytest
 
-from lineshaft.progress import FIRST_DRAW_S, Progress, render
+from lineshaft._progress import FIRST_DRAW_S, Progress, render
 
 
 class Clock:

@@ -255,6 +255,7 @@ RUN = Command(
             repeatable=True,
             choices=_libraries,
         ),
+        Flag("--progress", "Show a progress bar for each joblib.Parallel and lineshaft.map that takes over a second."),
         Flag("--no-summary", "Print no summary at the end."),
     ),
     ends_options=("-m", "-c"),

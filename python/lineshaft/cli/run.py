@@ -34,6 +34,10 @@ def run(parsed: Parsed) -> int:
     if options["memory"] is not None:
         os.environ[MEMORY_VARIABLE] = str(options["memory"])
     _patch.apply(name for name in _patch.LIBRARIES if name not in options["no_patch"])
+    if options["progress"]:
+        from lineshaft._bars import progress
+
+        progress()
     if not options["no_summary"]:
         # Registered before the program can register anything, so that it runs last.
         atexit.register(_print_summary, os.getpid())

@@ -85,6 +85,15 @@ class Progress:
         """Tasks failed so far."""
         return self._failed
 
+    @property
+    def total(self) -> int | None:
+        """Number of tasks, or None if unknown."""
+        return self._total
+
+    @total.setter
+    def total(self, total: int | None) -> None:
+        self._total = total
+
     def update(self, n: int = 1) -> None:
         """Count `n` more tasks as finished."""
         done = self._done = self._done + n

@@ -1,0 +1,34 @@
+"""joblib and scikit-learn on the engine: `import lineshaft.joblib` registers the backend ``"lineshaft"``.
+
+joblib itself is not imported for that: the backend is there as soon as it is.
+
+Layout: `backend.py` is what joblib talks to; `run.py` and the files of its three ways, `waiting.py`,
+`sharing.py` and `announcing.py`, run the batches of one ``Parallel`` call; `pools.py` chooses where;
+`batch.py` is what workers run; `limits.py` keeps the threads of numerical libraries within the
+budget. Only `backend.py` imports joblib, and it is imported when joblib is: a worker whose tasks do
+not use joblib pays nothing for it.
+"""
+
+from __future__ import annotations
+
+from lineshaft import _patch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = ["NAME"]
+
+#: What the backend is called in `joblib.parallel_config`.
+NAME = "lineshaft"
+
+
+def _register(parallel: ModuleType) -> None:
+    """Add the backend to those that joblib knows; if a batch is running, make it the active one."""
+    from lineshaft.joblib import backend, batch
+
+    parallel.BACKENDS[NAME] = backend.LineshaftBackend
+    batch.set_config(parallel)
+
+
+_patch.when_imported("joblib.parallel", _register)

@@ -1,0 +1,287 @@
+"""The backend as joblib sees it: how many jobs there are, where they run, and how a call begins and ends.
+
+One instance belongs to one ``Parallel`` object, or to one ``with parallel_config(...)`` block, in which
+several run one after the other. joblib calls it from the thread that called ``Parallel``, and from
+the thread that is told of results if these come as a generator.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from joblib.parallel import (
+    AutoBatchingMixin,
+    FallbackToBackend,
+    ParallelBackendBase,
+    SequentialBackend,
+)
+
+from lineshaft import _engine, _process
+from lineshaft.joblib import limits
+from lineshaft.joblib.announcing import Announcing
+from lineshaft.joblib.batch import Surroundings
+from lineshaft.joblib.pools import Pools
+from lineshaft.joblib.sharing import Sharing
+from lineshaft.joblib.waiting import Waiting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+    from typing import Any, Self
+
+    from lineshaft._engine import Engine
+    from lineshaft.joblib.run import Batch, Run
+
+__all__ = ["LineshaftBackend", "LineshaftThreadingBackend", "serve", "unserve"]
+
+#: Levels of nested calls; below them, calls run one after the other. Each level that waits holds a
+#: worker process.
+LEVELS_MAX = 10
+
+
+class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
+    """Runs the batches of ``Parallel`` on the engine: in worker processes, or on threads if asked to.
+
+    Parameters
+    ----------
+    engine
+        The engine; the default one if there is none.
+    retries
+        How often a batch runs again whose worker was killed from outside or for want of memory.
+    inner_max_num_threads
+        Threads that BLAS and OpenMP may use in each worker. By default the cores are divided among
+        the jobs, unless the environment says how many to use.
+    initializer, initargs
+        Called in each worker before its first batch.
+    """
+
+    supports_retrieve_callback = False
+    supports_return_generator = True
+    supports_timeout = True
+    supports_inner_max_num_threads = True
+    supports_sharedmem = True
+    uses_threads = False
+
+    # A batch costs some tens of microseconds, so it need not last long to be worth it.
+    MIN_IDEAL_BATCH_DURATION = 0.02
+    MAX_IDEAL_BATCH_DURATION = 0.5
+
+    def __init__(
+        self,
+        nesting_level: int | None = None,
+        inner_max_num_threads: int | None = None,
+        *,
+        engine: Engine | None = None,
+        retries: int = 1,
+        **backend_kwargs: Any,
+    ) -> None:
+        super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads, **backend_kwargs)
+        self._engine = engine
+        self._retries = retries
+        #: Threads of BLAS and OpenMP that this level has, if it is not the first.
+        self._threads: int | None = None
+        self._run: Run | None = None
+        self._pools: Pools | None = None
+        self._on_threads = self.uses_threads
+        self._n_jobs = 1
+        self._inside: tuple[LineshaftBackend, None] | None = None
+
+    @classmethod
+    def nested(cls, surroundings: Surroundings) -> Self:
+        """Make the backend for calls inside a batch."""
+        backend = cls(nesting_level=surroundings.level, retries=surroundings.retries)
+        backend._threads = surroundings.threads
+        return backend
+
+    def __reduce__(self) -> tuple[Callable[[Surroundings], Self], tuple[Surroundings]]:
+        # Engines stay where they are: in a worker the default one is the one that the worker belongs to.
+        return type(self).nested, (Surroundings(self.nesting_level or 0, self._threads, self._retries),)
+
+    # How many.
+
+    def effective_n_jobs(self, n_jobs: int | None) -> int:
+        """Return how many jobs run at the same time for ``n_jobs``."""
+        if n_jobs == 0:
+            raise ValueError("n_jobs == 0 in Parallel has no meaning")
+        if n_jobs is None or (self.nesting_level or 0) >= LEVELS_MAX:
+            return 1
+        if n_jobs < 0:
+            return max(self._cores() + 1 + n_jobs, 1)
+        return n_jobs
+
+    def _cores(self) -> int:
+        engine = self._engine or _engine._default
+        return engine.workers if engine is not None else _engine._default_workers()
+
+    # The life of a call.
+
+    def configure(
+        self,
+        n_jobs: int = 1,
+        parallel: Any = None,
+        prefer: str | None = None,
+        require: str | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        **_: Any,
+    ) -> int:
+        """Prepare for calls of `parallel`; return how many jobs run at the same time.
+
+        What concerns memory mapping (``max_nbytes``, ``mmap_mode``, ``temp_folder``) is accepted and
+        without effect: large arrays lie in shared memory in any case.
+        """
+        n_jobs = self.effective_n_jobs(n_jobs)
+        if n_jobs == 1:
+            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
+        self.parallel = parallel
+        self._n_jobs = n_jobs
+        self._inside = None
+        self._on_threads = self.uses_threads or require == "sharedmem" or prefer == "threads"
+        if self._is_nested() and not parallel.return_ordered:
+            # Whoever waits inside a task has to do so itself. In order is an order, too.
+            parallel.return_ordered = True
+        self.supports_retrieve_callback = parallel.return_generator and not self._is_nested()
+        initializer = initializer or self.backend_kwargs.get("initializer")
+        initargs = initargs or self.backend_kwargs.get("initargs", ())
+        self._pools = Pools(self._engine or _engine.default_engine(), initializer, tuple(initargs))
+        return n_jobs
+
+    def start_call(self) -> None:
+        """Begin a call of ``Parallel``."""
+        self._start_run()
+
+    def _start_run(self) -> Run:
+        assert self._pools is not None, "joblib configures a backend before it uses it"
+        surroundings = self._surroundings()
+        is_nested = self._is_nested()
+        in_processes = not self._on_threads
+        pool, at_once = self._pools.threads(self._n_jobs) if self._on_threads else self._pools.processes(self._n_jobs)
+        options: dict[str, Any] = {"in_processes": in_processes, "surroundings": surroundings}
+        if is_nested:
+            self._run = Sharing(pool, helpers=self._n_jobs - 1, **options)
+        elif self.supports_retrieve_callback:
+            self._run = Announcing(pool, at_once=at_once, **options)
+        else:
+            # joblib's own default for `pre_dispatch` stands for "some"; any other number is the user's.
+            more = self._dispatch_more if self.parallel.pre_dispatch == "2 * n_jobs" else None
+            self._run = Waiting(pool, n_jobs=self._n_jobs, at_once=at_once, dispatch_more=more, **options)
+        return self._run
+
+    def stop_call(self) -> None:
+        """End a call of ``Parallel``."""
+        self._end_run()
+
+    def terminate(self) -> None:
+        """Free what calls needed; the engine's workers stay warm for the next."""
+        self._end_run()
+        if self._pools is not None:
+            self._pools.close()
+            self._pools = None
+        self.reset_batch_stats()
+
+    def abort_everything(self, ensure_ready: bool = True) -> None:
+        """Drop the batches of this call, also those that run in worker processes; no others."""
+        self._end_run()
+        # joblib itself would dispatch what it has sliced but not dispatched in the next call.
+        with self.parallel._lock:
+            while not self.parallel._ready_batches.empty():
+                self.parallel._ready_batches.get()
+
+    def _end_run(self) -> None:
+        run, self._run = self._run, None
+        if run is not None:
+            run.close()
+
+    # Batches.
+
+    def submit(self, func: Callable[[], Any], callback: Callable[[Any], object] | None = None) -> Batch:
+        """Take a batch from joblib."""
+        return (self._run or self._start_run()).submit(func, callback)
+
+    def _dispatch_more(self) -> bool:
+        """Dispatch one more batch; whether there may be others."""
+        parallel = self.parallel
+        with parallel._lock:
+            if parallel._original_iterator is None or parallel._aborting:
+                return False
+            parallel.dispatch_next()
+            return True
+
+    def retrieve_result(self, out: Batch | None, timeout: float | None = None) -> Any:
+        """Wait for a batch and return its results."""
+        if out is None:
+            return None  # joblib read the input and it raised: there is no batch, and joblib has the error
+        if not out.is_done:
+            if self._run is None:
+                raise RuntimeError("this call of Parallel was aborted")
+            self._run.wait_for(out, timeout)
+        return out.result()
+
+    def retrieve_result_callback(self, out: Batch) -> Any:
+        """Return the results of a batch that has ended."""
+        return out.result()
+
+    def compute_batch_size(self) -> int:
+        """Return how many calls the next batch should hold."""
+        if self._on_threads:
+            return 1  # no message is sent, so there is nothing to be saved
+        size: int = super().compute_batch_size()
+        return size
+
+    # Nested calls.
+
+    def get_nested_backend(self) -> tuple[LineshaftBackend, None]:
+        """Return the backend for calls inside a batch, and that it does not say how many jobs there are."""
+        # Threads of this process must not share one; in processes each has its own anyway.
+        if self._inside is None or self._on_threads:
+            backend = type(self).nested(self._surroundings())
+            backend._engine = self._engine
+            self._inside = backend, None
+        return self._inside
+
+    def _is_nested(self) -> bool:
+        """Whether this call is made by a task: in a worker, or on a thread of the engine."""
+        return _process.is_worker() or isinstance(threading.current_thread(), threading._DummyThread)
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings((self.nesting_level or 0) + 1, self._threads_of_a_job(), self._retries)
+
+    def _threads_of_a_job(self) -> int | None:
+        if self.inner_max_num_threads is not None:
+            return int(self.inner_max_num_threads)
+        if (self.nesting_level or 0) > 0:
+            return None if self._threads is None else max(1, self._threads // self._n_jobs)
+        if limits.is_set_by_user():
+            return None
+        return max(1, self._cores() // self._n_jobs)
+
+
+class LineshaftThreadingBackend(LineshaftBackend):
+    """Runs the batches of ``Parallel`` on threads of this process."""
+
+    uses_threads = True
+
+
+#: What joblib's own backends are called, and what stands in for them.
+SERVED = {
+    "loky": LineshaftBackend,
+    "multiprocessing": LineshaftBackend,
+    "threading": LineshaftThreadingBackend,
+}
+_originals: dict[str, Any] = {}
+
+
+def serve(parallel: ModuleType) -> None:
+    """Have joblib's own backends served by the engine."""
+    for name, backend in SERVED.items():
+        if name in parallel.BACKENDS and parallel.BACKENDS[name] is not backend:
+            _originals.setdefault(name, parallel.BACKENDS[name])
+            parallel.BACKENDS[name] = backend
+
+
+def unserve(parallel: ModuleType) -> None:
+    """Give joblib its own backends back."""
+    for name, original in _originals.items():
+        parallel.BACKENDS[name] = original
+    _originals.clear()

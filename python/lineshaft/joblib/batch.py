@@ -1,0 +1,130 @@
+"""What a worker process runs for joblib: the calls of one batch, in the surroundings that joblib gives them.
+
+Imports neither joblib nor anything else that takes time. Calls of a batch that use joblib themselves
+find the nested backend as the active one, whether the module was there before or they import it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from types import FunctionType
+
+from lineshaft.joblib import limits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType, TracebackType
+    from typing import Any
+
+    #: A function, its positional and its keyword arguments.
+    Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+__all__ = ["Surroundings", "bind", "probe", "run", "set_config", "under_name"]
+
+
+class Surroundings:
+    """What the calls of a batch find around them; small, because it travels with each batch.
+
+    Parameters
+    ----------
+    level
+        How deep a ``Parallel`` among the calls is nested: 1 below the first.
+    threads
+        Threads that BLAS and OpenMP may use in each call; None leaves them alone.
+    retries
+        How often a batch runs again after its worker was killed.
+    """
+
+    __slots__ = ("level", "retries", "threads")
+
+    def __init__(self, level: int, threads: int | None, retries: int) -> None:
+        self.level = level
+        self.threads = threads
+        self.retries = retries
+
+    def __reduce__(self) -> tuple[type[Surroundings], tuple[int, int | None, int]]:
+        return Surroundings, (self.level, self.threads, self.retries)
+
+
+def run(calls: list[Call], surroundings: Surroundings) -> list[Any]:
+    """Run the calls of a batch, one after the other; return their results."""
+    with _Inside(surroundings):
+        return [function(*args, **kwargs) for function, args, kwargs in calls]
+
+
+def bind(function: Callable[..., Any]) -> Callable[..., list[Any]]:
+    """Make a function that runs a batch of calls of `function`.
+
+    It is sent to each worker once, so that the batches hold arguments only; and it has the name of
+    `function`, which is what summaries and reports of deaths show.
+    """
+
+    def run_bound(calls: list[tuple[tuple[Any, ...], dict[str, Any]]], surroundings: Surroundings) -> list[Any]:
+        with _Inside(surroundings):
+            return [function(*args, **kwargs) for args, kwargs in calls]
+
+    run_bound.__qualname__ = getattr(function, "__qualname__", run_bound.__qualname__)
+    return run_bound
+
+
+def under_name(name: str) -> Callable[..., list[Any]]:
+    """Make a function that does what `run` does and is called `name`."""
+    named = FunctionType(run.__code__, run.__globals__, name, run.__defaults__, run.__closure__)
+    named.__qualname__ = name
+    return named
+
+
+def probe() -> None:
+    """Do nothing: that this was run tells that a core is idle."""
+
+
+class _Active(threading.local):
+    surroundings: Surroundings | None = None
+
+
+_active = _Active()
+
+
+class _Inside:
+    """The calls of a batch run within this."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
+
+    def __enter__(self) -> None:
+        self._outer = _active.surroundings
+        _active.surroundings = self._surroundings
+        if self._surroundings.threads is not None:
+            limits.limit(self._surroundings.threads)
+        parallel = sys.modules.get("joblib.parallel")
+        #: The active backend of joblib as it was; None as long as joblib is not imported.
+        self._config: Any = None
+        if parallel is not None:
+            self._config = getattr(parallel._backend, "config", parallel.default_parallel_config)
+            set_config(parallel)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _active.surroundings = self._outer
+        parallel = sys.modules.get("joblib.parallel")
+        if parallel is not None:
+            parallel._backend.config = self._config or parallel.default_parallel_config
+
+
+def set_config(parallel: ModuleType) -> None:
+    """Make the nested backend the active one on this thread, if it runs a batch.
+
+    From then on all other backends mean the engine here, too: threads that a task starts itself do not
+    see the active one, and keep to the budget all the same.
+    """
+    surroundings = _active.surroundings
+    if surroundings is None:
+        return
+    from lineshaft.joblib.backend import LineshaftBackend, serve
+
+    serve(parallel)
+    backend = LineshaftBackend.nested(surroundings)
+    parallel._backend.config = {**parallel.default_parallel_config, "backend": backend, "n_jobs": None}

@@ -1,0 +1,127 @@
+"""The batches of one ``Parallel`` call: from joblib's dispatch to their outcomes.
+
+A batch is a `Batch` from `Run.submit` on. Of three ways of running them `backend` chooses one:
+
+* `Waiting`: the thread that called ``Parallel`` waits for the workers itself and dispatches what is
+  next. Nobody else is woken for a batch, and the input is read on the user's own thread.
+* `Sharing`, for a call inside a task: the task's thread runs batches itself, and gives some away as
+  long as other cores are idle.
+* `Announcing`, for results as a generator: a thread of its own is told of each batch that has ended,
+  because the caller may be busy elsewhere.
+"""
+
+from __future__ import annotations
+
+from lineshaft.joblib.batch import bind, under_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from lineshaft import _native
+    from lineshaft.joblib.batch import Surroundings
+
+__all__ = ["WINDOW", "Batch", "Run", "timeout_error", "was_killed"]
+
+#: Futures that are waited for at a time: the oldest. Tasks begin in the order in which they were
+#: submitted, so those that end next are among them.
+WINDOW = 64
+
+
+class Batch:
+    """One batch of calls, as joblib knows it; also the future-like object that joblib keeps."""
+
+    __slots__ = ("callback", "calls", "deaths", "error", "is_done", "value")
+
+    def __init__(self, calls: Any, callback: Callable[[Batch], object] | None) -> None:
+        #: joblib's `BatchedCalls`, or anything else to be called.
+        self.calls = calls
+        self.callback = callback
+        self.deaths = 0
+        self.is_done = False
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def result(self) -> Any:
+        """Return the results of the calls, or raise what went wrong; only once it is done."""
+        try:
+            if self.error is not None:
+                raise self.error
+            return self.value
+        finally:
+            self.error = self.value = None
+
+
+class Run:
+    """What the ways of running have in common.
+
+    Parameters
+    ----------
+    pool
+        Where batches are submitted.
+    in_processes
+        Whether that is a pool of worker processes.
+    surroundings
+        For calls in worker processes.
+    """
+
+    def __init__(self, pool: _native.Pool, *, in_processes: bool, surroundings: Surroundings) -> None:
+        self._pool = pool
+        self._in_processes = in_processes
+        self._surroundings = surroundings
+        #: What runs batches of one function, by the function's identity or by its name.
+        self._runners: dict[int | str, Callable[..., Any]] = {}
+        self._aborted = False
+
+    def submit(self, calls: Any, callback: Callable[[Batch], object] | None) -> Batch:
+        """Take a batch from joblib."""
+        raise NotImplementedError
+
+    def wait_for(self, batch: Batch, timeout_s: float | None) -> None:
+        """Wait until the batch is done; raise what any batch raised meanwhile."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Drop what is not done, also what runs in worker processes of this process's engine."""
+        raise NotImplementedError
+
+    def _call_of(self, calls: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Return what a worker is to call for a batch."""
+        items = getattr(calls, "items", None)
+        if not isinstance(items, list) or not items:
+            return calls, ()
+        function = items[0][0]
+        shared = isinstance(function, _FUNCTIONS) and all(item[0] is function for item in items)
+        key: int | str = id(function) if shared else getattr(function, "__qualname__", type(function).__qualname__)
+        runner = self._runners.get(key)
+        if runner is None:
+            # A bound function is kept by its runner, so its identity stays its own.
+            runner = self._runners[key] = bind(function) if shared else under_name(str(key))
+        if shared:
+            return runner, ([(args, kwargs) for _, args, kwargs in items], self._surroundings)
+        return runner, (items, self._surroundings)
+
+
+def was_killed(error: BaseException) -> bool:
+    """Whether the worker was killed from outside or for want of memory, and not by what it ran."""
+    import signal
+
+    from lineshaft.errors import WorkerDied
+
+    from_outside = (signal.SIGKILL, signal.SIGTERM)
+    return isinstance(error, WorkerDied) and (error.oom_killed or error.signal in from_outside)
+
+
+def timeout_error() -> BaseException:
+    """Make the error that joblib raises when results take too long."""
+    from multiprocessing import TimeoutError as JoblibTimeout
+
+    return JoblibTimeout()
+
+
+def _plain() -> None: ...
+
+
+#: Types whose instances never change in a way that workers have to hear of.
+_FUNCTIONS = (type(_plain), type(len), type)

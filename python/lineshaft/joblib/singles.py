@@ -1,0 +1,67 @@
+"""`Singles`: each batch is a task of its own, and ends once, whoever finds out."""
+
+from __future__ import annotations
+
+from lineshaft import _native
+from lineshaft.joblib.run import Batch, Run, was_killed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+__all__ = ["Singles"]
+
+
+class Singles(Run):
+    """Batches as single tasks. Used by several threads: whoever takes an entry out of `_open` settles that batch."""
+
+    def __init__(self, *args: Any, options: _native.TaskOptions | None = None, **others: Any) -> None:
+        super().__init__(*args, **others)
+        self._options = options
+        #: Batches that are with the engine, and their futures as soon as there are any.
+        self._open: dict[Batch, Any] = {}
+
+    def close(self) -> None:
+        """Drop what is not done."""
+        self._aborted = True
+        futures = [future for future in list(self._open.values()) if future is not None]
+        self._open.clear()
+        if futures:
+            _native.cancel_running(futures)
+
+    def _hand_over(self, batch: Batch, when_done: Callable[[Batch], object]) -> None:
+        """Submit a batch; `when_done` is called with it, on a thread of the engine."""
+        self._open[batch] = None
+        try:
+            if self._in_processes:
+                runner, arguments = self._call_of(batch.calls)
+                future = self._pool.submit(runner, arguments, None, self._options)
+            else:
+                future = self._pool.submit(batch.calls, (), None, self._options)
+        except BaseException:
+            self._open.pop(batch, None)
+            raise
+        self._open[batch] = future
+        future.add_done_callback(lambda _: when_done(batch))
+
+    def _settle(self, batch: Batch, when_done: Callable[[Batch], object]) -> bool:
+        """Take over the outcome of a batch that has ended; False if another thread did, or if it runs again."""
+        future = self._open.pop(batch, None)
+        if future is None:
+            return False
+        try:
+            batch.value = future.result()
+        except BaseException as error:
+            if not self._aborted and batch.deaths < self._surroundings.retries and was_killed(error):
+                batch.deaths += 1
+                self._hand_over(batch, when_done)
+                return False
+            batch.error = error
+        batch.is_done = True
+        return True
+
+    def _tell(self, batch: Batch) -> None:
+        """Have joblib dispatch what is next."""
+        if batch.callback is not None and not self._aborted:
+            batch.callback(batch)

@@ -1,0 +1,298 @@
+"""What a user of `Parallel` relies on, through the backend "lineshaft"."""
+
+import gc
+import os
+import threading
+import time
+import warnings
+import weakref
+
+import joblib
+import pytest
+from joblib import Parallel, delayed, parallel_config
+from tests.futures.events import wait_until
+from tests.joblib.calls import append, enter_and_wait, fail_at, inner, square, thread_name, wait_for, where
+
+import lineshaft as ls
+
+RETURN_AS = ["list", "generator", "generator_unordered"]
+
+
+def parallel(**options):
+    return Parallel(**{"n_jobs": 2, "backend": "lineshaft", **options})
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_size": 1}, {"batch_size": 7}, {"pre_dispatch": "all"}, {"n_jobs": 5}])
+@pytest.mark.parametrize("return_as", RETURN_AS)
+@pytest.mark.parametrize("prefer", [None, "threads"])
+def test_results(return_as, options, prefer):
+    results = list(parallel(return_as=return_as, prefer=prefer, **options)(delayed(square)(x) for x in range(100)))
+    if return_as == "generator_unordered":
+        results.sort()
+    assert results == [x * x for x in range(100)]
+
+
+def test_nothing_to_do():
+    assert parallel()([]) == []
+    assert list(parallel(return_as="generator")([])) == []
+
+
+def test_functions_of_every_kind():
+    factor = 3
+    calls = [delayed(abs)(-1), delayed(lambda x: x * factor)(2), delayed("a b".split)(), delayed(int)("7", base=8)]
+    assert parallel()(calls) == [1, 6, ["a", "b"], 7]
+    assert parallel(batch_size=4)(calls) == [1, 6, ["a", "b"], 7]
+
+
+def test_work_is_done_in_two_processes_or_on_threads_of_this_one(event):
+    entered, leave = [event("first"), event("second")], event("leave")
+
+    def both(**options):
+        call = delayed(enter_and_wait)
+        return parallel(return_as="generator", **options)(call(each, leave) for each in entered)
+
+    pids = both()
+    wait_until(lambda: all(each.is_set() for each in entered), "two calls run at the same time")
+    leave.set()
+    assert len({*pids, os.getpid()}) == 3
+    for options in ({"prefer": "threads"}, {"require": "sharedmem"}):
+        assert set(both(**options)) == {os.getpid()}
+
+
+def test_shared_memory_is_that_of_the_caller():
+    found = []
+    parallel(require="sharedmem")(delayed(append)(found, x) for x in range(50))
+    assert sorted(found) == list(range(50))
+    with parallel_config("lineshaft", n_jobs=2):
+        found.clear()
+        Parallel(require="sharedmem")(delayed(append)(found, x) for x in range(50))
+        assert sorted(found) == list(range(50))
+
+
+def test_how_many():
+    with parallel_config("lineshaft"):
+        assert joblib.effective_n_jobs(-1) == 2
+        assert joblib.effective_n_jobs(-2) == 1
+        assert joblib.effective_n_jobs(7) == 7
+        assert set(Parallel(n_jobs=-2)(delayed(where)() for _ in range(4))) == {os.getpid()}
+        assert set(Parallel()(delayed(where)() for _ in range(4))) == {os.getpid()}
+        with pytest.raises(ValueError, match="n_jobs == 0"):
+            Parallel(n_jobs=0)(delayed(where)() for _ in range(4))
+
+
+def test_never_more_than_asked_for(event):
+    entered = [event(f"entered-{n}") for n in range(4)]
+    leave = event("leave")
+    with ls.Engine(workers=4) as engine, parallel_config("lineshaft", engine=engine, n_jobs=2):
+        results = Parallel(return_as="generator")(delayed(enter_and_wait)(each, leave) for each in entered)
+        wait_until(lambda: sum(each.is_set() for each in entered) >= 2, "two run")
+        # A third would be running by the time that a fourth worker has started and ended something else.
+        engine.submit(where).result()
+        assert sum(each.is_set() for each in entered) == 2
+        leave.set()
+        assert len(list(results)) == 4
+
+
+@pytest.mark.parametrize("return_as", RETURN_AS)
+def test_the_first_error_ends_the_call_and_the_next_one_works(return_as):
+    with parallel(return_as=return_as) as pool:
+        for _ in range(3):
+            with pytest.raises(ValueError, match="at 5") as caught:
+                list(pool(delayed(fail_at)(5, x) for x in range(30)))
+            if return_as == "list":
+                assert "in fail_at" in str(caught.value.__cause__)
+            assert sorted(pool(delayed(square)(x) for x in range(5))) == [0, 1, 4, 9, 16]
+
+
+def test_an_error_stops_what_runs_and_nothing_of_others(event):
+    entered, leave, never = event("entered"), event("leave"), event("never")
+    other = ls.submit(wait_for, leave, "done")
+    calls = [delayed(enter_and_wait)(entered, never), *(delayed(fail_at)(0, 0) for _ in range(1))]
+    with pytest.raises(ValueError, match="at 0"):
+        parallel(n_jobs=3)(calls)
+    leave.set()
+    assert other.result() == "done"
+    assert parallel()(delayed(square)(x) for x in range(3)) == [0, 1, 4]
+
+
+@pytest.mark.parametrize("return_as", RETURN_AS)
+@pytest.mark.parametrize("at", [0, 3, 40])
+def test_an_error_of_the_input(return_as, at):
+    def broken():
+        for x in range(100):
+            if x == at:
+                raise KeyError("input")
+            yield delayed(square)(x)
+
+    with pytest.raises(KeyError, match="input"):
+        list(parallel(return_as=return_as)(broken()))
+
+
+@pytest.mark.parametrize("return_as", RETURN_AS)
+@pytest.mark.parametrize("at", [0, 40])
+def test_what_cannot_be_sent_is_named(return_as, at):
+    calls = [delayed(str)(threading.Lock() if x == at else x) for x in range(50)]
+    with pytest.raises(ls.errors.SerializationError, match="lock"):
+        list(parallel(return_as=return_as, batch_size=1)(calls))
+
+
+@pytest.mark.parametrize("return_as", RETURN_AS)
+def test_a_result_that_takes_too_long(return_as, event):
+    never = event("never")
+    with pytest.raises((TimeoutError, joblib.parallel.TimeoutError)):
+        list(parallel(return_as=return_as, timeout=0.2)(delayed(wait_for)(never) for _ in range(2)))
+    # What hung has been stopped: the workers are free.
+    assert parallel()(delayed(square)(x) for x in range(3)) == [0, 1, 4]
+
+
+def test_input_is_read_ahead_by_as_much_as_was_asked_for(event):
+    gate = event("gate")
+    read = []
+
+    def calls():
+        for x in range(20):
+            read.append(x)
+            yield delayed(wait_for)(gate, x)
+
+    results = parallel(return_as="generator", pre_dispatch=3, batch_size=1)(calls())
+    assert len(read) <= 4
+    gate.set()
+    assert list(results) == list(range(20))
+
+
+def test_input_is_read_on_the_thread_of_the_caller():
+    readers = set()
+
+    def calls():
+        for x in range(50):
+            readers.add(threading.current_thread())
+            yield delayed(square)(x)
+
+    parallel()(calls())
+    assert readers == {threading.current_thread()}
+
+
+def test_results_come_while_the_caller_is_busy_elsewhere(event):
+    events = [event(str(x)) for x in range(10)]
+    results = parallel(return_as="generator", batch_size=1)(delayed(each.set)() for each in events)
+    wait_until(lambda: all(each.is_set() for each in events), "all have run though nobody asked for a result")
+    assert list(results) == [None] * 10
+
+
+def test_unordered_results_overtake(event):
+    gate = event("gate")
+    calls = [delayed(wait_for)(gate, -1), *(delayed(square)(x) for x in range(8))]
+    results = parallel(return_as="generator_unordered", batch_size=1)(calls)
+    assert sorted(next(results) for _ in range(8)) == [x * x for x in range(8)]
+    gate.set()
+    assert list(results) == [-1]
+
+
+def test_one_call_reads_the_results_of_another():
+    first = parallel(return_as="generator")(delayed(square)(x) for x in range(30))
+    second = parallel(return_as="generator")(delayed(square)(x) for x in first)
+    assert parallel()(delayed(square)(x) for x in second) == [x**8 for x in range(30)]
+
+
+def test_a_generator_that_is_dropped_stops_its_calls(event):
+    entered, never = event("entered"), event("never")
+    results = parallel(return_as="generator")(delayed(enter_and_wait)(entered, never) for _ in range(10))
+    entered.wait()
+    gone = weakref.ref(results)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        del results
+        gc.collect()
+    assert gone() is None
+    assert "cancelled" in str(told[0].message)
+    assert parallel()(delayed(square)(x) for x in range(3)) == [0, 1, 4]
+
+
+def test_from_several_threads_at_a_time():
+    found = {}
+
+    def call(n):
+        found[n] = parallel()(delayed(square)(x) for x in range(n, n + 40))
+
+    threads = [threading.Thread(target=call, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {n: [x * x for x in range(n, n + 40)] for n in range(4)}
+
+
+def test_messages(capsys):
+    parallel(verbose=100)(delayed(square)(x) for x in range(10))
+    out = capsys.readouterr().out
+    assert "Using backend LineshaftBackend with 2 concurrent workers." in out
+    assert "Done  10 out of  10" in out
+
+
+def test_batches_grow_when_calls_are_short():
+    with parallel() as pool:
+        pool(delayed(square)(x) for x in range(5_000))
+        assert pool._backend.compute_batch_size() > 10
+    with parallel(prefer="threads") as pool:
+        pool(delayed(square)(x) for x in range(1_000))
+        assert pool._backend.compute_batch_size() == 1
+
+
+def set_global(value):
+    import builtins
+
+    builtins.lineshaft_test_value = value
+
+
+def get_global(_):
+    import builtins
+
+    return builtins.lineshaft_test_value
+
+
+def test_workers_with_an_initializer():
+    for value in ("one", "one", "two"):
+        found = parallel(initializer=set_global, initargs=(value,))(delayed(get_global)(x) for x in range(10))
+        assert set(found) == {value}
+
+
+def test_an_engine_of_ones_own():
+    with ls.Engine(workers=2) as engine:
+        with parallel_config("lineshaft", engine=engine, n_jobs=2):
+            pids = set(Parallel()(delayed(where)() for _ in range(10)))
+            assert Parallel()(delayed(inner)(2, 5) for _ in range(2)) == [[0, 1, 4, 9, 16]] * 2
+        assert pids <= {pid for _, pid in engine._native.stats()["workers"]}
+
+
+def test_summaries_name_the_function():
+    parallel()(delayed(square)(x) for x in range(10))
+    names = {group["name"] for group in ls.default_engine_stats()["groups"]}
+    assert "square" in names
+
+
+def test_threads_are_the_engines():
+    names = parallel(prefer="threads")(delayed(thread_name)() for _ in range(10))
+    assert all(name != threading.current_thread().name for name in names)
+
+
+def test_interrupting_ends_at_once(event):
+    """A signal handler that raises reaches the caller while it waits."""
+    import signal
+
+    entered, never = event("entered"), event("never")
+
+    class Stop(Exception):
+        pass
+
+    def stop(*_):
+        raise Stop
+
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        threading.Thread(target=lambda: (entered.wait(), signal.raise_signal(signal.SIGALRM))).start()
+        began = time.monotonic()
+        with pytest.raises(Stop):
+            parallel()(delayed(enter_and_wait)(entered, never) for _ in range(2))
+        assert time.monotonic() - began < 20
+    finally:
+        signal.signal(signal.SIGALRM, before)

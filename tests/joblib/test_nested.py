@@ -1,0 +1,162 @@
+"""Parallel in Parallel: one budget of cores, no deadlock, and no core idle while there is work."""
+
+import os
+import threading
+
+import pytest
+from joblib import Parallel, delayed, parallel_config
+from tests.futures.events import wait_until
+from tests.joblib.calls import append, inner, inner_pair, inner_sum, meet, where
+
+import lineshaft as ls
+
+
+def is_running(pid):
+    """Whether a thread of the process computes or could."""
+    states = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{task}/stat") as stat:
+                states.append(stat.read().rsplit(") ", 1)[1][0])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return states.count("R")
+
+
+@pytest.mark.parametrize("backend", ["lineshaft", "threads"])
+@pytest.mark.parametrize("n_jobs", [2, 5, -1])
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_levels(depth, n_jobs, backend):
+    options = {"prefer": "threads"} if backend == "threads" else {}
+    with parallel_config("lineshaft", n_jobs=n_jobs, **options):
+        assert inner_sum(depth, n_jobs) == 3**depth
+
+
+@pytest.mark.parametrize("return_as", ["list", "generator", "generator_unordered"])
+def test_inner_results_come_in_each_way(return_as):
+    calls = [delayed(list_of_inner)(return_as) for _ in range(3)]
+    assert Parallel(2, "lineshaft")(calls) == [[x * x for x in range(20)]] * 3
+
+
+def list_of_inner(return_as):
+    return sorted(inner(2, 20, return_as=return_as))
+
+
+def test_inner_calls_use_the_core_that_is_idle(tmp_path):
+    # One outer call: the other core is idle, so both inner ones run at the same time.
+    assert Parallel(2, "lineshaft")([delayed(inner_pair)(tmp_path, ["a", "b"])]) == [[True, True]]
+    pids = Parallel(2, "lineshaft")([delayed(inner_where)(tmp_path)])[0]
+    assert len(set(pids)) == 2
+
+
+def inner_where(folder):
+    return Parallel(n_jobs=2)(delayed(meet_and_tell)(folder, name) for name in ("c", "d"))
+
+
+def meet_and_tell(folder, name):
+    assert meet(folder, name, ["c", "d"])
+    return os.getpid()
+
+
+def test_under_threads_inner_calls_use_the_idle_core(tmp_path):
+    with parallel_config("lineshaft", n_jobs=2, prefer="threads"):
+        assert Parallel()([delayed(inner_pair)(tmp_path, ["a", "b"])]) == [[True, True]]
+
+
+def test_below_a_thread_of_the_program(tmp_path):
+    found = []
+
+    def work(n):
+        with parallel_config("lineshaft", n_jobs=2):
+            found.append(inner_sum(2, 2))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [9] * 3
+
+
+def in_a_thread():
+    """Call Parallel on a thread of the task's own, which does not inherit the active backend."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(Parallel(n_jobs=2)(delayed(where)() for _ in range(20))))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_on_a_thread_that_a_task_starts():
+    pids = {pid for pids in Parallel(2, "lineshaft")(delayed(in_a_thread)() for _ in range(2)) for pid in pids}
+    workers = {pid for _, pid in ls.default_engine()._native.stats()["workers"]}
+    assert pids <= workers
+
+
+def test_across_front_ends():
+    assert ls.submit(inner_sum_of_lineshaft, 3).result() == 27
+    with ls.ProcessPoolExecutor(2) as executor:
+        assert list(executor.map(inner_sum_of_lineshaft, [1, 2, 3])) == [3, 9, 27]
+    outer = Parallel(2, "lineshaft")(delayed(sum_by_map)(n) for n in range(4))
+    assert outer == [0, 1, 5, 14]
+
+
+def inner_sum_of_lineshaft(depth):
+    with parallel_config("lineshaft"):
+        return inner_sum(depth, 2)
+
+
+def sum_by_map(n):
+    return sum(ls.map(pow, range(n + 1), [2] * (n + 1)))
+
+
+def spin_until(event):
+    while not event.is_set():
+        sum(range(2000))
+    return os.getpid()
+
+
+def spin_at_every_level(event, depth):
+    if depth:
+        return Parallel(n_jobs=4)(delayed(spin_at_every_level)(event, depth - 1) for _ in range(4))
+    return spin_until(event)
+
+
+def test_never_more_runnable_threads_than_cores(event):
+    stop = event("stop")
+    results = Parallel(2, "lineshaft", "generator")(delayed(spin_at_every_level)(stop, 2) for _ in range(2))
+    stats = ls.default_engine()._native.stats
+    wait_until(lambda: sum(is_running(pid) for _, pid in stats()["workers"]) >= 2, "both cores compute")
+    most = max(sum(is_running(pid) for _, pid in stats()["workers"]) for _ in range(200))
+    stop.set()
+    assert len(list(results)) == 2
+    assert most == 2
+
+
+def shared_inside(n):
+    found = []
+    Parallel(n_jobs=2, require="sharedmem")(delayed(append)(found, x) for x in range(n))
+    return sorted(found)
+
+
+def test_shared_memory_inside_a_worker():
+    assert Parallel(2, "lineshaft")(delayed(shared_inside)(n) for n in range(4)) == [list(range(n)) for n in range(4)]
+
+
+def fail_inside(n):
+    return Parallel(n_jobs=2)(delayed(divmod)(1, x - n) for x in range(10))
+
+
+def test_errors_of_inner_calls():
+    for n in range(5):
+        with pytest.raises(ZeroDivisionError):
+            Parallel(2, "lineshaft")(delayed(fail_inside)(n) for _ in range(3))
+
+
+def without_limit():
+    return Parallel()(delayed(without_limit)() for _ in range(2))
+
+
+def test_endless_nesting_ends_in_an_error():
+    with parallel_config("lineshaft", n_jobs=2), pytest.raises(RecursionError):
+        without_limit()
