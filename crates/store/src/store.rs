@@ -96,9 +96,14 @@ impl Store {
             Medium::Memory => file::write_memfd(parts, &layout),
             Medium::Disk => file::write_spill_file(&self.shared.spill_dir, parts, &layout),
         };
-        let fd =
-            written.map_err(|failure| failure.with_pressure(self.shared.pressure(layout.bytes)))?;
-        Ok((reservation.seal(fd), layout.offsets))
+        match written {
+            Ok(fd) => Ok((reservation.seal(fd), layout.offsets)),
+            Err(failure) => {
+                // Before the books are read: what was not written takes no room.
+                drop(reservation);
+                Err(failure.with_pressure(self.shared.pressure(layout.bytes)))
+            }
+        }
     }
 
     /// Takes over a segment that a worker wrote and whose descriptor it passed, after checking that

@@ -81,7 +81,12 @@ fn a_disk_that_refuses_bytes_loses_nothing() {
     assert_eq!(store.stats().failed_spill_count, 1);
 
     let error = store.put(&[&content(5, 60 * KIB)]).unwrap_err();
-    assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
+    let StoreError::DiskFull { pressure, .. } = &error else {
+        panic!("{error}")
+    };
+    // What could not be written is not counted as used.
+    let told = (pressure.used_bytes, pressure.spilled_bytes);
+    assert_eq!(told, (300 * KIB, 40 * KIB));
     assert_eq!(books(&store), (300 * KIB, 40 * KIB, 4));
     for (seed, segment) in (1..).zip(&held) {
         assert!(!segment.is_spilled());
