@@ -6,6 +6,7 @@ the engine that the worker belongs to: nested calls go there.
 
 from __future__ import annotations
 
+import errno
 import marshal
 import os
 import sys
@@ -101,13 +102,15 @@ class Engine:
             raise ValueError(f"workers must be a positive integer, not {workers!r}")
         self.workers = workers or _default_workers()
         self._memory_bytes = _memory_bytes(memory)
-        self._spill_dir = os.fspath(spill_dir) if spill_dir is not None else _temporary_folder()
+        self._spill_dir = _usable_folder(spill_dir) if spill_dir is not None else _temporary_folder()
         self._max_tasks_per_worker = max_tasks_per_worker
         self._growth_bytes_max = None if max_worker_growth is None else _memory_bytes(max_worker_growth)
         self._encoder = Encoder()
         self._pools: dict[tuple[str, int], _native.Pool] = {}
         self._lock = threading.Lock()
         self._started_s = time.monotonic()
+        #: Processor time that this process and its children had taken before: none of the engine's.
+        self._started_cpu_s = sum(os.times()[:4])
         self._owner_pid = os.getpid()
         self._environment = dict(os.environ)
         self._setup = b""
@@ -292,7 +295,8 @@ class Engine:
                     native.wait_idle()
         finally:
             global _default
-            if _default is self:
+            was_default = _default is self
+            if was_default:
                 from lineshaft import _stats
 
                 _stats.remember(self)
@@ -305,6 +309,10 @@ class Engine:
             for engine in (self._native, self._native_threads):
                 if engine is not None:
                     engine.shut_down(in_hurry=not wait)
+            if was_default:
+                from lineshaft import _stats
+
+                _stats.complete(self)
 
     def __enter__(self) -> Self:
         return self
@@ -385,6 +393,20 @@ def _temporary_folder() -> str:
     import tempfile
 
     return tempfile.gettempdir()
+
+
+def _usable_folder(spill_dir: str | os.PathLike[str]) -> str:
+    folder = os.path.abspath(os.fspath(spill_dir))
+    why = 0
+    if not os.path.exists(folder):
+        why = errno.ENOENT
+    elif not os.path.isdir(folder):
+        why = errno.ENOTDIR
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        why = errno.EACCES
+    if why:
+        raise OSError(why, f"spill_dir cannot be used: {os.strerror(why)}", folder)
+    return folder
 
 
 def _zygote_command() -> list[str]:

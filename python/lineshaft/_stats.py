@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from lineshaft._engine import Engine
@@ -31,6 +33,30 @@ def remember(engine: Engine) -> None:
     _last = of(engine)
 
 
+def complete(engine: Engine) -> None:
+    """Add what is known only after the end of an engine: the time of processes that have been reaped."""
+    if _last is not None:
+        busy_s = cpu_s() - engine._started_cpu_s
+        _last["busy_fraction"] = max(_last["busy_fraction"], _fraction(busy_s, _last["elapsed_s"], engine.workers))
+
+
+def cpu_s(workers: Iterable[int] = ()) -> float:
+    """Return the processor time, in seconds, that this process and those it started have taken.
+
+    Parameters
+    ----------
+    workers
+        Worker processes that run. They and the zygote that reaps them have not been reaped here.
+    """
+    total_s = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    zygotes = set()
+    for pid in workers:
+        zygote, process_s = _times(pid)
+        zygotes.add(zygote)
+        total_s += process_s
+    return total_s + sum(_times(pid)[1] for pid in zygotes if pid)
+
+
 def of(engine: Engine) -> dict[str, Any] | None:
     """Return what `engine` has done, as `lineshaft.default_engine_stats` describes it."""
     native = engine._native
@@ -43,12 +69,12 @@ def of(engine: Engine) -> dict[str, Any] | None:
             "name": group["name"] or "task",
             "tasks": group["tasks"],
             "total_s": group["total_s"],
-            "mean_s": group["total_s"] / max(1, group["finished"]),
-            "max_s": group["max_s"],
+            "mean_s": group["total_s"] / group["finished"] if group["finished"] else None,
+            "max_s": group["max_s"] if group["finished"] else None,
         }
         for group in sorted(stats["groups"], key=lambda group: -group["total_s"])
     ]
-    busy_s = sum(group["total_s"] for group in stats["groups"])
+    busy_s = cpu_s(pid for _, pid in stats["workers"]) - engine._started_cpu_s
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     peak_bytes += sum(_peak_bytes(pid) for _, pid in stats["workers"])
     return {
@@ -57,10 +83,25 @@ def of(engine: Engine) -> dict[str, Any] | None:
         "retried": sum(group["retried"] for group in stats["groups"]),
         "worker_deaths": stats["worker_deaths"],
         "elapsed_s": elapsed_s,
-        "busy_fraction": min(1.0, busy_s / max(elapsed_s * engine.workers, 1e-9)),
+        "busy_fraction": _fraction(busy_s, elapsed_s, engine.workers),
         "peak_memory_bytes": peak_bytes,
         "groups": groups,
     }
+
+
+def _fraction(busy_s: float, elapsed_s: float, cores: int) -> float:
+    return max(0.0, min(1.0, busy_s / max(elapsed_s * cores, 1e-9)))
+
+
+def _times(pid: int) -> tuple[int, float]:
+    """Return a process's parent, and the seconds that it and those it reaped have taken; zeros if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat") as status:
+            # Behind the name, which may contain anything: state, parent, ...
+            fields = status.read().rpartition(")")[2].split()
+    except OSError:
+        return 0, 0.0
+    return int(fields[1]), sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def _peak_bytes(pid: int) -> int:

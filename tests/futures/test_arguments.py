@@ -78,3 +78,11 @@ def _pid_and_variable(name: str) -> tuple[int, str]:
 def _meet(own, everyone) -> bool:
     own.set()
     return all(each.wait() for each in everyone)
+
+
+def test_a_folder_for_objects_that_cannot_be_used_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    for name, error in (("missing", FileNotFoundError), ("file", NotADirectoryError)):
+        folder = tmp_path / name
+        with pytest.raises(error, match=f"spill_dir cannot be used.*{folder}"):
+            ls.Engine(workers=1, spill_dir=folder)

@@ -176,6 +176,11 @@ def test_summary_in_full():
     assert len({len(line) for line in lines[1:]}) == 1
 
 
+def test_summary_knows_no_time_of_calls_that_did_not_end():
+    group = {"name": "f", "tasks": 2, "total_s": 0.0, "mean_s": None, "max_s": None}
+    assert format_summary({"tasks": 2, "groups": [group]}).split()[-5:] == ["f", "2", "-", "-", "-"]
+
+
 STATS = "lineshaft.default_engine_stats = lambda: dict(tasks=3, elapsed_s=1.5)"
 USES_POOL = (
     "from concurrent.futures import ThreadPoolExecutor as T\nwith T(1) as ex: print(ex.submit(abs, -1).result())"

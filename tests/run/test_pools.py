@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -76,3 +77,27 @@ def test_ctrl_c_ends_a_program_that_waits_for_a_pool(pool):
     _, err = child.communicate(timeout=20)
     assert child.returncode == -signal.SIGINT
     assert b"KeyboardInterrupt" in err
+
+
+@pytest.mark.parametrize("pool", ["ThreadPoolExecutor", "ProcessPoolExecutor"])
+def test_the_summary_takes_sleep_for_no_work(pool):
+    code = f"import time; from concurrent.futures import {pool} as P\nwith P(2) as e: list(e.map(time.sleep, [2, 2]))"
+    err = outcome([*RUN, "--workers", "2", "-c", code])[2]
+    assert int(re.search("cores ([0-9]+)% busy", err)[1]) < 50
+
+
+def test_the_summary_takes_calls_that_compute_for_work():
+    # However long it takes on a machine that does other things as well: most of what it computes is in calls.
+    code = """if True:
+        import time
+        from multiprocessing import Pool
+        def work(_):
+            end = time.process_time() + 1
+            while time.process_time() < end: pass
+        began = time.perf_counter()
+        with Pool(1) as pool: pool.map(work, [0])
+        print(time.perf_counter() - began)
+    """
+    _, out, err = outcome([*RUN, "--workers", "1", "-c", code])
+    busy = int(re.search("cores ([0-9]+)% busy", err)[1])
+    assert busy >= int(90 / max(1.0, float(out.split()[-1])) / 2)

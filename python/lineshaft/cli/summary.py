@@ -77,7 +77,9 @@ def _group_lines(groups: list[Mapping[str, Any]]) -> list[str]:
     width = max(map(len, ["slowest groups", *names]))
     lines = [f"  {'slowest groups':<{width}}{'tasks':>12}{'total':>12}{'mean':>12}{'max':>12}"]
     for name, group in zip(names, slowest, strict=True):
-        times = [f"{format_duration(group[key]):>12}" for key in ("total_s", "mean_s", "max_s")]
+        # Of a group none of whose calls came to an end, no time is known.
+        known = group.get("mean_s") is not None
+        times = [f"{format_duration(group[key]) if known else '-':>12}" for key in ("total_s", "mean_s", "max_s")]
         lines.append(f"  {name:<{width}}{group['tasks']:>12,}{''.join(times)}")
     return lines
 
