@@ -42,7 +42,16 @@ class Task:
     ) -> None:
         if not callable(function):
             raise TypeError(f"a task needs something to call, not {type(function).__name__}")
-        if not isinstance(retries, int) or not 0 <= retries < 1 << 16:
+        for name, value, is_optional, method, what in (
+            ("retries", retries, False, "__index__", "an integer"),
+            ("backoff", backoff, False, "__float__", "a number of seconds"),
+            ("timeout", timeout, True, "__float__", "a number of seconds"),
+            ("priority", priority, False, "__index__", "an integer"),
+            ("threads", threads, True, "__index__", "a number, True or False"),
+        ):
+            if not (value is None and is_optional) and not hasattr(value, method):
+                raise TypeError(f"{name} must be {what}, not {value!r}")
+        if not 0 <= retries < 1 << 16:
             raise ValueError(f"retries must be a small non-negative integer, not {retries!r}")
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout must be a positive number of seconds, not {timeout!r}")
@@ -153,6 +162,8 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
     Raises
     ------
+    TypeError
+        If an option has a value of the wrong type.
     ValueError
         If an option makes no sense.
 

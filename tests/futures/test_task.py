@@ -154,6 +154,12 @@ def test_options_that_make_no_sense(options):
         ls.task(abs, **options)
 
 
+@pytest.mark.parametrize("name", ["retries", "backoff", "timeout", "priority", "threads"])
+def test_options_of_the_wrong_type(name):
+    with pytest.raises(TypeError, match=f"{name} must be .*not 'x'"):
+        ls.task(abs, **{name: "x"})
+
+
 def test_what_cannot_be_called():
     with pytest.raises(TypeError, match="something to call"):
         ls.task(retries=1)(3)
