@@ -174,7 +174,7 @@ class _outcomes:  # noqa: N801 - an iterator with one attribute
     def __init__(self, pool: _native.Pool, task: Task, future: Future[Any], batch: list[Item]) -> None:
         import pickle
 
-        from lineshaft.errors import WorkerDied
+        from lineshaft.errors import SerializationError, WorkerDied
 
         self._pool, self._task, self._batch = pool, task, batch
         self._failed: dict[int, bytes | BaseException] = {}
@@ -189,6 +189,12 @@ class _outcomes:  # noqa: N801 - an iterator with one attribute
                     self._fail(index, error)
                 else:
                     self._again[index] = self._submit(index, task._options)
+        except SerializationError as error:
+            if error.was_sent:
+                raise
+            # One by one: only those items that cannot be sent have failed, and the error says why.
+            self._values = [None] * len(batch)
+            self._again = {index: self._submit(index, task._options) for index in range(len(batch))}
         else:
             self.ran_s = ran_s
             self._values = data if isinstance(data, list) else pickle.loads(data)

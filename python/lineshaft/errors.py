@@ -34,7 +34,14 @@ class SerializationError(LineshaftError, pickle.PicklingError, TypeError):
     """A value cannot travel between processes; the message names the value and the path to it.
 
     `pickle.PicklingError` and `TypeError` are what the standard library raises for that.
+
+    Attributes
+    ----------
+    was_sent
+        Whether the call may have run: False if it is the call that could not be sent.
     """
+
+    was_sent = True
 
 
 class TaskTimeout(LineshaftError, TimeoutError):  # noqa: N818 - the short name is the API

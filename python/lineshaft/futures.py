@@ -214,9 +214,7 @@ class ProcessPoolExecutor(Executor):
             raise ValueError("chunksize must be >= 1.")
         if chunksize == 1:
             return super().map(fn, *iterables, timeout=timeout)
-        from functools import partial
-
-        chunks = super().map(partial(_call_chunk, fn), _chunks(chunksize, *iterables), timeout=timeout)
+        chunks = super().map(_over_chunk(fn), _chunks(chunksize, *iterables), timeout=timeout)
         return _flatten(chunks)
 
     def _broken_error(self) -> Exception:
@@ -248,8 +246,13 @@ def _chunks(size: int, *iterables: Iterable[Any]) -> Iterator[list[tuple[Any, ..
         yield chunk
 
 
-def _call_chunk(fn: Callable[..., T], chunk: list[tuple[Any, ...]]) -> list[T]:
-    return [fn(*args) for args in chunk]
+def _over_chunk(fn: Callable[..., T]) -> Callable[[list[tuple[Any, ...]]], list[T]]:
+    from lineshaft._chunk_names import named_like
+
+    def call_chunk(chunk: list[tuple[Any, ...]]) -> list[T]:
+        return [fn(*args) for args in chunk]
+
+    return named_like(fn, call_chunk, spreads_items=True)
 
 
 def _flatten(chunks: Iterator[list[T]]) -> Iterator[T]:

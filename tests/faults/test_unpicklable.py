@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -261,3 +262,22 @@ def test_recursion_error_while_pickling(engine: ls.Engine, pids: list[int]) -> N
     with pytest.raises((SerializationError, RecursionError)):
         engine.submit(make).result()
     goes_on(engine, pids)
+
+
+def test_items_are_named(engine: ls.Engine) -> None:
+    items = [1, 2, Holder(), 4]
+    chunked = ls.ProcessPoolExecutor(1, _engine=engine).map(identity, items, chunksize=4)
+    with pytest.raises(SerializationError, match=r"item \(<.*Holde.* of identity\(\).*: x\.parts\['lock'\] is"):
+        list(chunked)
+
+
+def test_items_of_a_map_fail_alone(engine: ls.Engine) -> None:
+    results = engine.map(identity, [*range(500), Holder()], progress=False)
+    assert [next(results) for _ in range(500)] == list(range(500))
+    with pytest.raises(SerializationError, match=r"argument 'x' of identity\(\).*: x\.parts\['lock'\] is"):
+        next(results)
+
+
+def test_futures_of_other_libraries(engine: ls.Engine) -> None:
+    with pytest.raises(SerializationError, match=r"x\[0\] is .*Future, a future of another library: pass its result"):
+        engine.submit(identity, [concurrent.futures.Future()]).result()

@@ -133,6 +133,15 @@ def test_unpicklable_argument_fails_its_result_only(process_pool_class):
     pool.join()
 
 
+def test_an_unpicklable_item_is_named():
+    with front.Pool(1) as pool:
+        with pytest.raises(TypeError, match=r"item <unlocked _thread.lock.* of square\(\).*: x is a _thread.lock"):
+            pool.map(square, [1, 2, threading.Lock(), 4])
+        with pytest.raises(TypeError, match=r"item \(1, <unlocked.* of square\(\).*: wait is a _thread.lock"):
+            pool.starmap(square, [(1, 2), (1, threading.Lock())])
+    pool.join()
+
+
 def make_unpicklable(_):
     return threading.Lock()
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-__all__ = ["can_be_pickled", "explain"]
+__all__ = ["can_be_pickled", "explain", "short"]
 
 #: Parts probed in one explanation, and how deep the path may get.
 NODES_MAX = 20_000
@@ -56,6 +56,8 @@ def explain(obj: object, root: str = "value", *, error: BaseException | None = N
         return f"{path} is {_kind(obj)}, nested too deeply to be pickled"
     inside = ""
     for _ in range(DEPTH_MAX):
+        if _is_future(obj):
+            return f"{path} is {_kind(obj)}, a future of another library: pass its result instead"
         part = walk.first_failing_part(path, obj)
         if part is None:
             break
@@ -129,16 +131,16 @@ def _parts(path: str, obj: Any) -> Iterator[tuple[str, object]]:
     """Yield parts of `obj` with the paths to them, those with good names first."""
     if isinstance(obj, dict):
         for key, value in list(obj.items()):
-            yield f"{path}[{_short(key)}]", value
+            yield f"{path}[{short(key)}]", value
         for key in list(obj):
-            yield f"key {_short(key)} of {path}", key
+            yield f"key {short(key)} of {path}", key
     elif isinstance(obj, (list, tuple)):
         names = getattr(obj, "_fields", None)
         for index, value in enumerate(obj):
             yield f"{path}.{names[index]}" if names else f"{path}[{index}]", value
     elif isinstance(obj, (set, frozenset)):
         for value in obj:
-            yield f"element {_short(value)} of {path}", value
+            yield f"element {short(value)} of {path}", value
     elif isinstance(obj, types.FunctionType):
         yield from _parts_of_function(path, obj)
     elif isinstance(obj, types.MethodType):
@@ -205,7 +207,7 @@ def _parts_of_instance(path: str, obj: Any) -> Iterator[tuple[str, object]]:
     for index, value in enumerate(items if items is not None else ()):
         yield f"{path}[{index}]", value
     for key, value in pairs if pairs is not None else ():
-        yield f"{path}[{_short(key)}]", value
+        yield f"{path}[{short(key)}]", value
     if function is not getattr(obj, "__class__", None):
         yield f"{path}.__reduce__()[0]", function
     if not isinstance(obj, (dict, list, tuple, set, frozenset)):
@@ -249,6 +251,12 @@ def _kind(obj: object) -> str:
     return f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"
 
 
+def _is_future(obj: object) -> bool:
+    # Futures of Lineshaft can be sent, so this is another's: of `concurrent.futures`, asyncio, Dask.
+    kind = type(obj)
+    return hasattr(kind, "add_done_callback") and hasattr(kind, "result")
+
+
 def _reason(obj: object, failure: Exception) -> str:
     if type(obj).__module__.startswith("multiprocessing.") and isinstance(failure, RuntimeError):
         return (
@@ -270,7 +278,8 @@ def _message(error: BaseException) -> str:
     return text
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """Return the beginning of ``repr(value)``."""
     try:
         text = repr(value)
     except Exception:

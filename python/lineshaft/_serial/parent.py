@@ -332,30 +332,39 @@ def _unsendable(obj: object, call: Callable[..., Any] | None, error: Exception) 
     from lineshaft._serial.namespace import Unsendable
     from lineshaft.errors import SerializationError
 
-    what, value, function = "value", obj, ""
+    what, root, value, function = "value", "value", obj, ""
     if call is not None:
-        what, value = _guilty_argument(obj, call)
+        what, root, value = _guilty_argument(obj, call)
         name = getattr(call, "__qualname__", None) or type(call).__qualname__
         function = f" of {name}()"
-    why = str(error) if isinstance(error, Unsendable) else explain(value, what, error=error)
-    return SerializationError(f"cannot send {what}{function} to a worker process: {why}")
+    why = str(error) if isinstance(error, Unsendable) else explain(value, root, error=error)
+    failure = SerializationError(f"cannot send {what}{function} to a worker process: {why}")
+    failure.was_sent = False
+    return failure
 
 
-def _guilty_argument(obj: Any, call: Callable[..., Any]) -> tuple[str, object]:
-    """Name and value of the first argument that cannot be pickled."""
+def _guilty_argument(obj: Any, call: Callable[..., Any]) -> tuple[str, str, object]:
+    """Find the first argument that cannot be pickled: what it is, what its path starts with, and its value."""
     import inspect
 
-    from lineshaft._serial.explain import can_be_pickled
+    from lineshaft._serial.explain import can_be_pickled, short
 
     args, kwargs = obj
+    function = getattr(call, "called_for_items", None)
+    if function is not None:
+        # A chunk of items is no argument that the user knows of.
+        item = next((item for item in args[0] if not can_be_pickled(item)), None)
+        is_spread = call.spreads_items and isinstance(item, (tuple, list))  # type: ignore[attr-defined]
+        _, root, value = _guilty_argument((item if is_spread else (item,), {}), function)
+        return f"item {short(item)}", root, value
     try:
         arguments = inspect.signature(call).bind(*args, **kwargs).arguments
     except (TypeError, ValueError):
         arguments = {**{str(index): value for index, value in enumerate(args)}, **kwargs}
     for name, value in arguments.items():
         if not can_be_pickled(value):
-            return f"argument {name!r}", value
-    return "arguments", obj
+            return f"argument {name!r}", f"argument {name!r}", value
+    return "arguments", "arguments", obj
 
 
 def _unsendable_function(fn: object, name: str, error: Exception) -> Exception:

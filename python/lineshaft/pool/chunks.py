@@ -6,12 +6,13 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lineshaft._chunk_names import named_like
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 S = TypeVar("S")
 T = TypeVar("T")
-C = TypeVar("C", bound="Callable[..., Any]")
 
 
 def cut(iterable: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
@@ -43,7 +44,7 @@ def over_chunk(func: Callable[[S], T]) -> Callable[[tuple[S, ...]], list[T]]:
             raise RuntimeError(f"the call for {chunk[len(results)]!r} raised StopIteration")
         return results
 
-    return _named_like(func, run_chunk)
+    return named_like(func, run_chunk, spreads_items=False)
 
 
 def over_star_chunk(func: Callable[..., T]) -> Callable[[tuple[Iterable[Any], ...]], list[T]]:
@@ -52,12 +53,4 @@ def over_star_chunk(func: Callable[..., T]) -> Callable[[tuple[Iterable[Any], ..
     def run_chunk(chunk: tuple[Iterable[Any], ...]) -> list[T]:
         return [func(*args) for args in chunk]
 
-    return _named_like(func, run_chunk)
-
-
-def _named_like(func: Any, run_chunk: C) -> C:
-    for attribute in ("__name__", "__qualname__"):
-        name = getattr(func, attribute, None)
-        if isinstance(name, str):
-            setattr(run_chunk, attribute, name)
-    return run_chunk
+    return named_like(func, run_chunk, spreads_items=True)
