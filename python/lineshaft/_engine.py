@@ -14,7 +14,7 @@ import threading
 import time
 import types
 
-from lineshaft import _native, _process
+from lineshaft import _exit, _native, _process
 from lineshaft._serial.parent import Encoder
 from lineshaft.errors import EngineClosed
 
@@ -47,8 +47,6 @@ EVENT_LOOP_NAME = "lineshaft-event-loop"
 
 _lock = threading.RLock()
 _default: Engine | None = None
-#: The interpreter ends: only calls that still run may submit.
-_exiting = False
 #: Engines to be ended when the interpreter ends.
 _running: set[Engine] = set()
 
@@ -107,6 +105,10 @@ class Engine:
         self._growth_bytes_max = None if max_worker_growth is None else _memory_bytes(max_worker_growth)
         self._encoder = Encoder()
         self._pools: dict[tuple[str, int], _native.Pool] = {}
+        #: Pools of executors that were shut down without waiting for their calls.
+        self._left: list[_native.Pool] = []
+        #: Whether it has ever had a `Pool` or `ThreadPool`, whose calls nobody waits for at exit.
+        self._serves_pools = False
         self._lock = threading.Lock()
         self._started_s = time.monotonic()
         #: Processor time that this process and its children had taken before: none of the engine's.
@@ -294,25 +296,46 @@ class Engine:
                 if wait:
                     native.wait_idle()
         finally:
-            global _default
-            was_default = _default is self
-            if was_default:
-                from lineshaft import _stats
+            self._end(in_hurry=not wait)
 
-                _stats.remember(self)
-            self._closed = True
-            with _lock:
-                _running.discard(self)
-                if _default is self:
-                    _default = None
-            self._pools.clear()
-            for engine in (self._native, self._native_threads):
-                if engine is not None:
-                    engine.shut_down(in_hurry=not wait)
-            if was_default:
-                from lineshaft import _stats
+    def _end(self, *, in_hurry: bool) -> None:
+        global _default
+        was_default = _default is self
+        if was_default:
+            from lineshaft import _stats
 
-                _stats.complete(self)
+            _stats.remember(self)
+        self._closed = True
+        with _lock:
+            _running.discard(self)
+            if _default is self:
+                _default = None
+        self._pools.clear()
+        self._left.clear()
+        for engine in (self._native, self._native_threads):
+            if engine is not None:
+                engine.shut_down(in_hurry=in_hurry)
+        if was_default:
+            _stats.complete(self)
+
+    def _leave(self, pool: _native.Pool) -> None:
+        """Note a pool that nobody waits for: its calls run to their end before the interpreter ends."""
+        self._left = [left for left in self._left if not left.wait_idle(0)]
+        if not pool.wait_idle(0):
+            self._left.append(pool)
+
+    def _finish_calls(self) -> None:
+        """Wait for what the interpreter waits for before it ends: all calls but those of `Pool` and `ThreadPool`."""
+        native = self._native or self._native_threads
+        if native is None:
+            return
+        if not self._serves_pools:
+            native.wait_idle()
+            return
+        # A call that ends may submit to another pool, so one round may not be enough.
+        while unfinished := [pool for pool in _exit.calls_to_finish(self) if not pool.wait_idle(0)]:
+            for pool in unfinished:
+                pool.wait_idle()
 
     def __enter__(self) -> Self:
         return self
@@ -335,10 +358,16 @@ def _is_plain(function: object) -> bool:
     return isinstance(function, (types.BuiltinFunctionType, type))
 
 
-def default_engine() -> Engine:
-    """Return the engine that calls without an engine use; start it if there is none."""
+def default_engine(*, for_pool: bool = False) -> Engine:
+    """Return the engine that calls without an engine use; start it if there is none.
+
+    Parameters
+    ----------
+    for_pool
+        It is for a `lineshaft.Pool`, which works until the interpreter takes down its modules.
+    """
     global _default
-    if _exiting:
+    if _exit.main_thread_has_ended and not for_pool:
         _check_exit()
     engine = _default
     if engine is None or engine.closed:
@@ -437,22 +466,6 @@ def _working_folder() -> str | None:
         return None
 
 
-def _at_exit() -> None:
-    # As with concurrent.futures, what was submitted comes to its end before the interpreter ends,
-    # except when the program ends by Ctrl-C.
-    global _exiting
-    _exiting = True
-    futures = sys.modules.get("lineshaft.futures")
-    for executor in list(futures.open_executors) if futures else ():
-        executor._shutdown = True
-    interrupted = isinstance(getattr(sys, "last_value", None), KeyboardInterrupt)
-    for engine in list(_running):
-        try:
-            engine.shutdown(wait=not interrupted)
-        except KeyboardInterrupt:
-            interrupted = True  # the second one: the engine has been ended all the same
-
-
 def _after_fork_in_child() -> None:
     global _default, _lock
     _native.after_fork()
@@ -461,5 +474,5 @@ def _after_fork_in_child() -> None:
     _running.clear()
 
 
-threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+_exit.register()
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import concurrent.futures.thread
-import itertools
-import math
 
-from lineshaft.futures import Executor, usable_cores
+from lineshaft._threads import Threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    from lineshaft._engine import Engine
-
     _Original = concurrent.futures.thread.ThreadPoolExecutor
 else:
     # Under `lineshaft run` the attribute is the class below.
     _Original = vars(concurrent.futures.thread)["ThreadPoolExecutor"]
 
-#: Numbers the thread pools without a name, as `concurrent.futures` does.
-_counter = itertools.count()
 
-
-class ThreadPoolExecutor(Executor, _Original):  # type: ignore[override]
+class ThreadPoolExecutor(Threads, _Original):  # type: ignore[misc, override]
     """Runs calls on threads; a drop-in for `concurrent.futures.ThreadPoolExecutor`.
 
     Parameters
@@ -45,27 +35,3 @@ class ThreadPoolExecutor(Executor, _Original):  # type: ignore[override]
 
     # `isinstance` is all that the base class is for: `loop.set_default_executor` insists on it.
     __module__ = "lineshaft.futures"
-
-    def __init__(
-        self,
-        max_workers: int | None = None,
-        thread_name_prefix: str = "",
-        initializer: Callable[..., object] | None = None,
-        initargs: tuple[Any, ...] = (),
-        *,
-        _engine: Engine | None = None,
-    ) -> None:
-        super().__init__(max_workers if max_workers is not None else min(32, usable_cores() + 4), initializer, _engine)
-        self._thread_name_prefix = thread_name_prefix or f"ThreadPoolExecutor-{next(_counter)}"
-        self._pool = self._engine._open_threads(
-            math.ceil(self._max_workers),  # a number of any type will do, as ever
-            name=self._thread_name_prefix,
-            initializer=initializer,
-            initargs=tuple(initargs),
-        )
-        self._shutdown = False
-
-    def _broken_error(self) -> Exception:
-        from lineshaft._failures import thread_pool_broken
-
-        return thread_pool_broken()

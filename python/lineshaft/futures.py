@@ -58,19 +58,31 @@ class Executor(concurrent.futures.Executor):
     _pool: _native.Pool
     _shutdown = True
 
-    def __init__(self, max_workers: int, initializer: Callable[..., object] | None, engine: Engine | None) -> None:
+    def __init__(
+        self,
+        max_workers: int,
+        initializer: Callable[..., object] | None,
+        engine: Engine | None,
+        *,
+        is_of_pool: bool = False,
+    ) -> None:
         if max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         self._max_workers = max_workers
-        self._engine = engine or default_engine()
+        self._engine = engine or default_engine(for_pool=is_of_pool)
+        #: It belongs to a `lineshaft.Pool`, which has its own ways to end.
+        self._is_of_pool = is_of_pool
         self._has_initializer = initializer is not None
         self._shutdown_lock = threading.Lock()
         #: In a worker process: futures that `shutdown` waits for. The engine keeps count of all others.
         self._nested: set[Future[Any]] | None = None
         self._nested_kept = NESTED_KEPT
-        open_executors.add(self)
+        if is_of_pool:
+            self._engine._serves_pools = True
+        else:
+            open_executors.add(self)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Schedule ``fn(*args, **kwargs)`` and return its future.
@@ -130,6 +142,8 @@ class Executor(concurrent.futures.Executor):
             # Callbacks of what has ended are not left for later.
             if self._engine._native is not None:
                 self._engine._native.drain()
+        elif not self._is_of_pool:
+            self._engine._leave(self._pool)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -175,13 +189,15 @@ class ProcessPoolExecutor(Executor):
         max_tasks_per_child: int | None = None,
         name: str | None = None,
         _engine: Engine | None = None,
+        _is_of_pool: bool = False,
     ) -> None:
         if max_tasks_per_child is not None:
             if not isinstance(max_tasks_per_child, int):
                 raise TypeError("max_tasks_per_child must be an integer")
             if max_tasks_per_child <= 0:
                 raise ValueError("max_tasks_per_child must be >= 1")
-        super().__init__(max_workers if max_workers is not None else usable_cores(), initializer, _engine)
+        workers = max_workers if max_workers is not None else usable_cores()
+        super().__init__(workers, initializer, _engine, is_of_pool=_is_of_pool)
         self._mp_context = mp_context
         self._pool = self._engine._open_processes(
             self._max_workers,

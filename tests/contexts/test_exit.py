@@ -160,6 +160,58 @@ def test_threads_that_outlive_the_main_thread(script):
     assert out == "4\n"
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("kind", ["Pool", "ThreadPool"])
+def test_pools_serve_threads_that_outlive_the_main_thread(script, kind, when):
+    """As in multiprocessing, whether the pool was made before the main thread's end or after it."""
+    out = script(f"""
+        import threading
+        def late(pool=None):
+            threading.main_thread().join()
+            import lineshaft as ls
+            pool = pool or ls.{kind}(2)
+            print(pool.map(abs, [-1, -2]))
+            with ls.{kind}(1) as other:
+                print(other.apply(abs, (-3,)))
+        if {when == "before"}:
+            import lineshaft as ls
+            threading.Thread(target=late, args=(ls.{kind}(2),)).start()
+        else:
+            threading.Thread(target=late).start()
+    """)
+    assert out == "[1, 2]\n3\n"
+
+
+def test_calls_of_a_pool_do_not_keep_those_of_an_executor_from_their_end(script):
+    out = script("""
+        import threading, time
+        import lineshaft as ls
+        begun = threading.Event()
+        pool = ls.ThreadPool(1)
+        pool.apply_async(lambda: (begun.set(), time.sleep(3600)))
+        begun.wait()
+        ls.ProcessPoolExecutor(1).submit(lambda: (time.sleep(0.1), print("executor")))
+        ls.submit(lambda: (time.sleep(0.1), print("engine"))).add_done_callback(lambda _: print("callback"))
+    """)
+    assert sorted(out.split()) == ["callback", "engine", "executor"]
+
+
+@pytest.mark.parametrize("kind", ["Pool", "ThreadPool"])
+def test_a_pool_made_in_an_exit_handler(script, kind):
+    assert (
+        script(f"""
+        import atexit
+        @atexit.register
+        def last():
+            with ls.{kind}(2) as pool:
+                print(pool.map(abs, [-1, -2]))
+        import lineshaft as ls
+        ls.Pool(1).apply(abs, (-1,))
+        """)
+        == "[1, 2]\n"
+    )
+
+
 def test_submitting_from_an_exit_handler(programs):
     programs.write(
         {

@@ -119,6 +119,7 @@ class Pool(stdlib.Pool):
             initializer=initializer,
             initargs=initargs,
             max_tasks_per_child=maxtasksperchild,
+            _is_of_pool=True,
         )
 
     _over_chunk = staticmethod(over_chunk)
@@ -410,9 +411,9 @@ class ThreadPool(Pool, stdlib.ThreadPool):
         maxtasksperchild: int | None,
     ) -> Executor:
         assert maxtasksperchild is None, "threads are not recycled"
-        from lineshaft.futures import ThreadPoolExecutor
+        from lineshaft._threads import Threads
 
-        return ThreadPoolExecutor(processes, initializer=initializer, initargs=initargs)
+        return Threads(processes, initializer=initializer, initargs=initargs, _is_of_pool=True)
 
 
 def _is_positive_int(value: object) -> bool:

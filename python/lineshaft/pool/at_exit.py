@@ -1,14 +1,14 @@
 """Pools that the program leaves open are terminated when the interpreter exits.
 
-The standard library does the same, whereas executors wait for their work at exit. An executor's
-hook is registered when the first pool makes its executor; the hook here is registered after it and
-therefore runs before it.
+The standard library does the same, when all threads that it waits for have ended: until then they may
+use their pools. The hook here is registered after the engine's (`lineshaft._exit`) and therefore runs
+before it.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
-import threading
 import weakref
 from typing import TYPE_CHECKING
 
@@ -24,14 +24,12 @@ def terminate_at_exit(pool: Pool) -> None:
     global _registered
     if not _registered:
         _registered = True
-        # Private, and the only hook that runs before threads are joined; it may be gone one day.
-        register = getattr(threading, "_register_atexit", None)
-        if register is not None:
-            register(_terminate_all)
+        atexit.register(terminate_all)
     _live.add(pool)
 
 
-def _terminate_all() -> None:
+def terminate_all() -> None:
+    """Terminate the pools of this process that were not yet."""
     for pool in list(_live):
         # A process forked by the program owns none of the workers.
         if pool._owner_pid == os.getpid() and pool._state != "TERMINATE":

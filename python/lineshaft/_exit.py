@@ -1,0 +1,90 @@
+"""How engines end with the interpreter, in the two steps that the standard library has.
+
+When the main thread has come to its end, executors take no more calls, and those submitted run to their end:
+`concurrent.futures` does so. Other threads may go on, and the pools that they use serve them, as those of
+`multiprocessing` do. When these threads have ended as well, the interpreter runs the hooks of `atexit`: pools are
+terminated (`pool.at_exit`), and then the engines end. A pool that a later hook makes starts an engine of its own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lineshaft import _native
+    from lineshaft._engine import Engine
+
+#: The main thread has ended: of the default engine's callers, only pools and calls that still run may submit.
+main_thread_has_ended = False
+
+
+def register() -> None:
+    """Have both steps taken; called once."""
+    global main_thread_has_ended
+    try:
+        threading._register_atexit(_finish_calls)  # type: ignore[attr-defined]
+    except RuntimeError:
+        main_thread_has_ended = True  # this thread outlives it
+    atexit.register(_end_engines)
+
+
+def calls_to_finish(engine: Engine) -> Iterator[_native.Pool]:
+    """Yield the pools whose calls run to their end before the interpreter ends."""
+    yield from list(engine._pools.values())
+    yield from list(engine._left)
+    futures = sys.modules.get("lineshaft.futures")
+    for executor in list(futures.open_executors) if futures else ():
+        if executor._engine is engine:
+            yield executor._pool
+
+
+def _finish_calls() -> None:
+    global main_thread_has_ended
+    main_thread_has_ended = True
+    futures = sys.modules.get("lineshaft.futures")
+    for executor in list(futures.open_executors) if futures else ():
+        executor._shutdown = True
+    try:
+        if not _is_interrupted():
+            _wait()
+            return
+    except KeyboardInterrupt:
+        pass
+    # Ctrl-C: threads that still run may wait for calls, so these end before them.
+    pools = sys.modules.get("lineshaft.pool.at_exit")
+    if pools:
+        pools.terminate_all()
+    _end_engines()
+
+
+def _end_engines() -> None:
+    in_hurry = _is_interrupted()
+    if not in_hurry:
+        try:
+            _wait()
+        except KeyboardInterrupt:
+            in_hurry = True
+    for engine in _engines():
+        try:
+            engine._end(in_hurry=in_hurry)
+        except KeyboardInterrupt:
+            in_hurry = True  # one more: the engine has been ended all the same
+
+
+def _wait() -> None:
+    for engine in _engines():
+        engine._finish_calls()
+
+
+def _engines() -> list[Engine]:
+    module = sys.modules.get("lineshaft._engine")
+    return [engine for engine in list(module._running) if not engine.closed] if module else []
+
+
+def _is_interrupted() -> bool:
+    return isinstance(getattr(sys, "last_value", None), KeyboardInterrupt)

@@ -1,0 +1,53 @@
+"""An executor on threads, without the standard library's as a base: its module can be imported too late.
+
+That module registers what the interpreter does when the main thread ends, which is impossible once it has.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+from lineshaft.futures import Executor, usable_cores
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from lineshaft._engine import Engine
+
+__all__ = ["Threads"]
+
+#: Numbers the thread pools without a name, as `concurrent.futures` does.
+_counter = itertools.count()
+
+
+class Threads(Executor):
+    """Runs calls on threads; see `lineshaft.futures.ThreadPoolExecutor`."""
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        thread_name_prefix: str = "",
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        _engine: Engine | None = None,
+        _is_of_pool: bool = False,
+    ) -> None:
+        workers = max_workers if max_workers is not None else min(32, usable_cores() + 4)
+        super().__init__(workers, initializer, _engine, is_of_pool=_is_of_pool)
+        self._thread_name_prefix = thread_name_prefix or f"ThreadPoolExecutor-{next(_counter)}"
+        self._pool = self._engine._open_threads(
+            math.ceil(self._max_workers),  # a number of any type will do, as ever
+            name=self._thread_name_prefix,
+            initializer=initializer,
+            initargs=tuple(initargs),
+        )
+        self._shutdown = False
+
+    def _broken_error(self) -> Exception:
+        from lineshaft._failures import thread_pool_broken
+
+        return thread_pool_broken()
