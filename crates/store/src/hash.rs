@@ -2,9 +2,9 @@
 
 use std::thread;
 
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 
-use crate::limits::HASH_TWO_THREADS_BYTES_MIN;
+use crate::limits::{HASH_TWO_THREADS_BYTES_MIN, SAMPLE_BYTES, SAMPLES};
 
 /// A 128 bit hash of the content of a buffer.
 ///
@@ -36,6 +36,18 @@ pub fn content_hash(bytes: &[u8]) -> ContentHash {
     both[..16].copy_from_slice(&first.to_le_bytes());
     both[16..].copy_from_slice(&second.to_le_bytes());
     ContentHash(xxh3_128(&both))
+}
+
+/// Hashes `edge_bytes` at both ends of a large buffer, and samples of what lies between.
+pub(crate) fn sample_hash(bytes: &[u8], edge_bytes: usize) -> ContentHash {
+    let mut hash = Xxh3Default::new();
+    hash.update(&bytes[..edge_bytes]);
+    let step = (bytes.len() - SAMPLE_BYTES) / SAMPLES;
+    for sample in 1..SAMPLES {
+        hash.update(&bytes[sample * step..][..SAMPLE_BYTES]);
+    }
+    hash.update(&bytes[bytes.len() - edge_bytes..]);
+    ContentHash(hash.digest128())
 }
 
 #[cfg(test)]

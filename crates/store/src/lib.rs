@@ -26,7 +26,7 @@
 //! * `store` puts the two together, `segment` and `map` are what others hold.
 //! * `writer` is the worker's side, which shares only the [`BudgetPage`] with the engine.
 //! * `reuse` keeps mappings for the next task that reads the same segment.
-//! * `live` stores the same live buffer once.
+//! * `live` stores the same live buffer once; `unwritten` asks the kernel whether it was changed.
 //!
 //! Architecture invariant: this is the only crate that maps memory, and the lock of the ledger is
 //! never held over a system call.
@@ -43,6 +43,7 @@ mod page;
 mod reuse;
 mod segment;
 mod store;
+mod unwritten;
 mod writer;
 
 pub use error::{Pressure, StoreError};

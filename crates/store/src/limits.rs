@@ -12,6 +12,16 @@ pub(crate) const LIVE_BUFFERS_MAX: usize = 1024;
 /// noticeable part of what it saves.
 pub(crate) const HASH_TWO_THREADS_BYTES_MIN: usize = 32 << 20;
 
+/// From this size on a live buffer that comes again is watched for writes. Below, hashing it costs
+/// little more than asking.
+pub(crate) const WATCHED_BYTES_MIN: usize = 1 << 20;
+
+/// Samples that are compared of a watched buffer.
+pub(crate) const SAMPLES: usize = 16;
+
+/// Bytes in a sample.
+pub(crate) const SAMPLE_BYTES: usize = 4096;
+
 /// Bytes copied per call when a segment is spilled, so that a spill file that cannot grow is
 /// noticed early.
 pub(crate) const SPILL_CHUNK_BYTES: usize = 8 << 20;

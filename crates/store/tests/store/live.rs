@@ -1,9 +1,14 @@
 //! The same live buffer is stored once, and never stale.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use crate::common::{SpillDir, content};
-use lineshaft_store::LiveBuffers;
+use lineshaft_store::{LiveBuffers, Segment};
+use memmap2::{MmapMut, UncheckedAdvice};
+use proptest::prelude::*;
+use rustix::fs::{MemfdFlags, memfd_create};
 
 #[test]
 fn a_buffer_is_stored_once_while_its_segment_lives() {
@@ -77,4 +82,96 @@ fn an_empty_buffer_is_a_buffer() {
     let store = dir.store(1 << 20, None);
     let segment = LiveBuffers::new().get_or_put(&store, &[]).unwrap();
     assert_eq!((segment.bytes(), segment.map().unwrap().len()), (0, 0));
+}
+
+/// Reads a segment as a worker would.
+fn stored(segment: &Segment) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(segment.bytes()).unwrap()];
+    let file = File::from(segment.fd().unwrap());
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Hands over these bytes of the memory, three times in a row: the third time they may be
+    /// watched already.
+    HandOver { from: usize, to: usize },
+    /// Changes the byte here.
+    Write { at: usize },
+    /// Gives the pages back to the kernel: they are zeros from now on.
+    Drop { from: usize, to: usize },
+}
+
+const MEMORY_BYTES: usize = 5 << 20;
+
+fn step() -> impl Strategy<Value = Step> {
+    // Few places, so that views are handed over again, and overlap.
+    let place = |bytes: usize| (0_usize..=8).prop_map(move |eighth| eighth * bytes / 8 + eighth);
+    let view = (place(1 << 20), place(MEMORY_BYTES - 8)).prop_map(|(from, to)| Step::HandOver {
+        from: from.min(to),
+        to,
+    });
+    let write = (0..MEMORY_BYTES).prop_map(|at| Step::Write { at });
+    let drop = (0..MEMORY_BYTES / 4096, 1_usize..64).prop_map(|(page, pages)| Step::Drop {
+        from: page * 4096,
+        to: ((page + pages) * 4096).min(MEMORY_BYTES),
+    });
+    prop_oneof![6 => view, 3 => write, 1 => drop]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whatever is handed over, written and dropped in between: a segment has what the buffer has.
+    #[test]
+    fn a_segment_has_what_the_buffer_has(steps in prop::collection::vec(step(), 1..40)) {
+        let dir = SpillDir::new("live-model");
+        let store = dir.store(1 << 30, None);
+        let live = LiveBuffers::new();
+        let mut memory = MmapMut::map_anon(MEMORY_BYTES).unwrap();
+        memory.copy_from_slice(&content(1, MEMORY_BYTES as u64));
+        // Or else there would be nothing to find again.
+        let mut kept = Vec::new();
+        for step in steps {
+            match step {
+                Step::HandOver { from, to } => {
+                    let mut segments = Vec::new();
+                    for _ in 0..3 {
+                        segments.push(live.get_or_put(&store, &memory[from..to]).unwrap());
+                    }
+                    prop_assert!(segments.iter().all(|one| Arc::ptr_eq(one, &segments[0])));
+                    prop_assert!(stored(&segments[0]) == memory[from..to]);
+                    kept.extend(segments);
+                }
+                Step::Write { at } => memory[at] ^= 1,
+                Step::Drop { from, to } => {
+                    // SAFETY: private memory of this test, which nobody refers to.
+                    unsafe { memory.unchecked_advise_range(UncheckedAdvice::DontNeed, from, to - from) }.unwrap();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_another_mapping_writes_is_seen() {
+    let dir = SpillDir::new("live-shared");
+    let store = dir.store(1 << 30, None);
+    let live = LiveBuffers::new();
+    let file = File::from(memfd_create("shared", MemfdFlags::CLOEXEC).unwrap());
+    file.set_len(2 << 20).unwrap();
+    // SAFETY: a file of this test, changed by this test only.
+    let map = || unsafe { MmapMut::map_mut(&file) }.unwrap();
+    let (ours, mut others) = (map(), map());
+    let mut kept = Vec::new();
+    for round in 0..3 {
+        for _ in 0..3 {
+            let segment = live.get_or_put(&store, &ours).unwrap();
+            assert_eq!(stored(&segment)[1 << 20], round);
+            kept.push(segment);
+        }
+        // Far from the samples and the edges.
+        others[1 << 20] += 1;
+    }
 }
