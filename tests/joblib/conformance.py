@@ -1,7 +1,65 @@
 """A plugin for pytest that puts Lineshaft among the backends which joblib's own tests go through.
 
 ``-p tests.joblib.conformance`` is read before the tests are: they look at joblib's table of backends
-when they are imported.
+when they are imported. Lineshaft is the default one, too. What is about other backends only is left out,
+what cannot hold is in ``skips.toml``, with reasons.
 """
 
-import lineshaft.joblib  # noqa: F401 - registers the backend
+from __future__ import annotations
+
+import tomllib
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+from joblib.parallel import BACKENDS, ParallelBackendBase
+
+import joblib
+import lineshaft.joblib
+from lineshaft.joblib.backend import LineshaftBackend
+
+joblib.register_parallel_backend(lineshaft.joblib.NAME, LineshaftBackend, make_default=True)
+
+SKIPS = Path(__file__).with_name("skips.toml")
+
+
+def read_skips(text: str) -> dict[str, str]:
+    """Return the reason for each pattern.
+
+    Raises
+    ------
+    ValueError
+        If one has no reason, or there is something else in the file.
+    """
+    found: dict[str, str] = {}
+    content: dict[str, Any] = tomllib.loads(text)
+    for entry in content.pop("skip", []):
+        reason = str(entry.get("reason", "")).strip()
+        if len(reason.split()) < 4:
+            raise ValueError(f"{entry.get('test')!r} is skipped without a reason")
+        found[entry["test"]] = " ".join(reason.split())
+    if content:
+        raise ValueError(f"unknown in {SKIPS.name}: {', '.join(content)}")
+    return found
+
+
+def concerns_us(item: pytest.Item) -> bool:
+    """Whether a test uses the default backend or names ours; one that names others only does not."""
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    backends = [value for value in values if isinstance(value, ParallelBackendBase) or value in list(BACKENDS)]
+    ours = [value for value in backends if isinstance(value, LineshaftBackend) or value == lineshaft.joblib.NAME]
+    return bool(ours) or not backends
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Choose, skip what is named, and see to it that every name means something."""
+    left_out = [item for item in items if not concerns_us(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+    for pattern, reason in read_skips(SKIPS.read_text()).items():
+        fitting = [item for item in items if fnmatchcase(item.name, pattern)]
+        if not fitting:
+            raise pytest.UsageError(f"{SKIPS.name}: no test fits {pattern!r}")
+        for item in fitting:
+            item.add_marker(pytest.mark.skip(reason=f"{SKIPS.name}: {reason}"))

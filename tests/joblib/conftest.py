@@ -13,12 +13,21 @@ pytest.importorskip("joblib")
 from tests.futures.events import FileEvent
 
 
-@pytest.fixture(autouse=True)
-def _two_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give each test a default engine of its own, with two workers wherever it runs."""
+@pytest.fixture(autouse=True, scope="session")
+def _two_workers() -> Iterator[None]:
+    """Give the default engine two workers wherever the tests run."""
     ls.default_engine().shutdown()
-    monkeypatch.setenv("LINESHAFT_WORKERS", "2")
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LINESHAFT_WORKERS", "2")
+        yield
+        ls.default_engine().shutdown(wait=False)
+
+
+@pytest.fixture
+def engine() -> Iterator[ls.Engine]:
+    """Return a default engine that nobody has used."""
+    ls.default_engine().shutdown(wait=False)
+    yield ls.default_engine()
     ls.default_engine().shutdown(wait=False)
 
 

@@ -7,13 +7,13 @@ import time
 import warnings
 import weakref
 
-import joblib
 import pytest
-from joblib import Parallel, delayed, parallel_config
 from tests.futures.events import wait_until
 from tests.joblib.calls import append, enter_and_wait, fail_at, inner, square, thread_name, wait_for, where
 
+import joblib
 import lineshaft as ls
+from joblib import Parallel, delayed, parallel_config
 
 RETURN_AS = ["list", "generator", "generator_unordered"]
 
@@ -281,17 +281,17 @@ def test_interrupting_ends_at_once(event):
 
     entered, never = event("entered"), event("never")
 
-    class Stop(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop(*_):
-        raise Stop
+        raise StoppedError
 
     before = signal.signal(signal.SIGALRM, stop)
     try:
         threading.Thread(target=lambda: (entered.wait(), signal.raise_signal(signal.SIGALRM))).start()
         began = time.monotonic()
-        with pytest.raises(Stop):
+        with pytest.raises(StoppedError):
             parallel()(delayed(enter_and_wait)(entered, never) for _ in range(2))
         assert time.monotonic() - began < 20
     finally:

@@ -4,11 +4,11 @@ import os
 import threading
 
 import pytest
-from joblib import Parallel, delayed, parallel_config
 from tests.futures.events import wait_until
 from tests.joblib.calls import append, inner, inner_pair, inner_sum, meet, where
 
 import lineshaft as ls
+from joblib import Parallel, delayed, parallel_config
 
 
 def is_running(pid):
@@ -87,9 +87,9 @@ def in_a_thread():
     return found[0]
 
 
-def test_on_a_thread_that_a_task_starts():
+def test_on_a_thread_that_a_task_starts(engine):
     pids = {pid for pids in Parallel(2, "lineshaft")(delayed(in_a_thread)() for _ in range(2)) for pid in pids}
-    workers = {pid for _, pid in ls.default_engine()._native.stats()["workers"]}
+    workers = {pid for _, pid in engine._native.stats()["workers"]}
     assert pids <= workers
 
 
@@ -122,10 +122,10 @@ def spin_at_every_level(event, depth):
     return spin_until(event)
 
 
-def test_never_more_runnable_threads_than_cores(event):
+def test_never_more_runnable_threads_than_cores(event, engine):
     stop = event("stop")
     results = Parallel(2, "lineshaft", "generator")(delayed(spin_at_every_level)(stop, 2) for _ in range(2))
-    stats = ls.default_engine()._native.stats
+    stats = engine._native.stats
     wait_until(lambda: sum(is_running(pid) for _, pid in stats()["workers"]) >= 2, "both cores compute")
     most = max(sum(is_running(pid) for _, pid in stats()["workers"]) for _ in range(200))
     stop.set()

@@ -4,13 +4,16 @@ import os
 import signal
 
 import pytest
-from joblib import Parallel, delayed, parallel_config
 from tests.joblib.calls import die, square
 
 import lineshaft as ls
+from joblib import Parallel, delayed, parallel_config
 
 RETURN_AS = ["list", "generator", "generator_unordered"]
 BY_ITSELF = [signal.SIGSEGV, signal.SIGABRT]
+
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 
 def calls(how, mark=None, count=40, at=17):

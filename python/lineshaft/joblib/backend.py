@@ -79,8 +79,8 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads, **backend_kwargs)
         self._engine = engine
         self._retries = retries
-        #: Threads of BLAS and OpenMP that this level has, if it is not the first.
-        self._threads: int | None = None
+        #: The batch that the call is nested in, if it is.
+        self._outer: Surroundings | None = None
         self._run: Run | None = None
         self._pools: Pools | None = None
         self._on_threads = self.uses_threads
@@ -91,12 +91,13 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
     def nested(cls, surroundings: Surroundings) -> Self:
         """Make the backend for calls inside a batch."""
         backend = cls(nesting_level=surroundings.level, retries=surroundings.retries)
-        backend._threads = surroundings.threads
+        backend._outer = surroundings
         return backend
 
     def __reduce__(self) -> tuple[Callable[[Surroundings], Self], tuple[Surroundings]]:
         # Engines stay where they are: in a worker the default one is the one that the worker belongs to.
-        return type(self).nested, (Surroundings(self.nesting_level or 0, self._threads, self._retries),)
+        outer = self._outer or Surroundings(self.nesting_level or 0, self._cores(), limits.set_by_user(), self._retries)
+        return type(self).nested, (outer,)
 
     # How many.
 
@@ -159,6 +160,8 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         pool, at_once = self._pools.threads(self._n_jobs) if self._on_threads else self._pools.processes(self._n_jobs)
         options: dict[str, Any] = {"in_processes": in_processes, "surroundings": surroundings}
         if is_nested:
+            if _process.is_worker():
+                limits.limit(surroundings.threads, surroundings.fixed)
             self._run = Sharing(pool, helpers=self._n_jobs - 1, **options)
         elif self.supports_retrieve_callback:
             self._run = Announcing(pool, at_once=at_once, **options)
@@ -192,6 +195,8 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         run, self._run = self._run, None
         if run is not None:
             run.close()
+            if self._outer is not None and _process.is_worker():
+                limits.limit(self._outer.threads, self._outer.fixed)
 
     # Batches.
 
@@ -245,16 +250,13 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         return _process.is_worker() or isinstance(threading.current_thread(), threading._DummyThread)
 
     def _surroundings(self) -> Surroundings:
-        return Surroundings((self.nesting_level or 0) + 1, self._threads_of_a_job(), self._retries)
-
-    def _threads_of_a_job(self) -> int | None:
+        level = (self.nesting_level or 0) + 1
         if self.inner_max_num_threads is not None:
-            return int(self.inner_max_num_threads)
-        if (self.nesting_level or 0) > 0:
-            return None if self._threads is None else max(1, self._threads // self._n_jobs)
-        if limits.is_set_by_user():
-            return None
-        return max(1, self._cores() // self._n_jobs)
+            return Surroundings(level, int(self.inner_max_num_threads), (), self._retries)
+        outer = self._outer
+        threads = self._cores() if outer is None else outer.threads
+        fixed = limits.set_by_user() if outer is None else outer.fixed
+        return Surroundings(level, max(1, threads // self._n_jobs), fixed, self._retries)
 
 
 class LineshaftThreadingBackend(LineshaftBackend):

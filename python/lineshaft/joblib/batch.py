@@ -32,20 +32,23 @@ class Surroundings:
     level
         How deep a ``Parallel`` among the calls is nested: 1 below the first.
     threads
-        Threads that BLAS and OpenMP may use in each call; None leaves them alone.
+        Threads that BLAS and OpenMP may use in each call.
+    fixed
+        What the user has set of the variables of the environment that say so.
     retries
         How often a batch runs again after its worker was killed.
     """
 
-    __slots__ = ("level", "retries", "threads")
+    __slots__ = ("fixed", "level", "retries", "threads")
 
-    def __init__(self, level: int, threads: int | None, retries: int) -> None:
+    def __init__(self, level: int, threads: int, fixed: tuple[tuple[str, str], ...], retries: int) -> None:
         self.level = level
         self.threads = threads
+        self.fixed = fixed
         self.retries = retries
 
-    def __reduce__(self) -> tuple[type[Surroundings], tuple[int, int | None, int]]:
-        return Surroundings, (self.level, self.threads, self.retries)
+    def __reduce__(self) -> tuple[type[Surroundings], tuple[object, ...]]:
+        return Surroundings, (self.level, self.threads, self.fixed, self.retries)
 
 
 def run(calls: list[Call], surroundings: Surroundings) -> list[Any]:
@@ -96,8 +99,7 @@ class _Inside:
     def __enter__(self) -> None:
         self._outer = _active.surroundings
         _active.surroundings = self._surroundings
-        if self._surroundings.threads is not None:
-            limits.limit(self._surroundings.threads)
+        limits.limit(self._surroundings.threads, self._surroundings.fixed)
         parallel = sys.modules.get("joblib.parallel")
         #: The active backend of joblib as it was; None as long as joblib is not imported.
         self._config: Any = None

@@ -1,8 +1,7 @@
 """Threads of BLAS and OpenMP in a worker process, kept to its share of the cores.
 
 Libraries that are loaded later read the variables of the environment; those that are loaded already
-are told by `threadpoolctl`, if that is installed. A user's own setting is never touched: whoever asks
-for a limit has looked at `is_set_by_user` before.
+are told by `threadpoolctl`, if that is installed. What a user has set wins.
 """
 
 from __future__ import annotations
@@ -16,41 +15,44 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["TBB_VARIABLE", "current", "is_set_by_user", "limit"]
+    Fixed = tuple[tuple[str, str], ...]
+
+__all__ = ["TBB_VARIABLE", "limit", "set_by_user"]
 
 #: Lets the schedulers of TBB in several processes coordinate.
 TBB_VARIABLE = "ENABLE_IPC"
+#: Which variable is for which library, in the words of `threadpoolctl`.
+_VARIABLE_OF = {
+    "blis": "BLIS_NUM_THREADS",
+    "mkl": "MKL_NUM_THREADS",
+    "openblas": "OPENBLAS_NUM_THREADS",
+    "openmp": "OMP_NUM_THREADS",
+}
 
-#: The limit that is in force in this worker; unknown until the first.
-_limit: int | None = None
-
-
-def is_set_by_user() -> bool:
-    """Whether a variable of this process's environment says how many threads to use; not for workers."""
-    return any(name in os.environ for name in THREAD_VARIABLES)
-
-
-def current() -> int | None:
-    """Return the limit of this worker, as far as it was set here."""
-    return _limit
+#: The limit that is in force in this worker, once there is one.
+_limit: tuple[int, Fixed] | None = None
 
 
-def limit(threads: int) -> None:
-    """Let numerical libraries use so many threads in this process from now on."""
+def set_by_user() -> Fixed:
+    """Return the variables of this process's environment that say how many threads to use; not for workers."""
+    return tuple((name, os.environ[name]) for name in THREAD_VARIABLES if name in os.environ)
+
+
+def limit(threads: int, fixed: Fixed = ()) -> None:
+    """Let numerical libraries use so many threads in this process from now on, but for what is `fixed`."""
     global _limit
-    if threads == _limit:
+    if _limit == (threads, fixed):
         return
-    text = str(threads)
-    before = {os.environ.get(name) for name in THREAD_VARIABLES}
-    for name in THREAD_VARIABLES:
-        os.environ[name] = text
+    wanted = {**dict.fromkeys(THREAD_VARIABLES, str(threads)), **dict(fixed)}
+    is_new = any(os.environ.get(name) != value for name, value in wanted.items())
+    os.environ.update(wanted)
     os.environ.setdefault(TBB_VARIABLE, "1")
-    if before != {text} or _limit is not None:
-        _tell_loaded(threads)
-    _limit = threads
+    if is_new:
+        _tell_loaded(wanted)
+    _limit = threads, fixed
 
 
-def _tell_loaded(threads: int) -> None:
+def _tell_loaded(wanted: dict[str, str]) -> None:
     if "numpy" not in sys.modules:
         return  # there is hardly a library to be told, and looking for one takes time
     try:
@@ -59,4 +61,7 @@ def _tell_loaded(threads: int) -> None:
         return
     controller: Any = threadpoolctl.ThreadpoolController()
     for library in controller.lib_controllers:
-        library.set_num_threads(threads)
+        # OMP_NUM_THREADS may be a list, one number per level.
+        number = wanted.get(_VARIABLE_OF.get(library.internal_api, ""), "").partition(",")[0]
+        if number.isdecimal() and int(number) > 0:
+            library.set_num_threads(int(number))

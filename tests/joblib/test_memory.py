@@ -1,0 +1,88 @@
+"""Arrays lie in shared memory, each once, and `joblib.Memory` works in workers."""
+
+import numpy as np
+import pytest
+from tests.joblib.calls import square
+
+from joblib import Memory, Parallel, delayed, parallel_config
+
+MB = 1_000_000
+
+
+def describe(array):
+    """Whether the array can be written to here, and its sum."""
+    array[0] += 0
+    return array.flags.writeable, float(array.sum())
+
+
+def test_the_same_array_is_stored_once(engine):
+    array = np.ones(5 * MB)  # 40 MB
+
+    def inputs():
+        for _ in range(16):
+            yield delayed(describe)(array)
+            most.append(engine._native.stats()["memory_bytes"])
+
+    most = []
+    assert Parallel(2, "lineshaft", batch_size=1)(inputs()) == [(True, 5.0 * MB)] * 16
+    assert max(most) < 2 * array.nbytes
+
+
+def test_what_a_call_writes_nobody_else_sees():
+    array = np.zeros(MB)
+    assert Parallel(2, "lineshaft")(delayed(write_and_sum)(array, n) for n in range(8)) == [float(n) for n in range(8)]
+    assert array.sum() == 0
+
+
+def write_and_sum(array, value):
+    array[5] += value
+    return float(array.sum())
+
+
+@pytest.mark.parametrize("return_as", ["list", "generator"])
+def test_large_results(return_as):
+    found = list(Parallel(2, "lineshaft", return_as)(delayed(np.full)(MB, n) for n in range(6)))
+    assert [int(array.sum()) for array in found] == [n * MB for n in range(6)]
+
+
+@pytest.mark.parametrize("max_nbytes", [None, 1, "1M"])
+@pytest.mark.parametrize("mmap_mode", [None, "r", "r+", "c"])
+def test_options_of_memory_mapping_change_nothing(max_nbytes, mmap_mode, tmp_path):
+    options = {"max_nbytes": max_nbytes, "mmap_mode": mmap_mode, "temp_folder": str(tmp_path)}
+    assert Parallel(2, "lineshaft", **options)([delayed(describe)(np.ones(1000))] * 3) == [(True, 1000.0)] * 3
+    assert not any(tmp_path.iterdir())
+
+
+def test_memory_map_of_the_user(tmp_path):
+    np.save(tmp_path / "array.npy", np.arange(MB, dtype=float))
+    array = np.load(tmp_path / "array.npy", mmap_mode="r")
+    assert Parallel(2, "lineshaft")(delayed(np.sum)(array[n::4]) for n in range(4)) == [
+        array[n::4].sum() for n in range(4)
+    ]
+
+
+def counted(folder, x):
+    """Leave a trace of each call."""
+    (folder / f"{x}-{len(list(folder.iterdir()))}").touch()
+    return np.full(10, x)
+
+
+def test_cached_functions(tmp_path):
+    traces = tmp_path / "traces"
+    traces.mkdir()
+    cached = Memory(tmp_path / "cache", verbose=0).cache(counted, ignore=["folder"])
+    for _ in range(2):
+        found = Parallel(2, "lineshaft")(delayed(cached)(traces, x) for x in range(6))
+        assert [array[0] for array in found] == list(range(6))
+    assert len(list(traces.iterdir())) == 6
+    cached(traces, 3)  # what workers cached is found here
+    assert len(list(traces.iterdir())) == 6
+    with parallel_config("lineshaft", n_jobs=2):
+        assert all(cached.check_call_in_cache(traces, x) for x in range(6))
+
+
+def test_results_after_the_engine_is_gone(engine):
+    found = Parallel(2, "lineshaft")(delayed(np.full)(MB, n) for n in range(2))
+    engine.shutdown()
+    assert [int(array[-1]) for array in found] == [0, 1]
+    assert Parallel(2, "lineshaft")(delayed(square)(x) for x in range(3)) == [0, 1, 4]

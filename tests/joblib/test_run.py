@@ -1,0 +1,109 @@
+"""Unmodified programs under `lineshaft run`, and progress bars."""
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from tests.joblib.calls import square
+
+import lineshaft as ls
+from joblib import Parallel, delayed
+from lineshaft.joblib import bar
+
+PROGRAM = """
+import os, sys
+from joblib import Parallel, delayed, parallel_config
+from joblib.parallel import get_active_backend
+
+def where(x):
+    return os.getpid(), os.getppid()
+
+def nested(x):
+    return sum(Parallel(n_jobs=2)(delayed(abs)(-n) for n in range(x)))
+
+shown = set()
+for backend in (None, "loky", "multiprocessing", "threading"):
+    with parallel_config(backend, n_jobs=2) if backend else parallel_config(n_jobs=2):
+        assert Parallel()(delayed(nested)(x) for x in range(5)) == [0, 0, 1, 3, 6]
+        shown.add(type(get_active_backend()[0]).__module__)
+        pids = {pid for pid, _ in Parallel()(delayed(where)(x) for x in range(20))}
+        assert (pids == {os.getpid()}) == (backend == "threading"), backend
+assert set(Parallel(n_jobs=2, prefer="threads")(delayed(where)(x) for x in range(9))) == {where(0)}
+print(*shown)
+"""
+
+
+def run(program, tmp_path, *options, runner=("-m", "lineshaft", "run")):
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(program))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "LINESHAFT_WORKERS": "2"}
+    command = [sys.executable, *runner, *options, str(script)]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_every_backend_is_served(tmp_path):
+    done = run(PROGRAM, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "lineshaft.joblib.backend\n"
+    assert re.search(r"lineshaft: [\d,]+ tasks", done.stderr)
+    assert "nested" in done.stderr
+
+
+def test_unless_told_otherwise(tmp_path):
+    done = run(PROGRAM, tmp_path, "--no-patch", "joblib", "--no-patch", "multiprocessing")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "joblib._parallel_backends\n"
+
+
+def test_a_script_needs_no_guard_and_may_be_imported_late(tmp_path):
+    program = """
+    import lineshaft.joblib
+    print("started")
+    from joblib import Parallel, delayed
+    factor = 2
+    def double(x):
+        return factor * x
+    print(Parallel(n_jobs=2, backend="lineshaft")(delayed(double)(x) for x in range(5)))
+    factor = 3
+    print(Parallel(n_jobs=2, backend="lineshaft")(delayed(double)(x) for x in range(5)))
+    """
+    done = run(program, tmp_path, runner=())
+    assert done.stdout.splitlines() == ["started", "[0, 2, 4, 6, 8]", "[0, 3, 6, 9, 12]"], done.stderr
+
+
+BARS = """
+from joblib import Parallel, delayed
+from lineshaft import _progress
+_progress.FIRST_DRAW_S = _progress.REDRAW_LOG_S = 0.0
+def nested(x):
+    return sum(Parallel(n_jobs=2)(delayed(abs)(-n) for n in range(x)))
+for n_jobs in (1, 2):
+    assert Parallel(n_jobs=n_jobs)(delayed(nested)(x) for x in range(6)) == [0, 0, 1, 3, 6, 10]
+    assert len(list(Parallel(n_jobs=n_jobs, return_as="generator")([delayed(abs)(-x) for x in range(7)]))) == 7
+"""
+
+
+def test_bars_under_run(tmp_path):
+    done = run(BARS, tmp_path, "--progress", "--no-summary")
+    assert done.returncode == 0, done.stderr
+    for n_jobs in (1, 2):
+        lines = [line for line in done.stderr.splitlines() if line.startswith(f"Parallel(n_jobs={n_jobs})")]
+        assert any("6/6" in line for line in lines), done.stderr
+        assert any("7/7" in line for line in lines), done.stderr
+    assert run(BARS, tmp_path, "--no-summary").stderr == ""
+
+
+@pytest.mark.parametrize("backend", ["lineshaft", "threading", "sequential"])
+def test_bars_of_this_process(backend, capsys, monkeypatch):
+    monkeypatch.setattr("lineshaft._progress.FIRST_DRAW_S", 0.0)
+    with ls.progress():
+        Parallel(2, backend)(delayed(square)(x) for x in range(8))
+        with pytest.raises(ZeroDivisionError):
+            Parallel(2, backend)(delayed(divmod)(1, 3 - x) for x in range(8))
+    assert "8/8" in capsys.readouterr().err
+    Parallel(2, backend)(delayed(square)(x) for x in range(8))
+    assert capsys.readouterr().err == ""
+    assert bar.install.__doc__
