@@ -2,6 +2,7 @@
 
 import os
 import threading
+from pathlib import Path
 
 import pytest
 from tests.futures.events import wait_until
@@ -14,10 +15,9 @@ from joblib import Parallel, delayed, parallel_config
 def is_running(pid):
     """Whether a thread of the process computes or could."""
     states = []
-    for task in os.listdir(f"/proc/{pid}/task"):
+    for task in Path(f"/proc/{pid}/task").iterdir():
         try:
-            with open(f"/proc/{pid}/task/{task}/stat") as stat:
-                states.append(stat.read().rsplit(") ", 1)[1][0])
+            states.append((task / "stat").read_text().rsplit(") ", 1)[1][0])
         except (FileNotFoundError, ProcessLookupError):
             continue
     return states.count("R")

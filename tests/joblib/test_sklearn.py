@@ -1,6 +1,7 @@
 """scikit-learn on the engine: results identical to n_jobs=1, on data that ships with it."""
 
 import numpy as np
+import sklearn
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor, VotingClassifier
 from sklearn.inspection import permutation_importance
