@@ -45,6 +45,22 @@ _CO_COROUTINE = 0x80
 #: Name of the thread that runs coroutine functions.
 EVENT_LOOP_NAME = "lineshaft-event-loop"
 
+#: Modules that are imported when an engine starts or a call is submitted that needs them.
+_IMPORTED_LATE = (
+    "inspect",
+    "lineshaft._chunk_names",
+    "lineshaft._console",
+    "lineshaft._machine",
+    "lineshaft._map",
+    "lineshaft._task",
+    "lineshaft._threads",
+    "lineshaft._serial.exceptions",
+    "lineshaft._serial.explain",
+    "lineshaft._serial.main_module",
+    "lineshaft._serial.namespace",
+)
+
+#: Held while an engine starts, and by whoever forks.
 _lock = threading.RLock()
 _default: Engine | None = None
 #: Engines to be ended when the interpreter ends.
@@ -116,7 +132,8 @@ class Engine:
         self._owner_pid = os.getpid()
         self._environment = dict(os.environ)
         self._setup = b""
-        self._native = None if _process.session is not None else self._start()
+        with _lock:
+            self._native = None if _process.session is not None else self._start()
         #: In a worker, whose processes are its engine's: threads of its own, once they are needed.
         self._native_threads: _native.Engine | None = None
         self._closed = False
@@ -466,6 +483,19 @@ def _working_folder() -> str | None:
         return None
 
 
+def _before_fork() -> None:
+    # A module whose import another thread has begun can never be imported in the child. So what engines
+    # and those who submit import late is imported before, and no engine is just being started.
+    _lock.acquire()
+    if _running:
+        for name in _IMPORTED_LATE:
+            __import__(name)
+
+
+def _after_fork_in_parent() -> None:
+    _lock.release()
+
+
 def _after_fork_in_child() -> None:
     global _default, _lock
     _native.after_fork()
@@ -475,4 +505,6 @@ def _after_fork_in_child() -> None:
 
 
 _exit.register()
-os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+)

@@ -264,3 +264,33 @@ def test_a_fork_from_a_thread(forking):
         """)
         == "ok\n"
     )
+
+
+def test_while_another_thread_imports_what_submitting_needs(forking):
+    """No import is left half done in the child, where nobody would ever finish it."""
+    assert (
+        forking("""
+        import threading, time
+        assert ls.submit(pow, 2, 2).result() == 4
+        importing, about_to_fork = threading.Event(), threading.Event()
+        class Finder:
+            def find_spec(self, name, path=None, target=None):
+                if name == "lineshaft._serial.pickler":
+                    importing.set()
+                    about_to_fork.wait()
+                    time.sleep(0.5)  # the import takes longer than a fork
+        sys.meta_path.insert(0, Finder())
+        os.register_at_fork(before=about_to_fork.set)
+        futures = []
+        thread = threading.Thread(target=lambda: futures.append(ls.submit(lambda: 7)))
+        thread.start()
+        importing.wait()
+        def child():
+            assert ls.submit(lambda: 8).result() == 8
+        in_child(child)
+        thread.join()
+        assert futures[0].result() == 7
+        print("ok")
+        """)
+        == "ok\n"
+    )

@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::encode::encode_arguments;
-use crate::interpreter::front;
+use crate::interpreter::{front, interpreter};
 use crate::pool::{self, Pool};
 use crate::resolver::{Forward, Resolver};
 use crate::runner::{LoopRunner, ThreadRunner};
@@ -163,6 +163,10 @@ impl Engine {
         environment: Vec<(OsString, OsString)>,
         setup: Vec<u8>,
     ) -> PyResult<Engine> {
+        // Looked up while the caller sees to it that nobody forks: whoever looks up something for the
+        // first time while the process is forked leaves it half done in the child.
+        interpreter(py)?;
+        front(py)?;
         let resolver = Resolver::new(console);
         let zygote = command.map(|mut command| Program {
             path: PathBuf::from(command.remove(0)),
