@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Tells the engine which item begins; replaced in worker processes.
 mark: Callable[[int], object] = int
+#: The program was ended by Ctrl-C, so an item that is interrupted by it is the last one.
+is_interrupted = False
 
 
 def run(
@@ -35,6 +37,8 @@ def run(
         try:
             values.append(function(*args))
         except BaseException as error:
+            if is_interrupted and isinstance(error, KeyboardInterrupt):
+                raise
             failed[index] = dumps_exception(error)
             values.append(None)
     ran_s = time.perf_counter() - began_s

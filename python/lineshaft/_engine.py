@@ -6,6 +6,7 @@ the engine that the worker belongs to: nested calls go there.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found] # `signal` would import `enum`
 import errno
 import marshal
 import os
@@ -41,6 +42,9 @@ THREAD_VARIABLES = (
 
 #: `inspect.CO_COROUTINE`: the flag of a function defined by ``async def``.
 _CO_COROUTINE = 0x80
+
+#: How long calls have to clean up after Ctrl-C, in seconds, until their workers are killed.
+INTERRUPT_GRACE_S = 1.0
 
 #: Name of the thread that runs coroutine functions.
 EVENT_LOOP_NAME = "lineshaft-event-loop"
@@ -335,6 +339,26 @@ class Engine:
         if was_default:
             _stats.complete(self)
 
+    def _interrupt_calls(self, pool: _native.Pool | None = None) -> None:
+        """Raise KeyboardInterrupt in the calls that run in worker processes, and give them a moment to clean up.
+
+        The terminal's signal does not reach worker processes: a program that handles Ctrl-C itself goes on with
+        the calls that run. One that gives up, or gives up a pool, interrupts all of them, as the terminal would.
+        """
+        if self._native is None or self._owner_pid != os.getpid():
+            return
+        (pool or self._native).cancel_all(False)
+        until_s = time.monotonic() + INTERRUPT_GRACE_S
+        # A worker heeds the first signal that finds it in a call. It may be about to begin one.
+        while (workers := self._native.stats()["workers"]) and time.monotonic() < until_s:
+            for _, pid in workers:
+                try:
+                    os.kill(pid, _signal.SIGINT)
+                except ProcessLookupError:
+                    pass
+            if (pool or self._native).wait_idle(INTERRUPT_GRACE_S / 20):
+                break
+
     def _leave(self, pool: _native.Pool) -> None:
         """Note a pool that nobody waits for: its calls run to their end before the interpreter ends."""
         self._left = [left for left in self._left if not left.wait_idle(0)]
@@ -361,7 +385,12 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         # Ctrl-C means stop.
-        self.shutdown(wait=kind is None or not issubclass(kind, KeyboardInterrupt))
+        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        try:
+            if interrupted and not self.closed:
+                self._interrupt_calls()
+        finally:
+            self.shutdown(wait=not interrupted)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"
@@ -505,6 +534,4 @@ def _after_fork_in_child() -> None:
 
 
 _exit.register()
-os.register_at_fork(
-    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

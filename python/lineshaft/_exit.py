@@ -56,6 +56,7 @@ def _finish_calls() -> None:
     except KeyboardInterrupt:
         pass
     # Ctrl-C: threads that still run may wait for calls, so these end before them.
+    _interrupt()
     pools = sys.modules.get("lineshaft.pool.at_exit")
     if pools:
         pools.terminate_all()
@@ -69,6 +70,7 @@ def _end_engines() -> None:
             _wait()
         except KeyboardInterrupt:
             in_hurry = True
+            _interrupt()
     for engine in _engines():
         try:
             engine._end(in_hurry=in_hurry)
@@ -79,6 +81,14 @@ def _end_engines() -> None:
 def _wait() -> None:
     for engine in _engines():
         engine._finish_calls()
+
+
+def _interrupt() -> None:
+    for engine in _engines():
+        try:
+            engine._interrupt_calls()
+        except KeyboardInterrupt:
+            pass  # one more: no call has any more time
 
 
 def _engines() -> list[Engine]:

@@ -228,6 +228,10 @@ class Session:
         """
         Whether the engine wants the running task interrupted.
         """
+    def is_running(self, /) -> bool:
+        """
+        Whether a task is running, and not only loading what it needs.
+        """
     def log(self, /, record: bytes) -> None:
         """
         Passes on a pickled log record.

@@ -14,6 +14,7 @@ import marshal
 import os
 import select
 import sys
+import time
 from types import SimpleNamespace
 
 from lineshaft import _native
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 #: A worker's descriptors, in the order in which the engine sends them.
 _SOCKET, _CONTROL, _BUDGET, _STDOUT, _STDERR, _CRASH = range(6)
 
+
+#: How long a worker that was interrupted is left alone with cleaning up, in seconds.
+INTERRUPT_PAUSE_S = 3.0
 
 #: Variables of the environment that the program has changed since, as they were.
 _originals: dict[str, str | None] = {}
@@ -185,7 +189,18 @@ def work(
 
             raise TaskTimeout("the task ran longer than its time limit")
 
+    last_interrupt_s = -INTERRUPT_PAUSE_S
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        # The program was ended by Ctrl-C: cleaning up is the task's. Without a task there is nothing to end.
+        nonlocal last_interrupt_s
+        if session.is_running() and time.monotonic() - last_interrupt_s > INTERRUPT_PAUSE_S:
+            last_interrupt_s = time.monotonic()
+            _batch.is_interrupted = True
+            raise KeyboardInterrupt
+
     _signal.signal(_native.INTERRUPT_SIGNAL, check_limit)
+    _signal.signal(_signal.SIGINT, interrupt)
     _patch.when_imported("logging", lambda logging: forward_records(logging, session, setup["log_level"]))
     _patch.when_imported("joblib.parallel", lambda _: __import__("lineshaft.joblib"))
     _process.become_worker(session, setup)

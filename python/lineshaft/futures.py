@@ -111,6 +111,9 @@ class Executor(concurrent.futures.Executor):
     def _broken_error(self) -> Exception:
         raise NotImplementedError
 
+    def _interrupt_calls(self) -> None:
+        """Have calls that run end by KeyboardInterrupt, where that is possible."""
+
     def __del__(self) -> None:
         # As with concurrent.futures, what was submitted still runs, and then the workers are freed.
         if not self._shutdown:
@@ -148,9 +151,12 @@ class Executor(concurrent.futures.Executor):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> Literal[False]:
-        # Ctrl-C means stop. The signal does not reach worker processes, so what runs there is ended.
+        # Ctrl-C means stop.
         if kind is not None and issubclass(kind, KeyboardInterrupt) and not self._engine.closed:
-            self._pool.cancel_all(True)
+            try:
+                self._interrupt_calls()
+            finally:
+                self._pool.cancel_all(True)
         self.shutdown()
         return False
 
@@ -232,6 +238,9 @@ class ProcessPoolExecutor(Executor):
             return super().map(fn, *iterables, timeout=timeout)
         chunks = super().map(_over_chunk(fn), _chunks(chunksize, *iterables), timeout=timeout)
         return _flatten(chunks)
+
+    def _interrupt_calls(self) -> None:
+        self._engine._interrupt_calls(self._pool)
 
     def _broken_error(self) -> Exception:
         from lineshaft._failures import pool_broken

@@ -13,6 +13,7 @@ from tests.faults.conftest import eventually, marked_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.faults.conftest import Program
 
@@ -182,3 +183,42 @@ def test_handler_of_the_program_runs_while_it_waits(program: Callable[..., Progr
     assert started.line() == "done"
     out, err = started.end()
     assert (started.process.returncode, out, err) == (0, "", "")
+
+
+#: Ways of ending a program, or a part of it, by Ctrl-C while calls run.
+ENDS = {
+    "executor": "with ls.ProcessPoolExecutor(2) as executor: list(executor.map(clean_up, 'ab'))",
+    "executor of chunks": "with ls.ProcessPoolExecutor(2) as executor: list(executor.map(clean_up, 'ab', chunksize=2))",
+    "pool": "with ls.Pool(2) as pool: pool.map(clean_up, 'ab', chunksize=1)",
+    "open pool": "pool = ls.Pool(2); pool.map(clean_up, 'ab', chunksize=1)",
+    "engine": "with ls.Engine(workers=2) as engine: [f.result() for f in [engine.submit(clean_up, x) for x in 'ab']]",
+    "default engine": "[future.result() for future in [ls.submit(clean_up, x) for x in 'ab']]",
+    "map": "list(ls.map(clean_up, 'ab', progress=False))",
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_calls_clean_up(program: Callable[..., Program], tmp_path: Path, end: str) -> None:
+    """As the workers of the standard library, which the terminal's signal reaches as well."""
+    started = program(
+        PRELUDE
+        + f"""
+    import pathlib
+    folder = pathlib.Path({str(tmp_path)!r})
+    def clean_up(name):
+        try:
+            with open({str(tmp_path / "begun")!r}, "a") as file:
+                file.write(name)
+            time.sleep(1e6)
+        finally:
+            (folder / name).touch()
+    {ENDS[end]}
+    """
+    )
+    eventually(lambda: (tmp_path / "begun").exists() and (tmp_path / "begun").stat().st_size, "a call runs")
+    press(started)
+    out, err = started.end()
+    assert (started.process.returncode, out) == (-signal.SIGINT, "")
+    assert err.rstrip().splitlines()[-1] == "KeyboardInterrupt"
+    begun = (tmp_path / "begun").read_text()
+    assert all((tmp_path / name).exists() for name in begun), begun

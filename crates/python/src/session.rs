@@ -234,7 +234,12 @@ impl Session {
 
     /// Whether the engine wants the running task interrupted.
     fn is_interrupted(&self) -> bool {
-        !self.is_learning.load(Ordering::Relaxed) && self.client.session.is_interrupted()
+        self.is_running() && self.client.session.is_interrupted()
+    }
+
+    /// Whether a task is running, and not only loading what it needs.
+    fn is_running(&self) -> bool {
+        !self.is_learning.load(Ordering::Relaxed) && self.client.session.is_running()
     }
 
     /// Passes on a pickled log record.

@@ -252,7 +252,14 @@ class Pool(stdlib.Pool):
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        self.terminate()
+        try:
+            # In the standard library Ctrl-C reaches the workers before they are terminated.
+            if exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
+                interrupt = getattr(self._executor, "_interrupt_calls", None)
+                if interrupt is not None:
+                    interrupt()
+        finally:
+            self.terminate()
 
     # The defaults keep the names reachable while the interpreter shuts down.
     def __del__(self, _warn: Any = warnings.warn, _getpid: Any = os.getpid) -> None:

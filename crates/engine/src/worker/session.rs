@@ -391,6 +391,11 @@ impl Session {
         self.control.set_item(index);
     }
 
+    /// Whether a task is running. Asked by signal handlers.
+    pub fn is_running(&self) -> bool {
+        self.control.task() != 0
+    }
+
     /// Whether the engine wants the running task interrupted. Asked by the signal's handler.
     pub fn is_interrupted(&self) -> bool {
         self.control.is_interrupted()

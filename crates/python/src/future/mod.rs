@@ -113,6 +113,18 @@ impl FutureBase {
         }
     }
 
+    /// Whether it has an exception. One that was raised in a worker is not loaded for that: loading it
+    /// imports modules, and while an interpreter ends by Ctrl-C, that makes it forget why it ends.
+    fn has_failed(&self, py: Python<'_>) -> PyResult<bool> {
+        let failed = match self.source()? {
+            Source::Task { promise, .. } => {
+                matches!(root(promise.outcome()), Some(Outcome::Error(_)))
+            }
+            Source::Nested { call, .. } => matches!(call.answer(), Some(Err(_))),
+        };
+        Ok(failed || self.value(py)?.is_err())
+    }
+
     /// The result or the exception, as Python objects; made once.
     fn value(&self, py: Python<'_>) -> PyResult<&Value> {
         if let Some(value) = self.value.get() {

@@ -34,7 +34,7 @@ fn try_publish(future: &Bound<'_, FutureBase>, gives_up: impl Fn() -> bool) -> P
     if let Some(condition) = condition {
         let method = if this.is_cancelled() {
             "add_cancelled"
-        } else if this.value(py)?.is_err() {
+        } else if this.has_failed(py)? {
             "add_exception"
         } else {
             "add_result"
