@@ -64,6 +64,19 @@ def with_callbacks(count: int) -> list[int]:
     return sorted(results)
 
 
+def leave_a_callback() -> None:
+    """End before a nested call, on which nobody waits, has."""
+    ls.submit(abs, -1).add_done_callback(_left_behind.append)
+
+
+def leave_a_thread() -> None:
+    """End while a thread waits for a nested call."""
+    threading.Thread(target=lambda: ls.submit(abs, -1).result(), daemon=True).start()
+
+
+_left_behind: list["ls.Future[int]"] = []
+
+
 def with_dependencies() -> int:
     first = ls.submit(pow, 2, 3)
     return ls.submit(sum, [first, ls.submit(abs, -1), 1]).result()
@@ -132,6 +145,15 @@ def test_submitting_from_a_thread_of_a_worker(processes):
             return list(executor.map(lambda n: ls.submit(pow, 2, n).result(), range(10)))
 
     assert processes.submit(run).result(30) == [2**n for n in range(10)]
+
+
+@pytest.mark.parametrize("leave", [leave_a_callback, leave_a_thread])
+def test_nested_calls_left_behind(leave):
+    """Whichever thread of a worker reads an answer may read the next task as well; none is lost."""
+    with ls.Engine(workers=2) as engine:
+        for n in range(300):
+            assert engine.submit(leave).result(30) is None
+            assert engine.submit(abs, -n).result(30) == n
 
 
 def test_wait_and_as_completed_in_a_worker(executor):

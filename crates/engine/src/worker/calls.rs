@@ -1,9 +1,10 @@
 //! Nested calls: what a task submits from inside a worker runs on the engine the worker belongs
 //! to. While a task waits for its calls, the engine counts its core as free.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use lineshaft_core::Time;
@@ -11,35 +12,50 @@ use lineshaft_wire::{Answer, CallOptions, Descriptors, FromWorker};
 
 use crate::clock;
 use crate::error::EngineError;
-use crate::limits::{SIGNAL_CHECK, STANDBY};
+use crate::limits::SIGNAL_CHECK;
 use crate::outcome::DeathReport;
 use crate::wait::{Check, Waited};
 
-use super::session::{Session, receive};
-use super::{Received, Sent};
+use super::Sent;
+use super::jobs::{Received, receive};
+use super::reader::{Place, Slept};
+use super::session::Session;
 
 /// The nested calls of a worker.
 #[derive(Default)]
 pub(super) struct Calls {
     last: AtomicU64,
     state: Mutex<State>,
-    answered: Condvar,
 }
 
 #[derive(Default)]
 struct State {
+    /// Calls that are not answered and not forgotten.
     open: HashMap<u64, Arc<NestedCall>>,
-    cancels: HashMap<u64, Option<bool>>,
-    /// A thread reads the socket for calls that have callbacks.
+    /// Those of them that have callbacks.
+    watched: HashSet<u64>,
+    /// A thread sees to it that answers to them are read.
     read: bool,
+    /// Calls that the engine was asked to cancel and has not said whether it could.
+    cancels: HashMap<u64, Arc<NestedCall>>,
 }
 
 /// One nested call.
 #[derive(Default)]
 pub struct NestedCall {
     id: u64,
-    answer: std::sync::OnceLock<Result<Received, Unanswered>>,
-    callbacks: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
+    answer: OnceLock<Result<Received, Unanswered>>,
+    watch: Mutex<Watch>,
+}
+
+/// Who wants to know of a call.
+#[derive(Default)]
+struct Watch {
+    callbacks: Vec<Box<dyn FnOnce() + Send>>,
+    /// Threads that wait, but for the one that reads the socket.
+    waiters: Vec<Thread>,
+    /// What the engine last said to a request to cancel it.
+    cancelled: Option<bool>,
 }
 
 /// Why a nested call has no result.
@@ -69,15 +85,17 @@ impl NestedCall {
         self.answer.get()
     }
 
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn complete(&self, answer: Result<Received, Unanswered>) {
         let callbacks = {
-            let mut callbacks = self
-                .callbacks
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut watch = self.watch();
             let first = self.answer.set(answer).is_ok();
             debug_assert!(first, "a nested call is answered once");
-            std::mem::take(&mut *callbacks)
+            watch.waiters.iter().for_each(Thread::unpark);
+            std::mem::take(&mut watch.callbacks)
         };
         for callback in callbacks {
             callback();
@@ -85,16 +103,23 @@ impl NestedCall {
     }
 
     fn add_callback(&self, callback: impl FnOnce() + Send + 'static) {
-        let mut callbacks = self
-            .callbacks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut watch = self.watch();
         if self.answer.get().is_none() {
-            callbacks.push(Box::new(callback));
+            watch.callbacks.push(Box::new(callback));
         } else {
-            drop(callbacks);
+            drop(watch);
             callback();
         }
+    }
+
+    /// From now on the current thread is unparked when something becomes known of the call.
+    fn add_waiter(&self) {
+        self.watch().waiters.push(thread::current());
+    }
+
+    fn remove_waiter(&self) {
+        let me = thread::current().id();
+        self.watch().waiters.retain(|thread| thread.id() != me);
     }
 }
 
@@ -118,7 +143,11 @@ impl Calls {
                 message: (*message).to_owned(),
             }),
         };
-        let call = self.state().open.remove(&call);
+        let call = {
+            let mut state = self.state();
+            state.watched.remove(&call);
+            state.open.remove(&call)
+        };
         if let Some(call) = call {
             call.complete(answer);
         }
@@ -126,10 +155,13 @@ impl Calls {
     }
 
     pub(super) fn cancel_answered(&self, call: u64, cancelled: bool) {
-        if let Some(slot) = self.state().cancels.get_mut(&call) {
-            *slot = Some(cancelled);
+        let mut state = self.state();
+        // Whoever else asked meanwhile takes this for its answer.
+        if let Some(call) = state.cancels.remove(&call) {
+            let mut watch = call.watch();
+            watch.cancelled = Some(cancelled);
+            watch.waiters.iter().for_each(Thread::unpark);
         }
-        self.answered.notify_all();
     }
 }
 
@@ -211,7 +243,7 @@ impl Session {
             return Ok(Waited::Done);
         }
         if timeout.is_some_and(|timeout| timeout.is_zero()) {
-            self.take_in()?;
+            self.reader.read();
             return Ok(if is_answered() {
                 Waited::Done
             } else {
@@ -222,7 +254,7 @@ impl Session {
             self.outbox.push_quietly(&FromWorker::Blocked, Vec::new())?;
         }
         self.outbox.flush()?;
-        let waited = self.wait_until(deadline, &mut check, is_answered);
+        let waited = self.wait_until(deadline, &mut check, calls, is_answered);
         if is_task {
             self.outbox
                 .push_quietly(&FromWorker::Unblocked, Vec::new())?;
@@ -231,66 +263,75 @@ impl Session {
         waited
     }
 
-    /// Reads the socket until `done`. Threads take turns: one reads, the others look now and then.
+    /// Waits until `done`, which what becomes known of `calls` brings about. One thread reads the
+    /// socket, the others are parked.
     fn wait_until(
         &self,
         deadline: Option<Time>,
         check: &mut Option<Check<'_>>,
+        calls: &[&NestedCall],
         done: impl Fn() -> bool,
     ) -> Result<Waited, EngineError> {
+        let mut place = Place::new(&self.reader);
+        let mut waiter = Waiter::new(calls);
+        let mut check_at = clock::now() + SIGNAL_CHECK;
         loop {
+            let now = clock::now();
+            let next_check = check.is_some().then_some(check_at);
+            let until = [deadline, next_check].into_iter().flatten().min();
+            let nap = until.map(|at| if at > now { at - now } else { Duration::ZERO });
+            let mut interrupted = false;
+            if let Some(reading) = place.enter() {
+                // What is read here needs no wake-up, and nobody else reads.
+                if !reading.fill() && !done() && !self.reader.has_ended() {
+                    interrupted = reading.sleep(nap)? == Slept::Interrupted;
+                    reading.fill();
+                }
+            } else {
+                waiter.enter();
+                if !done() && !self.reader.has_ended() {
+                    park(nap);
+                }
+            }
             if done() {
                 return Ok(Waited::Done);
+            }
+            if self.reader.has_ended() {
+                return Err(EngineError::Closed);
             }
             let now = clock::now();
             if deadline.is_some_and(|at| at <= now) {
                 return Ok(Waited::TimedOut);
             }
-            let nap = deadline.map_or(SIGNAL_CHECK, |at| SIGNAL_CHECK.min(at - now));
-            match self.reading.try_lock() {
-                // The main thread reads too, between tasks, and need not wait for this one.
-                Ok(_turn) => {
-                    if !self.take_in()? && !done() {
-                        self.sleep(Some(nap))?;
-                    }
-                }
-                Err(_) => std::thread::park_timeout(STANDBY),
-            }
             if let Some(check) = check
-                && check()
+                && (interrupted || check_at <= now)
             {
-                return Ok(Waited::Interrupted);
-            }
-            if self.has_ended() && !done() {
-                return Err(EngineError::Closed);
+                // The check may take its time: it wants the interpreter.
+                place.leave();
+                if check() {
+                    return Ok(Waited::Interrupted);
+                }
+                check_at = clock::now() + SIGNAL_CHECK;
             }
         }
     }
 
     /// Cancels a nested call; whether it will not run.
-    pub fn cancel(&self, call: &NestedCall) -> Result<bool, EngineError> {
+    pub fn cancel(&self, call: &Arc<NestedCall>) -> Result<bool, EngineError> {
         if call.answer.get().is_some() {
             return Ok(false);
         }
-        self.calls.state().cancels.insert(call.id, None);
+        {
+            let mut state = self.calls.state();
+            state.cancels.insert(call.id, Arc::clone(call));
+            call.watch().cancelled = None;
+        }
         self.outbox
             .push_quietly(&FromWorker::Cancel { call: call.id }, Vec::new())?;
         self.outbox.flush()?;
-        let answered = || {
-            self.calls
-                .state()
-                .cancels
-                .get(&call.id)
-                .is_none_or(Option::is_some)
-        };
-        self.wait_until(None, &mut None, answered)?;
-        Ok(self
-            .calls
-            .state()
-            .cancels
-            .remove(&call.id)
-            .flatten()
-            .unwrap_or(false))
+        let answered = || call.watch().cancelled.is_some();
+        self.wait_until(None, &mut None, &[call], answered)?;
+        Ok(call.watch().cancelled.unwrap_or(false))
     }
 
     /// Calls back once the call is answered, on the thread that reads the answer.
@@ -301,10 +342,13 @@ impl Session {
     ) {
         call.add_callback(callback);
         let mut state = self.calls.state();
-        if !state.read && call.answer.get().is_none() {
-            state.read = true;
+        if !state.open.contains_key(&call.id) {
+            return;
+        }
+        state.watched.insert(call.id);
+        if !std::mem::replace(&mut state.read, true) {
             let session = Arc::clone(self);
-            std::thread::spawn(move || session.read_answers());
+            thread::spawn(move || session.read_answers());
         }
     }
 
@@ -317,23 +361,22 @@ impl Session {
         loop {
             {
                 let mut state = self.calls.state();
-                if state.open.is_empty() {
+                if state.watched.is_empty() {
                     state.read = false;
                     return;
                 }
             }
-            let none_open = || self.calls.state().open.is_empty();
-            if self
-                .wait_until(Some(clock::now() + SIGNAL_CHECK), &mut None, none_open)
-                .is_err()
-            {
+            // While another thread reads, this one may sleep: it is woken to take over.
+            let none_left = || self.calls.state().watched.is_empty();
+            if self.wait_until(None, &mut None, &[], none_left).is_err() {
                 return;
             }
         }
     }
 
-    /// Lets the engine drop the result of a nested call.
+    /// Lets the engine drop the result of a nested call. If it has none yet, none will come.
     pub fn forget(&self, call: u64) -> Result<(), EngineError> {
+        self.calls.state().open.remove(&call);
         Ok(self
             .outbox
             .push_quietly(&FromWorker::Forget { call }, Vec::new())?)
@@ -370,5 +413,43 @@ impl Session {
         Ok(self
             .outbox
             .push_quietly(&FromWorker::ClosePool { pool }, Vec::new())?)
+    }
+}
+
+/// The current thread, entered in the calls that it waits for.
+struct Waiter<'a> {
+    calls: &'a [&'a NestedCall],
+    entered: bool,
+}
+
+impl<'a> Waiter<'a> {
+    fn new(calls: &'a [&'a NestedCall]) -> Waiter<'a> {
+        Waiter {
+            calls,
+            entered: false,
+        }
+    }
+
+    /// Look at the calls after this, and park only then: an answer that came before the entry was
+    /// seen is found by looking, a later one unparks.
+    fn enter(&mut self) {
+        if !std::mem::replace(&mut self.entered, true) {
+            self.calls.iter().for_each(|call| call.add_waiter());
+        }
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        if self.entered {
+            self.calls.iter().for_each(|call| call.remove_waiter());
+        }
+    }
+}
+
+fn park(nap: Option<Duration>) {
+    match nap {
+        None => thread::park(),
+        Some(nap) => thread::park_timeout(nap),
     }
 }

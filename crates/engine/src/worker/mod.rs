@@ -7,7 +7,9 @@
 //! computes.
 
 mod calls;
+mod jobs;
 mod outbox;
+mod reader;
 mod session;
 
 use std::os::fd::OwnedFd;
@@ -16,7 +18,8 @@ use lineshaft_wire::BufferRef;
 use rustix::process::Signal;
 
 pub use calls::{NestedCall, Unanswered};
-pub use session::{Job, Session, SessionOptions};
+pub use jobs::{Job, Received};
+pub use session::{Session, SessionOptions};
 
 /// The signal that asks the worker's main thread to look at the control page for a task that is to
 /// be interrupted. Its usual meaning is close: the process used up its time.
@@ -25,17 +28,6 @@ pub const INTERRUPT_SIGNAL: Signal = Signal::XCPU;
 /// The signal upon which the worker's crash handler writes the stacks of all threads, as other
 /// runtimes do upon the same one.
 pub const DUMP_SIGNAL: Signal = Signal::QUIT;
-
-/// A value that a worker received.
-#[derive(Debug, Default)]
-pub struct Received {
-    /// The pickle stream, with small buffers behind it.
-    pub data: Box<[u8]>,
-    /// Descriptor and length in bytes of each segment.
-    pub segments: Vec<(OwnedFd, u64)>,
-    /// The out-of-band buffers in them.
-    pub buffers: Vec<BufferRef>,
-}
 
 /// A value that a worker sends.
 #[derive(Debug, Default)]

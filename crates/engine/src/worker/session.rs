@@ -1,28 +1,24 @@
 //! A worker's conversation with the engine.
 
-use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lineshaft_core::{Attempt, TaskId, Time};
 use lineshaft_store::{MapCache, ReusableMap, SegmentWriter, SharedPage, StoreError};
-use lineshaft_wire::{
-    ControlPage, Descriptors, Filled, FromWorker, Receiver, ToWorker, Value, WireError,
-};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use lineshaft_wire::{ControlPage, FromWorker};
 
 use crate::clock;
 use crate::error::EngineError;
 use crate::limits::{MAPS_KEPT, MEMORY_CHECK};
 use crate::spin::Spinner;
 
+use super::Sent;
 use super::calls::Calls;
+use super::jobs::Job;
 use super::outbox::Outbox;
-use super::{Received, Sent};
+use super::reader::{MainTurn, Reader, Slept};
 
 /// How a worker is set up.
 pub struct SessionOptions {
@@ -43,15 +39,10 @@ pub struct SessionOptions {
 /// A worker's conversation with the engine. The main thread runs jobs; other threads of the worker
 /// may make nested calls.
 pub struct Session {
-    pub(super) socket: Arc<OwnedFd>,
     pub(super) control: SharedPage<ControlPage>,
     pub(super) outbox: Arc<Outbox>,
-    pub(super) incoming: Mutex<Incoming>,
-    /// Held by the thread that reads for those that wait for answers; see `calls`.
-    pub(super) reading: Mutex<()>,
-    /// Readable once such a thread has read something for the main thread.
-    job_read: OwnedFd,
-    pub(super) calls: Calls,
+    pub(super) reader: Reader,
+    pub(super) calls: Arc<Calls>,
     writer: SegmentWriter,
     /// Mappings of segments for the next task that reads them.
     maps: Arc<MapCache>,
@@ -59,56 +50,6 @@ pub struct Session {
     tasks_max: Option<u32>,
     tasks_done: AtomicU32,
     growth: Option<Growth>,
-}
-
-#[derive(Default)]
-pub(super) struct Incoming {
-    receiver: Receiver,
-    jobs: VecDeque<Job>,
-    ended: bool,
-}
-
-/// What a worker is to do next.
-#[derive(Debug)]
-pub enum Job {
-    /// Load a definition.
-    Define {
-        /// Its identity.
-        id: u64,
-        /// What it is.
-        body: Received,
-    },
-    /// Drop definitions.
-    Forget {
-        /// Their identities.
-        ids: Vec<u64>,
-    },
-    /// Call the initializer.
-    Initialize {
-        /// The callable.
-        code: u64,
-        /// Its arguments.
-        args: Received,
-    },
-    /// Run a task.
-    Run {
-        /// The task.
-        task: TaskId,
-        /// Its attempt.
-        attempt: Attempt,
-        /// The epoch in which it may be claimed.
-        epoch: u32,
-        /// The callable.
-        code: u64,
-        /// Whether to report that it starts.
-        report_start: bool,
-        /// Whether the arguments are a list of items, for each of which the callable is called.
-        each: bool,
-        /// Its arguments.
-        args: Received,
-        /// Results of other tasks that the arguments refer to.
-        inputs: Vec<Received>,
-    },
 }
 
 /// Watches the worker's own memory.
@@ -127,14 +68,12 @@ impl Session {
     /// Joins the engine.
     pub fn new(options: SessionOptions) -> Result<Session, EngineError> {
         let socket = Arc::new(options.socket);
+        let calls: Arc<Calls> = Arc::default();
         Ok(Session {
             outbox: Outbox::new(Arc::clone(&socket)),
-            socket,
+            reader: Reader::new(socket, Arc::clone(&calls))?,
             control: SharedPage::from_fd(options.control)?,
-            incoming: Mutex::default(),
-            reading: Mutex::default(),
-            job_read: crate::poller::event_descriptor()?,
-            calls: Calls::default(),
+            calls,
             writer: SegmentWriter::new(SharedPage::from_fd(options.budget)?, options.spill_dir),
             maps: Arc::default(),
             spinner: Spinner::default(),
@@ -147,16 +86,11 @@ impl Session {
         })
     }
 
-    pub(super) fn incoming(&self) -> MutexGuard<'_, Incoming> {
-        self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The next job, if there is one right now. A task that is returned has been claimed: it runs
     /// here and nowhere else. Before it says that there is none, it sends what was held back.
     pub fn try_next(&self) -> Result<Option<Job>, EngineError> {
-        let mut incoming = self.incoming();
         loop {
-            while let Some(job) = incoming.jobs.pop_front() {
+            while let Some(job) = self.reader.pop() {
                 let Job::Run {
                     task,
                     attempt,
@@ -182,7 +116,8 @@ impl Session {
                 return Ok(Some(job));
             }
             self.outbox.flush()?;
-            if !self.fill(&mut incoming)? {
+            if !self.reader.read() {
+                self.reader.take_failure()?;
                 return Ok(None);
             }
         }
@@ -191,135 +126,34 @@ impl Session {
     /// Waits for a job. False if there will be none: the engine said so, or is gone. A signal ends
     /// the wait early.
     pub fn wait(&self) -> Result<bool, EngineError> {
-        let mut incoming = self.incoming();
-        let mut outcome = Ok(false);
-        let arrived = self.spinner.spin(|| {
-            outcome = self.fill(&mut incoming);
-            outcome.is_err() || incoming.ended || !incoming.jobs.is_empty()
-        });
-        outcome?;
-        if incoming.ended && incoming.jobs.is_empty() {
-            return Ok(false);
-        }
-        drop(incoming);
-        if !arrived {
-            if !self.maps.is_empty() && self.sleep_for_job(Some(MAPS_KEPT))? {
-                return Ok(true);
-            }
-            self.maps.clear();
-            self.sleep_for_job(None)?;
-        }
-        Ok(true)
-    }
-
-    /// Sleeps until the socket is readable, time is up or a signal arrived; false if time is up.
-    pub(super) fn sleep(&self, timeout: Option<Duration>) -> Result<bool, EngineError> {
-        Self::sleep_on(&mut [PollFd::new(&*self.socket, PollFlags::IN)], timeout)
-    }
-
-    /// The same, also until another thread has read something for this one.
-    fn sleep_for_job(&self, timeout: Option<Duration>) -> Result<bool, EngineError> {
-        let mut sources = [
-            PollFd::new(&*self.socket, PollFlags::IN),
-            PollFd::new(&self.job_read, PollFlags::IN),
-        ];
-        let woken = Self::sleep_on(&mut sources, timeout)?;
-        crate::poller::drain(&self.job_read);
-        Ok(woken)
-    }
-
-    fn sleep_on(
-        sources: &mut [PollFd<'_>],
-        timeout: Option<Duration>,
-    ) -> Result<bool, EngineError> {
-        let timeout = timeout.map(|timeout| Timespec {
-            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: timeout.subsec_nanos().into(),
-        });
-        match poll(sources, timeout.as_ref()) {
-            Ok(ready) => Ok(ready > 0),
-            Err(Errno::INTR) => Ok(true),
-            Err(errno) => Err(EngineError::system("poll")(errno)),
-        }
-    }
-
-    /// Reads what is there on behalf of a thread that waits for answers; whether there was anything.
-    /// The main thread may be asleep, and is told of what is for it.
-    pub(super) fn take_in(&self) -> Result<bool, EngineError> {
-        let mut incoming = self.incoming();
-        let anything = self.fill(&mut incoming)?;
-        if !incoming.jobs.is_empty() || incoming.ended {
-            crate::poller::signal(&self.job_read);
-        }
-        Ok(anything)
-    }
-
-    /// Reads what is there; whether there was anything.
-    pub(super) fn fill(&self, incoming: &mut Incoming) -> Result<bool, EngineError> {
-        match incoming.receiver.fill(self.socket.as_fd())? {
-            Filled::WouldBlock => return Ok(false),
-            Filled::Eof => {
-                incoming.ended = true;
-                return Ok(false);
-            }
-            Filled::Data => {}
-        }
-        let Incoming {
-            receiver,
-            jobs,
-            ended,
-        } = incoming;
-        while let Some((frame, descriptors)) = receiver.next_frame()? {
-            let message: ToWorker<'_> = postcard::from_bytes(frame).map_err(WireError::from)?;
-            match message {
-                ToWorker::Code { id, body } => jobs.push_back(Job::Define {
-                    id,
-                    body: receive(&body, descriptors)?,
-                }),
-                ToWorker::Initialize { code, args } => {
-                    jobs.push_back(Job::Initialize {
-                        code,
-                        args: receive(&args, descriptors)?,
-                    });
+        let mut timeout = Some(MAPS_KEPT).filter(|_| !self.maps.is_empty());
+        loop {
+            let slept = match self.reader.enter_main() {
+                MainTurn::Work => return Ok(true),
+                MainTurn::End => {
+                    self.reader.take_failure()?;
+                    return Ok(false);
                 }
-                ToWorker::Run {
-                    task,
-                    attempt,
-                    epoch,
-                    code,
-                    report_start,
-                    each,
-                    args,
-                    inputs,
-                } => {
-                    let args = receive(&args, descriptors)?;
-                    let inputs = inputs.iter().map(|input| receive(input, descriptors));
-                    jobs.push_back(Job::Run {
-                        task: TaskId(task),
-                        attempt: Attempt(attempt),
-                        epoch,
-                        code,
-                        report_start,
-                        each,
-                        args,
-                        inputs: inputs.collect::<Result<_, _>>()?,
-                    });
+                MainTurn::Sleep => self.reader.sleep_as_main(timeout)?,
+                MainTurn::Read(mut reading) => {
+                    let arrived = self.spinner.spin(|| reading.fill());
+                    if arrived || self.reader.has_ended() {
+                        continue;
+                    }
+                    let slept = reading.sleep(timeout)?;
+                    reading.fill();
+                    slept
                 }
-                ToWorker::Forget { ids } => jobs.push_back(Job::Forget { ids }),
-                ToWorker::Answer { call, answer } => {
-                    self.calls.answered(call, &answer, descriptors)?;
+            };
+            match slept {
+                Slept::Woken => {}
+                Slept::Interrupted => return Ok(true),
+                Slept::TimedOut => {
+                    self.maps.clear();
+                    timeout = None;
                 }
-                ToWorker::CancelAnswer { call, cancelled } => {
-                    self.calls.cancel_answered(call, cancelled);
-                }
-                ToWorker::Exit => *ended = true,
             }
         }
-        Ok(true)
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        self.incoming().ended
     }
 
     /// Maps a segment that was received, copy-on-write.
@@ -442,22 +276,4 @@ fn resident_bytes() -> Option<u64> {
     let mut fields = text.split_ascii_whitespace().skip(1).map(str::parse::<u64>);
     let (resident, shared) = (fields.next()?.ok()?, fields.next()?.ok()?);
     Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
-}
-
-pub(super) fn receive(
-    value: &Value<'_>,
-    descriptors: &mut Descriptors,
-) -> Result<Received, EngineError> {
-    let mut segments = Vec::with_capacity(value.segments.len());
-    for &bytes in &value.segments {
-        let fd = descriptors
-            .take_fd()
-            .ok_or(EngineError::Protocol("a segment without its descriptor"))?;
-        segments.push((fd, bytes));
-    }
-    Ok(Received {
-        data: value.data.into(),
-        segments,
-        buffers: value.buffers.clone(),
-    })
 }

@@ -67,6 +67,10 @@ const TESTS: &[(&str, fn())] = &[
     ),
     ("a_nested_failure_arrives", a_nested_failure_arrives),
     (
+        "a_thread_that_reads_hands_tasks_over",
+        a_thread_that_reads_hands_tasks_over,
+    ),
+    (
         "a_zygote_that_cannot_start_breaks_the_pool",
         a_zygote_that_cannot_start_breaks_the_pool,
     ),
@@ -645,6 +649,24 @@ fn a_nested_failure_arrives() {
     let processes = Processes::new(1);
     let task = processes.submit("nest a failure", b"");
     assert_eq!(processes.raised(&task), "outside of inside");
+}
+
+/// While a thread of a worker waits for an answer it may read tasks, too: its main thread must hear
+/// of each.
+fn a_thread_that_reads_hands_tasks_over() {
+    let processes = Processes::new(2);
+    let hold = Hold::new();
+    let left = processes.submit("leave a thread waiting", hold.args());
+    assert_eq!(processes.result(&left), b"left");
+    // What is held fills the other worker; all these run where the thread is, one by one, so that the
+    // main thread goes to sleep between them.
+    for i in 0..3_000 {
+        let task = processes.submit("echo", &bytes(i));
+        assert_eq!(processes.number(&task), i);
+    }
+    let joined = processes.submit("join the thread", b"");
+    hold.release();
+    assert_eq!(processes.result(&joined), b"held");
 }
 
 // The zygote.

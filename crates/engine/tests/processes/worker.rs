@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,6 +129,7 @@ pub fn be_worker() {
         session: Arc::new(session.expect("a session")),
         definitions: HashMap::new(),
         last_definition: 0,
+        left_behind: None,
     };
     worker.serve();
 }
@@ -137,6 +138,8 @@ struct Worker {
     session: Arc<Session>,
     definitions: HashMap<u64, String>,
     last_definition: u64,
+    /// A thread that a task has left behind, and what it will have got.
+    left_behind: Option<std::thread::JoinHandle<Vec<u8>>>,
 }
 
 type End = Result<Sent, Sent>;
@@ -270,11 +273,9 @@ impl Worker {
             }
             // Says that it has begun, then waits until it may end.
             "hold" => {
-                let path = PathBuf::from(std::str::from_utf8(&args.data).expect("a path"));
+                let path = path(args);
                 File::create(path.with_extension("began")).expect("a file");
-                while !path.exists() {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
+                wait_for_file(&path);
                 value(b"held")
             }
             "print" => {
@@ -285,6 +286,24 @@ impl Worker {
             "nest" => self.nest(number(args)),
             "nest and cancel" => self.nest_and_cancel(),
             "nest in a pool" => self.nest_in_a_pool(number(args)),
+            "leave a thread waiting" => {
+                let call = self.submit(None, "hold", &args.data);
+                let session = Arc::clone(&self.session);
+                let waits = move || wait(&session, &call, false).unwrap_or_else(String::into_bytes);
+                self.left_behind = Some(std::thread::spawn(waits));
+                // In another worker: this one is busy.
+                wait_for_file(&path(args).with_extension("began"));
+                value(b"left")
+            }
+            "join the thread" => {
+                let Some(thread) = self.left_behind.take() else {
+                    return raised("no thread was left in this worker");
+                };
+                match thread.join() {
+                    Ok(bytes) => value(&bytes),
+                    Err(_) => raised("the thread panicked"),
+                }
+            }
             "nest a failure" => {
                 let call = self.submit(None, "raise", b"inside");
                 let text = self.wait(&call).expect_err("it raises");
@@ -339,16 +358,7 @@ impl Worker {
     }
 
     fn wait(&self, call: &NestedCall) -> Result<Vec<u8>, String> {
-        self.session
-            .wait_for(call, None, true, None)
-            .expect("the engine");
-        match call.answer().expect("waited for") {
-            Ok(received) => Ok(received.data.to_vec()),
-            Err(lineshaft_engine::worker::Unanswered::Raised(error)) => {
-                Err(String::from_utf8_lossy(&error.data).into_owned())
-            }
-            Err(other) => Err(format!("{other:?}")),
-        }
+        wait(&self.session, call, true)
     }
 
     /// Calls itself to the depth given, with another call beside it at each level.
@@ -410,4 +420,27 @@ fn checksum(received: &Received) -> u64 {
         map.iter().map(|byte| u64::from(*byte)).sum::<u64>()
     };
     received.segments.iter().map(of_segment).sum()
+}
+
+fn wait(session: &Arc<Session>, call: &NestedCall, is_task: bool) -> Result<Vec<u8>, String> {
+    session
+        .wait_for(call, None, is_task, None)
+        .expect("the engine");
+    match call.answer().expect("waited for") {
+        Ok(received) => Ok(received.data.to_vec()),
+        Err(lineshaft_engine::worker::Unanswered::Raised(error)) => {
+            Err(String::from_utf8_lossy(&error.data).into_owned())
+        }
+        Err(other) => Err(format!("{other:?}")),
+    }
+}
+
+fn path(args: &Received) -> PathBuf {
+    PathBuf::from(std::str::from_utf8(&args.data).expect("a path"))
+}
+
+fn wait_for_file(path: &Path) {
+    while !path.exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
