@@ -64,6 +64,27 @@ def with_callbacks(count: int) -> list[int]:
     return sorted(results)
 
 
+def by_a_thread(x: int) -> int:
+    """Wait for a thread, which waits for a nested call."""
+    results: list[int] = []
+    thread = threading.Thread(target=lambda: results.append(ls.submit(abs, x).result()))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+def ask_for_one() -> None:
+    """Initialize a worker by what a nested call returns."""
+    _initial.append(ls.submit(abs, -1).result())
+
+
+def initial() -> list[int]:
+    return _initial
+
+
+_initial: list[int] = []
+
+
 def leave_a_callback() -> None:
     """End before a nested call, on which nobody waits, has."""
     ls.submit(abs, -1).add_done_callback(_left_behind.append)
@@ -145,6 +166,18 @@ def test_submitting_from_a_thread_of_a_worker(processes):
             return list(executor.map(lambda n: ls.submit(pow, 2, n).result(), range(10)))
 
     assert processes.submit(run).result(30) == [2**n for n in range(10)]
+
+
+@pytest.mark.parametrize("run", [by_a_thread, wait_and_complete, with_callbacks])
+def test_one_worker_is_enough_for_whoever_waits(run):
+    with ls.Engine(workers=1) as engine:
+        expected = 5 if run is by_a_thread else [2**n for n in range(5)]
+        assert engine.submit(run, -5 if run is by_a_thread else 5).result(30) == expected
+
+
+def test_an_initializer_that_waits_for_a_call():
+    with ls.ProcessPoolExecutor(1, initializer=ask_for_one) as executor:
+        assert executor.submit(initial).result(60) == [1]
 
 
 @pytest.mark.parametrize("leave", [leave_a_callback, leave_a_thread])

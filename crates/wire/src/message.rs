@@ -176,10 +176,20 @@ pub enum FromWorker<'a> {
         #[serde(borrow)]
         error: Value<'a>,
     },
-    /// The running task waits for nested calls.
-    Blocked,
-    /// It goes on.
-    Unblocked,
+    /// A thread of the worker waits for nested calls while the task runs, which may wait for it.
+    Blocked {
+        /// The task.
+        task: u64,
+        /// Its attempt.
+        attempt: u32,
+    },
+    /// None does any more.
+    Unblocked {
+        /// The task.
+        task: u64,
+        /// Its attempt.
+        attempt: u32,
+    },
     /// A log record, pickled.
     Log {
         /// The record.

@@ -150,20 +150,16 @@ impl State {
                     Err(error) => return self.not_taken_over(worker, task, attempt, error),
                 }
             }
-            FromWorker::Blocked => {
-                if let Some(sent) = worker.running() {
-                    self.inputs.push_back(Input::Blocked {
-                        task: sent.task,
-                        attempt: sent.attempt,
-                    });
+            FromWorker::Blocked { task, attempt } => {
+                let (task, attempt) = (TaskId(task), Attempt(attempt));
+                if worker.has(task, attempt) {
+                    self.inputs.push_back(Input::Blocked { task, attempt });
                 }
             }
-            FromWorker::Unblocked => {
-                if let Some(sent) = worker.running() {
-                    self.inputs.push_back(Input::Unblocked {
-                        task: sent.task,
-                        attempt: sent.attempt,
-                    });
+            FromWorker::Unblocked { task, attempt } => {
+                let (task, attempt) = (TaskId(task), Attempt(attempt));
+                if worker.has(task, attempt) {
+                    self.inputs.push_back(Input::Unblocked { task, attempt });
                 }
             }
             FromWorker::Log { record } => {

@@ -327,6 +327,12 @@ impl Worker {
         true
     }
 
+    /// Whether it was sent the attempt and has neither reported it nor given it back.
+    pub(super) fn has(&self, task: TaskId, attempt: Attempt) -> bool {
+        let sent = Sent { task, attempt };
+        self.in_flight.iter().any(|flying| flying.sent == sent)
+    }
+
     /// Takes back what the worker has not begun; what remains in flight has been begun.
     pub(super) fn retract(&mut self) -> Vec<Sent> {
         let claimed = self.control.retract();

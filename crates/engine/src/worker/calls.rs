@@ -2,13 +2,14 @@
 //! to. While a task waits for its calls, the engine counts its core as free.
 
 use std::collections::{HashMap, HashSet};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
 use lineshaft_core::Time;
-use lineshaft_wire::{Answer, CallOptions, Descriptors, FromWorker};
+use lineshaft_wire::{Answer, CallOptions, Descriptors, FromWorker, Value, WireError};
 
 use crate::clock;
 use crate::error::EngineError;
@@ -186,7 +187,7 @@ impl Session {
         )?)
     }
 
-    /// Makes a nested call.
+    /// Makes a nested call, without `pool` in the pool of this worker.
     pub fn call(
         &self,
         pool: Option<u64>,
@@ -196,6 +197,12 @@ impl Session {
         options: CallOptions,
         mut args: Sent,
     ) -> Result<Arc<NestedCall>, EngineError> {
+        let pool = match pool {
+            None => self
+                .activity
+                .pool(|| self.push_open_pool(1, None, None, Vec::new()))?,
+            pool => pool,
+        };
         let id = self.calls.last.fetch_add(1, Ordering::Relaxed) + 1;
         let call = Arc::new(NestedCall {
             id,
@@ -216,16 +223,14 @@ impl Session {
         Ok(call)
     }
 
-    /// Waits for the answer to a nested call. `is_task` says whether this is the thread that runs
-    /// the worker's task, whose core is then free meanwhile.
+    /// Waits for the answer to a nested call. The core of the task that runs is free meanwhile.
     pub fn wait_for(
         self: &Arc<Self>,
         call: &NestedCall,
         timeout: Option<Duration>,
-        is_task: bool,
         check: Option<Check<'_>>,
     ) -> Result<Waited, EngineError> {
-        self.wait_for_any(&[call], timeout, is_task, check)
+        self.wait_for_any(&[call], timeout, check)
     }
 
     /// Waits for the answer to one of several nested calls; see `wait_for`. Without any time to
@@ -234,7 +239,6 @@ impl Session {
         self: &Arc<Self>,
         calls: &[&NestedCall],
         timeout: Option<Duration>,
-        is_task: bool,
         mut check: Option<Check<'_>>,
     ) -> Result<Waited, EngineError> {
         let is_answered = || calls.iter().any(|call| call.answer.get().is_some());
@@ -250,17 +254,9 @@ impl Session {
                 Waited::TimedOut
             });
         }
-        if is_task {
-            self.outbox.push_quietly(&FromWorker::Blocked, Vec::new())?;
-        }
+        let _waiting = self.activity.wait(&self.outbox)?;
         self.outbox.flush()?;
-        let waited = self.wait_until(deadline, &mut check, calls, is_answered);
-        if is_task {
-            self.outbox
-                .push_quietly(&FromWorker::Unblocked, Vec::new())?;
-            self.outbox.flush()?;
-        }
-        waited
+        self.wait_until(deadline, &mut check, calls, is_answered)
     }
 
     /// Waits until `done`, which what becomes known of `calls` brings about. One thread reads the
@@ -356,8 +352,12 @@ impl Session {
     /// something else than wait.
     fn read_answers(&self) {
         crate::signals::block_all();
-        // If the engine is gone, the main thread finds out at its next turn.
-        let _: Result<(), lineshaft_wire::WireError> = self.outbox.flush();
+        // The task may wait for what a callback does. If the engine is gone, the main thread finds out
+        // at its next turn.
+        let Ok(_waiting) = self.activity.wait(&self.outbox) else {
+            return;
+        };
+        let _: Result<(), WireError> = self.outbox.flush();
         loop {
             {
                 let mut state = self.calls.state();
@@ -389,7 +389,6 @@ impl Session {
         tasks_per_worker_max: Option<u32>,
         initializer: Option<(u64, Sent)>,
     ) -> Result<u64, EngineError> {
-        let pool = self.calls.last.fetch_add(1, Ordering::Relaxed) + 1;
         let mut initializer = initializer;
         let (initializer, descriptors) = match &mut initializer {
             None => (None, Vec::new()),
@@ -398,6 +397,17 @@ impl Session {
                 (Some((*code, args)), descriptors)
             }
         };
+        Ok(self.push_open_pool(workers, tasks_per_worker_max, initializer, descriptors)?)
+    }
+
+    fn push_open_pool(
+        &self,
+        workers: u32,
+        tasks_per_worker_max: Option<u32>,
+        initializer: Option<(u64, Value<'_>)>,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<u64, WireError> {
+        let pool = self.calls.last.fetch_add(1, Ordering::Relaxed) + 1;
         let message = FromWorker::OpenPool {
             pool,
             workers,

@@ -7,6 +7,7 @@
 //! computes.
 
 mod calls;
+mod doing;
 mod jobs;
 mod outbox;
 mod reader;

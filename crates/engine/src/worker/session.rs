@@ -16,6 +16,7 @@ use crate::spin::Spinner;
 
 use super::Sent;
 use super::calls::Calls;
+use super::doing::{Activity, Doing};
 use super::jobs::Job;
 use super::outbox::Outbox;
 use super::reader::{MainTurn, Reader, Slept};
@@ -43,6 +44,7 @@ pub struct Session {
     pub(super) outbox: Arc<Outbox>,
     pub(super) reader: Reader,
     pub(super) calls: Arc<Calls>,
+    pub(super) activity: Activity,
     writer: SegmentWriter,
     /// Mappings of segments for the next task that reads them.
     maps: Arc<MapCache>,
@@ -74,6 +76,7 @@ impl Session {
             reader: Reader::new(socket, Arc::clone(&calls))?,
             control: SharedPage::from_fd(options.control)?,
             calls,
+            activity: Activity::default(),
             writer: SegmentWriter::new(SharedPage::from_fd(options.budget)?, options.spill_dir),
             maps: Arc::default(),
             spinner: Spinner::default(),
@@ -89,6 +92,11 @@ impl Session {
     /// The next job, if there is one right now. A task that is returned has been claimed: it runs
     /// here and nowhere else. Before it says that there is none, it sends what was held back.
     pub fn try_next(&self) -> Result<Option<Job>, EngineError> {
+        if let Doing::Initializer { pool: Some(pool) } =
+            self.activity.set(Doing::Nothing, &self.outbox)?
+        {
+            self.close_pool(pool)?;
+        }
         loop {
             while let Some(job) = self.reader.pop() {
                 let Job::Run {
@@ -99,17 +107,21 @@ impl Session {
                     ..
                 } = &job
                 else {
+                    if matches!(job, Job::Initialize { .. }) {
+                        let doing = Doing::Initializer { pool: None };
+                        self.activity.set(doing, &self.outbox)?;
+                    }
                     return Ok(Some(job));
                 };
                 if !self.control.try_claim(*epoch) {
                     continue; // the engine took it back
                 }
-                self.control.begin(task.0, clock::now().0);
+                let (task, attempt) = (task.0, attempt.0);
+                self.control.begin(task, clock::now().0);
+                self.activity
+                    .set(Doing::Task { task, attempt }, &self.outbox)?;
                 if *report_start {
-                    let message = FromWorker::Started {
-                        task: task.0,
-                        attempt: attempt.0,
-                    };
+                    let message = FromWorker::Started { task, attempt };
                     self.outbox.push_quietly(&message, Vec::new())?;
                     self.outbox.flush()?;
                 }

@@ -67,6 +67,14 @@ const TESTS: &[(&str, fn())] = &[
     ),
     ("a_nested_failure_arrives", a_nested_failure_arrives),
     (
+        "a_task_may_wait_for_who_waits",
+        a_task_may_wait_for_who_waits,
+    ),
+    (
+        "an_initializer_may_make_calls",
+        an_initializer_may_make_calls,
+    ),
+    (
         "a_thread_that_reads_hands_tasks_over",
         a_thread_that_reads_hands_tasks_over,
     ),
@@ -649,6 +657,23 @@ fn a_nested_failure_arrives() {
     let processes = Processes::new(1);
     let task = processes.submit("nest a failure", b"");
     assert_eq!(processes.raised(&task), "outside of inside");
+}
+
+/// With one worker, the nested call needs another one in place of the one that is blocked.
+fn a_task_may_wait_for_who_waits() {
+    let processes = Processes::new(1);
+    for function in ["nest in a thread", "nest in a callback"] {
+        let task = processes.submit(function, function.as_bytes());
+        assert_eq!(processes.result(&task), function.as_bytes());
+    }
+}
+
+fn an_initializer_may_make_calls() {
+    let plain = Processes::new(1);
+    let options = pool_initialized_by(&plain, "nest", &bytes(3));
+    let pool = plain.engine.open_pool(options).expect("open");
+    let processes = Processes { pool, ..plain };
+    processes.check();
 }
 
 /// While a thread of a worker waits for an answer it may read tasks, too: its main thread must hear

@@ -283,13 +283,20 @@ impl Worker {
                 std::io::stdout().flush().expect("a pipe");
                 value(b"printed")
             }
+            nested => self.call_nested(nested, args),
+        }
+    }
+
+    /// Functions that make calls.
+    fn call_nested(&mut self, name: &str, args: &Received) -> End {
+        match name {
             "nest" => self.nest(number(args)),
             "nest and cancel" => self.nest_and_cancel(),
             "nest in a pool" => self.nest_in_a_pool(number(args)),
             "leave a thread waiting" => {
                 let call = self.submit(None, "hold", &args.data);
                 let session = Arc::clone(&self.session);
-                let waits = move || wait(&session, &call, false).unwrap_or_else(String::into_bytes);
+                let waits = move || wait(&session, &call).unwrap_or_else(String::into_bytes);
                 self.left_behind = Some(std::thread::spawn(waits));
                 // In another worker: this one is busy.
                 wait_for_file(&path(args).with_extension("began"));
@@ -303,6 +310,21 @@ impl Worker {
                     Ok(bytes) => value(&bytes),
                     Err(_) => raised("the thread panicked"),
                 }
+            }
+            "nest in a thread" => {
+                let call = self.submit(None, "echo", &args.data);
+                let session = Arc::clone(&self.session);
+                let waits = move || wait(&session, &call).unwrap_or_else(String::into_bytes);
+                value(&std::thread::spawn(waits).join().expect("no panic"))
+            }
+            "nest in a callback" => {
+                let call = self.submit(None, "echo", &args.data);
+                let (tell, told) = std::sync::mpsc::channel();
+                self.session.on_answer(&call, move || {
+                    tell.send(()).expect("somebody waits");
+                });
+                told.recv().expect("a callback");
+                value(&args.data)
             }
             "nest a failure" => {
                 let call = self.submit(None, "raise", b"inside");
@@ -358,7 +380,7 @@ impl Worker {
     }
 
     fn wait(&self, call: &NestedCall) -> Result<Vec<u8>, String> {
-        wait(&self.session, call, true)
+        wait(&self.session, call)
     }
 
     /// Calls itself to the depth given, with another call beside it at each level.
@@ -422,10 +444,8 @@ fn checksum(received: &Received) -> u64 {
     received.segments.iter().map(of_segment).sum()
 }
 
-fn wait(session: &Arc<Session>, call: &NestedCall, is_task: bool) -> Result<Vec<u8>, String> {
-    session
-        .wait_for(call, None, is_task, None)
-        .expect("the engine");
+fn wait(session: &Arc<Session>, call: &NestedCall) -> Result<Vec<u8>, String> {
+    session.wait_for(call, None, None).expect("the engine");
     match call.answer().expect("waited for") {
         Ok(received) => Ok(received.data.to_vec()),
         Err(lineshaft_engine::worker::Unanswered::Raised(error)) => {

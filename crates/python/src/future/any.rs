@@ -53,7 +53,7 @@ pub fn wait_any(
                 .iter()
                 .filter_map(|future| call_of(future.get()))
                 .collect::<Vec<&NestedCall>>();
-            py.detach(|| client.session.wait_for_any(&calls, timeout, is_main, check))
+            py.detach(|| client.session.wait_for_any(&calls, timeout, check))
                 .map_err(|error| PyRuntimeError::new_err(error.to_string()))?
         }
     };

@@ -174,7 +174,7 @@ impl FutureBase {
                 py.detach(|| engine.wait(promise, timeout, check))
             }
             Source::Nested { client, call } => {
-                let waited = py.detach(|| client.session.wait_for(call, timeout, is_main, check));
+                let waited = py.detach(|| client.session.wait_for(call, timeout, check));
                 waited.map_err(|error| PyRuntimeError::new_err(error.to_string()))?
             }
         };
