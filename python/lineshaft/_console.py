@@ -1,14 +1,20 @@
-"""What worker processes print and log: sent from there, shown here where this process shows its own."""
+"""What worker processes print and log: sent from there, shown here where this process shows its own.
+
+A worker's standard output and error are pipes. Its streams are set up as those of the engine's process, whether they
+take themselves for a terminal included, so bytes pass unchanged.
+"""
 
 from __future__ import annotations
 
 import _pickle as pickle  # what `pickle` exports, without the modules that it imports
+import io
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from logging import LogRecord
     from types import ModuleType
+    from typing import Any
 
     from lineshaft import _native
 
@@ -28,7 +34,12 @@ class Console:
         if stream is None:
             return
         try:
-            stream.write(self._decoders[is_stderr].decode(data))
+            # Only the interpreter's own kind of stream: a program's may do something with each text.
+            if isinstance(stream, io.TextIOWrapper) and type(stream).write is io.TextIOWrapper.write:
+                stream.flush()  # what was written before comes first
+                stream.buffer.write(data)
+            else:
+                stream.write(self._decoders[is_stderr].decode(data))
             stream.flush()
         except (OSError, ValueError):
             pass  # closed: the program wants no output any more
@@ -43,7 +54,84 @@ class Console:
             logger.handle(record)
 
 
-def forward_records(logging: ModuleType, session: _native.Session, level: int | None) -> None:
+def describe_streams() -> list[tuple[str, str, bool]]:
+    """Describe standard output and error to workers, as arguments of `open_stream`."""
+    return [_describe(sys.stdout), _describe(sys.stderr)]
+
+
+def _describe(stream: Any) -> tuple[str, str, bool]:
+    encoding, errors = getattr(stream, "encoding", None), getattr(stream, "errors", None)
+    try:
+        is_terminal = bool(stream.isatty())
+    except (AttributeError, OSError, ValueError):
+        is_terminal = False  # there is none, or it is closed
+    return (
+        encoding if isinstance(encoding, str) else "utf-8",
+        errors if isinstance(errors, str) else "backslashreplace",
+        is_terminal,
+    )
+
+
+#: In a worker: has an entry while something may have been written and not been sent.
+unflushed: list[bool] = []
+
+
+class _Bytes(io.BufferedWriter):
+    def write(self, data: Any) -> int:
+        if not unflushed:
+            unflushed.append(True)
+        return super().write(data)
+
+
+class _Text(io.TextIOWrapper):
+    is_terminal = False
+
+    def write(self, text: str) -> int:
+        if not unflushed:
+            unflushed.append(True)
+        return super().write(text)
+
+    def isatty(self) -> bool:
+        return self.is_terminal
+
+
+def open_stream(fd: int, encoding: str, errors: str, is_terminal: bool) -> io.TextIOWrapper:
+    """Make a worker's standard output or error."""
+    raw = io.FileIO(fd, "w", closefd=False)
+    try:
+        stream = _Text(_Bytes(raw), encoding, errors, line_buffering=True)
+    except LookupError:
+        stream = _Text(_Bytes(raw), "utf-8", "backslashreplace", line_buffering=True)
+    stream.is_terminal = is_terminal
+    return stream
+
+
+def flush() -> None:
+    """Send what this worker's streams hold back."""
+    unflushed.clear()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass  # replaced or closed by a task
+
+
+def log_levels() -> dict[str, int]:
+    """Return the levels that loggers of this process were given, by name; of the root, whose name is empty, always."""
+    logging = sys.modules.get("logging")
+    if logging is None:
+        return {}
+    root = logging.getLogger()
+    levels = {"": root.level}
+    for name, logger in list(root.manager.loggerDict.items()):
+        # A name of which only longer ones are in use stands for no logger.
+        level = getattr(logger, "level", 0)
+        if level:
+            levels[name] = level
+    return levels
+
+
+def forward_records(logging: ModuleType, session: _native.Session, levels: dict[str, int]) -> None:
     """Have a worker's log records handled by the engine's process, as its own.
 
     Parameters
@@ -52,8 +140,8 @@ def forward_records(logging: ModuleType, session: _native.Session, level: int | 
         The module, in the worker, which has just imported it.
     session
         The worker's session.
-    level
-        Level of the root logger in the engine's process, if it had one when the worker started.
+    levels
+        What `log_levels` returned in the engine's process before the worker started.
     """
 
     class Forward(logging.Handler):  # type: ignore[misc, name-defined]
@@ -70,5 +158,5 @@ def forward_records(logging: ModuleType, session: _native.Session, level: int | 
 
     root = logging.getLogger()
     root.addHandler(Forward())
-    if level is not None:
-        root.setLevel(level)
+    for name, level in levels.items():
+        logging.getLogger(name or None).setLevel(level)

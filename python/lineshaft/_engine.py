@@ -162,9 +162,9 @@ class Engine:
 
     def _describe(self) -> bytes:
         """Describe to workers what they should know of this process as it is now."""
+        from lineshaft._console import describe_streams, log_levels
         from lineshaft._serial.main_module import describe_main
 
-        logging = sys.modules.get("logging")
         patch = sys.modules.get("lineshaft._patch")
         now = dict(os.environ)
         changes: dict[str, str | None] = {}
@@ -177,7 +177,8 @@ class Engine:
                 "folder": _working_folder(),
                 "environment": changes,
                 "spill_dir": self._spill_dir,
-                "log_level": logging.getLogger().getEffectiveLevel() if logging else None,
+                "log_levels": log_levels(),
+                "streams": describe_streams(),
                 "patched": patch.applied() if patch else [],
                 "workers": _default_workers(),
             }

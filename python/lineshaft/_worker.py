@@ -131,6 +131,8 @@ def _fork(
         _tell(zygote.spawn_failed, worker, error.errno or 0)
     else:
         if pid == 0:
+            from lineshaft._console import flush
+
             code = 1
             try:
                 _native.Zygote.die_with_parent()
@@ -143,7 +145,7 @@ def _fork(
             except BaseException:
                 sys.excepthook(*sys.exc_info())
             finally:
-                _flush()
+                flush()
                 os._exit(code)
         handle = os.pidfd_open(pid)
         children[handle] = (worker, pid)
@@ -161,7 +163,7 @@ def work(
 ) -> None:
     """Be a worker until the engine wants no more."""
     from lineshaft import _batch, _patch, _process
-    from lineshaft._console import forward_records
+    from lineshaft._console import flush, forward_records, open_stream, unflushed
     from lineshaft._serial import worker
 
     os.dup2(descriptors[_STDOUT], 1)
@@ -169,8 +171,8 @@ def work(
     os.close(descriptors[_STDOUT])
     os.close(descriptors[_STDERR])
     sys.stdin = open(0)  # noqa: SIM115 - open as long as the process lives
-    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = open_stream(1, *setup["streams"][0])  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = open_stream(2, *setup["streams"][1])  # type: ignore[misc]
     faulthandler.enable(file=descriptors[_CRASH])
     faulthandler.register(_native.DUMP_SIGNAL, file=descriptors[_CRASH])
 
@@ -201,7 +203,7 @@ def work(
 
     _signal.signal(_native.INTERRUPT_SIGNAL, check_limit)
     _signal.signal(_signal.SIGINT, interrupt)
-    _patch.when_imported("logging", lambda logging: forward_records(logging, session, setup["log_level"]))
+    _patch.when_imported("logging", lambda logging: forward_records(logging, session, setup["log_levels"]))
     _patch.when_imported("joblib.parallel", lambda _: __import__("lineshaft.joblib"))
     _process.become_worker(session, setup)
     if setup["patched"]:
@@ -216,14 +218,7 @@ def work(
         dumps_result=worker.dumps_result,
         dumps_exception=worker.dumps_exception,
         run_batch=_batch.run,
-        flush=_flush,
+        flush=flush,
+        unflushed=unflushed,
     )
     session.serve(hooks)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (AttributeError, OSError, ValueError):
-            pass  # replaced or closed by a task

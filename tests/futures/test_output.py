@@ -1,8 +1,11 @@
 """What calls print and log in workers is shown where this process shows its own."""
 
+import io
 import logging
 import os
 import sys
+import threading
+import time
 import warnings
 
 import pytest
@@ -119,3 +122,85 @@ def test_nothing_is_lost_at_shutdown(capsys):
             executor.submit(say, f"line {number}")
     seen = shown(capsys, "line ")
     assert sorted(seen.split("\n")) == sorted(["", *(f"line {number}" for number in range(20))])
+
+
+def say_and_log(number: int) -> int:
+    print(number)
+    print("part", end=";")
+    os.write(1, b"raw\n")
+    log.warning("logged %d", number)
+    return number
+
+
+@pytest.mark.parametrize("ask", [lambda future: future.result(), lambda future: future.exception()])
+def test_before_the_result(one, capsys, caplog, ask):
+    """What a call printed and logged is there when its result is."""
+    for number in range(200):
+        with caplog.at_level(logging.WARNING, __name__):
+            ask(one.submit(say_and_log, number))
+        assert capsys.readouterr().out.replace("part;", "") == f"{number}\nraw\n"
+        assert [record.getMessage() for record in caplog.records] == [f"logged {number}"]
+        caplog.clear()
+
+
+def test_before_the_result_while_a_callback_runs(one, capsys):
+    begun, leave = threading.Event(), threading.Event()
+    # It holds the thread that deals with callbacks.
+    waiting = one.submit(time.sleep, 0.2)
+    waiting.add_done_callback(lambda _: (begun.set(), leave.wait(60)))
+    try:
+        assert begun.wait(60)
+        one.submit(say, "shown").result()
+        assert capsys.readouterr().out == "shown\n"
+    finally:
+        leave.set()
+
+
+def test_levels_that_were_set_before(capsys, caplog):
+    chatty = logging.getLogger("lineshaft-test-chatty")
+    with caplog.at_level(logging.DEBUG, chatty.name), ls.ProcessPoolExecutor(1) as executor:
+        executor.submit(chatty.debug, "in detail").result()
+        assert [record.getMessage() for record in caplog.records] == ["in detail"]
+
+
+def write_bytes() -> None:
+    sys.stdout.write("text ")
+    sys.stdout.buffer.write(b"\xff\xfe\n")
+
+
+def test_bytes_pass_unchanged(one, capfdbinary):
+    one.submit(write_bytes).result()
+    assert sorted(capfdbinary.readouterr().out) == sorted(b"text \xff\xfe\n")
+
+
+class Listener(io.TextIOWrapper):
+    """A stream of the program that does something with what is written."""
+
+    def write(self, text: str) -> int:
+        heard.append(text)
+        return len(text)
+
+
+heard: list[str] = []
+
+
+def test_streams_of_the_program_hear_text(one, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Listener(io.BytesIO()))
+    one.submit(say, "words").result()
+    assert "".join(heard) == "words\n"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def are_terminals() -> tuple[bool, bool]:
+    return sys.stdout.isatty(), sys.stderr.isatty()
+
+
+def test_terminals(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with ls.ProcessPoolExecutor(1) as executor:
+        assert executor.submit(are_terminals).result() == (True, False)

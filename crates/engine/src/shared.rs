@@ -376,8 +376,12 @@ impl Shared {
     }
 
     fn on_ready(&self, ready: &[Source]) {
+        // What a worker printed before it reported a result is told before the result.
+        let (printed, others): (Vec<Source>, Vec<Source>) = ready
+            .iter()
+            .partition(|source| matches!(source, Source::Output(..)));
         self.with_state(|state| {
-            for &source in ready {
+            for source in printed.into_iter().chain(others) {
                 state.on_ready(self, source);
             }
         });

@@ -29,10 +29,12 @@ const SIGNAL_CHECK: Duration = Duration::from_millis(50);
 /// How long a close in a hurry waits for the thread that deals with notices.
 const HURRY: Duration = Duration::from_secs(1);
 
-/// Something to tell Python.
+/// How long whoever asks for a result waits for another thread to show what was printed before it.
+/// That thread may need a lock of the caller's.
+const SHOW_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What workers want to be shown.
 enum Notice {
-    /// A future that somebody watches is done.
-    Done(Py<FutureBase>),
     /// A worker printed.
     Output { stream: Stream, bytes: Vec<u8> },
     /// A task logged.
@@ -43,19 +45,26 @@ enum Notice {
 pub struct Resolver {
     queue: Mutex<Queue>,
     wake: Condvar,
+    /// Futures in the queue.
     pending: AtomicUsize,
+    /// Notices that have not been shown.
+    unshown: AtomicUsize,
     console: Option<Py<PyAny>>,
 }
 
 #[derive(Default)]
 struct Queue {
+    /// Futures that somebody watches and that are done.
+    done: VecDeque<Py<FutureBase>>,
     notices: VecDeque<Notice>,
     output_bytes: usize,
     dropped_bytes: usize,
     started: bool,
     closed: bool,
-    /// The thread that deals with notices right now.
+    /// The thread that publishes futures right now.
     busy: Option<ThreadId>,
+    /// The thread that shows what workers printed right now.
+    showing: Option<ThreadId>,
 }
 
 impl Resolver {
@@ -65,6 +74,7 @@ impl Resolver {
             queue: Mutex::default(),
             wake: Condvar::new(),
             pending: AtomicUsize::new(0),
+            unshown: AtomicUsize::new(0),
             console,
         })
     }
@@ -75,7 +85,10 @@ impl Resolver {
 
     /// A future that somebody watches is done.
     pub fn done(self: &Arc<Self>, future: Py<FutureBase>) {
-        self.push(Notice::Done(future));
+        let mut queue = self.queue();
+        queue.done.push_back(future);
+        self.pending.fetch_add(1, Ordering::SeqCst);
+        self.wake_up(queue);
     }
 
     fn push(self: &Arc<Self>, notice: Notice) {
@@ -88,7 +101,12 @@ impl Resolver {
             queue.output_bytes += bytes.len();
         }
         queue.notices.push_back(notice);
-        self.pending.fetch_add(1, Ordering::SeqCst);
+        self.unshown.fetch_add(1, Ordering::SeqCst);
+        self.wake_up(queue);
+    }
+
+    /// Sees to it that a thread deals with what is in the queue.
+    fn wake_up(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
         if !queue.started && !queue.closed {
             queue.started = true;
             let resolver = Arc::clone(self);
@@ -108,21 +126,60 @@ impl Resolver {
         self.wake.notify_all();
     }
 
-    /// Deals with what is there, on this thread, unless another one does so already.
+    /// Deals with what is there, on this thread, unless another one does so already. What was printed
+    /// comes before the futures that are done.
     pub fn drain(&self, py: Python<'_>) {
+        self.show_all(py);
         if self.pending.load(Ordering::SeqCst) == 0 {
             return;
         }
-        let Some(_turn) = Turn::take(self) else {
+        let Some(_turn) = Turn::take(self, |queue| &mut queue.busy) else {
             return;
         };
-        while self.pending.load(Ordering::SeqCst) > 0 {
+        loop {
+            let Some(future) = self.queue().done.pop_front() else {
+                return;
+            };
+            self.pending.fetch_sub(1, Ordering::SeqCst);
+            self.show_all(py);
+            future::publish(future.bind(py), || self.queue().closed);
+        }
+    }
+
+    /// Sees to it that all that was printed and logged so far is shown, before a result is that came
+    /// after it. Calls nothing but the console: the caller may hold any lock.
+    pub fn show_before_result(&self, py: Python<'_>) {
+        if self.unshown.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        self.show_all(py);
+        let this = thread::current().id();
+        let deadline = Instant::now() + SHOW_PATIENCE;
+        py.detach(|| {
+            let mut queue = self.queue();
+            while queue.showing.is_some_and(|thread| thread != this) && Instant::now() < deadline {
+                queue = self
+                    .wake
+                    .wait_timeout(queue, SIGNAL_CHECK)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
+            }
+        });
+    }
+
+    fn show_all(&self, py: Python<'_>) {
+        if self.unshown.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let Some(_turn) = Turn::take(self, |queue| &mut queue.showing) else {
+            return;
+        };
+        loop {
             let (notice, dropped) = {
                 let mut queue = self.queue();
                 let Some(notice) = queue.notices.pop_front() else {
                     return;
                 };
-                self.pending.fetch_sub(1, Ordering::SeqCst);
                 if let Notice::Output { bytes, .. } = &notice {
                     queue.output_bytes -= bytes.len();
                 }
@@ -134,12 +191,11 @@ impl Resolver {
                 self.show(py, Stream::Stderr, text.as_bytes());
             }
             match notice {
-                Notice::Done(future) => {
-                    future::publish(future.bind(py), || self.queue().closed);
-                }
                 Notice::Output { stream, bytes } => self.show(py, stream, &bytes),
                 Notice::Log(record) => self.tell(py, "log", (PyBytes::new(py, &record),)),
             }
+            // Only now: until then whoever asks for a result waits.
+            self.unshown.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
@@ -168,8 +224,8 @@ impl Resolver {
         loop {
             {
                 let mut queue = self.queue();
-                while queue.notices.is_empty() || queue.busy.is_some() {
-                    if queue.closed && queue.notices.is_empty() {
+                while !queue.has_work() {
+                    if queue.closed && queue.is_empty() {
                         queue.started = false;
                         self.wake.notify_all();
                         return;
@@ -184,6 +240,9 @@ impl Resolver {
                 // The interpreter is shutting down: there is nobody left to tell.
                 let mut queue = self.queue();
                 queue.notices.clear();
+                queue.done.clear();
+                self.unshown.store(0, Ordering::SeqCst);
+                self.pending.store(0, Ordering::SeqCst);
                 queue.closed = true;
             }
         }
@@ -205,7 +264,10 @@ impl Resolver {
     fn wait(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| {
             let queue = self.queue();
-            if queue.busy.is_some() || (queue.started && !queue.notices.is_empty()) {
+            if queue.busy.is_some()
+                || queue.showing.is_some()
+                || (queue.started && !queue.is_empty())
+            {
                 let waited = self.wake.wait_timeout(queue, SIGNAL_CHECK);
                 drop(waited.unwrap_or_else(PoisonError::into_inner));
             }
@@ -216,10 +278,10 @@ impl Resolver {
     /// Nothing is left to be dealt with, except by whoever asks.
     fn is_finished(&self) -> bool {
         let queue = self.queue();
-        match queue.busy {
-            None => queue.notices.is_empty(),
-            Some(thread) => thread == thread::current().id(),
-        }
+        let this = Some(thread::current().id());
+        // What this thread is about itself, it cannot wait for.
+        (queue.done.is_empty() && queue.busy.is_none() || queue.busy == this)
+            && (queue.notices.is_empty() && queue.showing.is_none() || queue.showing == this)
     }
 
     /// Deals with what is left and ends the thread. In a hurry the thread is left alone with it, and
@@ -243,24 +305,43 @@ impl Resolver {
     }
 }
 
-/// The right to deal with notices, until it is dropped.
-struct Turn<'a>(&'a Resolver);
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.notices.is_empty() && self.done.is_empty()
+    }
 
-impl Turn<'_> {
-    fn take(resolver: &Resolver) -> Option<Turn<'_>> {
+    /// Whether there is something that no thread deals with.
+    fn has_work(&self) -> bool {
+        (!self.notices.is_empty() && self.showing.is_none())
+            || (!self.done.is_empty() && self.busy.is_none())
+    }
+}
+
+/// The right to publish futures, or to show what was printed, until it is dropped.
+struct Turn<'a> {
+    resolver: &'a Resolver,
+    holder: fn(&mut Queue) -> &mut Option<ThreadId>,
+}
+
+impl<'a> Turn<'a> {
+    fn take(
+        resolver: &'a Resolver,
+        holder: fn(&mut Queue) -> &mut Option<ThreadId>,
+    ) -> Option<Turn<'a>> {
         let mut queue = resolver.queue();
-        if queue.busy.is_some() {
+        let held = holder(&mut queue);
+        if held.is_some() {
             return None;
         }
-        queue.busy = Some(thread::current().id());
-        Some(Turn(resolver))
+        *held = Some(thread::current().id());
+        Some(Turn { resolver, holder })
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.queue().busy = None;
-        self.0.wake.notify_all();
+        *(self.holder)(&mut self.resolver.queue()) = None;
+        self.resolver.wake.notify_all();
     }
 }
 

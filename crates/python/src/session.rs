@@ -148,6 +148,8 @@ struct Hooks<'py> {
     dumps_exception: Bound<'py, PyAny>,
     run_batch: Bound<'py, PyAny>,
     flush: Bound<'py, PyAny>,
+    /// A list that is empty if there is nothing to flush.
+    unflushed: Bound<'py, PyList>,
     check_limit: Bound<'py, PyAny>,
 }
 
@@ -190,7 +192,7 @@ impl Session {
     }
 
     /// Runs tasks until the engine wants no more. `hooks` has the functions of
-    /// `lineshaft._serial.worker`, `flush`, and `check_limit`, which raises if the running task is to
+    /// `lineshaft._serial.worker`, `flush` with `unflushed`, and `check_limit`, which raises if the running task is to
     /// be interrupted.
     fn serve(&self, hooks: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = hooks.py();
@@ -204,6 +206,7 @@ impl Session {
             dumps_exception: hooks.getattr("dumps_exception")?,
             run_batch: hooks.getattr("run_batch")?,
             flush: hooks.getattr("flush")?,
+            unflushed: hooks.getattr("unflushed")?.cast_into()?,
             check_limit: hooks.getattr("check_limit")?,
         };
         let mut lessons = Vec::new();
@@ -340,6 +343,12 @@ impl Session {
                         .exception(hooks, error)
                         .or_else(|instead| self.exception(hooks, instead))?),
                 };
+                // What it printed is on its way before its end is.
+                if !hooks.unflushed.is_empty()
+                    && let Err(error) = hooks.flush.call0()
+                {
+                    error.write_unraisable(hooks.code.py(), None);
+                }
                 session
                     .report(task, attempt, began, end)
                     .map_err(|error| failed(&error))?;

@@ -9,6 +9,7 @@ use crate::aftermath::Discarded;
 use crate::error::EngineError;
 use crate::limits::{EXIT_GRACE, FILLS_MAX};
 use crate::outcome::{Outcome, TaskError};
+use crate::poller::Stream;
 use crate::shared::Shared;
 use crate::state::State;
 
@@ -48,6 +49,12 @@ impl State {
     fn read(&mut self, shared: &Shared, worker: &mut Worker) -> Result<(), EngineError> {
         for _ in 0..FILLS_MAX {
             let filled = worker.fill()?;
+            if worker.prints {
+                // It may have printed since the poller looked.
+                for stream in [Stream::Stdout, Stream::Stderr] {
+                    worker.read_output(shared, stream, &mut self.processes.output);
+                }
+            }
             self.read_frames(shared, worker)?;
             match filled {
                 Filled::Data => {}
@@ -324,7 +331,7 @@ impl State {
         peak_memory_bytes: u64,
     ) {
         // What it had printed and reported before it died counts.
-        for stream in [crate::poller::Stream::Stdout, crate::poller::Stream::Stderr] {
+        for stream in [Stream::Stdout, Stream::Stderr] {
             self.processes.read_output(shared, id, stream);
         }
         self.on_worker(shared, id);

@@ -71,6 +71,8 @@ pub(super) struct Worker {
     pub(super) retired: bool,
     /// It has begun at least one task.
     pub(super) proved: bool,
+    /// It has printed something, so it is worth asking whether it has again.
+    pub(super) prints: bool,
     waits_to_write: bool,
     /// Nested calls that it made and has not forgotten.
     pub(super) calls: FxHashMap<u64, Arc<Promise>>,
@@ -152,6 +154,7 @@ impl Worker {
             departed: false,
             retired: false,
             proved: false,
+            prints: false,
             waits_to_write: false,
             calls: FxHashMap::default(),
             codes: FxHashMap::default(),
@@ -445,6 +448,7 @@ impl Worker {
                     return;
                 }
                 Ok(count) => {
+                    self.prints = true;
                     let bytes = &buffer[..count];
                     shared.options.observer.output(self.id, task, stream, bytes);
                     ring.push(Printed {

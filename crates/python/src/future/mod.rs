@@ -258,6 +258,9 @@ impl FutureBase {
     #[pyo3(signature = (timeout = None))]
     fn result(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         self.wait(py, timeout)?;
+        if let Source::Task { core, .. } = self.source()? {
+            core.resolver.show_before_result(py);
+        }
         match self.value(py)? {
             Ok(value) => Ok(value.clone_ref(py)),
             Err(error) => Err(PyErr::from_value(error.bind(py).clone())),
@@ -268,6 +271,9 @@ impl FutureBase {
     #[pyo3(signature = (timeout = None))]
     fn exception(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Py<PyAny>>> {
         self.wait(py, timeout)?;
+        if let Source::Task { core, .. } = self.source()? {
+            core.resolver.show_before_result(py);
+        }
         match self.value(py)? {
             Ok(_) => Ok(None),
             Err(error) if self.is_cancelled() => Err(PyErr::from_value(error.bind(py).clone())),
