@@ -190,6 +190,11 @@ class Pool:
         """
         Lets the pool take no more tasks; it goes when it has none left.
         """
+    def stats(self, /) -> tuple[list[int], int]:
+        """
+        The processes of its workers, and how many calls are unfinished. A pool for nested calls does
+        not know: it says that there are none.
+        """
     def submit(self, /, function: Any, args: tuple, kwargs: dict | None = None, options: TaskOptions | None = None, after: list | None = None) -> FutureBase:
         """
         Submits `function(*args, **kwargs)`. A call on threads waits for the futures in `after` too;

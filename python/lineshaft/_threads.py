@@ -12,10 +12,12 @@ from lineshaft.futures import Executor, usable_cores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
     from typing import Any
 
     from lineshaft._engine import Engine
+    from lineshaft._members import Backlog
 
 __all__ = ["Threads"]
 
@@ -51,3 +53,15 @@ class Threads(Executor):
         from lineshaft._failures import thread_pool_broken
 
         return thread_pool_broken()
+
+    @property
+    def _threads(self) -> set[threading.Thread]:
+        from lineshaft._members import threads_named
+
+        return threads_named(self._thread_name_prefix)
+
+    @property
+    def _work_queue(self) -> Backlog:
+        from lineshaft._members import Backlog
+
+        return Backlog(self._pool, self._max_workers)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+    from lineshaft._members import WorkerProcess
     from lineshaft._thread_executor import ThreadPoolExecutor as ThreadPoolExecutor
 
 if TYPE_CHECKING:
@@ -238,6 +239,12 @@ class ProcessPoolExecutor(Executor):
             return super().map(fn, *iterables, timeout=timeout)
         chunks = super().map(_over_chunk(fn), _chunks(chunksize, *iterables), timeout=timeout)
         return _flatten(chunks)
+
+    @property
+    def _processes(self) -> dict[int, WorkerProcess]:
+        from lineshaft._members import processes_of
+
+        return {} if self._engine.closed else processes_of(self._pool)
 
     def _interrupt_calls(self) -> None:
         self._engine._interrupt_calls(self._pool)

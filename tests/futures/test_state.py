@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import copy
+import os
 import pickle
 import re
 import weakref
@@ -10,7 +11,7 @@ import pytest
 
 import lineshaft as ls
 
-from .events import enter_and_wait
+from .events import enter_and_wait, wait_until
 
 
 def fail() -> None:
@@ -86,3 +87,22 @@ def test_only_executors_make_futures():
     future = ls.Future()
     with pytest.raises(RuntimeError, match="submitting to an executor"):
         future.result(timeout=1)
+
+
+def test_workers_as_programs_know_them(processes):
+    pid = processes.submit(os.getpid).result()
+    worker = processes._processes[pid]
+    assert (worker.pid, worker.is_alive()) == (pid, True)
+    worker.kill()
+    wait_until(lambda: not worker.is_alive() or pid not in processes._processes, "it still lives")
+    assert processes.submit(pow, 2, 2).result() == 4
+
+
+def test_threads_as_programs_know_them(threads, event):
+    leave = event("leave")
+    futures = [threads.submit(leave.wait) for _ in range(5)]
+    wait_until(lambda: len(threads._threads) == 2, "two threads run")
+    assert threads._work_queue.qsize() == 3
+    leave.set()
+    concurrent.futures.wait(futures)
+    assert threads._work_queue.empty()

@@ -93,6 +93,23 @@ def test_result_is_ready_only_when_done(pool, tmp_path):
     assert result.get(0) == 9
 
 
+def test_attributes_that_programs_read(pool):
+    result, failed = pool.apply_async(square, (2,)), pool.apply_async(raise_key_error)
+    for one in (result, failed):
+        one.wait(60)
+    assert (result._success, result._value) == (True, 4)
+    assert (failed._success, type(failed._value)) == (False, KeyError)
+    assert pool.map_async(square, [1, 2]).get() == [1, 4]
+
+
+def test_processes_that_programs_read():
+    with front.Pool(2) as pool:
+        pid = pool.apply(os.getpid)
+        assert len(pool._pool) == 2
+        assert pid in [process.pid for process in pool._pool if process.is_alive()]
+    pool.join()
+
+
 def test_failed_result_is_ready_and_unsuccessful(pool):
     result = pool.apply_async(raise_key_error)
     result.wait()

@@ -163,7 +163,7 @@ impl Engine {
             unfinished: state.tasks.len(),
             workers: state
                 .processes
-                .pids()
+                .pids(None)
                 .into_iter()
                 .map(|(worker, pid)| (worker.0, pid))
                 .collect(),
@@ -219,6 +219,17 @@ impl Engine {
         self.shared
             .with_state(|state| state.open(pool).is_some_and(|pool| pool.broken))
             .unwrap_or(false)
+    }
+
+    /// The worker processes that a pool has right now, and how many of its tasks are unfinished.
+    pub fn pool_stats(&self, pool: PoolId) -> (Vec<u32>, usize) {
+        self.shared
+            .with_state(|state| {
+                let workers = state.processes.pids(Some(pool));
+                let pids = workers.into_iter().map(|(_, pid)| pid).collect();
+                (pids, state.unfinished(Some(pool)))
+            })
+            .unwrap_or_default()
     }
 
     /// Cancels what has not begun, in one pool or in all; with `kill`, what runs in worker processes

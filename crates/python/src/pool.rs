@@ -303,6 +303,18 @@ impl Pool {
         }
     }
 
+    /// The processes of its workers, and how many calls are unfinished. A pool for nested calls does
+    /// not know: it says that there are none.
+    fn stats(&self, py: Python<'_>) -> PyResult<(Vec<u32>, usize)> {
+        match &self.kind {
+            Kind::Processes { core, id } | Kind::Threads { core, id, .. } => {
+                let engine = core.engine()?;
+                Ok(py.detach(|| engine.pool_stats(*id)))
+            }
+            Kind::Nested { .. } => Ok((Vec::new(), 0)),
+        }
+    }
+
     /// Whether it can run nothing any more, because its initializer raised. A pool for nested calls
     /// does not know: it says False.
     #[getter]

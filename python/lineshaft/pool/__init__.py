@@ -285,8 +285,11 @@ class Pool(stdlib.Pool):
 
     @property
     def _pool(self) -> list[object]:
-        # Private, but programs count workers by it. No entry stands for one process.
-        return [object() for _ in range(self._processes)]
+        # Private, but programs count workers by it, and read their ids.
+        from lineshaft._members import WorkerProcess
+
+        started: list[object] = list(getattr(self._executor, "_processes", {}).values())
+        return started + [WorkerProcess(None) for _ in range(self._processes - len(started))]
 
     def _check_running(self) -> None:
         if self._state != RUN:

@@ -140,6 +140,21 @@ class AsyncResult(stdlib.ApplyResult[T]):
             # The traceback refers to this frame: dropping the names breaks the cycle.
             del failure, self
 
+    # Private, but programs read them. As in the standard library, they are not there before the result is.
+
+    @property
+    def _success(self) -> bool:
+        if not self.ready():
+            raise AttributeError("_success")
+        return self._outcome(None)[1] is None
+
+    @property
+    def _value(self) -> T | BaseException:
+        if not self.ready():
+            raise AttributeError("_value")
+        value, failure = self._outcome(None)
+        return cast("T", value) if failure is None else failure
+
     # What the subclass for many futures replaces.
 
     def _settled(self) -> bool:

@@ -330,9 +330,11 @@ impl Processes {
         self.workers.get(&worker)?.pid()
     }
 
-    pub(crate) fn pids(&self) -> Vec<(WorkerId, u32)> {
+    /// Processes of one pool, or of all.
+    pub(crate) fn pids(&self, pool: Option<PoolId>) -> Vec<(WorkerId, u32)> {
         self.workers
             .values()
+            .filter(|worker| pool.is_none_or(|pool| worker.pool == pool))
             .filter_map(|worker| Some((worker.id, worker.pid()?)))
             .collect()
     }
