@@ -22,7 +22,7 @@ from lineshaft import _native
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
+    from types import FrameType, ModuleType
     from typing import Any
 
 #: A worker's descriptors, in the order in which the engine sends them.
@@ -204,7 +204,7 @@ def work(
     _signal.signal(_native.INTERRUPT_SIGNAL, check_limit)
     _signal.signal(_signal.SIGINT, interrupt)
     _patch.when_imported("logging", lambda logging: forward_records(logging, session, setup["log_levels"]))
-    _patch.when_imported("joblib.parallel", lambda _: __import__("lineshaft.joblib"))
+    _patch.when_imported("joblib.parallel", _import_joblib_backend)
     _process.become_worker(session, setup)
     if setup["patched"]:
         _patch.apply(setup["patched"])
@@ -222,3 +222,7 @@ def work(
         unflushed=unflushed,
     )
     session.serve(hooks)
+
+
+def _import_joblib_backend(_: ModuleType) -> None:
+    import lineshaft.joblib  # noqa: F401

@@ -141,7 +141,9 @@ def test_the_result_of_a_thread_goes_along_by_value(threads):
     assert ls.submit(show, value).result() == ((["a", "b"],), {})
 
 
-@pytest.mark.parametrize("value", [[1, 2], Box("content"), np.arange(1_000_000), lambda: 5], ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize(
+    "value", [[1, 2], Box("content"), np.arange(1_000_000), lambda: 5], ids=lambda v: type(v).__name__
+)
 def test_processes_wait_for_what_a_thread_has_not_returned_yet(event, value):
     leave = event("leave")
     here = ls.task(lambda: leave.wait() and value, threads=True).submit()
@@ -165,7 +167,9 @@ def test_a_thread_s_result_that_cannot_be_sent(event):
     here = ls.task(lambda: leave.wait() and threading.Lock(), threads=True).submit()
     there = ls.submit(show, here)
     leave.set()
-    with pytest.raises(ls.errors.SerializationError, match=r"result of another task.*_thread.lock, which cannot be pickled"):
+    with pytest.raises(
+        ls.errors.SerializationError, match=r"result of another task.*_thread.lock, which cannot be pickled"
+    ):
         there.result(60)
     assert here.result().acquire()
 
