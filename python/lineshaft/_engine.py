@@ -52,7 +52,7 @@ EVENT_LOOP_NAME = "lineshaft-event-loop"
 #: Modules that are imported when an engine starts or a call is submitted that needs them.
 _IMPORTED_LATE = (
     "inspect",
-    "lineshaft._chunk_names",
+    "lineshaft._chunks",
     "lineshaft._console",
     "lineshaft._machine",
     "lineshaft._map",

@@ -90,6 +90,7 @@ def _prepare(setup: dict[str, Any]) -> None:
     prepare_main(**setup["main"])
     _move_to(setup["folder"], setup["environment"])
     import lineshaft._batch
+    import lineshaft._chunks
     import lineshaft._console
     import lineshaft._patch
     import lineshaft._process

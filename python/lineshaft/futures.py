@@ -237,7 +237,9 @@ class ProcessPoolExecutor(Executor):
             raise ValueError("chunksize must be >= 1.")
         if chunksize == 1:
             return super().map(fn, *iterables, timeout=timeout)
-        chunks = super().map(_over_chunk(fn), _chunks(chunksize, *iterables), timeout=timeout)
+        from lineshaft._chunks import over_star_chunk
+
+        chunks = super().map(over_star_chunk(fn), _chunks(chunksize, *iterables), timeout=timeout)
         return _flatten(chunks)
 
     @property
@@ -276,15 +278,6 @@ def _chunks(size: int, *iterables: Iterable[Any]) -> Iterator[list[tuple[Any, ..
     items = zip(*iterables)  # noqa: B905 - as `map` does, the shortest ends it
     while chunk := list(islice(items, size)):
         yield chunk
-
-
-def _over_chunk(fn: Callable[..., T]) -> Callable[[list[tuple[Any, ...]]], list[T]]:
-    from lineshaft._chunk_names import named_like
-
-    def call_chunk(chunk: list[tuple[Any, ...]]) -> list[T]:
-        return [fn(*args) for args in chunk]
-
-    return named_like(fn, call_chunk, spreads_items=True)
 
 
 def _flatten(chunks: Iterator[list[T]]) -> Iterator[T]:

@@ -6,12 +6,14 @@ import multiprocessing.pool
 import operator
 import os
 import pickle
+import sys
 import threading
 import time
 from concurrent.futures import CancelledError
 
 import pytest
 
+import lineshaft as ls
 from lineshaft import pool as front
 from lineshaft.pool import chunks
 
@@ -466,3 +468,21 @@ def test_nothing_of_a_call_outlives_it(thread_pool_class):
 
 def _identity(x):
     return x
+
+
+def loaded_modules(_):
+    return list(sys.modules)
+
+
+def test_chunks_need_no_module_that_workers_do_not_have():
+    """Such modules, imported by each worker, are what a pool of many workers would wait for."""
+    with front.Pool(1) as pool:
+        before = pool.apply(loaded_modules, (0,))
+        (after,) = pool.map(loaded_modules, [0])
+        assert set(after) == set(before)
+        (after,) = pool.starmap(loaded_modules, [(0,)])
+        assert set(after) == set(before)
+    with ls.ProcessPoolExecutor(1) as executor:
+        (after,) = executor.map(loaded_modules, [0], chunksize=2)
+        assert set(after) == set(before)
+    pool.join()
