@@ -8,7 +8,16 @@ import multiprocessing
 
 
 class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
-    def __init__(self, max_workers=None, mp_context=None, initializer=None, initargs=(), *, max_tasks_per_child=None):
+    def __init__(
+        self,
+        max_workers=None,
+        mp_context=None,
+        initializer=None,
+        initargs=(),
+        *,
+        max_tasks_per_child=None,
+        _is_of_pool=False,
+    ):
         context = multiprocessing.get_context("spawn" if max_tasks_per_child else "fork")
         super().__init__(max_workers, context, initializer, initargs, max_tasks_per_child=max_tasks_per_child)
 
