@@ -19,7 +19,7 @@ pub enum WireError {
     Encode(#[source] postcard::Error),
     /// The bytes of a frame are not the message that was expected.
     #[error("a frame cannot be decoded: {0}")]
-    Decode(#[from] postcard::Error),
+    Decode(#[source] postcard::Error),
     /// A frame holds more than the message that was expected.
     #[error("{bytes} bytes follow a message in its frame")]
     TrailingBytes {

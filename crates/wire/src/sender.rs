@@ -133,6 +133,11 @@ impl Sender {
         }
     }
 
+    /// Frames that are pushed but not sent, the first perhaps in part.
+    pub fn pending(&self) -> &[u8] {
+        &self.buffer[self.sent..]
+    }
+
     /// Bytes that are pushed but not sent.
     pub fn pending_bytes(&self) -> usize {
         self.buffer.len() - self.sent

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lineshaft_core::{Attempt, Input, PoolId, TaskId, WorkerId};
-use lineshaft_wire::{Filled, FromWorker, FromZygote, WireError};
+use lineshaft_wire::{Filled, FromWorker, FromZygote};
 
 use crate::aftermath::Discarded;
 use crate::error::EngineError;
@@ -84,9 +84,9 @@ impl State {
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error.into()),
             };
-            let message = match postcard::from_bytes::<FromWorker<'_>>(frame) {
+            let message = match lineshaft_wire::decode::<FromWorker<'_>>(frame) {
                 Ok(message) => message,
-                Err(error) => break Err(WireError::from(error).into()),
+                Err(error) => break Err(error.into()),
             };
             if let Err(error) = self.on_message(shared, worker, message, descriptors) {
                 break Err(error);
@@ -243,7 +243,7 @@ impl State {
         let mut exited = Vec::new();
         let garbage = loop {
             match zygote.receiver.next_frame() {
-                Ok(Some((frame, _))) => match postcard::from_bytes::<FromZygote>(frame) {
+                Ok(Some((frame, _))) => match lineshaft_wire::decode::<FromZygote>(frame) {
                     Ok(FromZygote::Spawned { worker, pid }) => {
                         zygote.proved = true;
                         crash::note_start();

@@ -28,7 +28,7 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use lineshaft_core::{Attempt, TaskId};
-use lineshaft_wire::{Descriptors, Filled, Receiver, ToWorker, WireError};
+use lineshaft_wire::{Descriptors, Filled, Receiver, ToWorker};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -229,7 +229,7 @@ impl Reading<'_> {
             Filled::Data => {}
         }
         while let Some((frame, descriptors)) = self.receiver.next_frame()? {
-            let message = postcard::from_bytes(frame).map_err(WireError::from)?;
+            let message = lineshaft_wire::decode(frame)?;
             batch.add(message, descriptors, &self.reader.calls)?;
         }
         Ok(true)

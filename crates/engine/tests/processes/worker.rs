@@ -235,6 +235,17 @@ impl Worker {
                 rustix::io::write(stdin(), &[0xff; 64]).expect("the engine");
                 self.sleep(60_000, false)
             }
+            "more" => {
+                // A message, and something behind it in its frame.
+                let mut sender = Sender::new();
+                let record = FromWorker::Log { record: b"x" };
+                sender.push(&record, []).expect("fits");
+                let mut frame = sender.pending().to_vec();
+                frame[0] += 1;
+                frame.push(0);
+                rustix::io::write(stdin(), &frame).expect("the engine");
+                self.sleep(60_000, false)
+            }
             "lie" => {
                 // A result with a segment that never comes.
                 let message = FromWorker::Finished {
