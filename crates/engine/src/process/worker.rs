@@ -170,6 +170,9 @@ impl Worker {
         self.process = handle.and_then(|handle| pidfd_open(handle, PidfdFlags::empty()).ok());
         if self.kill_wanted {
             self.kill();
+        } else if self.control.interrupt() != 0 {
+            // Its first task began, and ran out of time, before we heard of its process.
+            self.signal(INTERRUPT_SIGNAL);
         }
     }
 
