@@ -45,7 +45,7 @@ pub const OUTPUT_READ_BYTES: usize = 64 * 1024;
 /// overflow. What is in flight at the end of an epoch is sent again.
 pub const TASKS_PER_EPOCH_MAX: u32 = 1 << 16;
 
-/// How long a message waits for which the kernel had too many descriptors in flight.
+/// How long a message waits for which the kernel had too many descriptors in flight, or no memory.
 pub const FLUSH_RETRY: Duration = Duration::from_millis(2);
 
 /// Reads from one worker before others get their turn: 256 KiB each.

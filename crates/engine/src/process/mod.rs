@@ -52,6 +52,8 @@ pub(crate) struct ProcessPool {
 pub(crate) struct Processes {
     workers: FxHashMap<WorkerId, Box<Worker>>,
     zygote: Option<Zygote>,
+    /// When what waits to be sent to the zygote is tried again, as part of every flush.
+    zygote_retry: Option<Time>,
     /// What zygotes are sent first from now on, instead of the program's own setup.
     setup: Option<Vec<u8>>,
     /// Zygotes so far.
@@ -74,7 +76,11 @@ const STILLBORN_MAX: u32 = 6;
 
 impl Processes {
     pub(crate) fn next_deadline(&self) -> Option<Time> {
-        self.deadlines.next()
+        self.deadlines
+            .next()
+            .into_iter()
+            .chain(self.zygote_retry)
+            .min()
     }
 
     pub(crate) fn deaths(&self) -> u64 {
@@ -272,8 +278,11 @@ impl Processes {
                 self.deadlines.add(at, id, Stage::Flush);
             }
         }
-        if let Some(zygote) = &mut self.zygote {
-            zygote.flush(shared);
+        self.zygote_retry = None;
+        if let Some(zygote) = &mut self.zygote
+            && !zygote.flush(shared)
+        {
+            self.zygote_retry = Some(crate::clock::now() + limits::FLUSH_RETRY);
         }
     }
 

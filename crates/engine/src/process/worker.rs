@@ -409,10 +409,11 @@ impl Worker {
     pub(super) fn flush(&mut self, shared: &Shared) -> bool {
         let (waits, sent) = match self.sender.flush(self.socket.as_fd()) {
             Ok(Flushed::Blocked) => (true, true),
-            // Too many descriptors are on their way to workers that have not read them.
-            Err(WireError::DescriptorsInFlight) => (false, false),
-            // After another error the other end is closed: the process is ending, which the zygote reports.
-            Ok(Flushed::Done) | Err(_) => (false, true),
+            // The process is ending, which the zygote reports.
+            Ok(Flushed::Done) | Err(WireError::Closed) => (false, true),
+            // Too many descriptors are on their way to workers that have not read them, or the kernel
+            // has no memory for a message. Nothing is lost.
+            Err(_) => (false, false),
         };
         if waits != self.waits_to_write {
             self.waits_to_write = waits;

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 use lineshaft_core::WorkerId;
-use lineshaft_wire::{Receiver, Sender, ToZygote};
+use lineshaft_wire::{Flushed, Receiver, Sender, ToZygote, WireError};
 
 use crate::error::EngineError;
 use crate::options::Program;
@@ -86,15 +86,18 @@ impl Zygote {
         Ok(())
     }
 
-    pub(super) fn flush(&mut self, shared: &Shared) {
+    /// Sends what is waiting. False if the kernel wants to be asked again a little later.
+    pub(super) fn flush(&mut self, shared: &Shared) -> bool {
         if self.sender.is_empty() {
-            return;
+            return true;
         }
-        // An error means that it has ended; its end of file follows.
-        let waits = matches!(
-            self.sender.flush(self.socket.as_fd()),
-            Ok(lineshaft_wire::Flushed::Blocked)
-        );
+        let (waits, sent) = match self.sender.flush(self.socket.as_fd()) {
+            Ok(Flushed::Blocked) => (true, true),
+            // It has ended; its end of file follows.
+            Ok(Flushed::Done) | Err(WireError::Closed) => (false, true),
+            // As for a worker: nothing is lost.
+            Err(_) => (false, false),
+        };
         if waits != self.waits_to_write {
             self.waits_to_write = waits;
             let registered = shared
@@ -102,6 +105,7 @@ impl Zygote {
                 .want_write(self.socket.as_fd(), Source::Zygote, waits);
             debug_assert!(registered.is_ok(), "the zygote's socket is registered");
         }
+        sent
     }
 
     /// Stops listening to it, ends it and reaps it. It would end by itself when its socket closes,
