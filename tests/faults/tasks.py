@@ -107,6 +107,13 @@ def abort() -> None:
     os.abort()
 
 
+def leave_line(path: str, n: int) -> int:
+    """Leave a line in a file each time it runs."""
+    with open(path, "a") as file:
+        file.write(f"{n}\n")
+    return n
+
+
 def divide_by_zero() -> None:
     os.kill(os.getpid(), signal.SIGFPE)
 

@@ -21,6 +21,7 @@ from tests.faults.tasks import (
     fill_and_die,
     hold,
     kill_self_at,
+    leave_line,
     leave_nested_tasks_behind,
     read_null,
     report_of_a_nested_death,
@@ -50,6 +51,17 @@ def died(future: ls.Future[Any]) -> WorkerDied:
     with pytest.raises(WorkerDied) as raised:
         future.result()
     return raised.value
+
+
+def test_what_has_ended_does_not_run_again(engine: ls.Engine, tmp_path: Path) -> None:
+    """A worker holds results back for a moment; its death in that moment does not take them."""
+    path = tmp_path / "lines"
+    ended = []
+    for n in range(40):
+        ended.append(engine.submit(leave_line, str(path), n))
+        engine.submit(exit_at_once, 3)
+    assert [future.result() for future in ended] == list(range(40))
+    assert sorted(map(int, path.read_text().split())) == list(range(40))
 
 
 def test_sigkill_fails_the_running_task_only(engine: ls.Engine, mailbox: Callable[[], Mailbox]) -> None:

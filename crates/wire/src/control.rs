@@ -59,6 +59,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lineshaft_store::Shareable;
 
+use crate::held::HeldBack;
 use crate::limits::CLAIMS_PER_EPOCH_MAX;
 
 /// The words shared by the engine and one worker. Lives in a [`lineshaft_store::SharedPage`].
@@ -80,9 +81,11 @@ pub struct ControlPage {
     /// Of a task that calls its function once per item: which item it is at, counted from 1; 0 if
     /// it is at none. Written by the worker.
     item: AtomicU64,
+    /// Results that the worker has not sent yet.
+    held: HeldBack,
 }
 
-// SAFETY: `#[repr(C)]`, atomics only, every value of every word is valid.
+// SAFETY: `#[repr(C)]`, atomics and `#[repr(C)]` structs and arrays of them only, every value of every word is valid.
 unsafe impl Shareable for ControlPage {}
 
 /// The claim word, unpacked.
@@ -210,6 +213,11 @@ impl ControlPage {
 }
 
 impl ControlPage {
+    /// Results that the worker has not sent yet.
+    pub fn held(&self) -> &HeldBack {
+        &self.held
+    }
+
     fn swap_claim(&self, from: u64, to: u64) -> Result<(), u64> {
         // Weak: both callers try again.
         let swapped =

@@ -16,6 +16,7 @@ mod channel;
 pub mod control;
 mod error;
 mod frame;
+mod held;
 mod limits;
 mod message;
 mod receiver;
@@ -25,6 +26,7 @@ pub use channel::pair;
 pub use control::{Claim, ControlPage, Running};
 pub use error::WireError;
 pub use frame::decode;
+pub use held::{HeldBack, HeldFrames};
 pub use limits::{
     CLAIMS_PER_EPOCH_MAX, DESCRIPTORS_PER_FRAME_MAX, FRAME_MAX_BYTES, SOCKET_BUFFER_BYTES,
 };

@@ -25,6 +25,9 @@ pub(crate) const READ_BYTES: usize = 256 << 10;
 /// back.
 pub(crate) const BUFFER_KEEP_BYTES: usize = 1 << 20;
 
+/// Room for frames that a worker has not sent yet; one for which there is none is sent at once.
+pub(crate) const HELD_BYTES: usize = 16 << 10;
+
 /// Most tasks sent to a worker in one epoch of its [`crate::control::ControlPage`]: far below the
 /// point where the count would overflow into the epoch.
 pub const CLAIMS_PER_EPOCH_MAX: u32 = 1 << 31;

@@ -322,6 +322,26 @@ impl State {
         }
     }
 
+    /// Takes the results that a worker had not sent when it ended. False if they made no sense.
+    fn read_held(&mut self, shared: &Shared, worker: &mut Worker) -> bool {
+        let mut held = worker.control.held().read();
+        let mut none = lineshaft_wire::Descriptors::default();
+        loop {
+            let message = match held.next_message() {
+                Ok(None) => return true,
+                Ok(Some(message)) => message,
+                Err(_) => return false,
+            };
+            let is_result = matches!(
+                message,
+                FromWorker::Finished { .. } | FromWorker::Failed { .. }
+            );
+            if !is_result || self.on_message(shared, worker, message, &mut none).is_err() {
+                return false;
+            }
+        }
+    }
+
     /// A worker process is gone.
     fn on_exit(
         &mut self,
@@ -343,14 +363,21 @@ impl State {
         if worker.departed {
             return;
         }
+        // The order matters for one that still runs, because only its zygote is known to have ended:
+        // from now on it begins nothing, and what it ends is kept.
         worker.retract();
-        let mut running = worker.running();
-        if worker.garbage.is_some() && !worker.blamed {
-            // Some task has to answer for it, or else they would run again and again.
-            running = running.or(worker.oldest());
+        let shown = worker.running();
+        let is_clear = self.read_held(shared, &mut worker) && worker.garbage.is_none();
+        // What is in flight now was claimed and not reported. After a death only the task that the page
+        // shows can have begun. But if the worker lives, the next one may begin yet, and after garbage
+        // nobody knows what had been reported behind it: all these may have run.
+        let mut running = worker.in_flight();
+        if status.is_some() && is_clear {
+            running.retain(|sent| shown == Some(*sent));
         }
         self.processes.deaths += u64::from(!worker.retired);
-        if let Some(sent) = running {
+        let garbage = worker.garbage.take();
+        for sent in &running {
             let group = self
                 .tasks
                 .get(sent.task)
@@ -361,7 +388,7 @@ impl State {
                 status,
                 peak_memory_bytes,
             );
-            let error = match worker.garbage.take() {
+            let error = match &garbage {
                 None => TaskError::WorkerDied(report),
                 Some(garbage) => TaskError::Transfer(format!(
                     "its worker sent what makes no sense and was killed: {garbage}"
@@ -369,8 +396,8 @@ impl State {
             };
             self.ended(sent.task, Outcome::Error(error));
         }
-        let begun = running.is_some();
-        if begun {
+        let begun = !running.is_empty();
+        if begun || worker.proved {
             self.processes.stillborn.remove(&worker.pool);
         }
         let running = running.into_iter().map(|sent| sent.task).collect();

@@ -367,6 +367,11 @@ impl Worker {
         self.reported >= TASKS_PER_EPOCH_MAX
     }
 
+    /// What was sent to it and neither reported nor taken back, oldest first.
+    pub(super) fn in_flight(&self) -> Vec<Sent> {
+        self.in_flight.iter().map(|flying| flying.sent).collect()
+    }
+
     /// The attempt that has been begun and not reported for the longest time.
     pub(super) fn oldest(&self) -> Option<Sent> {
         self.in_flight.front().map(|flying| flying.sent)

@@ -1,11 +1,15 @@
 //! What a worker has to send: held back for a moment, so that many small results leave together.
+//!
+//! A result that is held back is kept beside the control page as well, where the engine finds it if the
+//! worker dies under the next task. One that cannot be kept there is sent at once.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use lineshaft_core::Time;
-use lineshaft_wire::{FromWorker, Sender, WireError};
+use lineshaft_store::SharedPage;
+use lineshaft_wire::{ControlPage, FromWorker, Sender, WireError};
 
 use crate::clock;
 use crate::limits::{RESULT_BYTES, RESULT_DELAY};
@@ -13,6 +17,7 @@ use crate::limits::{RESULT_BYTES, RESULT_DELAY};
 /// What a worker has to send. Usable from any of its threads.
 pub(super) struct Outbox {
     socket: Arc<OwnedFd>,
+    control: Arc<SharedPage<ControlPage>>,
     state: Mutex<State>,
     armed: Condvar,
 }
@@ -29,9 +34,10 @@ struct State {
 }
 
 impl Outbox {
-    pub(super) fn new(socket: Arc<OwnedFd>) -> Arc<Outbox> {
+    pub(super) fn new(socket: Arc<OwnedFd>, control: Arc<SharedPage<ControlPage>>) -> Arc<Outbox> {
         Arc::new(Outbox {
             socket,
+            control,
             state: Mutex::default(),
             armed: Condvar::new(),
         })
@@ -50,6 +56,35 @@ impl Outbox {
     ) -> Result<(), WireError> {
         let mut state = self.state();
         state.sender.push(message, descriptors)?;
+        self.wait_or_flush(state, now)
+    }
+
+    /// Adds the result of a task. The task will not run again once this has returned.
+    pub(super) fn push_result(
+        self: &Arc<Self>,
+        message: &FromWorker<'_>,
+        descriptors: Vec<OwnedFd>,
+        now: Time,
+    ) -> Result<(), WireError> {
+        let mut state = self.state();
+        let before = state.sender.pending_bytes();
+        // A page cannot keep descriptors.
+        let is_plain = descriptors.is_empty();
+        state.sender.push(message, descriptors)?;
+        let frame = &state.sender.pending()[before..];
+        if is_plain && self.control.held().keep(frame) {
+            self.wait_or_flush(state, now)
+        } else {
+            self.flush_locked(&mut state)
+        }
+    }
+
+    /// Sees to it that what was pushed leaves soon.
+    fn wait_or_flush(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        now: Time,
+    ) -> Result<(), WireError> {
         let since = *state.since.get_or_insert(now);
         if state.sender.pending_bytes() >= RESULT_BYTES || now - since >= RESULT_DELAY {
             return self.flush_locked(&mut state);
@@ -86,7 +121,9 @@ impl Outbox {
         if state.sender.is_empty() {
             Ok(())
         } else {
-            state.sender.flush_blocking(self.socket.as_fd())
+            state.sender.flush_blocking(self.socket.as_fd())?;
+            self.control.held().forget();
+            Ok(())
         }
     }
 

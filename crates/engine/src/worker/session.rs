@@ -40,7 +40,7 @@ pub struct SessionOptions {
 /// A worker's conversation with the engine. The main thread runs jobs; other threads of the worker
 /// may make nested calls.
 pub struct Session {
-    pub(super) control: SharedPage<ControlPage>,
+    pub(super) control: Arc<SharedPage<ControlPage>>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) reader: Reader,
     pub(super) calls: Arc<Calls>,
@@ -70,11 +70,12 @@ impl Session {
     /// Joins the engine.
     pub fn new(options: SessionOptions) -> Result<Session, EngineError> {
         let socket = Arc::new(options.socket);
+        let control = Arc::new(SharedPage::from_fd(options.control)?);
         let calls: Arc<Calls> = Arc::default();
         Ok(Session {
-            outbox: Outbox::new(Arc::clone(&socket)),
+            outbox: Outbox::new(Arc::clone(&socket), Arc::clone(&control)),
             reader: Reader::new(socket, Arc::clone(&calls))?,
-            control: SharedPage::from_fd(options.control)?,
+            control,
             calls,
             activity: Activity::default(),
             writer: SegmentWriter::new(SharedPage::from_fd(options.budget)?, options.spill_dir),
@@ -198,7 +199,7 @@ impl Session {
                     ran_ns,
                     value,
                 };
-                self.outbox.push(&message, descriptors, now)?;
+                self.outbox.push_result(&message, descriptors, now)?;
             }
             Err(mut error) => {
                 let (error, descriptors) = error.split();
@@ -208,7 +209,7 @@ impl Session {
                     ran_ns,
                     error,
                 };
-                self.outbox.push(&message, descriptors, now)?;
+                self.outbox.push_result(&message, descriptors, now)?;
             }
         }
         // Only now: whoever dies before this line is known to have died in the task.

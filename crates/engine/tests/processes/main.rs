@@ -43,6 +43,10 @@ const TESTS: &[(&str, fn())] = &[
         "only_the_task_of_a_dead_worker_fails",
         only_the_task_of_a_dead_worker_fails,
     ),
+    (
+        "what_has_ended_does_not_run_again",
+        what_has_ended_does_not_run_again,
+    ),
     ("a_death_is_described", a_death_is_described),
     ("a_death_can_be_retried", a_death_can_be_retried),
     ("garbage_is_answered_for", garbage_is_answered_for),
@@ -93,6 +97,10 @@ const TESTS: &[(&str, fn())] = &[
         an_initializer_that_fails_breaks_its_pool,
     ),
     ("a_time_limit_interrupts", a_time_limit_interrupts),
+    (
+        "a_time_limit_may_come_before_the_process_is_known",
+        a_time_limit_may_come_before_the_process_is_known,
+    ),
     (
         "a_time_limit_kills_who_does_not_listen",
         a_time_limit_kills_who_does_not_listen,
@@ -506,6 +514,26 @@ fn only_the_task_of_a_dead_worker_fails() {
     assert_eq!(processes.engine.stats().deaths, 6);
 }
 
+/// Results are held back for a moment; a death in this moment does not take them.
+fn what_has_ended_does_not_run_again() {
+    let processes = Processes::new(1);
+    for deadly in ["die", "exit"] {
+        let log = Hold::new();
+        let rounds: Vec<_> = (0..20)
+            .map(|_| {
+                let ended = processes.submit("leave a line", log.args());
+                (ended, processes.submit(deadly, &bytes(3)))
+            })
+            .collect();
+        for (ended, killed) in &rounds {
+            assert_eq!(processes.result(ended), b"left", "before {deadly}");
+            processes.error(killed);
+        }
+        let lines = std::fs::read_to_string(&log.0).expect("a file");
+        assert_eq!(lines.lines().count(), rounds.len(), "before {deadly}");
+    }
+}
+
 fn a_death_is_described() {
     let processes = Processes::new(1);
     let task = processes.submit("exit", &bytes(3));
@@ -823,6 +851,19 @@ fn a_time_limit_interrupts() {
     assert_eq!(processes.raised(&task), "interrupted");
     assert!(began.elapsed() < Duration::from_secs(1));
     assert_eq!(processes.engine.stats().deaths, 0, "the worker lives");
+    processes.check();
+}
+
+/// The worker's own socket may be faster than the zygote's.
+fn a_time_limit_may_come_before_the_process_is_known() {
+    let file = Hold::new();
+    let mut options = options(1);
+    let program = options.zygote.as_mut().expect("there is one");
+    let late = (worker::LATE.into(), file.0.clone().into_os_string());
+    program.environment.push(late);
+    let processes = Processes::with(options, pool(1));
+    let task = processes.submit_with(timeout(50), "await the signal", file.args());
+    assert_eq!(processes.raised(&task), "signalled");
     processes.check();
 }
 

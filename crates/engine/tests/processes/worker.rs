@@ -25,6 +25,8 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 
 /// Says what this executable is to be.
 pub const ROLE: &str = "LINESHAFT_TEST_ROLE";
+/// A file before which the zygote does not say that it has started a worker.
+pub const LATE: &str = "LINESHAFT_TEST_LATE";
 const OPTIONS: &str = "LINESHAFT_TEST_WORKER";
 
 /// Starts workers. They are spawned rather than forked, which the engine cannot tell.
@@ -75,6 +77,9 @@ pub fn be_zygote() {
             let handle = Pid::from_raw(pid.cast_signed()).expect("not 0");
             let handle = rustix::process::pidfd_open(handle, PidfdFlags::empty()).expect("pidfd");
             children.push((worker, child, handle));
+            if let Some(file) = std::env::var_os(LATE) {
+                wait_for_file(Path::new(&file));
+            }
             sender
                 .push(&FromZygote::Spawned { worker, pid }, [])
                 .expect("fits");
@@ -218,11 +223,27 @@ impl Worker {
                 let sum = number(args) + inputs.iter().map(number).sum::<u64>();
                 value(&sum.to_le_bytes())
             }
+            // Leaves a line in a file each time it runs.
+            "leave a line" => {
+                let file = File::options().append(true).create(true).open(path(args));
+                file.expect("a file").write_all(b"x\n").expect("room");
+                value(b"left")
+            }
             "raise" => raised(std::str::from_utf8(&args.data).expect("words")),
             "sleep through" => self.sleep(number(args), false),
             // The first attempt takes too long, the second as long as is given.
             "sleep again" if attempt == Attempt(1) => self.sleep(60_000, true),
             "sleep" | "sleep again" => self.sleep(number(args), true),
+            // Says that it is to be interrupted, then waits for the signal.
+            "await the signal" => {
+                while !self.session.is_interrupted() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                File::create(path(args)).expect("a file");
+                let signals = SigSet::from(nix::sys::signal::Signal::SIGXCPU);
+                signals.wait().expect("a signal");
+                raised("signalled")
+            }
             "exit" => std::process::exit(i32::try_from(number(args)).expect("small")),
             "die" => {
                 rustix::process::kill_process(rustix::process::getpid(), Signal::KILL)
@@ -232,10 +253,12 @@ impl Worker {
             "die once" if attempt == Attempt(1) => self.call("die", args, inputs, task, attempt),
             "die once" => value(b"lived"),
             "garbage" => {
+                self.flush();
                 rustix::io::write(stdin(), &[0xff; 64]).expect("the engine");
                 self.sleep(60_000, false)
             }
             "more" => {
+                self.flush();
                 // A message, and something behind it in its frame.
                 let mut sender = Sender::new();
                 let record = FromWorker::Log { record: b"x" };
@@ -344,6 +367,13 @@ impl Worker {
             }
             other => raised(&format!("no function is called {other}")),
         }
+    }
+
+    /// Has results leave that would come behind garbage, and be lost with it.
+    fn flush(&self) {
+        let at_once = Some(Duration::from_nanos(1));
+        let waited = self.session.wait_for_any(&[], at_once, None);
+        waited.expect("the engine");
     }
 
     fn sleep(&self, millis: u64, interruptible: bool) -> End {
