@@ -42,16 +42,16 @@ class Task:
     ) -> None:
         if not callable(function):
             raise TypeError(f"a task needs something to call, not {type(function).__name__}")
-        for name, value, is_optional, method, what in (
-            ("retries", retries, False, "__index__", "an integer"),
-            ("backoff", backoff, False, "__float__", "a number of seconds"),
-            ("timeout", timeout, True, "__float__", "a number of seconds"),
-            ("priority", priority, False, "__index__", "an integer"),
-            ("threads", threads, True, "__index__", "a number, True or False"),
+        for name, value, is_optional, what in (
+            ("retries", retries, False, "an integer"),
+            ("backoff", backoff, False, "a number of seconds"),
+            ("timeout", timeout, True, "a number of seconds"),
+            ("priority", priority, False, "an integer"),
+            ("threads", threads, True, "a number, True or False"),
         ):
-            if not (value is None and is_optional) and not hasattr(value, method):
+            if not (value is None and is_optional) and not hasattr(value, "__float__"):
                 raise TypeError(f"{name} must be {what}, not {value!r}")
-        if not 0 <= retries < 1 << 16:
+        if not isinstance(retries, int) or not 0 <= retries < 1 << 16:
             raise ValueError(f"retries must be a small non-negative integer, not {retries!r}")
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout must be a positive number of seconds, not {timeout!r}")
