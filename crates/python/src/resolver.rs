@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use lineshaft_core::{TaskId, WorkerId};
 use lineshaft_engine::{Observer, Stream};
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -129,7 +130,7 @@ impl Resolver {
     /// Deals with what is there, on this thread, unless another one does so already. What was printed
     /// comes before the futures that are done.
     pub fn drain(&self, py: Python<'_>) {
-        self.show_all(py);
+        self.show_or_report(py);
         if self.pending.load(Ordering::SeqCst) == 0 {
             return;
         }
@@ -141,18 +142,19 @@ impl Resolver {
                 return;
             };
             self.pending.fetch_sub(1, Ordering::SeqCst);
-            self.show_all(py);
+            self.show_or_report(py);
             future::publish(future.bind(py), || self.queue().closed);
         }
     }
 
     /// Sees to it that all that was printed and logged so far is shown, before a result is that came
-    /// after it. Calls nothing but the console: the caller may hold any lock.
-    pub fn show_before_result(&self, py: Python<'_>) {
+    /// after it. Calls nothing but the console: the caller may hold any lock. Raises what a signal handler
+    /// raises meanwhile.
+    pub fn show_before_result(&self, py: Python<'_>) -> PyResult<()> {
         if self.unshown.load(Ordering::SeqCst) == 0 {
-            return;
+            return Ok(());
         }
-        self.show_all(py);
+        self.show_all(py)?;
         let this = thread::current().id();
         let deadline = Instant::now() + SHOW_PATIENCE;
         py.detach(|| {
@@ -165,20 +167,27 @@ impl Resolver {
                     .0;
             }
         });
+        Ok(())
     }
 
-    fn show_all(&self, py: Python<'_>) {
+    fn show_or_report(&self, py: Python<'_>) {
+        while let Err(error) = self.show_all(py) {
+            error.write_unraisable(py, self.console.as_ref().map(|console| console.bind(py)));
+        }
+    }
+
+    fn show_all(&self, py: Python<'_>) -> PyResult<()> {
         if self.unshown.load(Ordering::SeqCst) == 0 {
-            return;
+            return Ok(());
         }
         let Some(_turn) = Turn::take(self, |queue| &mut queue.showing) else {
-            return;
+            return Ok(());
         };
         loop {
             let (notice, dropped) = {
                 let mut queue = self.queue();
                 let Some(notice) = queue.notices.pop_front() else {
-                    return;
+                    return Ok(());
                 };
                 if let Notice::Output { bytes, .. } = &notice {
                     queue.output_bytes -= bytes.len();
@@ -188,36 +197,42 @@ impl Resolver {
             if dropped > 0 {
                 let text =
                     format!("lineshaft: {dropped} bytes of output of workers were dropped\n");
-                self.show(py, Stream::Stderr, text.as_bytes());
+                self.show(py, Stream::Stderr, text.as_bytes())?;
             }
-            match notice {
+            let shown = match notice {
                 Notice::Output { stream, bytes } => self.show(py, stream, &bytes),
                 Notice::Log(record) => self.tell(py, "log", (PyBytes::new(py, &record),)),
-            }
+            };
             // Only now: until then whoever asks for a result waits.
             self.unshown.fetch_sub(1, Ordering::SeqCst);
+            shown?;
         }
     }
 
-    fn show(&self, py: Python<'_>, stream: Stream, bytes: &[u8]) {
-        self.tell(
-            py,
-            "output",
-            (stream == Stream::Stderr, PyBytes::new(py, bytes)),
-        );
+    fn show(&self, py: Python<'_>, stream: Stream, bytes: &[u8]) -> PyResult<()> {
+        let is_stderr = stream == Stream::Stderr;
+        self.tell(py, "output", (is_stderr, PyBytes::new(py, bytes)))
     }
 
+    /// Calls the console. Its failures are reported; what is no `Exception`, as `KeyboardInterrupt`, was
+    /// raised by a signal handler and is the caller's.
     fn tell<'py>(
         &self,
         py: Python<'py>,
         method: &str,
         arguments: impl pyo3::call::PyCallArgs<'py>,
-    ) {
-        if let Some(console) = &self.console
-            && let Err(error) = console.bind(py).call_method1(method, arguments)
-        {
-            error.write_unraisable(py, Some(console.bind(py)));
+    ) -> PyResult<()> {
+        let Some(console) = &self.console else {
+            return Ok(());
+        };
+        match console.bind(py).call_method1(method, arguments) {
+            Err(error) if error.is_instance_of::<PyException>(py) => {
+                error.write_unraisable(py, Some(console.bind(py)));
+            }
+            Err(error) => return Err(error),
+            Ok(_) => {}
         }
+        Ok(())
     }
 
     fn serve(&self) {

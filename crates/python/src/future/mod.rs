@@ -259,7 +259,7 @@ impl FutureBase {
     fn result(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         self.wait(py, timeout)?;
         if let Source::Task { core, .. } = self.source()? {
-            core.resolver.show_before_result(py);
+            core.resolver.show_before_result(py)?;
         }
         match self.value(py)? {
             Ok(value) => Ok(value.clone_ref(py)),
@@ -272,7 +272,7 @@ impl FutureBase {
     fn exception(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Py<PyAny>>> {
         self.wait(py, timeout)?;
         if let Source::Task { core, .. } = self.source()? {
-            core.resolver.show_before_result(py);
+            core.resolver.show_before_result(py)?;
         }
         match self.value(py)? {
             Ok(_) => Ok(None),
