@@ -39,11 +39,10 @@ _originals: dict[str, str | None] = {}
 def main() -> None:
     """Be the zygote: standard input is the socket to the engine."""
     # The engine's loop thread, which started us, blocks every signal. Workers need theirs, for time
-    # limits and for the stack of a crash, and so do the processes that tasks start. A Ctrl-C that
-    # came between our birth and our own process group was not meant for us.
-    on_interrupt = _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+    # limits and for the stack of a crash, and so do the processes that tasks start. A Ctrl-C is never
+    # meant for us, nor for a worker before it has its own handler.
+    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-    _signal.signal(_signal.SIGINT, on_interrupt)
     zygote = _native.Zygote(os.dup(0))
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
