@@ -109,7 +109,7 @@ def abort() -> None:
 
 def leave_line(path: str, n: int) -> int:
     """Leave a line in a file each time it runs."""
-    with open(path, "a") as file:
+    with Path(path).open("a") as file:
         file.write(f"{n}\n")
     return n
 
