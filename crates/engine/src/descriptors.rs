@@ -1,4 +1,7 @@
-//! How many descriptors this process may have open.
+//! The descriptors of this process: how many it may have open, and which of them are engines'.
+
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -23,4 +26,43 @@ pub(crate) fn raise_limit() {
             },
         );
     }
+}
+
+/// Sockets and pipes of the engines of this process, a bit each. A forked child that kept them would
+/// keep the other ends from learning that this process has ended. Atomics rather than a set under a
+/// lock, which nobody could ever take in a child that was forked while it was held.
+static OURS: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
+
+/// Enough for every descriptor up to the limit.
+const WORDS: usize = 1024;
+const _: () = assert!(WORDS as u64 * 64 == DESCRIPTORS);
+
+fn bit(fd: BorrowedFd<'_>) -> Option<(&'static AtomicU64, u64)> {
+    let number = usize::try_from(fd.as_raw_fd()).ok()?;
+    Some((OURS.get(number / 64)?, 1 << (number % 64)))
+}
+
+/// A descriptor belongs to an engine, from before anybody at its other end relies on it.
+pub(crate) fn note(fd: BorrowedFd<'_>) {
+    if let Some((word, bit)) = bit(fd) {
+        word.fetch_or(bit, Ordering::SeqCst);
+    }
+}
+
+/// It is about to be closed, or given away.
+pub(crate) fn forget(fd: BorrowedFd<'_>) {
+    if let Some((word, bit)) = bit(fd) {
+        word.fetch_and(!bit, Ordering::SeqCst);
+    }
+}
+
+/// In a forked child: which of its descriptors belong to engines of its parent. They must not be
+/// closed, because objects that own them exist here as well, but should be replaced.
+pub fn inherited() -> Vec<RawFd> {
+    let numbers = (0..).zip(&OURS).flat_map(|(index, word)| {
+        let word = word.load(Ordering::SeqCst);
+        let bits = (0..64).filter(move |bit| word >> bit & 1 == 1);
+        bits.map(move |bit| index * 64 + bit)
+    });
+    numbers.collect()
 }

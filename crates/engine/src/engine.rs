@@ -14,6 +14,7 @@ use crate::options::{EngineOptions, PoolOptions, TaskRequest};
 use crate::output::Printed;
 use crate::payload::{Code, Payload};
 use crate::pools::Pool;
+use crate::process::Snapshot;
 use crate::promise::Promise;
 use crate::shared::{Command, Shared};
 use crate::state::State;
@@ -70,11 +71,30 @@ impl Engine {
 
     /// Opens a pool.
     pub fn open_pool(&self, options: PoolOptions) -> Result<PoolId, EngineError> {
+        self.open(options, None)
+    }
+
+    /// Opens a pool of processes that are forked from a snapshot, instead of from the process that
+    /// the engine starts for that purpose.
+    pub fn open_pool_of(
+        &self,
+        snapshot: Snapshot,
+        options: PoolOptions,
+    ) -> Result<PoolId, EngineError> {
+        self.open(options, Some(snapshot))
+    }
+
+    fn open(
+        &self,
+        options: PoolOptions,
+        snapshot: Option<Snapshot>,
+    ) -> Result<PoolId, EngineError> {
         self.shared.check_open()?;
         let pool = PoolId(u32::try_from(self.shared.next_id()).expect("fewer pools than 2^32"));
         self.shared.post(Command::OpenPool {
             pool,
             spec: Pool::new(options),
+            snapshot,
         });
         Ok(pool)
     }

@@ -18,6 +18,11 @@ pub enum EngineError {
     /// The zygote, from which workers are forked, could not be started.
     #[error("cannot start worker processes: {0}")]
     Zygote(std::io::Error),
+    /// The snapshot that a pool's workers are forked from has ended.
+    #[error(
+        "the process that its workers were forked from has ended, and with it what they had inherited"
+    )]
+    SnapshotGone,
     /// A system call of the engine failed.
     #[error("{what}: {source}")]
     System {

@@ -41,6 +41,7 @@ mod threads;
 mod wait;
 pub mod worker;
 
+pub use descriptors::inherited;
 pub use engine::{Engine, EngineStats};
 pub use error::EngineError;
 pub use limits::INLINE_BYTES_MAX;
@@ -50,7 +51,7 @@ pub use outcome::{DeathReport, Outcome, Portable, TaskError};
 pub use output::Printed;
 pub use payload::{Code, CodeId, Payload};
 pub use poller::Stream;
-pub use process::lost;
+pub use process::{Snapshot, lost};
 pub use promise::Promise;
 pub use runner::{Body, Call, CallEnd, Calls, Runner, current_task};
 pub use wait::{Check, Waited};

@@ -10,6 +10,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, p
 use rustix::io::Errno;
 
 use crate::clock;
+use crate::descriptors;
 use crate::error::EngineError;
 
 /// What became ready.
@@ -19,9 +20,9 @@ pub(crate) enum Source {
     Output(WorkerId, Stream),
     /// The socket of a worker.
     Worker(WorkerId),
-    /// The socket of the zygote. Sorts behind the workers: the news of a death after what the dead
-    /// had still sent.
-    Zygote,
+    /// The socket of a zygote, by its number. Sorts behind the workers: the news of a death after
+    /// what the dead had still sent.
+    Zygote(u32),
     /// Somebody wants whoever polls to look around.
     Wake,
 }
@@ -41,7 +42,7 @@ impl Source {
     fn encode(self) -> u64 {
         let (kind, id) = match self {
             Source::Wake => (0, 0),
-            Source::Zygote => (1, 0),
+            Source::Zygote(number) => (1, number),
             Source::Worker(worker) => (2, worker.0),
             Source::Output(worker, Stream::Stdout) => (3, worker.0),
             Source::Output(worker, Stream::Stderr) => (4, worker.0),
@@ -50,11 +51,11 @@ impl Source {
     }
 
     fn decode(word: u64) -> Source {
-        let worker =
-            WorkerId(u32::try_from(word & u64::from(u32::MAX)).expect("masked to 32 bits"));
+        let id = u32::try_from(word & u64::from(u32::MAX)).expect("masked to 32 bits");
+        let worker = WorkerId(id);
         match word >> KIND_SHIFT {
             0 => Source::Wake,
-            1 => Source::Zygote,
+            1 => Source::Zygote(id),
             2 => Source::Worker(worker),
             3 => Source::Output(worker, Stream::Stdout),
             4 => Source::Output(worker, Stream::Stderr),
@@ -128,6 +129,7 @@ impl Poller {
     }
 
     pub(crate) fn add(&self, fd: BorrowedFd<'_>, source: Source) -> Result<(), EngineError> {
+        descriptors::note(fd);
         let data = epoll::EventData::new_u64(source.encode());
         epoll::add(&self.epoll, fd, data, epoll::EventFlags::IN)
             .map_err(EngineError::system("epoll_ctl"))
@@ -150,6 +152,7 @@ impl Poller {
     }
 
     pub(crate) fn remove(&self, fd: BorrowedFd<'_>) {
+        descriptors::forget(fd);
         // A descriptor that is not in the set is what we want.
         let _: Result<(), Errno> = epoll::delete(&self.epoll, fd);
     }
@@ -246,5 +249,11 @@ impl Poller {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: left.subsec_nanos().into(),
         })
+    }
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        descriptors::forget(self.wake.as_fd());
     }
 }

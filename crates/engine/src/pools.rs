@@ -126,12 +126,10 @@ impl State {
     /// Takes the pool away; what is left of its tasks is cancelled.
     pub(crate) fn remove_pool(&mut self, pool: PoolId) {
         self.inputs.push_back(Input::RemovePool { pool });
-        if let Some(Pool {
-            executor: Executor::Threads { lanes, .. },
-            ..
-        }) = self.pools.remove(&pool)
-        {
-            self.close_lanes(&lanes);
+        match self.pools.remove(&pool).map(|pool| pool.executor) {
+            Some(Executor::Threads { lanes, .. }) => self.close_lanes(&lanes),
+            Some(Executor::Processes(_)) => self.processes.release(pool),
+            None => {}
         }
         self.aftermath.became_idle = true;
         self.set_cores();

@@ -39,6 +39,7 @@ use crate::payload::{Code, CodeId, Payload, Unused};
 use crate::poll_role::{PollRole, Turn};
 use crate::poller::{Poller, Source};
 use crate::pools::Pool;
+use crate::process::Snapshot;
 use crate::promise::{EngineId, Pledge, Promise};
 use crate::relief::Relief;
 use crate::spin::Spinner;
@@ -82,6 +83,7 @@ pub(crate) enum Command {
     OpenPool {
         pool: PoolId,
         spec: Pool,
+        snapshot: Option<Snapshot>,
     },
     ClosePool {
         pool: PoolId,

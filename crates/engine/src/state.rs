@@ -196,9 +196,13 @@ impl State {
             }
             Command::Blocked { task, attempt } => self.on_blocked_call(task, attempt, true),
             Command::Unblocked { task, attempt } => self.on_blocked_call(task, attempt, false),
-            Command::OpenPool { pool, spec } => {
+            Command::OpenPool {
+                pool,
+                spec,
+                snapshot,
+            } => {
                 if !self.closed && matches!(spec.executor, Executor::Processes(_)) {
-                    self.processes.warm_up(shared, pool);
+                    self.processes.warm_up(shared, pool, snapshot);
                 }
                 self.open_pool(pool, spec);
             }
@@ -241,7 +245,7 @@ impl State {
             Source::Wake => {}
             Source::Output(worker, stream) => self.processes.read_output(shared, worker, stream),
             Source::Worker(worker) => self.on_worker(shared, worker),
-            Source::Zygote => self.on_zygote(shared),
+            Source::Zygote(number) => self.on_zygote(shared, number),
         }
         self.settle(shared, now);
     }

@@ -1,4 +1,4 @@
-//! What workers and the zygote say, turned into the scheduler's inputs.
+//! What workers and zygotes say, turned into the scheduler's inputs.
 
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::state::State;
 
 use super::deadlines::Stage;
 use super::worker::Worker;
+use super::zygote::Zygote;
 use super::{STILLBORN_MAX, crash};
 
 impl State {
@@ -225,9 +226,9 @@ impl State {
         });
     }
 
-    /// Reads what the zygote has sent.
-    pub(crate) fn on_zygote(&mut self, shared: &Shared) {
-        let Some(mut zygote) = self.processes.zygote.take() else {
+    /// Reads what a zygote has sent.
+    pub(crate) fn on_zygote(&mut self, shared: &Shared, number: u32) {
+        let Some(mut zygote) = self.processes.zygotes.take(number) else {
             return;
         };
         let ended = loop {
@@ -285,13 +286,28 @@ impl State {
             }
         }
         if !ended && !garbage {
-            self.processes.zygote = Some(zygote);
+            let pool = zygote.pool;
+            self.processes.zygotes.put_back(zygote);
+            if let Some(pool) = pool.filter(|pool| !self.pools.contains_key(pool)) {
+                self.processes.release(pool);
+            }
             return;
         }
-        // Its workers end with it; a new one is started when the next worker is wanted.
-        let proved = zygote.proved;
+        self.processes.zygotes.ended(number);
+        self.lost_zygote(shared, zygote);
+    }
+
+    /// A zygote has ended, and its workers with it. If it was the engine's own, a new one is started
+    /// when the next worker is wanted. What a snapshot had exists nowhere else: its pool is broken.
+    fn lost_zygote(&mut self, shared: &Shared, zygote: Zygote) {
+        let (number, snapshot_of, proved) = (zygote.number, zygote.pool, zygote.proved);
         zygote.close(shared);
+        if let Some(pool) = snapshot_of.filter(|pool| self.pools.contains_key(pool)) {
+            let why = EngineError::SnapshotGone.to_string();
+            self.processes.note_trouble(pool, &why);
+        }
         let workers = self.processes.workers.values();
+        let workers = workers.filter(|worker| worker.zygote == number);
         let mut orphans: Vec<(PoolId, WorkerId)> =
             workers.map(|worker| (worker.pool, worker.id)).collect();
         orphans.sort_unstable();
@@ -301,7 +317,12 @@ impl State {
             }
             self.on_exit(shared, worker, None, 0);
         }
-        if !proved {
+        if let Some(pool) = snapshot_of {
+            if self.pools.contains_key(&pool) {
+                self.inputs
+                    .push_back(Input::SpawnFailed { pool, broken: true });
+            }
+        } else if !proved {
             orphans.dedup_by_key(|(pool, _)| *pool);
             for (pool, _) in orphans {
                 self.note_stillborn(pool, || "the process that forks workers ended".into());

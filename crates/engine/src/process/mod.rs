@@ -1,7 +1,7 @@
 //! Worker processes, seen from the engine.
 //!
 //! Each worker has one socket, one control page and two output pipes; nothing is shared between
-//! workers, so the death of one at any instruction hurts nobody else. They are forked by the
+//! workers, so the death of one at any instruction hurts nobody else. They are forked by a
 //! zygote, which also reaps them and reports how they ended.
 //!
 //! Tasks are sent ahead. Which of them a worker has begun is read from the claim word of its
@@ -12,9 +12,11 @@ mod crash;
 mod deadlines;
 mod events;
 mod nested;
+mod snapshot;
 mod stall;
 mod worker;
 mod zygote;
+mod zygotes;
 
 use std::os::fd::OwnedFd;
 use std::process::Child;
@@ -32,12 +34,13 @@ use crate::shared::Shared;
 use crate::tasks::Task;
 
 pub use nested::lost;
+pub use snapshot::Snapshot;
 pub(crate) use stall::Stalls;
 pub(crate) use zygote::{end, start};
 
 use deadlines::{Deadlines, Stage};
 use worker::{Sent, Worker};
-use zygote::Zygote;
+use zygotes::Zygotes;
 
 /// What the workers of one pool have in common.
 pub(crate) struct ProcessPool {
@@ -51,13 +54,9 @@ pub(crate) struct ProcessPool {
 #[derive(Default)]
 pub(crate) struct Processes {
     workers: FxHashMap<WorkerId, Box<Worker>>,
-    zygote: Option<Zygote>,
-    /// When what waits to be sent to the zygote is tried again, as part of every flush.
+    zygotes: Zygotes,
+    /// When what waits to be sent to a zygote is tried again, as part of every flush.
     zygote_retry: Option<Time>,
-    /// What zygotes are sent first from now on, instead of the program's own setup.
-    setup: Option<Vec<u8>>,
-    /// Zygotes so far.
-    zygotes: u32,
     /// Workers with messages that have not been flushed.
     dirty: Vec<WorkerId>,
     deadlines: Deadlines,
@@ -91,31 +90,28 @@ impl Processes {
         self.workers.is_empty()
     }
 
-    /// Starts the zygote if there is none: a pool was opened, so a worker will be wanted soon.
-    pub(crate) fn warm_up(&mut self, shared: &Shared, pool: PoolId) {
-        if let Err(error) = self.zygote(shared) {
+    /// A pool was opened, so workers will be wanted soon: starts the engine's own zygote if there is
+    /// none, or takes in the snapshot that the pool comes with.
+    pub(crate) fn warm_up(&mut self, shared: &Shared, pool: PoolId, snapshot: Option<Snapshot>) {
+        let warm = match snapshot {
+            Some(snapshot) => self.zygotes.adopt(shared, pool, snapshot),
+            None => self.zygotes.of_pool(shared, pool).map(drop),
+        };
+        if let Err(error) = warm {
             self.note_trouble(pool, &error.to_string());
         }
     }
 
-    /// Workers that start from now on are set up by `setup`.
-    pub(crate) fn set_up(&mut self, setup: Vec<u8>) -> Result<(), EngineError> {
-        if let Some(zygote) = &mut self.zygote {
-            zygote.set_up(&setup)?;
+    /// A pool is gone: so is its snapshot, when no worker is left.
+    pub(crate) fn release(&mut self, pool: PoolId) {
+        if !self.workers.values().any(|worker| worker.pool == pool) {
+            self.zygotes.release(pool);
         }
-        self.setup = Some(setup);
-        Ok(())
     }
 
-    fn zygote(&mut self, shared: &Shared) -> Result<&mut Zygote, EngineError> {
-        match &mut self.zygote {
-            Some(zygote) => Ok(zygote),
-            empty => {
-                self.zygotes += 1;
-                let setup = self.setup.as_deref();
-                Ok(empty.insert(Zygote::prepare(shared, self.zygotes, setup)?))
-            }
-        }
+    /// Workers that start from now on, but for those of snapshots, are set up by `setup`.
+    pub(crate) fn set_up(&mut self, setup: Vec<u8>) -> Result<(), EngineError> {
+        self.zygotes.set_up(setup)
     }
 
     /// Starts a worker. What is sent to it waits in its socket until it is there.
@@ -126,8 +122,8 @@ impl Processes {
         pool: PoolId,
         options: &ProcessPool,
     ) -> Result<(), EngineError> {
-        let zygote = self.zygote(shared)?;
-        let (mut worker, descriptors) = Worker::prepare(shared, id, pool)?;
+        let zygote = self.zygotes.of_pool(shared, pool)?;
+        let (mut worker, descriptors) = Worker::prepare(shared, id, pool, zygote.number)?;
         zygote.spawn(id, options, descriptors)?;
         if let Some((code, args)) = &options.initializer {
             worker.send_initializer(code, &options.definitions, args)?;
@@ -139,19 +135,19 @@ impl Processes {
 
     /// The socket of a zygote that the loop thread is to start now.
     pub(crate) fn zygote_to_start(&mut self) -> Option<(u32, OwnedFd)> {
-        let zygote = self.zygote.as_mut()?;
+        let zygote = self.zygotes.own()?;
         Some((zygote.number, zygote.take_start()?))
     }
 
     /// The zygote that was to be started, by its socket, now is a process. None if it still is the
     /// zygote; else the process, which nobody knows any more.
     pub(crate) fn zygote_started(&mut self, number: u32, child: Child) -> Option<Child> {
-        match &mut self.zygote {
-            Some(zygote) if zygote.number == number => {
+        match self.zygotes.get_mut(number) {
+            Some(zygote) => {
                 zygote.started(child);
                 None
             }
-            _ => Some(child),
+            None => Some(child),
         }
     }
 
@@ -278,12 +274,8 @@ impl Processes {
                 self.deadlines.add(at, id, Stage::Flush);
             }
         }
-        self.zygote_retry = None;
-        if let Some(zygote) = &mut self.zygote
-            && !zygote.flush(shared)
-        {
-            self.zygote_retry = Some(crate::clock::now() + limits::FLUSH_RETRY);
-        }
+        let sent = self.zygotes.flush(shared);
+        self.zygote_retry = (!sent).then(|| crate::clock::now() + limits::FLUSH_RETRY);
     }
 
     /// Every pool that has workers is broken: workers cannot be forked.
@@ -301,9 +293,7 @@ impl Processes {
                 broken: true,
             });
         }
-        if let Some(zygote) = self.zygote.take() {
-            zygote.close(shared);
-        }
+        self.zygotes.close(shared);
         inputs
     }
 
@@ -313,9 +303,7 @@ impl Processes {
         for worker in self.workers.into_values() {
             worker.close(shared);
         }
-        if let Some(zygote) = self.zygote {
-            zygote.close(shared);
-        }
+        self.zygotes.close(shared);
     }
 
     /// Whether a worker has begun the task.

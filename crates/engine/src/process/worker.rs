@@ -34,6 +34,8 @@ use super::Processes;
 pub(super) struct Worker {
     pub(super) id: WorkerId,
     pub(super) pool: PoolId,
+    /// The number of the zygote that it is forked from.
+    pub(super) zygote: u32,
     pub(super) socket: OwnedFd,
     pub(super) sender: Sender,
     pub(super) receiver: Receiver,
@@ -104,6 +106,7 @@ impl Worker {
         shared: &Shared,
         id: WorkerId,
         pool: PoolId,
+        zygote: u32,
     ) -> Result<(Worker, Vec<OwnedFd>), EngineError> {
         let (socket, theirs) = lineshaft_wire::pair().map_err(|source| EngineError::System {
             what: "socketpair",
@@ -132,6 +135,7 @@ impl Worker {
         let worker = Worker {
             id,
             pool,
+            zygote,
             socket,
             sender: Sender::new(),
             receiver: Receiver::new(),

@@ -1,33 +1,49 @@
-//! The zygote, seen from the engine: a freshly started, single-threaded process that forks the
-//! workers, so that starting one costs milliseconds and none inherits a lock of this process.
+//! A zygote, seen from the engine: a single-threaded process that forks workers. The engine's own
+//! one is freshly started, so that none of its workers inherits a lock of this process; a snapshot
+//! is a fork of this process, so that its workers inherit everything.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-use lineshaft_core::WorkerId;
+use lineshaft_core::{PoolId, WorkerId};
 use lineshaft_wire::{Flushed, Receiver, Sender, ToZygote, WireError};
 
+use crate::descriptors;
 use crate::error::EngineError;
 use crate::options::Program;
 use crate::poller::Source;
 use crate::shared::Shared;
 
 use super::ProcessPool;
+use super::snapshot::{Forked, Snapshot};
 
-/// The zygote, seen from the engine.
+/// A zygote, seen from the engine.
 pub(super) struct Zygote {
     /// Which of the engine's zygotes it is.
     pub(super) number: u32,
+    /// The only pool that it forks workers for, if it is a snapshot.
+    pub(super) pool: Option<PoolId>,
     pub(super) socket: OwnedFd,
     pub(super) receiver: Receiver,
     sender: Sender,
     /// Its end of the socket, until it is started.
     start: Option<OwnedFd>,
-    child: Option<Child>,
+    process: Process,
     /// It has forked a worker, so it works.
     pub(super) proved: bool,
+    /// It was asked to end.
+    pub(super) leaving: bool,
     waits_to_write: bool,
+}
+
+/// What is known of its process.
+enum Process {
+    /// It is still to be started.
+    Unknown,
+    Started(Child),
+    /// Ends with this.
+    Forked(#[expect(dead_code, reason = "it is kept for what it does when dropped")] Forked),
 }
 
 impl Zygote {
@@ -38,16 +54,19 @@ impl Zygote {
         setup: Option<&[u8]>,
     ) -> Result<Zygote, EngineError> {
         let (socket, theirs) = lineshaft_wire::pair().map_err(EngineError::Zygote)?;
-        shared.poller.add(socket.as_fd(), Source::Zygote)?;
+        shared.poller.add(socket.as_fd(), Source::Zygote(number))?;
+        descriptors::note(theirs.as_fd());
         shared.role.send_errand(&shared.poller);
         let mut zygote = Zygote {
             number,
+            pool: None,
             socket,
             receiver: Receiver::new(),
             sender: Sender::new(),
             start: Some(theirs),
-            child: None,
+            process: Process::Unknown,
             proved: false,
+            leaving: false,
             waits_to_write: false,
         };
         let program = shared.options.zygote.as_ref();
@@ -57,6 +76,38 @@ impl Zygote {
         Ok(zygote)
     }
 
+    /// Takes in a snapshot, which is set up and running.
+    pub(super) fn adopt(
+        shared: &Shared,
+        number: u32,
+        pool: PoolId,
+        snapshot: Snapshot,
+    ) -> Result<Zygote, EngineError> {
+        let Snapshot { socket, child } = snapshot;
+        shared.poller.add(socket.as_fd(), Source::Zygote(number))?;
+        Ok(Zygote {
+            number,
+            pool: Some(pool),
+            socket,
+            receiver: Receiver::new(),
+            sender: Sender::new(),
+            start: None,
+            process: Process::Forked(child),
+            proved: false,
+            leaving: false,
+            waits_to_write: false,
+        })
+    }
+
+    /// Lets it end: it reads the end of the socket, and we read the end of its side. Killing it and
+    /// waiting for that could take long, for it has the memory of the program.
+    pub(super) fn leave(&mut self) {
+        self.leaving = true;
+        // It fails only if the other end is closed already.
+        let _: rustix::io::Result<()> =
+            rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
+    }
+
     /// Sets up the workers that it forks from now on.
     pub(super) fn set_up(&mut self, data: &[u8]) -> Result<(), EngineError> {
         self.sender.push(&ToZygote::SetUp { data }, [])?;
@@ -64,11 +115,13 @@ impl Zygote {
     }
 
     pub(super) fn take_start(&mut self) -> Option<OwnedFd> {
-        self.start.take()
+        self.start
+            .take()
+            .inspect(|theirs| descriptors::forget(theirs.as_fd()))
     }
 
     pub(super) fn started(&mut self, child: Child) {
-        self.child = Some(child);
+        self.process = Process::Started(child);
     }
 
     pub(super) fn spawn(
@@ -100,9 +153,10 @@ impl Zygote {
         };
         if waits != self.waits_to_write {
             self.waits_to_write = waits;
-            let registered = shared
-                .poller
-                .want_write(self.socket.as_fd(), Source::Zygote, waits);
+            let registered =
+                shared
+                    .poller
+                    .want_write(self.socket.as_fd(), Source::Zygote(self.number), waits);
             debug_assert!(registered.is_ok(), "the zygote's socket is registered");
         }
         sent
@@ -110,9 +164,10 @@ impl Zygote {
 
     /// Stops listening to it, ends it and reaps it. It would end by itself when its socket closes,
     /// but only after its interpreter has tidied up, or never if it is stopped.
-    pub(super) fn close(self, shared: &Shared) {
+    pub(super) fn close(mut self, shared: &Shared) {
         shared.poller.remove(self.socket.as_fd());
-        if let Some(child) = self.child {
+        drop(self.take_start());
+        if let Process::Started(child) = self.process {
             end(child);
         }
     }
