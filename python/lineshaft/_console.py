@@ -106,6 +106,27 @@ def open_stream(fd: int, encoding: str, errors: str, is_terminal: bool) -> io.Te
     return stream
 
 
+def inherit_streams(streams: list[tuple[str, str, bool]]) -> None:
+    """Make the streams of a fork of the program, from what `describe_streams` returned there.
+
+    A program's own kind of stream stays if it writes to the descriptor, which is a pipe by now. Others, of a test
+    runner or a notebook, write to where nobody in this process reads.
+    """
+    for fd, (name, description) in enumerate(zip(("stdout", "stderr"), streams, strict=True), 1):
+        inherited = getattr(sys, name)
+        try:
+            is_ours = inherited.fileno() == fd
+        except (AttributeError, OSError, ValueError):
+            is_ours = False
+        if is_ours and isinstance(inherited, io.TextIOWrapper):
+            inherited.reconfigure(line_buffering=True)  # for whoever has kept it, such as a log handler
+        elif is_ours:
+            continue
+        stream = open_stream(fd, *description)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
 def flush() -> None:
     """Send what this worker's streams hold back."""
     unflushed.clear()

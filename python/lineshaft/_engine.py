@@ -22,6 +22,7 @@ from lineshaft.errors import EngineClosed
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from multiprocessing.context import BaseContext
     from types import TracebackType
     from typing import Any, Self, TypeVar
 
@@ -194,7 +195,15 @@ class Engine:
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         max_tasks_per_worker: int | None = None,
+        context: BaseContext | None = None,
+        for_pool: bool = False,
     ) -> _native.Pool:
+        """Open a pool of worker processes.
+
+        With a `context` of `multiprocessing` they are started as its start method says, and are the
+        processes of a `multiprocessing.Pool` if `for_pool`. A worker's own pools always consist of
+        fresh ones, which its engine has started.
+        """
         self._check_open()
         if self._native is None:
             assert _process.session is not None, "only a worker has no engine of its own"
@@ -204,6 +213,14 @@ class Engine:
                 initargs=initargs,
                 tasks_per_worker_max=max_tasks_per_worker,
             )
+        max_tasks_per_worker = max_tasks_per_worker or self._max_tasks_per_worker
+        if context is not None:
+            from lineshaft import _snapshot
+
+            if _snapshot.is_wanted(context):
+                return self._open_snapshot(
+                    context, workers, name, initializer, initargs, max_tasks_per_worker, for_pool
+                )
         # Processes of a new pool start where the program is now, as forked ones do.
         setup = self._describe()
         if setup != self._setup:
@@ -214,8 +231,48 @@ class Engine:
             workers=workers,
             initializer=initializer,
             initargs=initargs,
-            tasks_per_worker_max=max_tasks_per_worker or self._max_tasks_per_worker,
+            tasks_per_worker_max=max_tasks_per_worker,
             growth_bytes_max=self._growth_bytes_max,
+        )
+
+    def _open_snapshot(
+        self,
+        context: BaseContext,
+        workers: int,
+        name: str,
+        initializer: Callable[..., object] | None,
+        initargs: tuple[Any, ...],
+        max_tasks_per_worker: int | None,
+        for_pool: bool,
+    ) -> _native.Pool:
+        """Open a pool of processes that are forked from this one as it is now."""
+        assert self._native is not None, "a worker's pools are its engine's"
+        # Before the fork, which spares the workers the imports.
+        import lineshaft._batch
+        import lineshaft._console
+        import lineshaft._serial.worker  # noqa: F401
+        from lineshaft import _snapshot
+        from lineshaft._serial.inherited import Inherited
+
+        encoder = Encoder(Inherited())
+        snapshot = _snapshot.fork(
+            context,
+            workers,
+            for_pool=for_pool,
+            initializer=initializer,
+            initargs=initargs,
+            setup={"spill_dir": self._spill_dir, "workers": _default_workers()},
+            environment=_zygote_environment(self.workers),
+        )
+        return self._native.process_pool(
+            name=name,
+            workers=workers,
+            initializer=None if initializer is None else _snapshot.call_initializer,
+            initargs=(),
+            tasks_per_worker_max=max_tasks_per_worker,
+            growth_bytes_max=self._growth_bytes_max,
+            snapshot=snapshot,
+            encoder=encoder,
         )
 
     def _open_threads(

@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "__version__", "Engine", "EventLoopCall", "FutureBase", "Pool", "Segment", "Session", "TaskOptions", "Zygote", "after_fork", "cancel_running", "wait_any"]
+__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "__version__", "Engine", "EventLoopCall", "FutureBase", "Pool", "Segment", "Session", "TaskOptions", "Zygote", "after_fork", "cancel_running", "inherited_descriptors", "wait_any", "zygote_socket"]
 
 DUMP_SIGNAL: Final[int]
 """
@@ -52,9 +52,11 @@ class Engine:
         What worker processes printed lately, oldest first: tuples of worker, task (or None), whether
         it was on standard error, and text.
         """
-    def process_pool(self, /, *, name: str, workers: SupportsIndex, initializer: Any | None = None, initargs: tuple | None = None, tasks_per_worker_max: SupportsIndex | None = None, growth_bytes_max: SupportsIndex | None = None) -> Pool:
+    def process_pool(self, /, *, name: str, workers: SupportsIndex, initializer: Any | None = None, initargs: tuple | None = None, tasks_per_worker_max: SupportsIndex | None = None, growth_bytes_max: SupportsIndex | None = None, snapshot: tuple[SupportsIndex, SupportsIndex] | None = None, encoder: Any | None = None) -> Pool:
         """
-        Opens a pool of worker processes.
+        Opens a pool of worker processes. With `snapshot`, a socket and the forked child of this
+        process that serves its other end, they are forked from that child, and `encoder` knows what
+        they have inherited.
         """
     def set_up(self, /, setup: SupportsGetItem[int, SupportsIndex]) -> None:
         """
@@ -326,8 +328,18 @@ def cancel_running(futures: SupportsGetItem[int, FutureBase]) -> None:
     A nested call that runs goes on, and so does one on a thread; nobody hears of them.
     """
 
+def inherited_descriptors() -> list[int]:
+    """
+    In a forked child: which of its descriptors belong to engines of its parent.
+    """
+
 def wait_any(futures: SupportsGetItem[int, FutureBase], timeout: SupportsFloat | SupportsIndex | None = None) -> bool:
     """
     Waits until one of the futures is done, at most `timeout` seconds; False if none is. They are of
     one engine. A task that waits lends its core meanwhile; with a timeout of 0 it keeps it.
+    """
+
+def zygote_socket() -> tuple[int, int]:
+    """
+    The two ends of a socket between an engine and a zygote, as descriptors.
     """

@@ -64,4 +64,5 @@ class Threads(Executor):
     def _work_queue(self) -> Backlog:
         from lineshaft._members import Backlog
 
+        assert self._pool is not None, "threads see the program anyway: their pool is opened at once"
         return Backlog(self._pool, self._max_workers)

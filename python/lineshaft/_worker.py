@@ -1,8 +1,8 @@
-"""What worker processes run, and the zygote that they are forked from.
+"""What worker processes run, and the zygotes that they are forked from.
 
-The zygote is a freshly started interpreter without a second thread. It imports what every worker
-needs, forks one when the engine asks for it, and reports how each ended. Workers are thus started
-in milliseconds and inherit no lock.
+The engine's own zygote is a freshly started interpreter without a second thread. It imports what every
+worker needs, forks one when the engine asks for it, and reports how each ended. Workers are thus
+started in milliseconds and inherit no lock. Other zygotes are forks of the program: see `_snapshot`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, ModuleType
-    from typing import Any
+    from typing import Any, NoReturn
 
 #: A worker's descriptors, in the order in which the engine sends them.
 _SOCKET, _CONTROL, _BUDGET, _STDOUT, _STDERR, _CRASH = range(6)
@@ -52,20 +52,60 @@ def main() -> None:
     # Descriptors of ours that a child has no business with.
     os.set_inheritable(zygote.fileno(), False)
     setup: dict[str, Any] = {}
+
+    def set_up(data: bytes) -> None:
+        setup.update(marshal.loads(data))
+        _prepare(setup)
+
+    def start(descriptors: tuple[int, ...], growth_bytes_max: int | None, tasks_max: int | None) -> int:
+        work(descriptors, growth_bytes_max, tasks_max, setup)
+        return 0
+
+    serve(zygote, start, set_up=set_up)
+
+
+def serve(
+    zygote: _native.Zygote,
+    start: Callable[[tuple[int, ...], int | None, int | None], int],
+    *,
+    set_up: Callable[[bytes], None] | None = None,
+    before_fork: Callable[[], None] | None = None,
+    program: int | None = None,
+) -> NoReturn:
+    """Fork workers for the engine until it is gone.
+
+    Parameters
+    ----------
+    zygote
+        The socket to the engine.
+    start
+        What a worker does; it returns the exit code.
+    set_up
+        Takes what the engine wants every worker to know.
+    before_fork
+        Called before each.
+    program
+        A descriptor that tells of the end of the engine's process.
+    """
     children: dict[int, tuple[int, int]] = {}
     poller = select.poll()
-    poller.register(zygote.fileno(), select.POLLIN)
+    for fd in (zygote.fileno(), program):
+        if fd is not None:
+            poller.register(fd, select.POLLIN)
     while True:
         try:
             while (request := zygote.next()) is not None:
-                if isinstance(request, bytes):
-                    setup = marshal.loads(request)
-                    _prepare(setup)
-                else:
-                    _fork(zygote, request, setup, children, poller)
+                if not isinstance(request, bytes):
+                    if before_fork is not None:
+                        before_fork()
+                    _fork(zygote, request, start, children, poller)
+                elif set_up is not None:
+                    set_up(request)
         except EOFError:
             os._exit(0)  # the workers die with us
         for fd, _ in poller.poll():
+            if fd == program:
+                os._exit(0)
             if fd in children:
                 poller.unregister(fd)
                 os.close(fd)
@@ -119,7 +159,7 @@ def _move_to(folder: str | None, changes: dict[str, str | None]) -> None:
 def _fork(
     zygote: _native.Zygote,
     request: tuple[int, tuple[int, ...], int | None, int | None],
-    setup: dict[str, Any],
+    start: Callable[[tuple[int, ...], int | None, int | None], int],
     children: dict[int, tuple[int, int]],
     poller: select.poll,
 ) -> None:
@@ -140,8 +180,7 @@ def _fork(
                     for fd in children:
                         os.close(fd)
                     zygote.close()
-                    work(descriptors, growth_bytes_max, tasks_max, setup)
-                    code = 0
+                    code = start(descriptors, growth_bytes_max, tasks_max)
             except BaseException:
                 sys.excepthook(*sys.exc_info())
             finally:
@@ -160,19 +199,37 @@ def work(
     growth_bytes_max: int | None,
     tasks_max: int | None,
     setup: dict[str, Any],
+    *,
+    inherits: bool = False,
 ) -> None:
-    """Be a worker until the engine wants no more."""
+    """Be a worker until the engine wants no more.
+
+    One that `inherits` is a fork of the program: its streams, its settings and what it has patched
+    are the program's.
+    """
     from lineshaft import _batch, _patch, _process
-    from lineshaft._console import flush, forward_records, open_stream, unflushed
+    from lineshaft._console import (
+        describe_streams,
+        flush,
+        forward_records,
+        inherit_streams,
+        open_stream,
+        unflushed,
+    )
     from lineshaft._serial import worker
 
+    # Before they are pipes.
+    streams = describe_streams() if inherits else setup["streams"]
     os.dup2(descriptors[_STDOUT], 1)
     os.dup2(descriptors[_STDERR], 2)
     os.close(descriptors[_STDOUT])
     os.close(descriptors[_STDERR])
-    sys.stdin = open(0)  # noqa: SIM115 - open as long as the process lives
-    sys.stdout = sys.__stdout__ = open_stream(1, *setup["streams"][0])  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = open_stream(2, *setup["streams"][1])  # type: ignore[misc]
+    if inherits:
+        inherit_streams(streams)
+    else:
+        sys.stdin = open(0)  # noqa: SIM115 - open as long as the process lives
+        sys.stdout = sys.__stdout__ = open_stream(1, *streams[0])  # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = open_stream(2, *streams[1])  # type: ignore[misc]
     faulthandler.enable(file=descriptors[_CRASH])
     faulthandler.register(_native.DUMP_SIGNAL, file=descriptors[_CRASH])
 
@@ -203,11 +260,12 @@ def work(
 
     _signal.signal(_native.INTERRUPT_SIGNAL, check_limit)
     _signal.signal(_signal.SIGINT, interrupt)
-    _patch.when_imported("logging", lambda logging: forward_records(logging, session, setup["log_levels"]))
     _patch.when_imported("joblib.parallel", _import_joblib_backend)
     _process.become_worker(session, setup)
-    if setup["patched"]:
-        _patch.apply(setup["patched"])
+    if not inherits:
+        _patch.when_imported("logging", lambda logging: forward_records(logging, session, setup["log_levels"]))
+        if setup["patched"]:
+            _patch.apply(setup["patched"])
     _batch.mark = session.set_item
     hooks = SimpleNamespace(
         check_limit=check_limit,

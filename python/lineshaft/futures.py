@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
+from functools import partial
 from weakref import WeakSet
 
 from lineshaft import _native
@@ -56,7 +57,8 @@ class Future(_NativeHalf, concurrent.futures.Future["T"]):
 class Executor(concurrent.futures.Executor):
     """What both executors share: a pool of the engine, and the words of `concurrent.futures`."""
 
-    _pool: _native.Pool
+    #: None until the first call is submitted, if the workers are to see the program as it is then.
+    _pool: _native.Pool | None
     _shutdown = True
 
     def __init__(
@@ -97,7 +99,8 @@ class Executor(concurrent.futures.Executor):
             raise RuntimeError("cannot schedule new futures after shutdown")
         if self._has_initializer and self._broken:
             raise self._broken_error()
-        future: Future[T] = self._pool.submit(fn, args, kwargs)  # type: ignore[assignment]
+        pool = self._pool or self._open()
+        future: Future[T] = pool.submit(fn, args, kwargs)  # type: ignore[assignment]
         if self._nested is not None:
             if len(self._nested) >= 2 * self._nested_kept:
                 self._nested = {future for future in self._nested if not future.done()}
@@ -105,9 +108,12 @@ class Executor(concurrent.futures.Executor):
             self._nested.add(future)
         return future
 
+    def _open(self) -> _native.Pool:
+        raise NotImplementedError
+
     @property
     def _broken(self) -> bool:
-        return not self._engine.closed and self._pool.broken
+        return self._pool is not None and not self._engine.closed and self._pool.broken
 
     def _broken_error(self) -> Exception:
         raise NotImplementedError
@@ -132,7 +138,7 @@ class Executor(concurrent.futures.Executor):
         """
         with self._shutdown_lock:
             self._shutdown = True
-        if self._engine.closed:
+        if self._engine.closed or self._pool is None:
             return
         if cancel_futures:
             self._pool.cancel_all(False)
@@ -153,7 +159,7 @@ class Executor(concurrent.futures.Executor):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> Literal[False]:
         # Ctrl-C means stop.
-        if kind is not None and issubclass(kind, KeyboardInterrupt) and not self._engine.closed:
+        if kind is not None and issubclass(kind, KeyboardInterrupt) and self._pool and not self._engine.closed:
             try:
                 self._interrupt_calls()
             finally:
@@ -170,8 +176,10 @@ class ProcessPoolExecutor(Executor):
     max_workers
         Processes at most; by default as many as cores are usable.
     mp_context
-        Accepted and ignored: workers are forked from a fresh process, which needs no
-        ``if __name__ == "__main__"`` and inherits no lock.
+        A context of `multiprocessing`, by default the one of the default start method (or of `spawn`
+        if `max_tasks_per_child` is given, as in the standard library). Under `fork`, workers see the
+        program as it is when the first call is submitted. Under another start method they are forked
+        from a fresh process, which needs no ``if __name__ == "__main__"`` and inherits no lock.
     initializer, initargs
         Called in each worker before its first call. If it raises, the pool is broken.
     max_tasks_per_child
@@ -189,7 +197,7 @@ class ProcessPoolExecutor(Executor):
     def __init__(
         self,
         max_workers: int | None = None,
-        mp_context: object = None,
+        mp_context: Any = None,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         *,
@@ -205,17 +213,33 @@ class ProcessPoolExecutor(Executor):
                 raise ValueError("max_tasks_per_child must be >= 1")
         workers = max_workers if max_workers is not None else usable_cores()
         super().__init__(workers, initializer, _engine, is_of_pool=_is_of_pool)
+        if mp_context is None:
+            import multiprocessing
+
+            mp_context = multiprocessing.get_context("spawn" if max_tasks_per_child and not _is_of_pool else None)
         self._mp_context = mp_context
-        self._pool = self._engine._open_processes(
+        self._pool = None
+        self._open_pool = partial(
+            self._engine._open_processes,
             self._max_workers,
             name=name or "ProcessPoolExecutor",
             initializer=initializer,
             initargs=tuple(initargs),
             max_tasks_per_worker=max_tasks_per_child,
+            context=mp_context,
+            for_pool=_is_of_pool,
         )
+        if _is_of_pool or mp_context.get_start_method() != "fork":
+            self._open()
         if is_worker():
             self._nested = set()
         self._shutdown = False
+
+    def _open(self) -> _native.Pool:
+        with self._shutdown_lock:
+            if self._pool is None:
+                self._pool = self._open_pool()
+            return self._pool
 
     def map(
         self,
@@ -246,10 +270,11 @@ class ProcessPoolExecutor(Executor):
     def _processes(self) -> dict[int, WorkerProcess]:
         from lineshaft._members import processes_of
 
-        return {} if self._engine.closed else processes_of(self._pool)
+        return {} if self._pool is None or self._engine.closed else processes_of(self._pool)
 
     def _interrupt_calls(self) -> None:
-        self._engine._interrupt_calls(self._pool)
+        if self._pool is not None:
+            self._engine._interrupt_calls(self._pool)
 
     def _broken_error(self) -> Exception:
         from lineshaft._failures import pool_broken
@@ -259,7 +284,7 @@ class ProcessPoolExecutor(Executor):
     def terminate_workers(self) -> None:
         """Cancel every call, running ones too, and end the workers."""
         self._shutdown = True
-        if not self._engine.closed:
+        if self._pool is not None and not self._engine.closed:
             self._pool.cancel_all(True)
             self._pool.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import threading
@@ -122,10 +123,11 @@ def test_unpicklable_initializer(engine: ls.Engine) -> None:
     def locks() -> None:
         lock.acquire()
 
+    spawn = multiprocessing.get_context("spawn")
     with pytest.raises(SerializationError, match="lock"):
-        ls.ProcessPoolExecutor(1, initializer=locks, _engine=engine)
+        ls.ProcessPoolExecutor(1, spawn, initializer=locks, _engine=engine)
     with pytest.raises(SerializationError, match="lock"):
-        ls.ProcessPoolExecutor(1, initializer=raise_lookup_error, initargs=(lock,), _engine=engine)
+        ls.ProcessPoolExecutor(1, spawn, initializer=raise_lookup_error, initargs=(lock,), _engine=engine)
     assert engine.submit(pow, 2, 10).result() == 1024
 
 

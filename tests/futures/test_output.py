@@ -2,6 +2,7 @@
 
 import io
 import logging
+import multiprocessing
 import os
 import sys
 import threading
@@ -56,6 +57,13 @@ def one():
         yield executor
 
 
+@pytest.fixture
+def fresh():
+    """One worker process that is no fork of this one: its log records and warnings come here."""
+    with ls.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+        yield executor
+
+
 def shown(capsys, text: str, stream: str = "out") -> str:
     """Wait until `text` was shown."""
     seen = ""
@@ -86,9 +94,9 @@ def test_order_and_completeness(one, capsys):
     assert shown(capsys, "4999\n") == "".join(f"{number}\n" for number in range(5000))
 
 
-def test_log_records(one, caplog):
+def test_log_records(fresh, caplog):
     with caplog.at_level(logging.INFO, __name__):
-        one.submit(note, logging.WARNING, "%s is %d", "x", 3).result()
+        fresh.submit(note, logging.WARNING, "%s is %d", "x", 3).result()
         wait_until(lambda: bool(caplog.records), "no record arrived")
     (record,) = caplog.records
     assert (record.name, record.levelno, record.getMessage()) == (__name__, logging.WARNING, "x is 3")
@@ -96,23 +104,36 @@ def test_log_records(one, caplog):
     assert record.funcName == "note"
 
 
-def test_logged_exceptions(one, caplog):
-    one.submit(note_exception).result()
+def test_logged_exceptions(fresh, caplog):
+    fresh.submit(note_exception).result()
     wait_until(lambda: bool(caplog.records), "no record arrived")
     assert "it failed" in caplog.text
     assert "ZeroDivisionError: division by zero" in caplog.text
 
 
-def test_levels_of_this_process_apply(one, caplog):
+def test_levels_of_this_process_apply(fresh, caplog):
     with caplog.at_level(logging.WARNING, __name__):
-        one.submit(note, logging.INFO, "unwanted").result()
-        one.submit(note, logging.ERROR, "wanted").result()
+        fresh.submit(note, logging.INFO, "unwanted").result()
+        fresh.submit(note, logging.ERROR, "wanted").result()
         wait_until(lambda: "wanted" in [record.getMessage() for record in caplog.records], "no record arrived")
     assert [record.getMessage() for record in caplog.records] == ["wanted"]
 
 
-def test_warnings(one, capsys):
-    one.submit(warn, "careful").result()
+def test_a_fork_has_the_handlers_of_this_process(tmp_path):
+    handler = logging.FileHandler(tmp_path / "log")
+    logger = logging.getLogger(__name__)
+    logger.addHandler(handler)
+    try:
+        with ls.ProcessPoolExecutor(1) as executor:
+            executor.submit(note, logging.ERROR, "once").result()
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+    assert (tmp_path / "log").read_text() == "once\n"
+
+
+def test_warnings(fresh, capsys):
+    fresh.submit(warn, "careful").result()
     assert "UserWarning: careful" in shown(capsys, "careful", "err")
 
 
@@ -133,11 +154,11 @@ def say_and_log(number: int) -> int:
 
 
 @pytest.mark.parametrize("ask", [lambda future: future.result(), lambda future: future.exception()])
-def test_before_the_result(one, capsys, caplog, ask):
+def test_before_the_result(fresh, capsys, caplog, ask):
     """What a call printed and logged is there when its result is."""
     for number in range(200):
         with caplog.at_level(logging.WARNING, __name__):
-            ask(one.submit(say_and_log, number))
+            ask(fresh.submit(say_and_log, number))
         assert capsys.readouterr().out.replace("part;", "") == f"{number}\nraw\n"
         assert [record.getMessage() for record in caplog.records] == [f"logged {number}"]
         caplog.clear()
@@ -158,7 +179,8 @@ def test_before_the_result_while_a_callback_runs(one, capsys):
 
 def test_levels_that_were_set_before(capsys, caplog):
     chatty = logging.getLogger("lineshaft-test-chatty")
-    with caplog.at_level(logging.DEBUG, chatty.name), ls.ProcessPoolExecutor(1) as executor:
+    spawn = multiprocessing.get_context("spawn")
+    with caplog.at_level(logging.DEBUG, chatty.name), ls.ProcessPoolExecutor(1, spawn) as executor:
         executor.submit(chatty.debug, "in detail").result()
         assert [record.getMessage() for record in caplog.records] == ["in detail"]
 

@@ -35,7 +35,7 @@ class ProcessPoolOverStdlib(front.Pool):
     _over_star_chunk = staticmethod(lambda func: functools.partial(_run_star_chunk, func))
 
     @classmethod
-    def _make_executor(cls, processes, initializer, initargs, maxtasksperchild):
+    def _make_executor(cls, processes, initializer, initargs, maxtasksperchild, context):
         context = __import__("multiprocessing").get_context("spawn" if maxtasksperchild else "fork")
         return _StdlibProcesses(
             processes,
@@ -48,7 +48,7 @@ class ProcessPoolOverStdlib(front.Pool):
 
 class ThreadPoolOverStdlib(front.ThreadPool):
     @classmethod
-    def _make_executor(cls, processes, initializer, initargs, maxtasksperchild):
+    def _make_executor(cls, processes, initializer, initargs, maxtasksperchild, context):
         return concurrent.futures.ThreadPoolExecutor(processes, initializer=initializer, initargs=initargs)
 
 

@@ -33,6 +33,7 @@ fn is_plain(value: &Bound<'_, PyAny>) -> bool {
 pub fn encode_arguments(
     py: Python<'_>,
     core: &Core,
+    encoder: &Py<PyAny>,
     function: &Bound<'_, PyAny>,
     args: &Bound<'_, PyTuple>,
     kwargs: Option<&Bound<'_, PyDict>>,
@@ -62,7 +63,7 @@ pub fn encode_arguments(
             inputs: Vec::new(),
         });
     }
-    let encoded = Encoded::new(py, &core.encoder, function, &call)?;
+    let encoded = Encoded::new(py, encoder, function, &call)?;
     let payload = to_payload(
         py,
         encoded.data.as_bytes(),

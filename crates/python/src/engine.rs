@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lineshaft_engine::{Code, EngineError, EngineOptions, PoolKind, PoolOptions, Program, Silent};
+use lineshaft_engine::{
+    Code, EngineError, EngineOptions, PoolKind, PoolOptions, Program, Silent, Snapshot,
+};
 use lineshaft_store::LiveBuffers;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -72,10 +75,14 @@ impl Core {
         ))
     }
 
-    /// The callable as workers know it.
-    pub fn code(&self, py: Python<'_>, function: &Bound<'_, PyAny>) -> PyResult<Arc<Code>> {
-        let definition = self
-            .encoder
+    /// The callable as workers know it, by the encoder of their pool.
+    pub fn code(
+        &self,
+        py: Python<'_>,
+        encoder: &Py<PyAny>,
+        function: &Bound<'_, PyAny>,
+    ) -> PyResult<Arc<Code>> {
+        let definition = encoder
             .bind(py)
             .call_method1(pyo3::intern!(py, "code"), (function,))?;
         self.definition(py, &definition)
@@ -210,8 +217,10 @@ impl Engine {
             .map_err(|error| engine_error(py, &error))
     }
 
-    /// Opens a pool of worker processes.
-    #[pyo3(signature = (*, name, workers, initializer = None, initargs = None, tasks_per_worker_max = None, growth_bytes_max = None))]
+    /// Opens a pool of worker processes. With `snapshot`, a socket and the forked child of this
+    /// process that serves its other end, they are forked from that child, and `encoder` knows what
+    /// they have inherited.
+    #[pyo3(signature = (*, name, workers, initializer = None, initargs = None, tasks_per_worker_max = None, growth_bytes_max = None, snapshot = None, encoder = None))]
     #[expect(clippy::too_many_arguments, reason = "all are named in Python")]
     fn process_pool(
         &self,
@@ -222,12 +231,23 @@ impl Engine {
         initargs: Option<Bound<'_, PyTuple>>,
         tasks_per_worker_max: Option<u32>,
         growth_bytes_max: Option<u64>,
+        snapshot: Option<(i32, i32)>,
+        encoder: Option<Py<PyAny>>,
     ) -> PyResult<Pool> {
+        let snapshot = snapshot
+            .map(|(socket, pid)| {
+                // SAFETY: the caller hands over a descriptor that nobody else in this process owns.
+                Snapshot::new(unsafe { OwnedFd::from_raw_fd(socket) }, pid)
+            })
+            .transpose()
+            .map_err(|error| engine_error(py, &error))?;
+        let encoder = encoder.unwrap_or_else(|| self.core.encoder.clone_ref(py));
         let (mut definitions, mut encoded) = (Vec::new(), None);
         if let Some(initializer) = initializer {
-            let code = self.core.code(py, &initializer)?;
+            let code = self.core.code(py, &encoder, &initializer)?;
             let initargs = initargs.unwrap_or_else(|| PyTuple::empty(py));
-            let arguments = encode_arguments(py, &self.core, &initializer, &initargs, None)?;
+            let core = &self.core;
+            let arguments = encode_arguments(py, core, &encoder, &initializer, &initargs, None)?;
             definitions = arguments.definitions;
             encoded = Some((code, arguments.payload));
         }
@@ -242,12 +262,13 @@ impl Engine {
             workers,
             kind,
         };
-        let id = self
-            .core
-            .engine()?
-            .open_pool(options)
-            .map_err(|error| engine_error(py, &error))?;
-        Ok(Pool::processes(Arc::clone(&self.core), id))
+        let engine = self.core.engine()?;
+        let id = match snapshot {
+            Some(snapshot) => engine.open_pool_of(snapshot, options),
+            None => engine.open_pool(options),
+        };
+        let id = id.map_err(|error| engine_error(py, &error))?;
+        Ok(Pool::processes(Arc::clone(&self.core), id, encoder))
     }
 
     /// Opens a pool of threads.

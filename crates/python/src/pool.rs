@@ -65,6 +65,8 @@ enum Kind {
     Processes {
         core: Arc<Core>,
         id: PoolId,
+        /// Turns calls into what these workers load.
+        encoder: Py<PyAny>,
     },
     Threads {
         core: Arc<Core>,
@@ -85,9 +87,9 @@ pub struct Pool {
 }
 
 impl Pool {
-    pub fn processes(core: Arc<Core>, id: PoolId) -> Pool {
+    pub fn processes(core: Arc<Core>, id: PoolId, encoder: Py<PyAny>) -> Pool {
         Pool {
-            kind: Kind::Processes { core, id },
+            kind: Kind::Processes { core, id, encoder },
         }
     }
 
@@ -117,6 +119,7 @@ fn submit_remote<'py>(
     py: Python<'py>,
     core: &Arc<Core>,
     pool: PoolId,
+    encoder: &Py<PyAny>,
     call: &RemoteCall<'_, 'py>,
     policy: Policy,
 ) -> PyResult<Bound<'py, FutureBase>> {
@@ -126,9 +129,10 @@ fn submit_remote<'py>(
         kwargs,
         ..
     } = *call;
-    let encoded = core
-        .code(py, function)
-        .and_then(|code| Ok((code, encode_arguments(py, core, function, args, kwargs)?)));
+    let encoded = core.code(py, encoder, function).and_then(|code| {
+        let arguments = encode_arguments(py, core, encoder, function, args, kwargs)?;
+        Ok((code, arguments))
+    });
     let promise = match encoded {
         Ok((
             code,
@@ -207,14 +211,14 @@ impl Pool {
             .unwrap_or_default();
         let kwargs = kwargs.filter(|kwargs| !kwargs.is_empty());
         match &self.kind {
-            Kind::Processes { core, id } => {
+            Kind::Processes { core, id, encoder } => {
                 let call = RemoteCall {
                     function,
                     args,
                     kwargs,
                     each: false,
                 };
-                submit_remote(py, core, *id, &call, policy)
+                submit_remote(py, core, *id, encoder, &call, policy)
             }
             Kind::Threads { core, id, .. } => {
                 let body = Body {
@@ -265,14 +269,14 @@ impl Pool {
         let py = function.py();
         let args = PyTuple::new(py, [items])?;
         match &self.kind {
-            Kind::Processes { core, id } => {
+            Kind::Processes { core, id, encoder } => {
                 let call = RemoteCall {
                     function,
                     args: &args,
                     kwargs: None,
                     each: true,
                 };
-                submit_remote(py, core, *id, &call, Policy::default())
+                submit_remote(py, core, *id, encoder, &call, Policy::default())
             }
             Kind::Nested { .. } | Kind::Threads { .. } => {
                 let batch = front(py)?.run_batch.bind(py);
@@ -284,7 +288,7 @@ impl Pool {
 
     /// Cancels what has not begun; with `kill`, what runs in worker processes as well.
     fn cancel_all(&self, py: Python<'_>, kill: bool) -> PyResult<()> {
-        if let Kind::Processes { core, id } | Kind::Threads { core, id, .. } = &self.kind {
+        if let Kind::Processes { core, id, .. } | Kind::Threads { core, id, .. } = &self.kind {
             let engine = core.engine()?;
             py.detach(|| engine.cancel_all(Some(*id), kill));
         }
@@ -296,7 +300,7 @@ impl Pool {
     #[pyo3(signature = (timeout_s = None))]
     fn wait_idle(&self, py: Python<'_>, timeout_s: Option<f64>) -> PyResult<bool> {
         match &self.kind {
-            Kind::Processes { core, id } | Kind::Threads { core, id, .. } => {
+            Kind::Processes { core, id, .. } | Kind::Threads { core, id, .. } => {
                 wait_idle(py, core, Some(*id), timeout_s)
             }
             Kind::Nested { .. } => Ok(true),
@@ -307,7 +311,7 @@ impl Pool {
     /// not know: it says that there are none.
     fn stats(&self, py: Python<'_>) -> PyResult<(Vec<u32>, usize)> {
         match &self.kind {
-            Kind::Processes { core, id } | Kind::Threads { core, id, .. } => {
+            Kind::Processes { core, id, .. } | Kind::Threads { core, id, .. } => {
                 let engine = core.engine()?;
                 Ok(py.detach(|| engine.pool_stats(*id)))
             }
@@ -320,7 +324,7 @@ impl Pool {
     #[getter]
     fn broken(&self, py: Python<'_>) -> PyResult<bool> {
         match &self.kind {
-            Kind::Processes { core, id } => {
+            Kind::Processes { core, id, .. } => {
                 let engine = core.engine()?;
                 Ok(py.detach(|| engine.is_broken(*id)))
             }
@@ -332,7 +336,7 @@ impl Pool {
     /// Lets the pool take no more tasks; it goes when it has none left.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         match &self.kind {
-            Kind::Processes { core, id } | Kind::Threads { core, id, .. } => {
+            Kind::Processes { core, id, .. } | Kind::Threads { core, id, .. } => {
                 if let Ok(engine) = core.engine() {
                     py.detach(|| engine.close_pool(*id));
                 }

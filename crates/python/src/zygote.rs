@@ -1,4 +1,4 @@
-//! `Zygote`: the socket of the process that workers are forked from.
+//! `Zygote`: the socket of a process that workers are forked from.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
@@ -24,6 +24,19 @@ pub struct Zygote {
 
 fn failed(error: &impl std::fmt::Display) -> PyErr {
     PyRuntimeError::new_err(error.to_string())
+}
+
+/// The two ends of a socket between an engine and a zygote, as descriptors.
+#[pyfunction]
+pub fn zygote_socket() -> PyResult<(i32, i32)> {
+    let (ours, theirs) = lineshaft_wire::pair()?;
+    Ok((ours.into_raw_fd(), theirs.into_raw_fd()))
+}
+
+/// In a forked child: which of its descriptors belong to engines of its parent.
+#[pyfunction]
+pub fn inherited_descriptors() -> Vec<i32> {
+    lineshaft_engine::inherited()
 }
 
 #[pymethods]

@@ -6,10 +6,11 @@ import itertools
 import os
 import sys
 from collections import namedtuple
+from weakref import ref
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pickle import PickleBuffer
     from typing import Any, NamedTuple, NoReturn, TypeAlias
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 else:
     Encoded = namedtuple("Encoded", "data definitions futures")
 
-__all__ = ["ABSENT", "Code", "Definition", "Encoded", "main_namespace", "new_id"]
+__all__ = ["ABSENT", "Code", "Definition", "Encoded", "holder", "main_namespace", "new_id"]
 
 
 class _Absent:
@@ -95,6 +96,14 @@ class Code(Definition):
     """A definition whose loading yields a callable; `worker.code` gives it back by its id."""
 
     __slots__ = ()
+
+
+def holder(value: object) -> Callable[[], object]:
+    """Return something that gives back `value` but keeps it alive only if it has to."""
+    try:
+        return ref(value)
+    except TypeError:
+        return lambda: value
 
 
 def main_namespace() -> dict[str, Any]:

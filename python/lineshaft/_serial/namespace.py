@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lineshaft._serial.definition import Pairs
+    from lineshaft._serial.inherited import Inherited
 
 __all__ = ["Binding", "Closure", "Namespace", "Pickled", "Unsendable"]
 
@@ -72,11 +73,13 @@ class Binding:
         What is sent: made from `pickled` once all its needs are known.
     failure
         Why it cannot be sent, if it cannot.
+    inherited
+        Whether workers have it by themselves.
     """
 
-    __slots__ = ("body", "definition", "failure", "id", "name", "pickled", "value")
+    __slots__ = ("body", "definition", "failure", "id", "inherited", "name", "pickled", "value")
 
-    def __init__(self, name: str, value: object) -> None:
+    def __init__(self, name: str, value: object, inherited: bool) -> None:
         self.id = new_id()
         self.name = name
         self.value = value
@@ -84,6 +87,7 @@ class Binding:
         self.pickled: Pickled | None = None
         self.definition: Definition | None = None
         self.failure: str | None = None
+        self.inherited = inherited
 
 
 def _body(value: object) -> CodeType | None:
@@ -131,7 +135,8 @@ class Closure:
 class Namespace:
     """The bindings of this process's ``__main__`` that were needed so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, inherited: Inherited | None = None) -> None:
+        self._inherited = inherited
         self._bindings: dict[str, Binding] = {}
         #: Names that had a value once. A built-in that never had one needs no version.
         self._shadowed: set[str] = set()
@@ -146,6 +151,8 @@ class Namespace:
             if root in group:
                 return None
             binding = self._current(root)
+            if binding.inherited:
+                return NotImplemented  # as pickle does it
             refs[binding] = None
             return worker.defined, ((binding.id, path) if path else (binding.id,))
 
@@ -188,7 +195,8 @@ class Namespace:
                 return binding
             binding.value = _STALE
             self._closures.clear()
-        binding = self._bindings[name] = Binding(name, value)
+        inherited = self._inherited is not None and self._inherited.has(name)
+        binding = self._bindings[name] = Binding(name, value, inherited)
         if value is not ABSENT:
             self._shadowed.add(name)
         return binding
@@ -215,7 +223,9 @@ class Namespace:
         return list(reached), names
 
     def _pickle_binding(self, binding: Binding) -> None:
-        if binding.pickled is not None or binding.failure is not None or binding.value is ABSENT:
+        if binding.pickled is not None or binding.failure is not None:
+            return
+        if binding.inherited or binding.value is ABSENT:
             return
         try:
             binding.pickled = self._pickle_values((binding,))

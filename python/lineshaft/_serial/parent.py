@@ -16,13 +16,14 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from weakref import ref
 
 from lineshaft._serial import worker
-from lineshaft._serial.definition import ABSENT, Code, Definition, Encoded, new_id
+from lineshaft._serial.definition import ABSENT, Code, Definition, Encoded, holder, new_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
+    from lineshaft._serial.inherited import Inherited
     from lineshaft._serial.namespace import Closure, Namespace
 
 __all__ = [
@@ -111,7 +112,7 @@ class _Entry:
         self.body = getattr(fn, "__code__", None)
         self.defaults = getattr(fn, "__defaults__", None)
         cells = getattr(fn, "__closure__", None)
-        self.cells = [_holder(_contents(cell)) for cell in cells or ()]
+        self.cells = [holder(_contents(cell)) for cell in cells or ()]
 
     def is_current(self, fn: Any) -> bool:
         """Whether `fn` would be encoded the same way again, in-place changes aside."""
@@ -122,16 +123,21 @@ class _Entry:
             if fn.__code__ is not self.body or fn.__defaults__ is not self.defaults:
                 return False
             if self.cells:
-                for cell, holder in zip(fn.__closure__, self.cells, strict=True):
-                    if _contents(cell) is not holder():
+                for cell, held in zip(fn.__closure__, self.cells, strict=True):
+                    if _contents(cell) is not held():
                         return False
         return closure.is_current()
 
 
 class Encoder:
-    """Turns callables and values into what workers load. One per engine; thread-safe."""
+    """Turns callables and values into what workers load; thread-safe.
 
-    def __init__(self) -> None:
+    One per engine, and one for each pool whose workers are forked from this process: these know what
+    is `inherited`.
+    """
+
+    def __init__(self, inherited: Inherited | None = None) -> None:
+        self._inherited = inherited
         self._lock = threading.RLock()
         self._entries: dict[int, _Entry] = {}
         self._by_content: OrderedDict[object, Code] = OrderedDict()
@@ -193,7 +199,7 @@ class Encoder:
         _local.references = futures
         try:
             data = pickle.dumps(obj, 5, buffer_callback=collect)
-            by_value = b"__main__" in data or _names_registered_module(data)
+            by_value = self._must_go_by_value(obj, data)
         except (OSError, MemoryError):
             raise
         except Exception:
@@ -211,6 +217,12 @@ class Encoder:
             for buffer in buffers:
                 buffer_callback(buffer)
         return _new_tuple(Encoded, (data, definitions, tuple(futures)))
+
+    def _must_go_by_value(self, obj: object, data: bytes) -> bool:
+        """Whether `data`, an ordinary pickle of `obj`, refers to what workers do not have."""
+        if b"__main__" in data and (self._inherited is None or not self._inherited.has_all_of(obj)):
+            return True
+        return _names_registered_module(data)
 
     def _dumps_by_value(
         self, obj: object, call: Callable[..., Any] | None, out_of_band: bool
@@ -240,7 +252,7 @@ class Encoder:
         closure: Closure | None = None
         try:
             data = pickle.dumps(fn, 5, buffer_callback=buffers.append)
-            by_value = b"__main__" in data or _names_registered_module(data)
+            by_value = self._must_go_by_value(fn, data)
         except Exception:
             by_value = True
         if by_value:
@@ -305,7 +317,7 @@ class Encoder:
         if self._namespace is None:
             from lineshaft._serial.namespace import Namespace
 
-            self._namespace = Namespace()
+            self._namespace = Namespace(self._inherited)
         return self._namespace
 
 
@@ -374,14 +386,6 @@ def _unsendable_function(fn: object, name: str, error: Exception) -> Exception:
 
     why = str(error) if isinstance(error, Unsendable) else explain(fn, f"{name!r}", error=error)
     return SerializationError(f"cannot send {name}() to a worker process: {why}")
-
-
-def _holder(value: object) -> Callable[[], object]:
-    """Something that gives back `value` but keeps it alive only if it has to."""
-    try:
-        return ref(value)
-    except TypeError:
-        return lambda: value
 
 
 def _contents(cell: Any) -> object:

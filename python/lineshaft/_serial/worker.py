@@ -8,7 +8,9 @@ State of a worker process, touched only by the thread that runs its tasks:
 A task runs with the globals that its submitter had when it submitted: `code` and `loads` put the
 right versions in place. A version that is put back later comes back as the tasks left it, and what
 the worker's own code assigned (an initializer's ``global x``) is never overwritten by a version
-that is already in place. Nothing here imports cloudpickle unless data or a result needs it.
+that is already in place. A worker that was forked from the program has values of its own: they are
+version 0, and in place for every task that did not bring another. Nothing here imports cloudpickle
+unless data or a result needs it.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ __all__ = [
     "dumps_exception",
     "dumps_result",
     "forget",
+    "inherit",
     "input_value",
     "load_definition",
     "loads",
@@ -68,6 +71,15 @@ _bound: dict[str, int] = {}
 _shelved: dict[tuple[str, int], object] = {}
 _unsent: dict[str, str] = {}
 _current: object = None
+#: In a fork of the program: its globals, by the ids of their values, and which of them have a
+#: version of a task in their place.
+_inherited: dict[str, int] = {}
+_replaced: set[str] = set()
+
+
+def inherit() -> None:
+    """Note what is in ``__main__`` now as inherited from the program."""
+    _inherited.update((name, id(value)) for name, value in main_namespace().items())
 
 
 def load_definition(definition_id: int, data: bytes, buffers: Buffers = ()) -> object:
@@ -109,6 +121,9 @@ def code(definition_id: int) -> Callable[..., Any]:
     if entry is not _current:
         if isinstance(entry[0], _Failed):
             raise entry[0].error.with_traceback(None)
+        if _replaced:
+            for name in _replaced.difference(name for name, _ in entry[1]):
+                _bind(name, 0)
         _activate(entry[1], entry[2])
         _current = entry
     return entry[0]
@@ -199,14 +214,17 @@ def _bind(name: str, version: int) -> None:
     if version:
         _unsent.pop(name, None)
     if old is None:
-        # The first contact with this name. If it has a value, then the worker's own code gave it
-        # one (an initializer through `globals()`, say), which wins as it would after a fork.
-        if version and name not in namespace:
-            _put(namespace, name, _objects[version])
-        return
+        # The first contact with this name. If it has a value that is not inherited, then the worker's
+        # own code gave it one (an initializer through `globals()`, say), which wins as it would after
+        # a fork.
+        if not version or (name in namespace and id(namespace[name]) != _inherited.get(name)):
+            return
+        old = 0
     value = namespace.pop(name, ABSENT)
     if value is not ABSENT:
         _shelved[name, old] = value
+    if name in _inherited:
+        (_replaced.add if version else _replaced.discard)(name)
     value = _shelved.pop((name, version), ABSENT)
     if value is ABSENT and version:
         value = _objects[version]
@@ -335,7 +353,8 @@ def _dumps_by_value(obj: object, collect: Callable[[Any], object] | None) -> byt
     from lineshaft._serial.pickler import dumps
 
     def refer(root: str, path: str) -> str | None:
-        if not _bound.get(root):
+        # The program has it, for it sent it or is where it was inherited from.
+        if not _bound.get(root) and id(main_namespace().get(root)) != _inherited.get(root):
             return None
         return f"{root}.{path}" if path else root
 

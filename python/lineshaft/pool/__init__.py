@@ -17,6 +17,7 @@ an `imap` over a generator.
 
 from __future__ import annotations
 
+import multiprocessing
 import multiprocessing.pool as stdlib
 import os
 import warnings
@@ -60,7 +61,8 @@ class Pool(stdlib.Pool):
     maxtasksperchild
         Tasks after which a worker is replaced; never by default.
     context
-        Accepted and unused: Lineshaft starts workers its own way under every start method.
+        A context of `multiprocessing`, by default the one of the default start method. Under `fork`,
+        workers see the program as it is now; under another start method they start afresh.
 
     Raises
     ------
@@ -95,9 +97,11 @@ class Pool(stdlib.Pool):
         if not (initializer is None or callable(initializer)):
             raise TypeError("initializer must be a callable")
         self._processes = processes
-        self._ctx = context
+        self._ctx = context or multiprocessing.get_context()
         self._owner_pid = os.getpid()
-        self._executor: Executor = self._make_executor(processes, initializer, tuple(initargs), maxtasksperchild)
+        self._executor: Executor = self._make_executor(
+            processes, initializer, tuple(initargs), maxtasksperchild, self._ctx
+        )
         self._callbacks = CallbackThread(f"lineshaft-{type(self).__name__}-callbacks")
         # Inputs of imap calls that are not used up.
         self._feeds: set[Feed] = set()
@@ -111,14 +115,17 @@ class Pool(stdlib.Pool):
         initializer: Callable[..., object] | None,
         initargs: tuple[Any, ...],
         maxtasksperchild: int | None,
+        context: Any,
     ) -> Executor:
         from lineshaft.futures import ProcessPoolExecutor
 
         return ProcessPoolExecutor(
             processes,
+            context,
             initializer=initializer,
             initargs=initargs,
             max_tasks_per_child=maxtasksperchild,
+            name="Pool",
             _is_of_pool=True,
         )
 
@@ -419,6 +426,7 @@ class ThreadPool(Pool, stdlib.ThreadPool):
         initializer: Callable[..., object] | None,
         initargs: tuple[Any, ...],
         maxtasksperchild: int | None,
+        context: Any,
     ) -> Executor:
         assert maxtasksperchild is None, "threads are not recycled"
         from lineshaft._threads import Threads

@@ -16,7 +16,7 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
         initargs=(),
         *,
         max_tasks_per_child=None,
-        _is_of_pool=False,
+        **_ours,
     ):
         context = multiprocessing.get_context("spawn" if max_tasks_per_child else "fork")
         super().__init__(max_workers, context, initializer, initargs, max_tasks_per_child=max_tasks_per_child)
