@@ -174,6 +174,8 @@ def _serve(
         gc.freeze()
 
         def start(descriptors: tuple[int, ...], growth_bytes_max: int | None, tasks_max: int | None) -> int:
+            # A worker is interrupted by its engine, once it is ready for that.
+            _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
             _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
             work = partial(_worker.work, descriptors, growth_bytes_max, tasks_max, setup, inherits=True)
             return crew.join(work, program)
