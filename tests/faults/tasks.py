@@ -10,13 +10,11 @@ import signal
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 import lineshaft as ls
 from lineshaft.errors import TaskTimeout
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 #: Limit of every wait for something that must happen.
 PATIENCE_S = 60.0

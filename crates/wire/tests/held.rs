@@ -4,14 +4,19 @@ use lineshaft_wire::{FromWorker, HeldBack, Sender};
 
 fn log(record: &[u8]) -> Vec<u8> {
     let mut sender = Sender::new();
-    sender.push(&FromWorker::Log { record }, []).unwrap();
+    sender
+        .push(&FromWorker::Log { record }, [])
+        .expect("small enough");
     sender.pending().to_vec()
 }
 
 fn records(held: &HeldBack) -> Vec<Vec<u8>> {
     let mut frames = held.read();
     let mut records = Vec::new();
-    while let Some(message) = frames.next_message::<FromWorker<'_>>().unwrap() {
+    while let Some(message) = frames
+        .next_message::<FromWorker<'_>>()
+        .expect("whole frames")
+    {
         match message {
             FromWorker::Log { record } => records.push(record.to_vec()),
             other => panic!("not kept: {other:?}"),
@@ -45,7 +50,7 @@ fn what_has_no_room_is_refused_and_leaves_the_rest() {
         kept += 1;
     }
     assert!(kept > 10);
-    assert!(!held.keep(&log(&[0; 100_000])));
+    assert!(!held.keep(&log(&vec![0; 100_000])));
     assert_eq!(records(&held).len(), kept);
 }
 
