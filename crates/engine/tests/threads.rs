@@ -1154,7 +1154,7 @@ fn a_task_says_what_it_does_and_what_it_waits_for() {
         format!("it waits for 2 other tasks: {}", names.join(", "))
     );
     gate.open();
-    wait(&threads.engine, &dependent);
+    wait(&threads.engine, &next);
     assert_eq!(explain(&next), "it has ended");
 }
 
