@@ -1,10 +1,11 @@
 //! The engine as its users hold it.
 
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use lineshaft_core::{GroupId, GroupSummary, PoolId, Since, Time};
+use lineshaft_core::{GroupId, GroupSummary, PoolId, Since, TaskId, Time};
 use lineshaft_store::{Store, StoreOptions};
 
 use crate::clock;
@@ -130,7 +131,7 @@ impl Engine {
     }
 
     /// Submits a graph: tasks, each with the indices of those of the same graph whose results it
-    /// needs, behind its other inputs. A cycle, or an unfinished task of
+    /// needs, behind its other inputs. Their ids are consecutive. A cycle, or an unfinished task of
     /// another engine, is a programmer error and panics.
     pub fn submit_graph(
         &self,
@@ -256,6 +257,19 @@ impl Engine {
     /// as well.
     pub fn cancel_all(&self, pool: Option<PoolId>, kill: bool) {
         self.shared.with_state(|state| state.cancel_all(pool, kill));
+    }
+
+    /// Cancels those tasks with an id in this range, such as a graph's, that have not begun; with
+    /// `kill`, those too that run in worker processes.
+    pub fn cancel_within(&self, range: RangeInclusive<TaskId>, kill: bool) {
+        self.shared
+            .with_state(|state| state.cancel_within(range, kill));
+    }
+
+    /// How many of the tasks with an id in this range have not ended.
+    pub fn unfinished_within(&self, range: RangeInclusive<TaskId>) -> usize {
+        let count = |state: &mut State| state.tasks.ids_within(range).len();
+        self.shared.with_state(count).unwrap_or(0)
     }
 
     /// Waits until there is no unfinished task, in one pool or in all.

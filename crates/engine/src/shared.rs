@@ -237,8 +237,14 @@ impl Shared {
             .into_iter()
             .zip(&promises)
             .map(|((mut request, needs), promise)| {
-                let needed = needs.into_iter().map(|index| Arc::clone(&promises[index]));
-                request.inputs.extend(needed);
+                let is_remote = !request.work.is_local();
+                for needed in needs.into_iter().map(|index| &promises[index]) {
+                    if is_remote && needed.is_local() {
+                        let in_time = needed.request_for_workers();
+                        debug_assert!(in_time, "the engine does not know of the graph yet");
+                    }
+                    request.inputs.push(Arc::clone(needed));
+                }
                 (Pledge::new(promise), request)
             })
             .collect();

@@ -4,6 +4,7 @@
 //! inputs again, until nothing is left to do.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Weak};
 
 use lineshaft_core::{
@@ -149,6 +150,20 @@ impl State {
         let tasks = self.tasks.ids(pool);
         self.inputs
             .extend(tasks.into_iter().map(|task| Input::Cancel { task, kill }));
+    }
+
+    /// Cancels those of these tasks that have not begun; with `kill`, those too that run in a worker
+    /// process.
+    pub(crate) fn cancel_within(&mut self, range: RangeInclusive<TaskId>, kill: bool) {
+        for task in self.tasks.ids_within(range) {
+            // A thread cannot be killed: its call goes on.
+            let remote = self
+                .tasks
+                .get(task)
+                .is_some_and(|task| !task.work.is_local());
+            let kill = kill && remote;
+            self.inputs.push_back(Input::Cancel { task, kill });
+        }
     }
 
     pub(crate) fn on_command(&mut self, shared: &Shared, now: Time, command: Command) {

@@ -5,6 +5,7 @@
 //! one was, in a cache line that is warm. A hash map of single tasks spreads neighbours over a
 //! gigabyte.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use lineshaft_core::{GroupId, PoolId, TaskId};
@@ -101,6 +102,20 @@ impl Tasks {
         ids
     }
 
+    /// Those of these ids that are here, in the order of submission.
+    pub(crate) fn ids_within(&self, range: RangeInclusive<TaskId>) -> Vec<TaskId> {
+        let (first, last) = (range.start().0, range.end().0);
+        let numbers = first / PAGE_LEN as u64..=last / PAGE_LEN as u64;
+        let pages = numbers.filter_map(|number| Some((number, self.pages.get(&number)?)));
+        let mut ids = Vec::new();
+        for (number, page) in pages {
+            let numbered = page.tasks.iter().zip(number * PAGE_LEN as u64..);
+            let here = numbered.filter_map(|(task, id)| task.as_ref().map(|_| TaskId(id)));
+            ids.extend(here.filter(|id| range.contains(id)));
+        }
+        ids
+    }
+
     pub(crate) fn into_values(self) -> impl Iterator<Item = Task> {
         let pages = self.pages.into_values();
         pages.flat_map(|page| page.tasks.into_iter().flatten())
@@ -140,6 +155,8 @@ mod tests {
         }
         assert_eq!(tasks.ids(None), ids);
         assert_eq!(tasks.ids(Some(PoolId(1))), [ids[1], ids[3]]);
+        assert_eq!(tasks.ids_within(ids[1]..=ids[2]), ids[1..=2]);
+        assert_eq!(tasks.ids_within(TaskId(2)..=TaskId(30)), []);
         assert!(tasks.get(TaskId(2)).is_none());
         assert!(tasks.get_mut(TaskId(64)).is_none());
         for (id, pool) in ids.into_iter().zip(0..) {
