@@ -2,12 +2,12 @@
 The engine behind `lineshaft`.
 """
 
-from _typeshed import SupportsGetItem
+from _typeshed import Incomplete, SupportsGetItem
 from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "__version__", "Engine", "EventLoopCall", "FutureBase", "Pool", "Segment", "Session", "TaskOptions", "Zygote", "after_fork", "cancel_running", "inherited_descriptors", "wait_any", "zygote_socket"]
+__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "__version__", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "Pool", "Segment", "Session", "TaskOptions", "Zygote", "after_fork", "cancel_running", "inherited_descriptors", "wait_any", "zygote_socket"]
 
 DUMP_SIGNAL: Final[int]
 """
@@ -70,6 +70,11 @@ class Engine:
     def stats(self, /) -> dict:
         """
         What the engine is doing, in numbers.
+        """
+    def submit_graph(self, /, graph: Incomplete, plan: Incomplete, *, keep: bool = False) -> GraphRun:
+        """
+        Submits a graph: an object with `nodes`, `values` and `aliases` by key and the list of those
+        `wanted`. The plan says where its tasks run. With `keep`, every result is kept.
         """
     def thread_pool(self, /, *, name: str, workers: SupportsIndex, takes_core: bool, initializer: Any | None = None, initargs: tuple | None = None) -> Pool:
         """
@@ -172,6 +177,41 @@ class FutureBase:
     def set_exception(self, /, _exception: Any) -> None: ...
     def set_result(self, /, _result: Any) -> None: ...
     def set_running_or_notify_cancel(self, /) -> bool: ...
+
+@final
+class GraphRun:
+    """
+    A graph that was submitted.
+    """
+    def __len__(self, /) -> int:
+        """
+        How many tasks it has, with the one that comes last.
+        """
+    def cancel(self, /, kill: bool) -> None:
+        """
+        Cancels what has not begun; with `kill`, what runs in worker processes as well.
+        """
+    def done(self, /) -> bool:
+        """
+        Whether all that is wanted is there, or will never be.
+        """
+    def failed_key(self, /) -> Any | None:
+        """
+        The key of the task that failed first, or None.
+        """
+    def result(self, /) -> list:
+        """
+        What is wanted, in its order; waits for it. Raises what a task raised as soon as one has; those
+        that have begun go on.
+        """
+    def results(self, /) -> dict:
+        """
+        The results of the tasks that have ended well, by key, if they were kept.
+        """
+    def unfinished(self, /) -> int:
+        """
+        How many of its tasks have not ended.
+        """
 
 @final
 class Pool:

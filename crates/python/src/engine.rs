@@ -17,6 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::encode::encode_arguments;
+use crate::graph::{self, Graph, GraphRun, Plan};
 use crate::interpreter::{front, interpreter};
 use crate::pool::{self, Pool};
 use crate::resolver::{Forward, Resolver};
@@ -325,6 +326,23 @@ impl Engine {
                 takes_core: false,
             },
         )
+    }
+
+    /// Submits a graph: an object with `nodes`, `values` and `aliases` by key and the list of those
+    /// `wanted`. The plan says where its tasks run. With `keep`, every result is kept.
+    #[pyo3(signature = (graph, plan, *, keep = false))]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "what Python passes is taken over"
+    )]
+    fn submit_graph(
+        &self,
+        py: Python<'_>,
+        graph: Graph<'_>,
+        plan: Plan<'_>,
+        keep: bool,
+    ) -> PyResult<GraphRun> {
+        graph::submit(py, &self.core, graph, &plan, keep)
     }
 
     /// What the engine is doing, in numbers.

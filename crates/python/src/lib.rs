@@ -7,6 +7,7 @@
 mod encode;
 mod engine;
 mod future;
+mod graph;
 mod interpreter;
 mod pool;
 mod resolver;
@@ -25,6 +26,8 @@ mod _native {
     use super::engine::{Engine, after_fork};
     #[pymodule_export]
     use super::future::{FutureBase, cancel_running, wait_any};
+    #[pymodule_export]
+    use super::graph::GraphRun;
     #[pymodule_export]
     use super::pool::{Pool, TaskOptions};
     #[pymodule_export]

@@ -61,7 +61,8 @@ impl TaskOptions {
     }
 }
 
-enum Kind {
+/// What runs the calls.
+pub enum Kind {
     Processes {
         core: Arc<Core>,
         id: PoolId,
@@ -83,7 +84,7 @@ enum Kind {
 /// Where calls are submitted.
 #[pyclass(frozen, module = "lineshaft._native")]
 pub struct Pool {
-    kind: Kind,
+    pub kind: Kind,
 }
 
 impl Pool {

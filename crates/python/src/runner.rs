@@ -13,6 +13,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::encode::encode_result;
 use crate::engine::Core;
+use crate::graph::Node;
 use crate::interpreter::{front, hanging_if_unwound};
 use crate::resolver::Resolver;
 
@@ -43,6 +44,20 @@ fn body(call: &Call) -> &Body {
     call.body()
         .downcast_ref()
         .expect("this crate submits nothing else to threads")
+}
+
+fn invoke<'py>(py: Python<'py>, call: &Call) -> PyResult<Bound<'py, PyAny>> {
+    if let Some(node) = call.body().downcast_ref::<Node>() {
+        return node.run(py, call.inputs());
+    }
+    let Body {
+        function,
+        args,
+        kwargs,
+    } = body(call);
+    function
+        .bind(py)
+        .call(args.bind(py), kwargs.as_ref().map(|kwargs| kwargs.bind(py)))
 }
 
 fn end(
@@ -130,18 +145,7 @@ impl ThreadRunner {
     fn run_attached(&self, py: Python<'_>, calls: &mut Calls<'_>) {
         while let Some(call) = calls.next() {
             let (outcome, ran) = if self.initialize(py) {
-                let Body {
-                    function,
-                    args,
-                    kwargs,
-                } = body(&call);
-                call.enter(|| {
-                    hanging_if_unwound(|| {
-                        function
-                            .bind(py)
-                            .call(args.bind(py), kwargs.as_ref().map(|kwargs| kwargs.bind(py)))
-                    })
-                })
+                call.enter(|| hanging_if_unwound(|| invoke(py, &call)))
             } else {
                 let broken = front(py)
                     .and_then(|front| front.failures.bind(py).call_method0("thread_pool_broken"));

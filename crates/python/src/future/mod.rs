@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use lineshaft_engine::worker::{NestedCall, Unanswered};
-use lineshaft_engine::{Outcome, Promise, TaskError, Waited, lost};
+use lineshaft_engine::{Check, Outcome, Promise, TaskError, Waited, lost};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyRuntimeError, PyTimeoutError, PyTypeError};
 use pyo3::gc::PyVisit;
@@ -75,6 +75,56 @@ pub fn new(py: Python<'_>, source: Source) -> PyResult<Bound<'_, FutureBase>> {
     let fresh = future.get().source.set(source).is_ok();
     debug_assert!(fresh, "a new future stands for nothing yet");
     Ok(future)
+}
+
+/// Waits with `wait`, which is given the time limit and the check for signals.
+fn waiting(
+    py: Python<'_>,
+    timeout_s: Option<f64>,
+    wait: impl FnOnce(Option<Duration>, Option<Check<'_>>) -> PyResult<Waited> + Send,
+) -> PyResult<()> {
+    let timeout = timeout_s
+        .filter(|seconds| seconds.is_finite())
+        .map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX));
+    let is_main = is_main_thread();
+    if is_main {
+        py.check_signals()?;
+    }
+    let mut raised = None;
+    let mut check = || check_signals(&mut raised);
+    let check: Option<Check<'_>> = if is_main { Some(&mut check) } else { None };
+    match py.detach(|| wait(timeout, check))? {
+        Waited::Done => Ok(()),
+        Waited::TimedOut => Err(PyTimeoutError::new_err(())),
+        Waited::Interrupted => Err(raised.expect("only a handler that raised interrupts")),
+    }
+}
+
+/// Waits until the task has ended.
+pub fn wait_for(
+    py: Python<'_>,
+    core: &Core,
+    promise: &Promise,
+    timeout_s: Option<f64>,
+) -> PyResult<()> {
+    if promise.is_done() {
+        return Ok(());
+    }
+    let engine = core.engine()?;
+    waiting(py, timeout_s, |timeout, check| {
+        Ok(engine.wait(promise, timeout, check))
+    })
+}
+
+/// What a task that has ended returned; its exception as an error.
+pub fn object_of(py: Python<'_>, promise: &Promise) -> PyResult<Py<PyAny>> {
+    let outcome = promise
+        .outcome()
+        .expect("only asked once the task has ended");
+    match of_outcome(py, outcome)? {
+        Ok(value) => Ok(value),
+        Err(error) => Err(PyErr::from_value(error.into_bound(py))),
+    }
 }
 
 impl FutureBase {
@@ -156,32 +206,12 @@ impl FutureBase {
         if self.is_ended() {
             return Ok(());
         }
-        let timeout = timeout_s
-            .filter(|seconds| seconds.is_finite())
-            .map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX));
-        let source = self.source()?;
-        let is_main = is_main_thread();
-        if is_main {
-            py.check_signals()?;
-        }
-        let mut raised = None;
-        let mut check = || check_signals(&mut raised);
-        let check: Option<lineshaft_engine::Check<'_>> =
-            if is_main { Some(&mut check) } else { None };
-        let waited = match source {
-            Source::Task { core, promise } => {
-                let engine = core.engine()?;
-                py.detach(|| engine.wait(promise, timeout, check))
-            }
-            Source::Nested { client, call } => {
-                let waited = py.detach(|| client.session.wait_for(call, timeout, check));
-                waited.map_err(|error| PyRuntimeError::new_err(error.to_string()))?
-            }
-        };
-        match waited {
-            Waited::Done => Ok(()),
-            Waited::TimedOut => Err(PyTimeoutError::new_err(())),
-            Waited::Interrupted => Err(raised.expect("only a handler that raised interrupts")),
+        match self.source()? {
+            Source::Task { core, promise } => wait_for(py, core, promise, timeout_s),
+            Source::Nested { client, call } => waiting(py, timeout_s, |timeout, check| {
+                let waited = client.session.wait_for(call, timeout, check);
+                waited.map_err(|error| PyRuntimeError::new_err(error.to_string()))
+            }),
         }
     }
 
