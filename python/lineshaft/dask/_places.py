@@ -1,0 +1,130 @@
+"""Where each task of a graph runs, and how: defaults by collection, and annotations."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Literal
+
+from dask._expr import HLGExpr, HLGFinalizeCompute, _HLGExprSequence
+
+from lineshaft import _native
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from lineshaft.dask._graph import Annotations, Graph
+
+#: Where tasks run: on threads of this process, or in worker processes.
+Place = Literal["threads", "processes"]
+
+#: The annotation by which a program says where tasks run.
+ANNOTATION = "lineshaft"
+
+
+def places(dsk: Any, graph: Graph, annotations: Annotations, default: Place | None) -> dict[Any, Place]:
+    """Return for each task that does not run on threads where it does.
+
+    Parameters
+    ----------
+    dsk
+        What Dask passed.
+    graph
+        The same, by key.
+    annotations
+        Of these, ``lineshaft="processes"`` and ``lineshaft="threads"`` count most.
+    default
+        Where the rest runs; None means where its collection does by default: bags in processes, all
+        else on threads. What both a bag and another collection need runs on threads.
+
+    Raises
+    ------
+    ValueError
+        If an annotation names no place.
+    """
+    found: dict[Any, Place] = {}
+    if default == "processes":
+        found = dict.fromkeys(graph.nodes, "processes")
+    elif default is None and (bag_keys := list(_bag_keys(dsk))):
+        found = dict.fromkeys(_needed(graph, bag_keys), "processes")
+        wanted_of_bags = set(bag_keys)
+        others = [key for key in graph.wanted if key not in wanted_of_bags]
+        for key in _needed(graph, others) if others else ():
+            found.pop(key, None)
+    # What puts the parts of a result together does it where the result is wanted.
+    for key in _final_keys(dsk):
+        found.pop(key, None)
+    for key, place in annotations.get(ANNOTATION, {}).items():
+        if place == "threads":
+            found.pop(key, None)
+        elif place == "processes":
+            found[key] = place
+        else:
+            raise ValueError(f"the annotation {ANNOTATION} must be 'threads' or 'processes', not {place!r}")
+    return found
+
+
+def options(annotations: Annotations) -> dict[Any, _native.TaskOptions]:
+    """Return the options of tasks by key: annotations `priority` and `retries`.
+
+    Those that name machines (`workers`, `resources`, `allow_other_workers`) mean nothing here.
+    """
+    priorities, retries = annotations.get("priority", {}), annotations.get("retries", {})
+    return {
+        key: _native.TaskOptions(
+            priority=int(priorities.get(key, 0)),
+            retries=int(retries.get(key, 0)),
+            death_retries=int(retries.get(key, 0)),
+        )
+        for key in {**priorities, **retries}
+    }
+
+
+def _operands(dsk: Any) -> list[Any]:
+    return list(dsk.operands) if isinstance(dsk, _HLGExprSequence) else [dsk]
+
+
+def _bag_keys(dsk: Any) -> Iterator[Any]:
+    """Yield the keys that bags among the collections have."""
+    bag: Any = sys.modules.get("dask.bag.core")
+    if bag is None:
+        return
+    for operand in _operands(dsk):
+        if not isinstance(operand, HLGExpr):
+            continue
+        ends = operand.postcompute if isinstance(operand.postcompute, list) else [operand.postcompute]
+        of_bag = operand.low_level_optimizer is bag.optimize or any(
+            end and getattr(end[0], "__module__", None) == bag.__name__ for end in ends
+        )
+        if of_bag:
+            yield from _flat(operand.__dask_keys__())
+
+
+def _final_keys(dsk: Any) -> Iterator[Any]:
+    for operand in _operands(dsk):
+        if isinstance(operand, HLGFinalizeCompute):
+            yield from _flat(operand.__dask_keys__())
+
+
+def _flat(keys: Any) -> Iterator[Any]:
+    for key in keys:
+        if isinstance(key, list):
+            yield from _flat(key)
+        else:
+            yield key
+
+
+def _needed(graph: Graph, keys: Iterable[Any]) -> Iterator[Any]:
+    """Yield the tasks that are needed for the values of keys."""
+    seen: set[Any] = set()
+    stack = list(keys)
+    while stack:
+        key = stack.pop()
+        if key in seen:
+            continue
+        seen.add(key)
+        node = graph.nodes.get(key)
+        if node is not None:
+            yield key
+            stack.extend(node.dependencies)
+        elif key in graph.aliases:
+            stack.append(graph.aliases[key])

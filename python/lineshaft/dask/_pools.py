@@ -1,0 +1,40 @@
+"""The pools of an engine that graphs run on."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from lineshaft import _process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lineshaft import _native
+    from lineshaft._engine import Engine
+
+
+def default_threads(engine: Engine) -> int:
+    """Return how many tasks run on threads by default: in a worker process, which has one core, one."""
+    return 1 if _process.session is not None else engine.workers
+
+
+def end_pool(engine: Engine) -> _native.Pool:
+    """Return where graphs end: a thread of its own, so that no end waits for the tasks of others."""
+    pool = engine._pools.get(("graph ends", 1))
+    if pool is None:
+        pool = engine._open_threads(1, name="lineshaft-graph-end")
+    return engine._pools.setdefault(("graph ends", 1), pool)
+
+
+@contextmanager
+def process_pool(engine: Engine, size: int, initializer: Callable[[], object] | None) -> Iterator[_native.Pool]:
+    """Give a pool of worker processes: the engine's, or one of its own if there is an initializer."""
+    if initializer is None:
+        yield engine._pool("processes", size)
+        return
+    pool = engine._open_processes(size, name="lineshaft-dask", initializer=initializer)
+    try:
+        yield pool
+    finally:
+        pool.close()

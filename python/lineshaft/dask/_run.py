@@ -1,0 +1,111 @@
+"""Runs a graph on an engine."""
+
+from __future__ import annotations
+
+import contextvars
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lineshaft import _native
+from lineshaft.dask._pools import end_pool, process_pool
+from lineshaft.dask._remote import StandIn, to_call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lineshaft._engine import Engine
+    from lineshaft.dask._graph import Graph
+    from lineshaft.dask._places import Place
+
+
+class _Plan(NamedTuple):
+    """What the native side is told of where and how tasks run."""
+
+    pools: list[_native.Pool]
+    end_pool: _native.Pool
+    places: dict[Any, int]
+    options: dict[Any, _native.TaskOptions]
+    context: contextvars.Context
+    stand_in: Callable[[int], object]
+    to_call: Callable[..., object]
+
+
+def run(
+    engine: Engine,
+    graph: Graph,
+    *,
+    places: dict[Any, Place],
+    options: dict[Any, _native.TaskOptions],
+    threads: int,
+    processes: int,
+    rerun_exceptions_locally: bool = False,
+    initializer: Callable[[], object] | None = None,
+    on_submitted: Callable[[_native.GraphRun], object] | None = None,
+) -> list[Any]:
+    """Run what is needed of a graph; return what is wanted, in order.
+
+    Parameters
+    ----------
+    engine
+        Where it runs.
+    graph
+        The graph.
+    places, options
+        Where tasks run that do not run on threads, and how, by key.
+    threads, processes
+        How many tasks run on threads and in worker processes at the same time, at most.
+    rerun_exceptions_locally
+        Call a task that fails once more, on this thread, as for a debugger.
+    initializer
+        Called in each worker process before its first task; the graph then has workers of its own.
+    on_submitted
+        Called with what stands for the running graph.
+
+    Raises
+    ------
+    Exception
+        What the first task that failed has raised. Tasks that have not begun are then cancelled. After
+        Ctrl-C, those that run in worker processes are killed.
+    """
+    # A worker has no worker processes of its own; its threads stand for them.
+    remote = bool(places) and engine._native is not None
+    with process_pool(engine, processes, initializer) if remote else nullcontext() as of_processes:
+        of_threads = engine._pool("threads", threads)
+        plan = _Plan(
+            pools=[of_threads] if of_processes is None else [of_threads, of_processes],
+            end_pool=end_pool(engine),
+            places=dict.fromkeys(places, 1) if remote else {},
+            options=options,
+            context=contextvars.copy_context(),
+            stand_in=StandIn,
+            to_call=to_call,
+        )
+        submitted = engine._local().submit_graph(graph, plan, keep=rerun_exceptions_locally)
+        try:
+            if on_submitted is not None:
+                on_submitted(submitted)
+            results: list[Any] = submitted.result()
+            return results
+        except BaseException as error:
+            submitted.cancel(not isinstance(error, Exception))
+            if rerun_exceptions_locally and isinstance(error, Exception):
+                _rerun(graph, submitted)
+            raise
+        finally:
+            # The traceback has this frame, and what was submitted has the exception.
+            del submitted
+
+
+def _rerun(graph: Graph, submitted: _native.GraphRun) -> None:
+    key = submitted.failed_key()
+    if key is None:
+        return
+    results = {**graph.values, **submitted.results()}
+    node = graph.nodes[key]
+    values = {}
+    for dependency in node.dependencies:
+        target = dependency
+        while target in graph.aliases:
+            target = graph.aliases[target]
+        values[dependency] = results[target]
+    node(values)

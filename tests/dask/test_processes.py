@@ -1,0 +1,146 @@
+"""Graphs in worker processes, and graphs in both."""
+
+import os
+import signal
+import threading
+
+import dask
+import dask.bag as db
+import numpy as np
+import pytest
+from dask._task_spec import List, Task, TaskRef
+from tests.dask.nodes import add, fail, inc, where
+
+import lineshaft as ls
+import lineshaft.errors
+from lineshaft import _process
+from lineshaft.dask import get, get_processes
+
+
+def test_results():
+    graph = {"x": 1, "y": (inc, "x"), "z": (add, "y", (inc, (inc, "x"))), "all": (sum, ["x", "y", "z"])}
+    assert get_processes(graph, ["z", ["all", "x"], "y"]) == (5, (8, 1), 2)
+
+
+def test_functions_of_the_program_and_nested_containers():
+    graph = {
+        "x": Task("x", lambda: 2),
+        "y": Task("y", lambda pair, *, more: (pair, more), List(TaskRef("x"), 5), more=TaskRef("x")),
+    }
+    assert get_processes(graph, "y") == ([2, 5], 2)
+
+
+def test_bags_run_in_workers_and_arrays_here():
+    (pid, _), *_ = db.from_sequence(range(4), npartitions=2).map(where).compute(scheduler=get)
+    assert pid != os.getpid()
+    pid, _ = dask.delayed(where)().compute(scheduler=get)
+    assert pid == os.getpid()
+
+
+def test_a_bag():
+    bag = db.from_sequence(range(1000), npartitions=7)
+    even = bag.filter(lambda x: x % 2 == 0)
+    with dask.config.set(scheduler="lineshaft"):
+        assert even.map(lambda x: x * x).sum().compute() == sum(x * x for x in range(0, 1000, 2))
+        assert even.frequencies().count().compute() == 500
+        assert dict(bag.foldby(lambda x: x % 3, add, 0).compute()) == {k: sum(range(k, 1000, 3)) for k in range(3)}
+        assert sorted(map(len, dict(bag.groupby(lambda x: x % 3).compute()).values())) == [333, 333, 334]
+
+
+def test_each_task_may_choose_where_it_runs():
+    with dask.annotate(lineshaft="processes"):
+        there = dask.delayed(where)()
+    here = dask.delayed(where)(there)
+    with dask.annotate(lineshaft="processes"):
+        there_again = dask.delayed(where)(here)
+    both = dask.delayed(list)([there, here, there_again])
+    pids = [pid == os.getpid() for pid, _ in both.compute(scheduler=get, optimize_graph=False)]
+    assert pids == [False, True, False]
+    with dask.annotate(lineshaft="elsewhere"), pytest.raises(ValueError, match="elsewhere"):
+        dask.delayed(where)().compute(scheduler=get)
+
+
+def test_arrays_go_between_threads_and_processes():
+    make = Task("make", np.arange, 1 << 17)
+    double = Task("double", np.multiply, TaskRef("make"), 2)
+    total = Task("total", np.sum, TaskRef("double"))
+    with dask.annotate(lineshaft="processes"):
+        lazy = dask.delayed(np.multiply)(dask.delayed(np.arange)(1 << 17), 2)
+    expected = (1 << 17) * ((1 << 17) - 1)
+    assert dask.delayed(np.sum)(lazy).compute(scheduler=get) == expected
+    assert get_processes({"make": make, "double": double, "total": total}, "total") == expected
+
+
+class OnlyThere:
+    """Can be loaded in worker processes only."""
+
+    n = 5
+
+    def __reduce__(self):
+        return _load_in_worker, ()
+
+
+def _load_in_worker():
+    assert _process.session is not None, "an intermediate result was loaded in the parent"
+    return OnlyThere()
+
+
+def test_only_what_is_wanted_comes_back():
+    graph = {"x": Task("x", _load_in_worker), "y": Task("y", lambda value: value.n, TaskRef("x"))}
+    assert get_processes(graph, "y") == 5
+    with pytest.raises(lineshaft.errors.SerializationError, match="loaded in the parent"):
+        get_processes(graph, "x")
+
+
+def test_an_exception_comes_with_the_traceback_of_the_worker():
+    with pytest.raises(ValueError, match="cannot work on 2") as caught:
+        get_processes({"x": (inc, 1), "y": (fail, "x"), "z": (inc, "y")}, "z")
+    assert "in fail" in str(caught.value.__cause__)
+
+
+def test_a_dead_worker_is_named_and_the_engine_goes_on():
+    with pytest.raises(lineshaft.errors.WorkerDied):
+        get_processes({"x": (inc, 1), "y": (os.kill, (os.getpid,), signal.SIGKILL), "z": (add, "x", "y")}, "z")
+    assert get_processes({"x": (inc, 1)}, "x") == 2
+
+
+def test_what_cannot_be_sent_is_told():
+    with pytest.raises(lineshaft.errors.SerializationError, match="lock"):
+        get_processes({"x": Task("x", inc, threading.Lock())}, "x")
+
+
+def test_rerun_exceptions_locally():
+    def fail_there(x):
+        raise ValueError(os.getpid(), x)
+
+    with pytest.raises(ValueError, match="2") as caught:
+        get_processes({"x": (inc, 1), "y": (fail_there, "x")}, "y", rerun_exceptions_locally=True)
+    assert caught.value.args == (os.getpid(), 2)
+
+
+def test_an_initializer_has_workers_of_its_own():
+    with dask.config.set({"multiprocessing.initializer": _note}):
+        assert get_processes({"x": (_noted,)}, "x") == "noted"
+    assert get_processes({"x": (_noted,)}, "x") is None
+
+
+def _note():
+    os.environ["LINESHAFT_TEST_NOTE"] = "noted"
+
+
+def _noted():
+    return os.environ.get("LINESHAFT_TEST_NOTE")
+
+
+def test_compute_inside_of_a_worker():
+    def inner(n):
+        return dask.delayed(sum)([dask.delayed(inc)(i) for i in range(n)]).compute(scheduler=get)
+
+    bag = db.from_sequence([3, 4, 5], npartitions=3)
+    assert bag.map(inner).compute(scheduler=get) == [6, 10, 15]
+
+
+def test_equal_objects_have_equal_hashes_in_all_workers():
+    graph = {("hash", i): (hash, f"text {i % 2}") for i in range(40)}
+    with ls.Engine(workers=3) as engine:
+        assert len(set(get_processes(graph, list(graph), engine=engine))) == 2
