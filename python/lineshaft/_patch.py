@@ -60,7 +60,7 @@ def apply(names: Iterable[str] | None = None) -> list[str]:
     []
     >>> apply(["numpy"])
     Traceback (most recent call last):
-    ValueError: unknown library 'numpy'; known are concurrent.futures, multiprocessing, joblib
+    ValueError: unknown library 'numpy'; known are concurrent.futures, multiprocessing, joblib, dask
     """
     for name in _checked(names):
         if name not in _applied:
@@ -277,7 +277,24 @@ class _JoblibBackends:
         serve(parallel)
 
 
-def _library(description: str, *parts: _Serving | _ManagersPool | _JoblibBackends) -> Library:
+class _DaskDefaults:
+    """Changes what a Dask has noted that was imported before it is served, and back."""
+
+    def start(self) -> None:
+        if "dask" in sys.modules:
+            self._defaults().start()
+
+    def stop(self) -> None:
+        if "dask" in sys.modules:
+            self._defaults().stop()
+
+    def _defaults(self) -> Any:
+        from lineshaft._dask import Defaults
+
+        return Defaults()
+
+
+def _library(description: str, *parts: _Serving | _ManagersPool | _JoblibBackends | _DaskDefaults) -> Library:
     def start_all() -> None:
         for part in parts:
             part.start()
@@ -310,4 +327,12 @@ LIBRARIES: dict[str, Library] = {
     ),
     # joblib looks a backend up by its name for every call.
     "joblib": _library("the backends loky, multiprocessing and threading", _JoblibBackends()),
+    # Whatever collection is computed, Dask's scheduler is one of these two, unless the program chose
+    # another one or has a distributed client.
+    "dask": _library(
+        "the schedulers for threads and processes; a distributed client stays what it is",
+        _Serving("dask.threaded", {"get": "lineshaft._dask:get_threads"}),
+        _Serving("dask.multiprocessing", {"get": "lineshaft._dask:get_processes"}),
+        _DaskDefaults(),
+    ),
 }

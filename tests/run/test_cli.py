@@ -84,7 +84,7 @@ def test_help_explains_every_option_and_library(capsys):
     assert max(map(len, text.splitlines())) <= 80
     for flag in RUN.flags:
         assert f"\n  {flag.name}" in text
-    for name in ("concurrent.futures", "multiprocessing", "joblib"):
+    for name in ("concurrent.futures", "multiprocessing", "joblib", "dask"):
         assert f"{name}: " in text
     assert cli.main([]) == cli.main(["--help"]) == cli.main(["--version"]) == cli.main(["info", "--help"]) == 0
     assert all(name in capsys.readouterr().out for name in [*COMMANDS][:1])

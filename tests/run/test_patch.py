@@ -21,7 +21,7 @@ import lineshaft
 lineshaft.__path__.insert(0, {stub!r})
 {before}
 from lineshaft import _patch
-assert _patch.apply() == ["concurrent.futures", "multiprocessing", "joblib"] == _patch.apply()
+assert _patch.apply() == ["concurrent.futures", "multiprocessing", "joblib", "dask"] == _patch.apply()
 """
 
 
@@ -135,7 +135,7 @@ def test_undo_restores_the_modules(check):
     check("""
         import types, concurrent.futures, concurrent.futures.process, concurrent.futures.thread, multiprocessing.pool
         served = [concurrent.futures.ThreadPoolExecutor, multiprocessing.pool.Pool]
-        assert _patch.undo(["multiprocessing"]) == ["concurrent.futures", "joblib"]
+        assert _patch.undo(["multiprocessing"]) == ["concurrent.futures", "joblib", "dask"]
         assert multiprocessing.pool.Pool.__module__ == "multiprocessing.pool"
         assert _patch.undo() == [] == _patch.undo()
         assert concurrent.futures.ThreadPoolExecutor.__module__ == "concurrent.futures.thread"
