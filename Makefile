@@ -46,11 +46,11 @@ WHEEL    := $(STAMPS)/wheel-$(call hash,Cargo.toml Cargo.lock pyproject.toml REA
 
 # Steps share one virtual environment.
 .NOTPARALLEL:
-.PHONY: help demo test bench fmt stubs lock dev clean
+.PHONY: help demo test conformance bench fmt stubs lock dev clean
 
 help: ## show the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
-		printf '  make %-8s %s\n' "$$name" "$$text"; done
+		printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 demo: $(WHEEL) $(EXAMPLES) ## run the main example with plain python and with lineshaft, compare answers and times
 	@$(say) "examples/flights.py with plain python and with lineshaft run"
@@ -77,6 +77,9 @@ test: $(TESTS) $(EXAMPLES) $(WHEEL) $(CARGO_DENY) ## check and test everything, 
 	@$(PY) -m mypy.stubtest lineshaft._native
 	@$(say) "pytest: the installed wheel"
 	@timeout --kill-after=20 $(TEST_MINUTES_MAX)m $(PY) -m pytest -q -o cache_dir=$(BUILD)/pytest
+
+conformance: $(TESTS) $(EXAMPLES) $(WHEEL) ## run all of Dask's own tests on Lineshaft (about ten minutes)
+	@$(PY) -m tests.dask.conformance
 
 bench: $(WHEEL) $(PEERS) $(EXAMPLES) ## measure lineshaft beside its peers, as ratios (about five minutes)
 	@$(PY) -m benches.compare
