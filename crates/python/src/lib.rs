@@ -2,13 +2,14 @@
 //!
 //! Bodies here extract, detach, call the engine and convert; they decide nothing. Two rules keep
 //! the interpreter and the engine from waiting for each other: nobody waits for the engine while
-//! attached, and nobody attaches while holding a lock of Rust.
+//! attached, and nobody touches Python while holding a lock of Rust (`locked` sees to the latter).
 
 mod encode;
 mod engine;
 mod future;
 mod graph;
 mod interpreter;
+mod locked;
 mod pool;
 mod resolver;
 mod runner;

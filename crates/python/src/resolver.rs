@@ -44,6 +44,7 @@ enum Notice {
 
 /// The thread that tells Python what happened.
 pub struct Resolver {
+    /// Not a `Locked`, because threads wait for it; nothing of Python happens under it either.
     queue: Mutex<Queue>,
     wake: Condvar,
     /// Futures in the queue.
@@ -254,11 +255,15 @@ impl Resolver {
             if Python::try_attach(|py| hanging_if_unwound(|| self.drain(py))).is_none() {
                 // The interpreter is shutting down: there is nobody left to tell.
                 let mut queue = self.queue();
-                queue.notices.clear();
-                queue.done.clear();
+                queue.closed = true;
+                let left = (
+                    std::mem::take(&mut queue.notices),
+                    std::mem::take(&mut queue.done),
+                );
                 self.unshown.store(0, Ordering::SeqCst);
                 self.pending.store(0, Ordering::SeqCst);
-                queue.closed = true;
+                drop(queue);
+                drop(left);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use lineshaft_engine::{Call, CallEnd, Calls, Runner};
@@ -15,6 +15,7 @@ use crate::encode::encode_result;
 use crate::engine::Core;
 use crate::graph::Node;
 use crate::interpreter::{front, hanging_if_unwound};
+use crate::locked::Locked;
 use crate::resolver::Resolver;
 
 /// A Python call.
@@ -40,9 +41,8 @@ thread_local! {
     static INITIALIZED: RefCell<HashSet<u64>> = RefCell::default();
 }
 
-fn body(call: &Call) -> &Body {
-    call.body()
-        .downcast_ref()
+fn body(call: &lineshaft_engine::Body) -> &Body {
+    call.downcast_ref()
         .expect("this crate submits nothing else to threads")
 }
 
@@ -54,7 +54,7 @@ fn invoke<'py>(py: Python<'py>, call: &Call) -> PyResult<Bound<'py, PyAny>> {
         function,
         args,
         kwargs,
-    } = body(call);
+    } = body(call.body());
     function
         .bind(py)
         .call(args.bind(py), kwargs.as_ref().map(|kwargs| kwargs.bind(py)))
@@ -197,7 +197,7 @@ impl Runner for LoopRunner {
         Python::try_attach(|py| {
             while let Some(call) = calls.next() {
                 let call = EventLoopCall {
-                    call: Mutex::new(Some(call)),
+                    call: Locked::new(Some(call)),
                     core: Weak::clone(&self.core),
                 };
                 // A call that is not taken is dropped, and thereby fails.
@@ -212,18 +212,17 @@ impl Runner for LoopRunner {
 /// One call of a coroutine function, to be run by an event loop.
 #[pyclass(frozen, module = "lineshaft._native")]
 pub struct EventLoopCall {
-    call: Mutex<Option<Call>>,
+    call: Locked<Option<Call>>,
     core: Weak<Core>,
 }
 
 impl EventLoopCall {
     fn take(&self) -> PyResult<Call> {
-        let call = self
-            .call
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        call.ok_or_else(|| PyRuntimeError::new_err("this call has ended"))
+        self.call.with(Option::take).ok_or_else(Self::has_ended)
+    }
+
+    fn has_ended() -> PyErr {
+        PyRuntimeError::new_err("this call has ended")
     }
 }
 
@@ -231,15 +230,13 @@ impl EventLoopCall {
 impl EventLoopCall {
     /// Calls the function; the coroutine to be awaited.
     fn coroutine<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let call = self.call.lock().unwrap_or_else(PoisonError::into_inner);
-        let call = call
-            .as_ref()
-            .ok_or_else(|| PyRuntimeError::new_err("this call has ended"))?;
+        let shared = |call: &mut Option<Call>| call.as_ref().map(|call| Arc::clone(call.body()));
+        let called = self.call.with(shared).ok_or_else(Self::has_ended)?;
         let Body {
             function,
             args,
             kwargs,
-        } = body(call);
+        } = body(&called);
         function
             .bind(py)
             .call(args.bind(py), kwargs.as_ref().map(|kwargs| kwargs.bind(py)))

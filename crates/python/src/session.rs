@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use lineshaft_engine::worker::{Job, NestedCall, Received, Sent, SessionOptions};
 use lineshaft_engine::{Engine, EngineError, Policy};
@@ -17,6 +17,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use crate::encode::{Encoded, future_of_another_engine};
 use crate::future::{FutureBase, Source};
 use crate::interpreter::interpreter;
+use crate::locked::Locked;
 use crate::pool::Pool;
 use crate::resolver::Resolver;
 use crate::values::{Loadable, to_sent};
@@ -28,7 +29,7 @@ pub struct Client {
     /// Made when the first nested call is.
     encoder: PyOnceLock<Py<PyAny>>,
     /// Definitions that the engine has.
-    sent: Mutex<HashSet<u64>>,
+    sent: Locked<HashSet<u64>>,
 }
 
 fn failed(error: &EngineError) -> PyErr {
@@ -98,12 +99,7 @@ impl Client {
     /// Sees to it that the engine has a definition, and what it needs.
     fn define(&self, py: Python<'_>, definition: &Bound<'_, PyAny>) -> PyResult<u64> {
         let id: u64 = definition.getattr("id")?.extract()?;
-        if self
-            .sent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(&id)
-        {
+        if self.sent.with(|sent| sent.contains(&id)) {
             return Ok(id);
         }
         let needs = definition.getattr("needs")?;
@@ -122,10 +118,7 @@ impl Client {
         self.session
             .define(id, needs, &name, body)
             .map_err(|error| failed(&error))?;
-        self.sent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id);
+        self.sent.with(|sent| sent.insert(id));
         Ok(id)
     }
 }
@@ -183,7 +176,7 @@ impl Session {
             session: Arc::new(session),
             resolver: Resolver::new(None),
             encoder: PyOnceLock::new(),
-            sent: Mutex::default(),
+            sent: Locked::default(),
         };
         Ok(Session {
             client: Arc::new(client),

@@ -1,13 +1,14 @@
 //! `Zygote`: the socket of a process that workers are forked from.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
 
 use lineshaft_wire::{Filled, FromZygote, Receiver, Sender, ToZygote};
 use pyo3::exceptions::{PyEOFError, PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 use rustix::process::Signal;
+
+use crate::locked::Locked;
 
 /// Blocks up to this size come from the heap; the most that glibc accepts on 64-bit machines.
 const MMAP_THRESHOLD_BYTES: i32 = 32 * 1024 * 1024;
@@ -19,7 +20,7 @@ const TRIM_THRESHOLD_BYTES: i32 = 128 * 1024 * 1024;
 #[pyclass(frozen, module = "lineshaft._native")]
 pub struct Zygote {
     socket: OwnedFd,
-    state: Mutex<(Sender, Receiver)>,
+    channel: Locked<(Sender, Receiver)>,
 }
 
 fn failed(error: &impl std::fmt::Display) -> PyErr {
@@ -48,7 +49,7 @@ impl Zygote {
         let socket = unsafe { OwnedFd::from_raw_fd(fd) };
         Zygote {
             socket,
-            state: Mutex::default(),
+            channel: Locked::default(),
         }
     }
 
@@ -61,43 +62,23 @@ impl Zygote {
     ///
     /// Raises `EOFError` when the engine is gone.
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let receiver = &mut state.1;
-        loop {
-            if let Some((frame, descriptors)) =
-                receiver.next_frame().map_err(|error| failed(&error))?
-            {
-                let request = lineshaft_wire::decode::<ToZygote<'_>>(frame)
-                    .map_err(|error| failed(&error))?;
-                return match request {
-                    ToZygote::SetUp { data } => Ok(Some(PyBytes::new(py, data).into_any())),
-                    ToZygote::Spawn {
-                        worker,
-                        growth_bytes_max,
-                        tasks_max,
-                    } => {
-                        let take = |_| descriptors.take_fd().map(IntoRawFd::into_raw_fd);
-                        let taken: Option<Vec<i32>> = (0..6).map(take).collect();
-                        let taken =
-                            taken.ok_or_else(|| failed(&"a request without its descriptors"))?;
-                        let taken = PyTuple::new(py, taken)?;
-                        Ok(Some(
-                            (worker, taken, growth_bytes_max, tasks_max)
-                                .into_pyobject(py)?
-                                .into_any(),
-                        ))
-                    }
-                };
+        let request = self.channel.with(|(_, receiver)| self.receive(receiver));
+        Ok(match request? {
+            Request::None => None,
+            Request::Eof => return Err(PyEOFError::new_err("the engine is gone")),
+            Request::SetUp(data) => Some(PyBytes::new(py, &data).into_any()),
+            Request::Spawn {
+                worker,
+                descriptors,
+                growth_bytes_max,
+                tasks_max,
+            } => {
+                let descriptors = descriptors.into_iter().map(IntoRawFd::into_raw_fd);
+                let descriptors = PyTuple::new(py, descriptors.collect::<Vec<i32>>())?;
+                let request = (worker, descriptors, growth_bytes_max, tasks_max);
+                Some(request.into_pyobject(py)?.into_any())
             }
-            match receiver
-                .fill(self.socket.as_fd())
-                .map_err(|error| failed(&error))?
-            {
-                Filled::Data => {}
-                Filled::WouldBlock => return Ok(None),
-                Filled::Eof => return Err(PyEOFError::new_err("the engine is gone")),
-            }
-        }
+        })
     }
 
     /// Says that a worker was forked.
@@ -151,13 +132,62 @@ impl Zygote {
     }
 }
 
+/// What the engine wants next.
+enum Request {
+    None,
+    Eof,
+    SetUp(Vec<u8>),
+    Spawn {
+        worker: u32,
+        descriptors: Vec<OwnedFd>,
+        growth_bytes_max: Option<u64>,
+        tasks_max: Option<u32>,
+    },
+}
+
 impl Zygote {
+    fn receive(&self, receiver: &mut Receiver) -> PyResult<Request> {
+        loop {
+            if let Some((frame, descriptors)) =
+                receiver.next_frame().map_err(|error| failed(&error))?
+            {
+                let request = lineshaft_wire::decode::<ToZygote<'_>>(frame)
+                    .map_err(|error| failed(&error))?;
+                return match request {
+                    ToZygote::SetUp { data } => Ok(Request::SetUp(data.to_vec())),
+                    ToZygote::Spawn {
+                        worker,
+                        growth_bytes_max,
+                        tasks_max,
+                    } => {
+                        let taken: Option<_> = (0..6).map(|_| descriptors.take_fd()).collect();
+                        let descriptors =
+                            taken.ok_or_else(|| failed(&"a request without its descriptors"))?;
+                        Ok(Request::Spawn {
+                            worker,
+                            descriptors,
+                            growth_bytes_max,
+                            tasks_max,
+                        })
+                    }
+                };
+            }
+            match receiver
+                .fill(self.socket.as_fd())
+                .map_err(|error| failed(&error))?
+            {
+                Filled::Data => {}
+                Filled::WouldBlock => return Ok(Request::None),
+                Filled::Eof => return Ok(Request::Eof),
+            }
+        }
+    }
+
     fn send(&self, message: &FromZygote) -> PyResult<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.0.push(message, []).map_err(|error| failed(&error))?;
-        state
-            .0
-            .flush_blocking(self.socket.as_fd())
-            .map_err(|error| failed(&error))
+        let sent = self.channel.with(|(sender, _)| {
+            sender.push(message, [])?;
+            sender.flush_blocking(self.socket.as_fd())
+        });
+        sent.map_err(|error| failed(&error))
     }
 }

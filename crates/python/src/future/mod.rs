@@ -9,7 +9,7 @@ mod any;
 mod publish;
 mod value;
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lineshaft_engine::worker::{NestedCall, Unanswered};
@@ -22,6 +22,7 @@ use pyo3::types::{PyBool, PyList, PyTuple};
 
 use crate::engine::Core;
 use crate::interpreter::{check_signals, front, is_main_thread};
+use crate::locked::Locked;
 use crate::session::Client;
 use publish::call_back;
 use value::{Value, local_object, of_answer, of_outcome, root};
@@ -46,18 +47,19 @@ pub enum Source {
 /// The Rust half of `lineshaft.Future`.
 #[pyclass(frozen, subclass, module = "lineshaft._native")]
 pub struct FutureBase {
-    /// Read by the garbage collector, as is the value; each is set with what exists already, so
-    /// nobody ever waits for it.
+    /// Read by the garbage collector, as are the next three; each is set with what exists already,
+    /// so nobody ever waits for it.
     source: OnceLock<Source>,
     value: OnceLock<Value>,
-    watch: Mutex<Watch>,
+    /// Set under the lock of `watch`.
+    condition: OnceLock<Py<PyAny>>,
+    waiters: OnceLock<Py<PyList>>,
+    watch: Locked<Watch>,
 }
 
 /// Who wants to know in Python.
 #[derive(Default)]
 struct Watch {
-    condition: Option<Py<PyAny>>,
-    waiters: Option<Py<PyList>>,
     callbacks: Vec<Py<PyAny>>,
     /// The resolver will publish this future.
     registered: bool,
@@ -134,10 +136,6 @@ impl FutureBase {
         self.source
             .get()
             .ok_or_else(|| PyRuntimeError::new_err(why))
-    }
-
-    fn watch(&self) -> MutexGuard<'_, Watch> {
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_ended(&self) -> bool {
@@ -218,7 +216,8 @@ impl FutureBase {
     /// Has the resolver publish this future once it is done. Not to be called with the lock held:
     /// the engine may call back at once.
     fn register(slf: &Bound<'_, Self>) -> PyResult<()> {
-        if std::mem::replace(&mut slf.get().watch().registered, true) {
+        let registered = |watch: &mut Watch| std::mem::replace(&mut watch.registered, true);
+        if slf.get().watch.with(registered) {
             return Ok(());
         }
         let future = slf.clone().unbind();
@@ -238,9 +237,12 @@ impl FutureBase {
     }
 
     fn is_visibly_done(&self) -> bool {
-        let ended = self.is_ended();
-        let watch = self.watch();
-        ended && (watch.condition.is_none() || watch.published)
+        self.is_ended() && self.watch.with(|watch| !self.is_hidden(watch))
+    }
+
+    /// Whether those who look at the condition have yet to be told that it is done.
+    fn is_hidden(&self, watch: &Watch) -> bool {
+        self.condition.get().is_some() && !watch.published
     }
 }
 
@@ -256,7 +258,9 @@ impl FutureBase {
         FutureBase {
             source: OnceLock::new(),
             value: OnceLock::new(),
-            watch: Mutex::default(),
+            condition: OnceLock::new(),
+            waiters: OnceLock::new(),
+            watch: Locked::default(),
         }
     }
 
@@ -273,15 +277,11 @@ impl FutureBase {
         {
             visit.call(held)?;
         }
+        visit.call(self.condition.get())?;
+        visit.call(self.waiters.get())?;
         // Whoever holds the lock keeps the future alive.
-        if let Ok(watch) = self.watch.try_lock() {
-            visit.call(&watch.condition)?;
-            visit.call(&watch.waiters)?;
-            for callback in &watch.callbacks {
-                visit.call(callback)?;
-            }
-        }
-        Ok(())
+        let callbacks = |watch: &Watch| watch.callbacks.iter().try_for_each(|it| visit.call(it));
+        self.watch.traverse(callbacks).unwrap_or(Ok(()))
     }
 
     /// The result of the call; waits for it.
@@ -370,18 +370,20 @@ impl FutureBase {
 
     /// Calls `function` with this future once it is done; at once if it is.
     #[pyo3(name = "add_done_callback")]
-    fn add_done_callback(slf: &Bound<'_, Self>, function: Bound<'_, PyAny>) -> PyResult<()> {
+    fn add_done_callback(slf: &Bound<'_, Self>, function: &Bound<'_, PyAny>) -> PyResult<()> {
         let this = slf.get();
-        {
-            let mut watch = this.watch();
-            let hidden = watch.condition.is_some() && !watch.published;
-            if !this.is_ended() || hidden {
-                watch.callbacks.push(function.unbind());
-                drop(watch);
-                return Self::register(slf);
+        let kept = function.clone().unbind();
+        let is_late = this.watch.with(|watch| {
+            if this.is_ended() && !this.is_hidden(watch) {
+                return Some(kept);
             }
+            watch.callbacks.push(kept);
+            None
+        });
+        if is_late.is_none() {
+            return Self::register(slf);
         }
-        call_back(slf, &function);
+        call_back(slf, function);
         Ok(())
     }
 
@@ -389,37 +391,32 @@ impl FutureBase {
     #[getter]
     fn _condition<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let (py, this) = (slf.py(), slf.get());
-        if let Some(condition) = &this.watch().condition {
+        if let Some(condition) = this.condition.get() {
             return Ok(condition.bind(py).clone());
         }
-        let fresh = py.import("threading")?.call_method0("Condition")?;
-        let condition = {
-            let mut watch = this.watch();
-            if watch.condition.is_none() {
+        let fresh = py.import("threading")?.call_method0("Condition")?.unbind();
+        let unused = this.watch.with(|watch| {
+            let set = this.condition.set(fresh);
+            if set.is_ok() {
                 watch.published = this.is_ended();
-                watch.condition = Some(fresh.unbind());
             }
-            watch
-                .condition
-                .as_ref()
-                .expect("it was just set")
-                .bind(py)
-                .clone()
-        };
+            set.err()
+        });
+        drop(unused);
         Self::register(slf)?;
-        Ok(condition)
+        let condition = this.condition.get().expect("it was just set");
+        Ok(condition.bind(py).clone())
     }
 
     /// The waiters of `concurrent.futures.wait` and `as_completed`.
     #[getter]
     fn _waiters<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyList> {
-        let py = slf.py();
-        let mut watch = slf.get().watch();
-        watch
-            .waiters
-            .get_or_insert_with(|| PyList::empty(py).unbind())
-            .bind(py)
-            .clone()
+        let (py, this) = (slf.py(), slf.get());
+        let waiters = this.waiters.get().unwrap_or_else(|| {
+            let fresh = PyList::empty(py).unbind();
+            this.waiters.get_or_init(|| fresh)
+        });
+        waiters.bind(py).clone()
     }
 
     /// The state, in the words of `concurrent.futures`.

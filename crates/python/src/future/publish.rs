@@ -21,16 +21,11 @@ pub fn publish(future: &Bound<'_, FutureBase>, gives_up: impl Fn() -> bool) {
 fn try_publish(future: &Bound<'_, FutureBase>, gives_up: impl Fn() -> bool) -> PyResult<()> {
     let py = future.py();
     let this = future.get();
-    let condition = {
-        let mut watch = this.watch();
-        if watch.condition.is_none() {
-            watch.published = true;
-        }
-        watch
-            .condition
-            .as_ref()
-            .map(|condition| condition.clone_ref(py))
-    };
+    let condition = this.watch.with(|watch| {
+        let condition = this.condition.get();
+        watch.published |= condition.is_none();
+        condition
+    });
     if let Some(condition) = condition {
         let method = if this.is_cancelled() {
             "add_cancelled"
@@ -46,15 +41,9 @@ fn try_publish(future: &Bound<'_, FutureBase>, gives_up: impl Fn() -> bool) -> P
                 return Ok(());
             }
         }
-        let waiters = {
-            let mut watch = this.watch();
-            let first = !std::mem::replace(&mut watch.published, true);
-            watch
-                .waiters
-                .as_ref()
-                .filter(|_| first)
-                .map(|waiters| waiters.clone_ref(py))
-        };
+        let published = |watch: &mut super::Watch| std::mem::replace(&mut watch.published, true);
+        let first = !this.watch.with(published);
+        let waiters = this.waiters.get().filter(|_| first);
         for waiter in waiters.iter().flat_map(|waiters| waiters.bind(py).iter()) {
             if let Err(error) = waiter.call_method1(method, (future,)) {
                 error.write_unraisable(py, Some(&waiter));
@@ -63,7 +52,8 @@ fn try_publish(future: &Bound<'_, FutureBase>, gives_up: impl Fn() -> bool) -> P
         condition.call_method0("notify_all")?;
         condition.call_method1("__exit__", (py.None(), py.None(), py.None()))?;
     }
-    let callbacks = std::mem::take(&mut this.watch().callbacks);
+    let taken = |watch: &mut super::Watch| std::mem::take(&mut watch.callbacks);
+    let callbacks = this.watch.with(taken);
     for callback in callbacks {
         call_back(future, callback.bind(py));
     }
