@@ -13,7 +13,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 use crate::encode::{Arguments, encode_arguments, promise_of};
 use crate::engine::{Core, engine_error};
 use crate::future::{self, FutureBase, Source};
-use crate::interpreter::{check_signals, front, is_main_thread};
+use crate::interpreter::{check_signals, front, is_main_thread, timeout};
 use crate::runner::Body;
 use crate::session::Client;
 
@@ -363,7 +363,7 @@ pub fn wait_idle(
     timeout_s: Option<f64>,
 ) -> PyResult<bool> {
     let engine = core.engine()?;
-    let timeout = timeout_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let timeout = timeout(timeout_s)?;
     let mut raised = None;
     let mut check = || check_signals(&mut raised);
     let check: Option<lineshaft_engine::Check<'_>> = if is_main_thread() {

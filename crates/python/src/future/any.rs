@@ -1,7 +1,5 @@
 //! Waiting for one of several futures, without watching any of them.
 
-use std::time::Duration;
-
 use lineshaft_engine::worker::NestedCall;
 use lineshaft_engine::{Check, Promise, Waited};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -9,7 +7,7 @@ use pyo3::prelude::*;
 
 use super::publish::publish;
 use super::{FutureBase, Source};
-use crate::interpreter::{check_signals, is_main_thread};
+use crate::interpreter::{self, check_signals, is_main_thread};
 
 /// Waits until one of the futures is done, at most `timeout` seconds; False if none is. They are of
 /// one engine. A task that waits lends its core meanwhile; with a timeout of 0 it keeps it.
@@ -27,8 +25,7 @@ pub fn wait_any(
     if futures.iter().any(|future| future.get().is_ended()) {
         return Ok(true);
     }
-    let timeout = timeout
-        .map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX));
+    let timeout = interpreter::timeout(timeout)?;
     let is_main = is_main_thread();
     if is_main {
         py.check_signals()?;

@@ -21,7 +21,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyList, PyTuple};
 
 use crate::engine::Core;
-use crate::interpreter::{check_signals, front, is_main_thread};
+use crate::interpreter::{check_signals, front, is_main_thread, timeout};
 use crate::locked::Locked;
 use crate::session::Client;
 use publish::call_back;
@@ -85,9 +85,7 @@ fn waiting(
     timeout_s: Option<f64>,
     wait: impl FnOnce(Option<Duration>, Option<Check<'_>>) -> PyResult<Waited> + Send,
 ) -> PyResult<()> {
-    let timeout = timeout_s
-        .filter(|seconds| seconds.is_finite())
-        .map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX));
+    let timeout = timeout(timeout_s)?;
     let is_main = is_main_thread();
     if is_main {
         py.check_signals()?;
