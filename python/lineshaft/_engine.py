@@ -130,7 +130,8 @@ class Engine:
         self._left: list[_native.Pool] = []
         #: Whether it has ever had a `Pool` or `ThreadPool`, whose calls nobody waits for at exit.
         self._serves_pools = False
-        self._lock = threading.Lock()
+        #: Reentrant, because a finalizer may submit while a pool is being opened.
+        self._lock = threading.RLock()
         self._started_s = time.monotonic()
         #: Processor time that this process and its children had taken before: none of the engine's.
         self._started_cpu_s = sum(os.times()[:4])
@@ -301,19 +302,22 @@ class Engine:
         pool = self._pools.get((kind, size))
         if pool is not None:
             return pool
+        with self._lock:
+            if (kind, size) not in self._pools:
+                self._pools[kind, size] = self._open_pool(kind, size)
+            return self._pools[kind, size]
+
+    def _open_pool(self, kind: str, size: int) -> _native.Pool:
         if kind == "processes":
             if self._native is None:
                 assert _process.session is not None, "only a worker has no engine of its own"
-                pool = _process.session.process_pool()
-            else:
-                pool = self._open_processes(size, name="lineshaft")
-        elif kind == "threads":
-            pool = self._open_threads(size, name="lineshaft-thread", takes_core=size <= self.workers)
-        else:
-            from lineshaft._event_loop import EventLoop
+                return _process.session.process_pool()
+            return self._open_processes(size, name="lineshaft")
+        if kind == "threads":
+            return self._open_threads(size, name="lineshaft-thread", takes_core=size <= self.workers)
+        from lineshaft._event_loop import EventLoop
 
-            pool = self._local().loop_pool(name="lineshaft-loop", workers=size, start=EventLoop().start)
-        return self._pools.setdefault((kind, size), pool)
+        return self._local().loop_pool(name="lineshaft-loop", workers=size, start=EventLoop().start)
 
     # Calls.
 
