@@ -72,6 +72,10 @@ impl Payload {
         descriptors: &mut Descriptors,
         store: &Store,
     ) -> Result<Payload, EngineError> {
+        // Whoever looks at it later has nobody to blame.
+        if !value.is_sound() {
+            return Err(EngineError::Protocol("a buffer outside of its segment"));
+        }
         let mut segments = Vec::with_capacity(value.segments.len());
         for &bytes in &value.segments {
             let fd = descriptors

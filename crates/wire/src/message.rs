@@ -18,6 +18,22 @@ pub struct Value<'a> {
     pub buffers: Vec<BufferRef>,
 }
 
+impl Value<'_> {
+    /// Whether all buffers lie where there is something. Asked once for a value that arrives from a
+    /// process that user code runs in; the lengths of the segments are the descriptors' to prove.
+    pub fn is_sound(&self) -> bool {
+        self.buffers.iter().all(|buffer| {
+            let whole_bytes = match buffer.segment {
+                INLINE_SEGMENT => Some(self.data.len() as u64),
+                index => self.segments.get(index as usize).copied(),
+            };
+            let end = buffer.offset.checked_add(buffer.bytes);
+            end.zip(whole_bytes)
+                .is_some_and(|(end, whole)| end <= whole)
+        })
+    }
+}
+
 /// The `BufferRef::segment` of a buffer that is too small for shared memory: it lies in the value's
 /// `data`, behind the pickle.
 pub const INLINE_SEGMENT: u32 = u32::MAX;
@@ -323,4 +339,37 @@ pub enum FromZygote {
         /// Peak resident memory, in bytes.
         peak_memory_bytes: u64,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_lie_within_their_segments() {
+        let value = |segment, offset, bytes| Value {
+            data: b"0123456789",
+            segments: vec![100, 0],
+            buffers: vec![BufferRef {
+                segment,
+                offset,
+                bytes,
+            }],
+        };
+        for (segment, offset, bytes) in
+            [(0, 0, 100), (0, 100, 0), (1, 0, 0), (INLINE_SEGMENT, 4, 6)]
+        {
+            assert!(value(segment, offset, bytes).is_sound());
+        }
+        for (segment, offset, bytes) in [
+            (0, 1, 100),
+            (0, u64::MAX, 2),
+            (1, 0, 1),
+            (2, 0, 0),
+            (INLINE_SEGMENT, 4, 7),
+            (INLINE_SEGMENT - 1, 0, 0),
+        ] {
+            assert!(!value(segment, offset, bytes).is_sound());
+        }
+    }
 }

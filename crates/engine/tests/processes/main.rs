@@ -566,7 +566,7 @@ fn a_death_can_be_retried() {
 }
 
 fn garbage_is_answered_for() {
-    for function in ["garbage", "more", "lie", "unsealed"] {
+    for function in ["garbage", "more", "lie", "unsealed", "misplaced"] {
         let processes = Processes::new(1);
         let tasks: Vec<_> = (0..20)
             .map(|i| processes.submit("echo", &bytes(i)))

@@ -16,7 +16,8 @@ use lineshaft_core::{Attempt, TaskId};
 use lineshaft_engine::Engine;
 use lineshaft_engine::worker::{Job, NestedCall, Received, Sent, Session, SessionOptions};
 use lineshaft_wire::{
-    BufferRef, CallOptions, Filled, FromWorker, FromZygote, Receiver, Sender, ToZygote, Value,
+    BufferRef, CallOptions, Filled, FromWorker, FromZygote, INLINE_SEGMENT, Receiver, Sender,
+    ToZygote, Value,
 };
 use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags};
@@ -296,6 +297,16 @@ impl Worker {
                     buffers: Vec::new(),
                 })
             }
+            // A buffer that begins behind the end of what was sent.
+            "misplaced" => Ok(Sent {
+                data: b"misplaced".to_vec(),
+                segments: Vec::new(),
+                buffers: vec![BufferRef {
+                    segment: INLINE_SEGMENT,
+                    offset: 10,
+                    bytes: 0,
+                }],
+            }),
             "hang up" => {
                 rustix::net::shutdown(stdin(), rustix::net::Shutdown::Both).expect("a socket");
                 self.sleep(60_000, false)
