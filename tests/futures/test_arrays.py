@@ -1,5 +1,7 @@
 """NumPy arrays go in and come out whole; results may be written to."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -84,6 +86,47 @@ def test_all_kinds(executor, array):
     assert np.array_equal(back, array)
     assert back.dtype == array.dtype
     assert executor.submit(describe, array).result()[:2] == describe(array)[:2]
+
+
+def sums(arrays: list[np.ndarray], leave) -> list[float]:
+    leave.wait()
+    return [float(array.sum()) for array in arrays]
+
+
+@pytest.mark.parametrize(
+    ("count", "items"),
+    [(5000, 10), (300, 300), (150, 10_000), (100, 40_000)],
+    ids=["tiny", "small", "medium", "large"],
+)
+def test_many_arrays_in_one_argument(processes, event, count, items):
+    leave = event("leave")
+    arrays = [np.full(items, index, float) for index in range(count)]
+    processes.submit(pow, 2, 2).result()
+    before = len(os.listdir("/proc/self/fd"))
+    future = processes.submit(sums, arrays, leave)
+    assert len(os.listdir("/proc/self/fd")) - before <= 80  # not one for each
+    leave.set()
+    assert future.result() == [float(index) * items for index in range(count)]
+
+
+def test_many_arrays_in_one_result(processes):
+    arrays = processes.submit(lambda: [np.full(10, index) for index in range(5000)]).result()
+    assert [int(array[-1]) for array in arrays] == list(range(5000))
+    arrays[7][:] = -1  # writable, each for itself
+    assert int(arrays[8][0]) == 8
+
+
+def test_large_among_small_ones_are_stored_once(event):
+    leave = event("leave")
+    large = np.ones(LARGE // 80)
+    with ls.Engine(workers=1) as engine:
+        futures = [
+            engine.submit(sums, [np.ones(10), large, *(np.ones(10) for _ in range(1000))], leave) for _ in range(50)
+        ]
+        assert engine._native.stats()["memory_bytes"] < 20 * large.nbytes
+        leave.set()
+        for future in futures:
+            assert future.result() == [10, large.size, *([10] * 1000)]
 
 
 def test_results_survive_their_executor():

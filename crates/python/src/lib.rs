@@ -10,6 +10,7 @@ mod future;
 mod graph;
 mod interpreter;
 mod locked;
+mod packed;
 mod pool;
 mod resolver;
 mod runner;

@@ -1,8 +1,6 @@
 //! Pickles and their out-of-band buffers, on the way between Python and payloads.
 //!
-//! Where the bytes of a value lie: the pickle stream in `data`, small buffers behind it in `data`
-//! (unpickling stops before them), larger ones in segments. A stream that is itself too large for
-//! a message lies in a segment too: then `data` is empty and the last buffer is the stream.
+//! Where their bytes go is decided in `packed`; here they are taken from Python and given back.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -10,29 +8,19 @@ use std::sync::Arc;
 use lineshaft_engine::worker::{Received, Sent, Session};
 use lineshaft_engine::{INLINE_BYTES_MAX, Payload};
 use lineshaft_store::{LiveBuffers, Store, StoreError, map_fd_private};
-use lineshaft_wire::{BufferRef, INLINE_SEGMENT};
+use lineshaft_wire::BufferRef;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PySlice};
 
 use crate::interpreter::interpreter;
+use crate::packed::{Packed, Place, Shelf};
 use crate::segment::Segment;
-
-/// Alignment of small buffers behind the pickle, in bytes; what allocators give arrays.
-const INLINE_ALIGNMENT: usize = 16;
 
 /// Turns an error of the store into Python's.
 pub fn store_error(error: &StoreError) -> PyErr {
     PyOSError::new_err(error.to_string())
-}
-
-/// A pickle and its buffers, sorted by where they go.
-struct Layout {
-    data: Vec<u8>,
-    buffers: Vec<BufferRef>,
-    /// Indices of the buffers that are too large to be sent inline.
-    large: Vec<usize>,
 }
 
 /// Views of the out-of-band buffers that the pickler collected.
@@ -44,13 +32,16 @@ impl Views {
         buffers.iter().map(raw).collect::<PyResult<_>>().map(Views)
     }
 
-    /// The bytes of a buffer. They may change while they are read, if the program writes to them
+    /// The bytes of each buffer. They may change while they are read, if the program writes to them
     /// meanwhile; it would do so to a pickle being made as well.
-    fn bytes(&self, index: usize) -> &[u8] {
-        let view = &self.0[index];
-        // SAFETY: a buffer that gave a view neither moves nor shrinks while the view lives; it is
-        // contiguous, because `PickleBuffer.raw` gives nothing else.
-        unsafe { std::slice::from_raw_parts(view.buf_ptr().cast(), view.len_bytes()) }
+    fn all(&self) -> Vec<&[u8]> {
+        let bytes = |view: &PyBuffer<u8>| {
+            // SAFETY: a buffer that gave a view neither moves nor shrinks while the view lives, and
+            // the slice borrows the views; it is contiguous, because `PickleBuffer.raw` gives
+            // nothing else.
+            unsafe { std::slice::from_raw_parts(view.buf_ptr().cast(), view.len_bytes()) }
+        };
+        self.0.iter().map(bytes).collect()
     }
 }
 
@@ -59,43 +50,38 @@ unsafe impl Send for Views {}
 // SAFETY: as above.
 unsafe impl Sync for Views {}
 
-impl Layout {
-    fn new(stream: &[u8], views: &Views) -> Layout {
-        let mut layout = Layout {
-            data: Vec::new(),
-            buffers: Vec::with_capacity(views.0.len() + 1),
-            large: Vec::new(),
-        };
-        let is_stream_inline = stream.len() <= INLINE_BYTES_MAX;
-        if is_stream_inline {
-            layout.data.extend_from_slice(stream);
-        }
-        for index in 0..views.0.len() {
-            let bytes = views.bytes(index);
-            let offset = layout.data.len().next_multiple_of(INLINE_ALIGNMENT);
-            if !is_stream_inline || offset + bytes.len() > INLINE_BYTES_MAX {
-                layout.large.push(index);
-                layout.buffers.push(BufferRef {
-                    segment: 0,
-                    offset: 0,
-                    bytes: bytes.len() as u64,
-                });
-                continue;
-            }
-            layout.data.resize(offset, 0);
-            layout.data.extend_from_slice(bytes);
-            layout.buffers.push(BufferRef {
-                segment: INLINE_SEGMENT,
-                offset: offset as u64,
-                bytes: bytes.len() as u64,
-            });
-        }
-        layout
+/// The engine's side: what is alive in the program is stored once.
+struct EngineShelf<'a> {
+    store: &'a Store,
+    live: &'a LiveBuffers,
+}
+
+impl Shelf for EngineShelf<'_> {
+    type Segment = Arc<lineshaft_store::Segment>;
+
+    fn put(&self, parts: &[&[u8]]) -> Result<(Self::Segment, Vec<u64>), StoreError> {
+        self.store.put(parts)
+    }
+
+    fn share(&self, buffer: &[u8]) -> Option<Result<Self::Segment, StoreError>> {
+        Some(self.live.get_or_put(self.store, buffer))
     }
 }
 
-fn index_of(position: usize) -> u32 {
-    u32::try_from(position).expect("a value has fewer buffers than 2^32")
+/// A worker's side: what it sends it has made for this.
+struct WorkerShelf<'a>(&'a Session);
+
+impl Shelf for WorkerShelf<'_> {
+    type Segment = (OwnedFd, u64);
+
+    fn put(&self, parts: &[&[u8]]) -> Result<(Self::Segment, Vec<u64>), StoreError> {
+        let (fd, bytes, offsets) = self.0.write_segment(parts)?;
+        Ok(((fd, bytes), offsets))
+    }
+
+    fn share(&self, _: &[u8]) -> Option<Result<Self::Segment, StoreError>> {
+        None
+    }
 }
 
 /// Makes a payload of a pickle; large buffers go into the store, live ones once.
@@ -111,36 +97,15 @@ pub fn to_payload(
         _ if stream.len() <= INLINE_BYTES_MAX => return Ok(Payload::inline(stream)),
         _ => Views(Vec::new()),
     };
-    let put = || -> Result<Payload, StoreError> {
-        let Layout {
-            data,
-            mut buffers,
-            large,
-        } = Layout::new(stream, &views);
-        let mut segments = Vec::new();
-        for index in large {
-            buffers[index].segment = index_of(segments.len());
-            segments.push(live.get_or_put(store, views.bytes(index))?);
-        }
-        if stream.len() > INLINE_BYTES_MAX {
-            let (segment, offsets) = store.put(&[stream])?;
-            buffers.push(BufferRef {
-                segment: index_of(segments.len()),
-                offset: offsets[0],
-                bytes: stream.len() as u64,
-            });
-            segments.push(segment);
-        }
-        Ok(Payload {
-            data: data.into(),
-            segments,
-            buffers,
-        })
-    };
     // Copying and hashing large buffers must not stop the other threads of the program.
-    let payload = py.detach(put);
+    let packed = py.detach(|| Packed::new(stream, &views.all(), &EngineShelf { store, live }));
     drop(views);
-    payload.map_err(|error| store_error(&error))
+    let packed = packed.map_err(|error| store_error(&error))?;
+    Ok(Payload {
+        data: packed.data.into(),
+        segments: packed.segments,
+        buffers: packed.buffers,
+    })
 }
 
 /// Makes of a pickle what a worker sends; large buffers go into one segment.
@@ -154,38 +119,12 @@ pub fn to_sent(
         _ if stream.len() <= INLINE_BYTES_MAX => return Ok(Sent::inline(stream.to_vec())),
         _ => Views(Vec::new()),
     };
-    let Layout {
-        data,
-        mut buffers,
-        large,
-    } = Layout::new(stream, &views);
-    let mut parts: Vec<&[u8]> = large.iter().map(|&index| views.bytes(index)).collect();
-    if stream.len() > INLINE_BYTES_MAX {
-        parts.push(stream);
-        buffers.push(BufferRef {
-            segment: 0,
-            offset: 0,
-            bytes: stream.len() as u64,
-        });
-    }
-    if parts.is_empty() {
-        return Ok(Sent {
-            data,
-            segments: Vec::new(),
-            buffers,
-        });
-    }
-    let (fd, bytes, offsets) = session
-        .write_segment(&parts)
-        .map_err(|error| store_error(&error))?;
-    let stream_index = (stream.len() > INLINE_BYTES_MAX).then_some(buffers.len() - 1);
-    for (index, offset) in large.into_iter().chain(stream_index).zip(offsets) {
-        buffers[index].offset = offset;
-    }
+    let packed = Packed::new(stream, &views.all(), &WorkerShelf(session));
+    let packed = packed.map_err(|error| store_error(&error))?;
     Ok(Sent {
-        data,
-        segments: vec![(fd, bytes)],
-        buffers,
+        data: packed.data,
+        segments: packed.segments,
+        buffers: packed.buffers,
     })
 }
 
@@ -214,23 +153,13 @@ impl<'py> Loadable<'py> {
             .map(|segment| memoryview.call1((Bound::new(py, segment)?,)))
             .collect::<PyResult<_>>()?;
         let list = PyList::empty(py);
-        for BufferRef {
-            segment,
-            offset,
-            bytes,
-        } in buffers.iter().copied()
-        {
-            let (from, to) = (usize::try_from(offset)?, usize::try_from(offset + bytes)?);
-            if segment == INLINE_SEGMENT {
-                list.append(PyByteArray::new(py, &data[from..to]))?;
-            } else {
-                let whole = &segments[segment as usize];
-                list.append(whole.get_item(pyo3::types::PySlice::new(
-                    py,
-                    from.try_into()?,
-                    to.try_into()?,
-                    1,
-                ))?)?;
+        for buffer in buffers {
+            match Place::of(buffer, data) {
+                Place::Inline(bytes) => list.append(PyByteArray::new(py, bytes))?,
+                Place::Segment { index, from, to } => {
+                    let stretch = PySlice::new(py, from.try_into()?, to.try_into()?, 1);
+                    list.append(segments[index].get_item(stretch)?)?;
+                }
             }
         }
         let stream = if data.is_empty() {
