@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("concurrent.futures")
 
 #: Kinds of ends of nested calls, as the engine numbers them.
-_CANCELLED, _TIMED_OUT, _POOL_BROKEN = 1, 2, 3
+_CANCELLED, _TIMED_OUT, _POOL_BROKEN, _NO_WORKER = 1, 2, 3, 5
 
 
 def same(value: Any) -> Any:
@@ -79,6 +79,11 @@ def thread_pool_broken() -> BrokenExecutor:
     return BrokenThreadPool("A thread initializer failed, the thread pool is not usable anymore")
 
 
+def no_worker(text: str) -> LineshaftError:
+    """Make the error of a task for which no worker could be started; the system may grant one later."""
+    return LineshaftError(f"no worker process could be started: {text}")
+
+
 def transfer(text: str) -> LineshaftError:
     """Make the error of a task that could not be sent, or whose result could not be taken over."""
     return SerializationError(text)
@@ -102,6 +107,8 @@ def lost(kind: int, message: str) -> BaseException:
         return timed_out(message)
     if kind == _POOL_BROKEN:
         return pool_broken(message)
+    if kind == _NO_WORKER:
+        return no_worker(message)
     return transfer(message)
 
 

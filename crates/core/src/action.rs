@@ -81,4 +81,6 @@ pub enum Rejection {
     },
     /// Its pool can start no worker.
     PoolBroken,
+    /// Its pool has no worker, and could start none for some time. It may be able to later.
+    NoWorker,
 }

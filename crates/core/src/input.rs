@@ -42,7 +42,9 @@ pub enum Input {
         /// The pool that wanted it.
         pool: PoolId,
         /// Whether trying again is pointless, for example because the initializer raised. The
-        /// pool's tasks, present and future, are then rejected as `Rejection::PoolBroken`.
+        /// pool's tasks, present and future, are then rejected as `Rejection::PoolBroken`. Otherwise
+        /// it is tried again, and after `SPAWN_FAILURES_MAX` failures in a row the tasks that wait
+        /// for nothing but a worker are rejected as `Rejection::NoWorker`.
         broken: bool,
     },
     /// A worker is gone: crashed, killed or, with `running` empty, ended as asked.

@@ -27,6 +27,10 @@ pub const SPAWN_BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// Longest wait between attempts to start a worker.
 pub const SPAWN_BACKOFF_MAX: Duration = Duration::from_secs(5);
 
+/// Failures to start a worker, one after the other, until tasks are no longer kept waiting for it:
+/// about one and a half seconds.
+pub const SPAWN_FAILURES_MAX: u32 = 6;
+
 /// Longest wait before a retry of a task.
 pub const RETRY_BACKOFF_MAX: Duration = Duration::from_secs(60);
 

@@ -170,6 +170,94 @@ fn a_worker_that_cannot_be_started_is_tried_again_later_and_later() {
 }
 
 #[test]
+fn tasks_do_not_wait_for_ever_for_a_worker_that_cannot_be_started() {
+    assert_snapshot!(run("
+        pool p
+        submit a
+        graph b c(b)
+        spawn-failed p
+        tick 50ms
+        spawn-failed p
+        tick 100ms
+        spawn-failed p
+        tick 200ms
+        spawn-failed p
+        tick 400ms
+        spawn-failed p
+        tick 800ms
+        spawn-failed p
+        submit d
+        deadline
+        tick 1600ms
+        up w0
+        finish d
+    "), @"
+    pool p                             -
+    submit a                           spawn 1 for p
+    graph b c(b)                       -
+    spawn-failed p                     -
+    tick 50ms                          spawn 1 for p
+    spawn-failed p                     -
+    tick 100ms                         spawn 1 for p
+    spawn-failed p                     -
+    tick 200ms                         spawn 1 for p
+    spawn-failed p                     -
+    tick 400ms                         spawn 1 for p
+    spawn-failed p                     -
+    tick 800ms                         spawn 1 for p
+    spawn-failed p                     reject a (NoWorker), reject b (NoWorker), reject c (needs b)
+    submit d                           -
+    deadline                           in 1.6s
+    tick 1600ms                        spawn 1 for p
+    up w0                              run d#1 on w0
+    finish d                           resolve d
+    ");
+}
+
+#[test]
+fn as_long_as_there_is_another_worker_tasks_wait_for_that() {
+    assert_snapshot!(run("
+        pool p max=2 prefetch=off
+        submit a
+        up w0
+        submit b
+        spawn-failed p
+        tick 50ms
+        spawn-failed p
+        tick 100ms
+        spawn-failed p
+        tick 200ms
+        spawn-failed p
+        tick 400ms
+        spawn-failed p
+        tick 800ms
+        spawn-failed p
+        tick 1600ms
+        block a
+        spawn-failed p
+    "), @"
+    pool p max=2 prefetch=off          -
+    submit a                           spawn 1 for p
+    up w0                              run a#1 on w0
+    submit b                           spawn 1 for p
+    spawn-failed p                     -
+    tick 50ms                          spawn 1 for p
+    spawn-failed p                     -
+    tick 100ms                         spawn 1 for p
+    spawn-failed p                     -
+    tick 200ms                         spawn 1 for p
+    spawn-failed p                     -
+    tick 400ms                         spawn 1 for p
+    spawn-failed p                     -
+    tick 800ms                         spawn 1 for p
+    spawn-failed p                     -
+    tick 1600ms                        spawn 1 for p
+    block a                            -
+    spawn-failed p                     reject b (NoWorker)
+    ");
+}
+
+#[test]
 fn nothing_is_retried_when_nobody_waits_any_more() {
     assert_snapshot!(run("
         pool p

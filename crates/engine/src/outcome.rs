@@ -89,6 +89,8 @@ pub enum TaskError {
     Dependency(Arc<Promise>),
     /// The workers of its pool cannot be started: the initializer's pickled exception, or words.
     PoolBroken(Result<Payload, String>),
+    /// Its pool has no worker and could not start one for some time: what the system said.
+    NoWorker(String),
     /// It could not be sent to a worker or its result could not be taken over.
     Transfer(String),
     /// The engine stopped because of a defect in itself: the panic's message.

@@ -423,6 +423,9 @@ impl State {
                         }
                         TaskError::PoolBroken(self.processes.why_broken(task.pool))
                     }
+                    Rejection::NoWorker => {
+                        TaskError::NoWorker(self.processes.why_no_worker(task.pool))
+                    }
                 }
             }
         };

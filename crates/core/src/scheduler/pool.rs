@@ -27,8 +27,10 @@ pub(super) struct Pool {
     pub(super) starting: u32,
     /// Slots of the worker that came up last: what a starting one will probably bring.
     pub(super) slots_expected: u32,
-    /// Starts that failed in a row.
+    /// Starts that failed in a row, those too of workers that ended before they ran anything.
     pub(super) spawn_failures: u32,
+    /// Starts that failed in a row since a worker last came up.
+    pub(super) spawns_refused: u32,
     /// No worker is asked for before this time.
     pub(super) spawn_not_before: Time,
     /// When the timer for that is set to; `Time::NEVER` if it is not set.
@@ -85,6 +87,7 @@ impl Pool {
             starting: 0,
             slots_expected: 1,
             spawn_failures: 0,
+            spawns_refused: 0,
             spawn_not_before: Time::default(),
             spawn_timer: Time::NEVER,
             rebalance_timer: Time::NEVER,
@@ -154,6 +157,11 @@ impl Pool {
             worker: WorkerId(0),
         };
         self.takers.range(..end).next_back().map(|key| key.worker)
+    }
+
+    /// Whether no worker of the pool will take another task unless one is started.
+    pub(super) fn is_without_workers(&self) -> bool {
+        self.workers_up() == self.sums.stuck
     }
 
     fn workers_up(&self) -> u32 {

@@ -5,7 +5,7 @@ use super::timers::Timer;
 use super::{Scheduler, Step};
 use crate::action::Rejection;
 use crate::events::EventKind;
-use crate::graph::Slot;
+use crate::graph::{Slot, State};
 use crate::ids::{PoolId, TaskId};
 use crate::spec::PoolSpec;
 
@@ -36,6 +36,19 @@ impl Scheduler {
             .clear(pool.rebalance_timer, Timer::Rebalance(id));
         self.hungry.retain(|other| *other != id);
         self.note(step, EventKind::PoolRemoved { pool: id });
+    }
+
+    /// Rejects the tasks of the pool that wait for nothing but a worker, in the order of submission,
+    /// and what needs them. Linear in all tasks: this happens at most once for each wait in between.
+    pub(super) fn reject_ready(&mut self, pool: PoolId, why: Rejection, step: &mut Step) {
+        let mut victims: Vec<(TaskId, Slot)> = (self.graph.iter())
+            .filter(|(_, task)| task.pool == pool && matches!(task.state, State::Ready { .. }))
+            .map(|(slot, task)| (task.id, slot))
+            .collect();
+        victims.sort_unstable();
+        for (_, slot) in victims {
+            self.reject(slot, why, step);
+        }
     }
 
     /// Rejects every task of the pool in the order of submission, and what needs them elsewhere.

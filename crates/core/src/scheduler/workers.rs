@@ -6,7 +6,7 @@ use crate::action::{Action, Rejection};
 use crate::events::EventKind;
 use crate::graph::{Assigned, Fate, Phase, Slot, State};
 use crate::ids::{PoolId, TaskId, WorkerId};
-use crate::limits::{SPAWN_BACKOFF_MAX, SPAWN_BACKOFF_MIN};
+use crate::limits::{SPAWN_BACKOFF_MAX, SPAWN_BACKOFF_MIN, SPAWN_FAILURES_MAX};
 use crate::time::Time;
 
 impl Scheduler {
@@ -26,6 +26,7 @@ impl Scheduler {
             return;
         };
         entry.starting = entry.starting.saturating_sub(1);
+        entry.spawns_refused = 0;
         if entry.broken {
             step.actions.push(Action::Retire { worker });
             return;
@@ -84,8 +85,12 @@ impl Scheduler {
             pool.broken = true;
             self.reject_all(id, Rejection::PoolBroken, step);
             self.retire_all(id, step);
-        } else {
-            self.delay_spawn(id, step.now);
+        } else if self.delay_spawn(id, step.now) {
+            let pool = self.pools.get_mut(&id).expect("looked up above");
+            pool.spawns_refused = pool.spawns_refused.saturating_add(1);
+            if pool.spawns_refused >= SPAWN_FAILURES_MAX && pool.is_without_workers() {
+                self.reject_ready(id, Rejection::NoWorker, step);
+            }
         }
         self.mark_pool(id);
     }
@@ -193,14 +198,14 @@ impl Scheduler {
         self.mark_pool(worker.pool);
     }
 
-    /// Starting a worker has failed: wait longer each time.
-    fn delay_spawn(&mut self, pool: PoolId, now: Time) {
+    /// Starting a worker has failed: wait longer each time. False if that was known already.
+    fn delay_spawn(&mut self, pool: PoolId, now: Time) -> bool {
         let Some(pool) = self.pools.get_mut(&pool) else {
-            return;
+            return false;
         };
         if now < pool.spawn_not_before {
             // Several were asked for together; their failures are one.
-            return;
+            return false;
         }
         let factor = 1_u32.checked_shl(pool.spawn_failures).unwrap_or(u32::MAX);
         pool.spawn_failures = pool.spawn_failures.saturating_add(1);
@@ -208,5 +213,6 @@ impl Scheduler {
             + SPAWN_BACKOFF_MIN
                 .saturating_mul(factor)
                 .min(SPAWN_BACKOFF_MAX);
+        true
     }
 }

@@ -29,8 +29,9 @@ impl State {
             && let Err(error) = self.read(shared, &mut worker)
         {
             // Nothing that it says from now on can be believed.
-            self.processes.note_trouble(worker.pool, &error.to_string());
-            worker.garbage = Some(error.to_string());
+            let why = why_disbelieved(&error);
+            self.processes.note_trouble(worker.pool, &why);
+            worker.garbage = Some(why);
             shared
                 .poller
                 .remove(std::os::fd::AsFd::as_fd(&worker.socket));
@@ -411,9 +412,7 @@ impl State {
             );
             let error = match &garbage {
                 None => TaskError::WorkerDied(report),
-                Some(garbage) => TaskError::Transfer(format!(
-                    "its worker sent what makes no sense and was killed: {garbage}"
-                )),
+                Some(garbage) => TaskError::Transfer(garbage),
             };
             self.ended(sent.task, Outcome::Error(error));
         }
@@ -435,5 +434,17 @@ impl State {
                 )
             });
         }
+    }
+}
+
+/// Why a worker had to be killed after this. It is not its fault if this process could not take what
+/// it sent: then nobody knows any more which descriptor belongs to which message.
+fn why_disbelieved(error: &EngineError) -> String {
+    match error {
+        EngineError::Wire(WireError::DescriptorsDropped) => {
+            "its result could not be received: this process has too many open files, see `ulimit -n`"
+                .into()
+        }
+        error => format!("its worker sent what makes no sense and was killed: {error}"),
     }
 }

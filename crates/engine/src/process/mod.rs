@@ -246,6 +246,10 @@ impl Processes {
             .unwrap_or_else(|| Err("its workers cannot be started".into()))
     }
 
+    pub(crate) fn why_no_worker(&self, pool: PoolId) -> String {
+        self.why_broken(pool).err().unwrap_or_default()
+    }
+
     pub(crate) fn read_output(&mut self, shared: &Shared, worker: WorkerId, stream: Stream) {
         if let Some(worker) = self.workers.get_mut(&worker) {
             worker.read_output(shared, stream, &mut self.output);

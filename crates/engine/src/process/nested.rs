@@ -31,6 +31,8 @@ pub mod lost {
     pub const POOL_BROKEN: u8 = 3;
     /// Its result could not be transferred.
     pub const TRANSFER: u8 = 4;
+    /// No worker could be started for it.
+    pub const NO_WORKER: u8 = 5;
 }
 
 impl State {
@@ -262,7 +264,9 @@ fn final_error(outcome: &Outcome) -> Option<&TaskError> {
 fn words(error: &TaskError) -> String {
     match error {
         TaskError::TimedOut { stack } => stack.clone().unwrap_or_default(),
-        TaskError::PoolBroken(Err(text)) | TaskError::Transfer(text) => text.clone(),
+        TaskError::PoolBroken(Err(text))
+        | TaskError::NoWorker(text)
+        | TaskError::Transfer(text) => text.clone(),
         other => format!("{other:?}"),
     }
 }
@@ -272,6 +276,7 @@ fn kind(error: &TaskError) -> u8 {
         TaskError::Cancelled => lost::CANCELLED,
         TaskError::TimedOut { .. } => lost::TIMED_OUT,
         TaskError::PoolBroken(_) => lost::POOL_BROKEN,
+        TaskError::NoWorker(_) => lost::NO_WORKER,
         _ => lost::TRANSFER,
     }
 }

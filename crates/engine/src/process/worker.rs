@@ -54,7 +54,7 @@ pub(super) struct Worker {
     pub(super) answered: FxHashMap<u64, Vec<Pin>>,
     /// Objects that it no longer reads, to be unpinned outside of the state lock.
     pub(super) released: Vec<Pin>,
-    /// What was wrong with the message after which nothing it says is believed any more.
+    /// Why nothing that it says is believed any more, in words for the task that has to answer for it.
     pub(super) garbage: Option<String>,
     /// The task that led to it has failed for it.
     pub(super) blamed: bool,

@@ -74,6 +74,7 @@ pub(super) fn of_outcome(py: Python<'_>, outcome: &Outcome) -> PyResult<Value> {
             failures.call_method1("pool_broken", (cause,))?
         }
         TaskError::PoolBroken(Err(text)) => failures.call_method1("pool_broken", (text,))?,
+        TaskError::NoWorker(text) => failures.call_method1("no_worker", (text,))?,
         TaskError::Transfer(text) => failures.call_method1("transfer", (text,))?,
         TaskError::Poisoned(text) => failures.call_method1("poisoned", (text,))?,
         TaskError::Dependency(_) => unreachable!("dependencies were followed to their root"),

@@ -1,0 +1,62 @@
+"""A process without descriptors left gets errors that say so, and goes on when there are some again."""
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+import lineshaft as ls
+from lineshaft.errors import LineshaftError, SerializationError, WorkerDied
+
+
+@contextmanager
+def no_more_descriptors() -> Iterator[None]:
+    """Let this process open nothing; what is open stays so."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def make(count: int) -> bytearray:
+    return bytearray(count)
+
+
+@pytest.fixture
+def engine() -> Iterator[ls.Engine]:
+    with ls.Engine(workers=1) as made:
+        assert len(made.submit(make, 10**6).result()) == 10**6  # everything is imported and connected
+        yield made
+
+
+def test_a_worker_that_cannot_be_started(engine):
+    with no_more_descriptors():
+        died = engine.submit(os._exit, 1).exception(30)
+        errors = [future.exception(30) for future in [engine.submit(pow, 2, 2) for _ in range(3)]]
+    assert isinstance(died, WorkerDied)
+    for error in errors:
+        assert isinstance(error, LineshaftError)
+        assert "Too many open files" in str(error)
+    assert engine.submit(pow, 2, 2).result(30) == 4
+
+
+def test_a_result_that_cannot_be_received(engine):
+    with no_more_descriptors():
+        error = engine.submit(make, 10**6).exception(30)
+    assert isinstance(error, SerializationError)
+    assert "too many open files" in str(error)
+    assert "no sense" not in str(error)
+    assert engine.submit(pow, 2, 2).result(30) == 4
+
+
+def test_an_argument_that_cannot_be_stored(engine):
+    argument = bytearray(10**6)
+    with no_more_descriptors():
+        error = engine.submit(len, argument).exception(30)
+    assert isinstance(error, OSError)
+    assert "Too many open files" in str(error)
+    assert engine.submit(len, argument).result(30) == 10**6
