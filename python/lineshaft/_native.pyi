@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "__version__", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "Pool", "Segment", "Session", "TaskOptions", "Zygote", "after_fork", "cancel_running", "inherited_descriptors", "wait_any", "zygote_socket"]
+__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "__version__", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "Pool", "Segment", "Session", "TaskOptions", "Zygote", "after_fork", "cancel_running", "inherited_descriptors", "wait_any", "zygote_socket"]
 
 DUMP_SIGNAL: Final[int]
 """
@@ -23,6 +23,13 @@ __version__: Final[str]
 """
 The version of the package.
 """
+
+@disjoint_base
+class DefinitionBase:
+    """
+    The Rust half of `lineshaft._serial.definition.Definition`.
+    """
+    def __new__(cls, /, *_args: Any, **_kwargs: Any) -> DefinitionBase: ...
 
 @final
 class Engine:

@@ -3,8 +3,7 @@
 import lineshaft as ls
 from lineshaft._serial import worker
 
-#: Fresh functions, well beyond what the engine keeps in case they come again.
-FUNCTIONS = 10_000
+BATCH = 500
 
 
 def held() -> int:
@@ -13,10 +12,23 @@ def held() -> int:
 
 def test_fresh_functions_do_not_pile_up_in_workers() -> None:
     with ls.Engine(1) as engine:
-        for start in range(0, FUNCTIONS, 500):
-            futures = [engine.submit(lambda x, shift=shift: x + shift, 1) for shift in range(start, start + 500)]
-            assert [future.result() for future in futures] == [1 + shift for shift in range(start, start + 500)]
-        assert engine.submit(held).result() < FUNCTIONS / 2
+        for start in range(0, 4 * BATCH, BATCH):
+            futures = [engine.submit(lambda x, shift=shift: x + shift, 1) for shift in range(start, start + BATCH)]
+            assert [future.result() for future in futures] == [1 + shift for shift in range(start, start + BATCH)]
+        del futures
+        assert engine.submit(held).result() < 2 * BATCH
+
+
+def test_what_a_function_holds_goes_with_it() -> None:
+    with ls.Engine(1) as engine:
+        engine.submit(held).result()
+        for value in range(10):
+            held_bytes = bytearray([value]) * 8_000_000
+            function = (lambda held_bytes: lambda: held_bytes[-1])(held_bytes)
+            assert engine.submit(function).result() == value
+            del function
+        assert engine.submit(pow, 2, 2).result() == 4  # the worker is told
+        assert engine._native.stats()["memory_bytes"] < 3 * len(held_bytes)
 
 
 def test_a_function_that_comes_again_works_again() -> None:

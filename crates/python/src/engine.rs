@@ -1,12 +1,11 @@
 //! `Engine`: the engine of this process.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use lineshaft_engine::{
     Code, EngineError, EngineOptions, PoolKind, PoolOptions, Program, Silent, Snapshot,
@@ -14,8 +13,9 @@ use lineshaft_engine::{
 use lineshaft_store::LiveBuffers;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple};
 
+use crate::definition::{DefinitionBase, Owner, Parts};
 use crate::encode::encode_arguments;
 use crate::graph::{self, Graph, GraphRun, Plan};
 use crate::interpreter::{front, interpreter};
@@ -34,9 +34,6 @@ pub fn after_fork() {
     GENERATION.fetch_add(1, Ordering::SeqCst);
 }
 
-/// Definitions that are kept because they may be needed again.
-const CODES_MAX: usize = 4096;
-
 /// An engine and what belongs to it on this side.
 pub struct Core {
     /// Left alone in a forked child: its threads are not there, and its locks may be held for ever.
@@ -46,7 +43,7 @@ pub struct Core {
     pub live: LiveBuffers,
     /// It has worker processes, or can have them.
     pub has_processes: bool,
-    codes: Mutex<HashMap<u64, Arc<Code>>>,
+    owner: Owner,
     generation: u64,
 }
 
@@ -91,16 +88,17 @@ impl Core {
 
     /// A definition as workers know it.
     pub fn definition(&self, py: Python<'_>, definition: &Bound<'_, PyAny>) -> PyResult<Arc<Code>> {
-        let id: u64 = definition.getattr(pyo3::intern!(py, "id"))?.extract()?;
-        if let Some(code) = self.codes().get(&id) {
-            return Ok(Arc::clone(code));
+        let base = definition.cast::<DefinitionBase>()?.get();
+        if let Some(code) = base.code(self.owner) {
+            return Ok(code);
         }
-        let needs = self.definitions(py, &definition.getattr("needs")?)?;
-        let data = definition.getattr("data")?.cast_into::<PyBytes>()?;
-        let buffers = PyList::empty(py);
-        for buffer in definition.getattr("buffers")?.try_iter()? {
-            buffers.append(buffer?)?;
-        }
+        let Parts {
+            data,
+            buffers,
+            name,
+            needs,
+        } = Parts::of(definition)?;
+        let needs = self.definitions(py, &needs)?;
         let engine = self.engine()?;
         let body = to_payload(
             py,
@@ -109,13 +107,7 @@ impl Core {
             engine.store(),
             &self.live,
         )?;
-        let name: Option<String> = definition.getattr("name")?.extract()?;
-        let code = engine.code(name.as_deref().unwrap_or(""), body, needs);
-        let mut codes = self.codes();
-        if codes.len() >= CODES_MAX {
-            codes.retain(|_, code| Arc::strong_count(code) > 1);
-        }
-        Ok(Arc::clone(codes.entry(id).or_insert(code)))
+        Ok(base.keep(self.owner, engine.code(&name, body, needs)))
     }
 
     /// Several of them.
@@ -128,10 +120,6 @@ impl Core {
             .try_iter()?
             .map(|definition| self.definition(py, &definition?))
             .collect()
-    }
-
-    fn codes(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Code>>> {
-        self.codes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -203,7 +191,7 @@ impl Engine {
             resolver,
             live: LiveBuffers::new(),
             has_processes,
-            codes: Mutex::default(),
+            owner: Owner::new(),
             generation: GENERATION.load(Ordering::Relaxed),
         };
         Ok(Engine {

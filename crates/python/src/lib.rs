@@ -4,6 +4,7 @@
 //! the interpreter and the engine from waiting for each other: nobody waits for the engine while
 //! attached, and nobody touches Python while holding a lock of Rust (`locked` sees to the latter).
 
+mod definition;
 mod encode;
 mod engine;
 mod future;
@@ -24,6 +25,8 @@ use pyo3::prelude::*;
 /// The engine behind `lineshaft`.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use super::definition::DefinitionBase;
     #[pymodule_export]
     use super::engine::{Engine, after_fork};
     #[pymodule_export]

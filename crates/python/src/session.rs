@@ -1,6 +1,5 @@
 //! `Session`: a worker process's side.
 
-use std::collections::HashSet;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,10 +13,10 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
+use crate::definition::{DefinitionBase, Owner, Parts};
 use crate::encode::{Encoded, future_of_another_engine};
 use crate::future::{FutureBase, Source};
 use crate::interpreter::interpreter;
-use crate::locked::Locked;
 use crate::pool::Pool;
 use crate::resolver::Resolver;
 use crate::values::{Loadable, to_sent};
@@ -28,8 +27,7 @@ pub struct Client {
     pub resolver: Arc<Resolver>,
     /// Made when the first nested call is.
     encoder: PyOnceLock<Py<PyAny>>,
-    /// Definitions that the engine has.
-    sent: Locked<HashSet<u64>>,
+    owner: Owner,
 }
 
 fn failed(error: &EngineError) -> PyErr {
@@ -55,7 +53,6 @@ impl Client {
         policy: Policy,
     ) -> PyResult<Arc<NestedCall>> {
         let code = self.define(
-            py,
             &self
                 .encoder(py)?
                 .bind(py)
@@ -67,7 +64,7 @@ impl Client {
         let definitions = encoded
             .definitions
             .try_iter()?
-            .map(|definition| self.define(py, &definition?));
+            .map(|definition| self.define(&definition?));
         let definitions = definitions.collect::<PyResult<Vec<u64>>>()?;
         let inputs = encoded.futures.try_iter()?.map(|found| {
             let found = found?;
@@ -97,28 +94,27 @@ impl Client {
     }
 
     /// Sees to it that the engine has a definition, and what it needs.
-    fn define(&self, py: Python<'_>, definition: &Bound<'_, PyAny>) -> PyResult<u64> {
+    fn define(&self, definition: &Bound<'_, PyAny>) -> PyResult<u64> {
+        let base = definition.cast::<DefinitionBase>()?.get();
         let id: u64 = definition.getattr("id")?.extract()?;
-        if self.sent.with(|sent| sent.contains(&id)) {
+        if base.is_sent(self.owner) {
             return Ok(id);
         }
-        let needs = definition.getattr("needs")?;
+        let Parts {
+            data,
+            buffers,
+            name,
+            needs,
+        } = Parts::of(definition)?;
         let needs = needs
             .try_iter()?
-            .map(|needed| self.define(py, &needed?))
+            .map(|needed| self.define(&needed?))
             .collect::<PyResult<Vec<u64>>>()?;
-        let data = definition.getattr("data")?.cast_into::<PyBytes>()?;
-        let buffers = PyList::empty(py);
-        for buffer in definition.getattr("buffers")?.try_iter()? {
-            buffers.append(buffer?)?;
-        }
         let body = to_sent(data.as_bytes(), Some(&buffers), &self.session)?;
-        let name: Option<String> = definition.getattr("name")?.extract()?;
-        let name = name.unwrap_or_default();
         self.session
             .define(id, needs, &name, body)
             .map_err(|error| failed(&error))?;
-        self.sent.with(|sent| sent.insert(id));
+        base.sent(self.owner);
         Ok(id)
     }
 }
@@ -176,7 +172,7 @@ impl Session {
             session: Arc::new(session),
             resolver: Resolver::new(None),
             encoder: PyOnceLock::new(),
-            sent: Locked::default(),
+            owner: Owner::new(),
         };
         Ok(Session {
             client: Arc::new(client),
@@ -265,7 +261,6 @@ impl Session {
             None => None,
             Some(initializer) => {
                 let code = client.define(
-                    py,
                     &client
                         .encoder(py)?
                         .bind(py)
@@ -275,7 +270,7 @@ impl Session {
                 let call = PyTuple::new(py, [initargs.as_any(), PyDict::new(py).as_any()])?;
                 let encoded = Encoded::new(py, client.encoder(py)?, &initializer, &call)?;
                 for definition in encoded.definitions.try_iter()? {
-                    client.define(py, &definition?)?;
+                    client.define(&definition?)?;
                 }
                 Some((
                     code,

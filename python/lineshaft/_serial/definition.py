@@ -8,6 +8,8 @@ import sys
 from collections import namedtuple
 from weakref import ref
 
+from lineshaft._native import DefinitionBase
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,8 +41,10 @@ class _Absent:
 ABSENT = _Absent()
 
 
-class Definition:
+class Definition(DefinitionBase):
     """Something that each worker loads once, before the first task that needs it. Immutable.
+
+    What the engine and its workers have of it goes with this object.
 
     Attributes
     ----------

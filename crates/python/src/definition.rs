@@ -1,0 +1,101 @@
+//! `DefinitionBase`: what the engine has of a definition lives exactly as long as its Python object.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use lineshaft_engine::Code;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+
+/// Whoever sends definitions on: an engine, or a worker that makes nested calls. Never used twice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Owner(u64);
+
+impl Owner {
+    pub fn new() -> Owner {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Owner(LAST.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// What is known elsewhere of a definition.
+enum Known {
+    /// The engine of this process has it.
+    Code(Arc<Code>),
+    /// The engine that this worker belongs to has it, under its id.
+    Sent,
+}
+
+/// The Rust half of `lineshaft._serial.definition.Definition`.
+#[pyclass(frozen, subclass, module = "lineshaft._native")]
+#[derive(Default)]
+pub struct DefinitionBase {
+    /// Each encoder makes definitions of its own, so there is one who sends this one.
+    known: OnceLock<(Owner, Known)>,
+}
+
+#[pymethods]
+impl DefinitionBase {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> DefinitionBase {
+        DefinitionBase::default()
+    }
+}
+
+impl DefinitionBase {
+    fn known_to(&self, owner: Owner) -> Option<&Known> {
+        let (by, known) = self.known.get()?;
+        (*by == owner).then_some(known)
+    }
+
+    /// What this engine has of it.
+    pub fn code(&self, engine: Owner) -> Option<Arc<Code>> {
+        match self.known_to(engine)? {
+            Known::Code(code) => Some(Arc::clone(code)),
+            Known::Sent => None,
+        }
+    }
+
+    /// Keeps what an engine has of it. If another thread was quicker, that is what is kept.
+    pub fn keep(&self, engine: Owner, code: Arc<Code>) -> Arc<Code> {
+        // One that is known to somebody else stays his: it is made anew each time, which is correct.
+        let _: Result<(), _> = self.known.set((engine, Known::Code(Arc::clone(&code))));
+        self.code(engine).unwrap_or(code)
+    }
+
+    /// Whether this worker has sent it.
+    pub fn is_sent(&self, worker: Owner) -> bool {
+        self.known_to(worker).is_some()
+    }
+
+    /// This worker has sent it.
+    pub fn sent(&self, worker: Owner) {
+        let _: Result<(), _> = self.known.set((worker, Known::Sent));
+    }
+}
+
+/// What a definition consists of.
+pub struct Parts<'py> {
+    pub data: Bound<'py, PyBytes>,
+    pub buffers: Bound<'py, PyList>,
+    pub name: String,
+    pub needs: Bound<'py, PyAny>,
+}
+
+impl<'py> Parts<'py> {
+    pub fn of(definition: &Bound<'py, PyAny>) -> PyResult<Parts<'py>> {
+        let py = definition.py();
+        let buffers = PyList::empty(py);
+        for buffer in definition.getattr("buffers")?.try_iter()? {
+            buffers.append(buffer?)?;
+        }
+        let name: Option<String> = definition.getattr("name")?.extract()?;
+        Ok(Parts {
+            data: definition.getattr("data")?.cast_into()?,
+            buffers,
+            name: name.unwrap_or_default(),
+            needs: definition.getattr("needs")?,
+        })
+    }
+}
