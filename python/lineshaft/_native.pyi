@@ -29,7 +29,7 @@ class DefinitionBase:
     """
     The Rust half of `lineshaft._serial.definition.Definition`.
     """
-    def __new__(cls, /, *_args: Any, **_kwargs: Any) -> DefinitionBase: ...
+    def __new__(cls, /, *_args, **_kwargs) -> DefinitionBase: ...
 
 @final
 class Engine:

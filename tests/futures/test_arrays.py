@@ -1,6 +1,6 @@
 """NumPy arrays go in and come out whole; results may be written to."""
 
-import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,9 +102,9 @@ def test_many_arrays_in_one_argument(processes, event, count, items):
     leave = event("leave")
     arrays = [np.full(items, index, float) for index in range(count)]
     processes.submit(pow, 2, 2).result()
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     future = processes.submit(sums, arrays, leave)
-    assert len(os.listdir("/proc/self/fd")) - before <= 80  # not one for each
+    assert len(list(Path("/proc/self/fd").iterdir())) - before <= 80  # not one for each
     leave.set()
     assert future.result() == [float(index) * items for index in range(count)]
 

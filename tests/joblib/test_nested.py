@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from tests.futures.events import wait_until
-from tests.joblib.calls import append, inner, inner_pair, inner_sum, meet, where
+from tests.joblib.calls import append, inner, inner_pair, inner_sum, meet
 
 import lineshaft as ls
 from joblib import Parallel, delayed, parallel_config
+from lineshaft._process import is_worker
 
 
 def is_running(pid):
@@ -81,16 +82,15 @@ def test_below_a_thread_of_the_program(tmp_path):
 def in_a_thread():
     """Call Parallel on a thread of the task's own, which does not inherit the active backend."""
     found = []
-    thread = threading.Thread(target=lambda: found.append(Parallel(n_jobs=2)(delayed(where)() for _ in range(20))))
+    thread = threading.Thread(target=lambda: found.append(Parallel(n_jobs=2)(delayed(is_worker)() for _ in range(20))))
     thread.start()
     thread.join()
     return found[0]
 
 
 def test_on_a_thread_that_a_task_starts(engine):
-    pids = {pid for pids in Parallel(2, "lineshaft")(delayed(in_a_thread)() for _ in range(2)) for pid in pids}
-    workers = {pid for _, pid in engine._native.stats()["workers"]}
-    assert pids <= workers
+    # Another backend would have processes of its own, which know no engine.
+    assert Parallel(2, "lineshaft")(delayed(in_a_thread)() for _ in range(2)) == [[True] * 20] * 2
 
 
 def test_across_front_ends():

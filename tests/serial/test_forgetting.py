@@ -1,13 +1,20 @@
 """Workers forget definitions that the program no longer has."""
 
+from collections.abc import Callable
+
 import lineshaft as ls
 from lineshaft._serial import worker
 
 BATCH = 500
+HELD_BYTES = 8_000_000
 
 
 def held() -> int:
     return len(worker._codes)
+
+
+def last_of(held_bytes: bytearray) -> Callable[[], int]:
+    return lambda: held_bytes[-1]
 
 
 def test_fresh_functions_do_not_pile_up_in_workers() -> None:
@@ -23,12 +30,11 @@ def test_what_a_function_holds_goes_with_it() -> None:
     with ls.Engine(1) as engine:
         engine.submit(held).result()
         for value in range(10):
-            held_bytes = bytearray([value]) * 8_000_000
-            function = (lambda held_bytes: lambda: held_bytes[-1])(held_bytes)
+            function = last_of(bytearray([value]) * HELD_BYTES)
             assert engine.submit(function).result() == value
             del function
         assert engine.submit(pow, 2, 2).result() == 4  # the worker is told
-        assert engine._native.stats()["memory_bytes"] < 3 * len(held_bytes)
+        assert engine._native.stats()["memory_bytes"] < 3 * HELD_BYTES
 
 
 def test_a_function_that_comes_again_works_again() -> None:

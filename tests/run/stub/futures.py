@@ -21,6 +21,10 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
         context = multiprocessing.get_context("spawn" if max_tasks_per_child else "fork")
         super().__init__(max_workers, context, initializer, initargs, max_tasks_per_child=max_tasks_per_child)
 
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        # Always to its end: otherwise it may close a pipe while the exit handler of CPython writes to it.
+        super().shutdown(wait=True, cancel_futures=cancel_futures)
+
     def terminate_workers(self):
         for process in list((self._processes or {}).values()):
             process.terminate()

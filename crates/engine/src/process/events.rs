@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lineshaft_core::{Attempt, Input, PoolId, TaskId, WorkerId};
-use lineshaft_wire::{Filled, FromWorker, FromZygote};
+use lineshaft_wire::{Filled, FromWorker, FromZygote, WireError};
 
 use crate::aftermath::Discarded;
 use crate::error::EngineError;
@@ -412,7 +412,7 @@ impl State {
             );
             let error = match &garbage {
                 None => TaskError::WorkerDied(report),
-                Some(garbage) => TaskError::Transfer(garbage),
+                Some(garbage) => TaskError::Transfer(garbage.clone()),
             };
             self.ended(sent.task, Outcome::Error(error));
         }
