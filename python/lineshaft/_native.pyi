@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "__version__", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "Pool", "Segment", "Session", "TaskOptions", "Zygote", "after_fork", "cancel_running", "inherited_descriptors", "wait_any", "zygote_socket"]
+__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "__version__", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "Pool", "Segment", "Session", "TaskOptions", "Zygote", "after_fork", "cancel_running", "inherited_descriptors", "wait_any", "when_done", "zygote_socket"]
 
 DUMP_SIGNAL: Final[int]
 """
@@ -384,6 +384,12 @@ def wait_any(futures: SupportsGetItem[int, FutureBase], timeout: SupportsFloat |
     """
     Waits until one of the futures is done, at most `timeout` seconds; False if none is. They are of
     one engine. A task that waits lends its core meanwhile; with a timeout of 0 it keeps it.
+    """
+
+def when_done(future: FutureBase, function: Any) -> None:
+    """
+    Calls `function` with the future once it is done, as `add_done_callback` does. In a task, that says
+    that it does not wait for the callback: it keeps its core.
     """
 
 def zygote_socket() -> tuple[int, int]:

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 import lineshaft as ls
-from lineshaft._native import cancel_running, wait_any
+from lineshaft._native import cancel_running, wait_any, when_done
 
 
 def test_one_of_many_is_enough(processes, event):
@@ -69,3 +69,40 @@ def set_and_wait(first, second):
     """Tell that it runs, and wait for what never comes."""
     first.set()
     second.wait()
+
+
+def told_of_nested_calls():
+    """Be told of each of several nested calls; return their results."""
+    told = []
+    futures = [ls.submit(abs, n) for n in range(10)]
+    for future in futures:
+        when_done(future, told.append)
+    while len(told) < 10:
+        wait_any([future for future in futures if not future.done()] or futures)
+    return sorted(future.result() for future in told)
+
+
+def test_a_task_is_told():
+    assert ls.submit(told_of_nested_calls).result() == list(range(10))
+    told = threading.Event()
+    when_done(ls.submit(abs, -1), lambda future: told.set())
+    assert told.wait(30)
+
+
+def keep_the_core(entered, leave, other):
+    """Have a callback on a nested call that cannot run, and hold the only core."""
+    future = ls.submit(other.set)
+    when_done(future, lambda future: None)
+    entered.set()
+    leave.wait()
+    return other.is_set()
+
+
+def test_a_task_that_is_only_told_keeps_its_core(event):
+    entered, leave, other = event("entered"), event("leave"), event("other")
+    with ls.Engine(workers=1) as engine:
+        task = engine.submit(keep_the_core, entered, leave, other)
+        entered.wait()
+        assert not other.is_set()
+        leave.set()
+        assert task.result() is False

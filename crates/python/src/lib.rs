@@ -30,7 +30,7 @@ mod _native {
     #[pymodule_export]
     use super::engine::{Engine, after_fork};
     #[pymodule_export]
-    use super::future::{FutureBase, cancel_running, wait_any};
+    use super::future::{FutureBase, cancel_running, wait_any, when_done};
     #[pymodule_export]
     use super::graph::GraphRun;
     #[pymodule_export]

@@ -330,12 +330,22 @@ impl Session {
         Ok(call.watch().cancelled.unwrap_or(false))
     }
 
-    /// Calls back once the call is answered, on the thread that reads the answer.
+    /// Calls back once the call is answered, on the thread that reads the answer. The task that runs
+    /// may wait for what the callback does, so that its core is free until then.
     pub fn on_answer(
         self: &Arc<Self>,
         call: &NestedCall,
         callback: impl FnOnce() + Send + 'static,
     ) {
+        let awaited = Awaited::new(self);
+        self.notify(call, move || {
+            callback();
+            drop(awaited);
+        });
+    }
+
+    /// The same for a callback that no task waits for.
+    pub fn notify(self: &Arc<Self>, call: &NestedCall, callback: impl FnOnce() + Send + 'static) {
         call.add_callback(callback);
         let mut state = self.calls.state();
         if !state.open.contains_key(&call.id) {
@@ -352,11 +362,7 @@ impl Session {
     /// something else than wait.
     fn read_answers(&self) {
         crate::signals::block_all();
-        // The task may wait for what a callback does. If the engine is gone, the main thread finds out
-        // at its next turn.
-        let Ok(_waiting) = self.activity.wait(&self.outbox) else {
-            return;
-        };
+        // If the engine is gone, the main thread finds out at its next turn.
         let _: Result<(), WireError> = self.outbox.flush();
         loop {
             {
@@ -461,5 +467,23 @@ fn park(nap: Option<Duration>) {
     match nap {
         None => thread::park(),
         Some(nap) => thread::park_timeout(nap),
+    }
+}
+
+/// A task may wait for a callback until this is dropped.
+struct Awaited(Arc<Session>);
+
+impl Awaited {
+    fn new(session: &Arc<Session>) -> Awaited {
+        // If the engine is gone, the main thread finds out at its next turn.
+        let told = session.activity.enter(&session.outbox);
+        let _: Result<(), WireError> = told.and_then(|()| session.outbox.flush());
+        Awaited(Arc::clone(session))
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.0.activity.leave(&self.0.outbox);
     }
 }

@@ -1,10 +1,11 @@
 //! What the main thread does, and how many threads wait for nested calls meanwhile.
 //!
 //! A task may wait for its nested calls itself, or for a thread that does: one of its own, one that an
-//! earlier task has left behind, the one that reads answers for callbacks. Which of them it waits for,
-//! nobody can know. So as long as any thread of the worker waits for a nested call, the task that runs
-//! counts as blocked: its core is free, and what was sent ahead to the worker runs elsewhere. A task
-//! that computes meanwhile takes more than its share; the alternative is a deadlock.
+//! earlier task has left behind, or for what a callback does. Which of them it waits for, nobody can know.
+//! So as long as any thread of the worker waits for a nested call, or a callback for its answer, the
+//! task that runs counts as blocked: its core is free, and what was sent ahead to the worker runs
+//! elsewhere. A task that computes meanwhile takes more than its share; the alternative is a deadlock.
+//! Who knows that nobody waits for a callback says so.
 //!
 //! The lock is taken before the outbox's, so that the messages are in the order of what they tell.
 
@@ -75,16 +76,35 @@ impl Activity {
 
     /// One more thread waits, until the guard is dropped.
     pub(super) fn wait<'a>(&'a self, outbox: &'a Outbox) -> Result<Waiting<'a>, WireError> {
-        let mut state = self.state();
-        state.waiting += 1;
         let waiting = Waiting {
             activity: self,
             outbox,
         };
+        self.enter(outbox)?;
+        Ok(waiting)
+    }
+
+    /// One more waits, until as many have left.
+    pub(super) fn enter(&self, outbox: &Outbox) -> Result<(), WireError> {
+        let mut state = self.state();
+        state.waiting += 1;
         if state.waiting == 1 {
             state.tell(outbox)?;
         }
-        Ok(waiting)
+        Ok(())
+    }
+
+    /// One of those that entered no longer waits.
+    pub(super) fn leave(&self, outbox: &Outbox) {
+        let mut state = self.state();
+        state.waiting -= 1;
+        if state.waiting > 0 {
+            return;
+        }
+        // If the engine is gone, the main thread finds out at its next turn.
+        let told = state.tell(outbox);
+        drop(state);
+        let _: Result<(), WireError> = told.and_then(|()| outbox.flush());
     }
 }
 
@@ -111,14 +131,6 @@ pub(super) struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let mut state = self.activity.state();
-        state.waiting -= 1;
-        if state.waiting > 0 {
-            return;
-        }
-        // If the engine is gone, the main thread finds out at its next turn.
-        let told = state.tell(self.outbox);
-        drop(state);
-        let _: Result<(), WireError> = told.and_then(|()| self.outbox.flush());
+        self.activity.leave(self.outbox);
     }
 }

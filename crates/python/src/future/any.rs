@@ -100,3 +100,10 @@ pub fn cancel_running(py: Python<'_>, futures: Vec<Bound<'_, FutureBase>>) -> Py
     }
     Ok(())
 }
+
+/// Calls `function` with the future once it is done, as `add_done_callback` does. In a task, that says
+/// that it does not wait for the callback: it keeps its core.
+#[pyfunction]
+pub fn when_done(future: &Bound<'_, FutureBase>, function: &Bound<'_, PyAny>) -> PyResult<()> {
+    FutureBase::add_callback(future, function, false)
+}

@@ -27,7 +27,7 @@ use crate::session::Client;
 use publish::call_back;
 use value::{Value, local_object, of_answer, of_outcome, root};
 
-pub use any::{cancel_running, wait_any};
+pub use any::{cancel_running, wait_any, when_done};
 pub use publish::publish;
 
 /// What a future stands for.
@@ -212,8 +212,8 @@ impl FutureBase {
     }
 
     /// Has the resolver publish this future once it is done. Not to be called with the lock held:
-    /// the engine may call back at once.
-    fn register(slf: &Bound<'_, Self>) -> PyResult<()> {
+    /// the engine may call back at once. `awaited`: a task may wait for what happens then.
+    fn register(slf: &Bound<'_, Self>, awaited: bool) -> PyResult<()> {
         let registered = |watch: &mut Watch| std::mem::replace(&mut watch.registered, true);
         if slf.get().watch.with(registered) {
             return Ok(());
@@ -226,11 +226,36 @@ impl FutureBase {
             }
             Source::Nested { client, call } => {
                 let resolver = Arc::clone(&client.resolver);
-                client
-                    .session
-                    .on_answer(call, move || resolver.done(future));
+                let tell = move || resolver.done(future);
+                if awaited {
+                    client.session.on_answer(call, tell);
+                } else {
+                    client.session.notify(call, tell);
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Calls `function` once this is done; see `register`.
+    fn add_callback(
+        slf: &Bound<'_, Self>,
+        function: &Bound<'_, PyAny>,
+        awaited: bool,
+    ) -> PyResult<()> {
+        let this = slf.get();
+        let kept = function.clone().unbind();
+        let is_late = this.watch.with(|watch| {
+            if this.is_ended() && !this.is_hidden(watch) {
+                return Some(kept);
+            }
+            watch.callbacks.push(kept);
+            None
+        });
+        if is_late.is_none() {
+            return Self::register(slf, awaited);
+        }
+        call_back(slf, function);
         Ok(())
     }
 
@@ -369,20 +394,7 @@ impl FutureBase {
     /// Calls `function` with this future once it is done; at once if it is.
     #[pyo3(name = "add_done_callback")]
     fn add_done_callback(slf: &Bound<'_, Self>, function: &Bound<'_, PyAny>) -> PyResult<()> {
-        let this = slf.get();
-        let kept = function.clone().unbind();
-        let is_late = this.watch.with(|watch| {
-            if this.is_ended() && !this.is_hidden(watch) {
-                return Some(kept);
-            }
-            watch.callbacks.push(kept);
-            None
-        });
-        if is_late.is_none() {
-            return Self::register(slf);
-        }
-        call_back(slf, function);
-        Ok(())
+        Self::add_callback(slf, function, true)
     }
 
     /// The condition that `concurrent.futures.wait` and `as_completed` lock.
@@ -401,7 +413,7 @@ impl FutureBase {
             set.err()
         });
         drop(unused);
-        Self::register(slf)?;
+        Self::register(slf, true)?;
         let condition = this.condition.get().expect("it was just set");
         Ok(condition.bind(py).clone())
     }
