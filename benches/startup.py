@@ -40,7 +40,8 @@ PROGRAMS = {
 }
 
 
-def _until_first_result(program: str) -> float:
+def until_first_result(program: str) -> float:
+    """Return the milliseconds from starting an interpreter until its program prints that it is done."""
     start = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -60,7 +61,7 @@ MEASURES = [
         name="startup",
         title=f"fresh interpreter, import to the first results of {WORKERS} workers",
         unit="ms",
-        contestants={name: partial(_until_first_result, program) for name, program in PROGRAMS.items()},
+        contestants={name: partial(until_first_result, program) for name, program in PROGRAMS.items()},
         targets=[Target(ours=pools.LINESHAFT_PROCESSES, peer=pools.PROCESS_POOL, at_most=1.5)],
     )
 ]

@@ -173,7 +173,7 @@ class _Serving:
 # The import hook.
 
 
-def when_imported(module_name: str, action: Callable[[types.ModuleType], None]) -> None:
+def when_imported(module_name: str, action: Callable[[types.ModuleType], object]) -> None:
     """Call `action` with the module: now if it is imported, else right after its import."""
     module = sys.modules.get(module_name)
     if module is not None:
@@ -184,7 +184,7 @@ def when_imported(module_name: str, action: Callable[[types.ModuleType], None]) 
         sys.meta_path.insert(0, _FINDER)
 
 
-def forget(module_name: str, action: Callable[[types.ModuleType], None]) -> None:
+def forget(module_name: str, action: Callable[[types.ModuleType], object]) -> None:
     """Drop an action that waits for a module, if it still does."""
     actions = _FINDER.actions.get(module_name, [])
     if action in actions:
@@ -199,7 +199,7 @@ class _Finder:
     """Finds what the other finders find, for the modules that are waited for."""
 
     def __init__(self) -> None:
-        self.actions: dict[str, list[Callable[[types.ModuleType], None]]] = {}
+        self.actions: dict[str, list[Callable[[types.ModuleType], object]]] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None

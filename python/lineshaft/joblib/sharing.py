@@ -40,6 +40,8 @@ class Sharing(Singles):
         self._helpers = helpers
         #: Batches that nobody runs yet.
         self._kept: deque[Batch] = deque()
+        #: Batches that were given away and could not be taken back.
+        self._begun: set[Batch] = set()
         self._permits = 0
         self._probing = False
         self._lock = threading.Lock()
@@ -53,7 +55,7 @@ class Sharing(Singles):
         if not self._probing:
             self._probing = True
             for _ in range(self._helpers):
-                self._pool.submit(probe, (), None, LAST).add_done_callback(self._permit)
+                _native.when_done(self._pool.submit(probe, (), None, LAST), self._permit)
         else:
             self._give_away()
         return batch
@@ -74,12 +76,29 @@ class Sharing(Singles):
             try:
                 own = self._kept.popleft()
             except IndexError:
-                self._wait_for_helpers(deadline_s)
-            else:
-                # What it raises is raised here: joblib stops at the first failure.
-                own.value = own.calls()
-                own.is_done = True
-                self._tell(own)
+                taken_back = self._take_back()
+                if taken_back is None:
+                    self._wait_for_helpers(deadline_s)
+                    continue
+                own = taken_back
+            # What it raises is raised here: joblib stops at the first failure.
+            own.value = own.calls()
+            own.is_done = True
+            self._tell(own)
+
+    def _take_back(self) -> Batch | None:
+        """Take back a batch that was given away and that nobody has begun: the core was not idle for long."""
+        for batch, future in list(self._open.items())[::-1]:
+            if future is None or batch in self._begun or future.done():
+                continue
+            # Ours from here on, so that its cancellation is not taken for its end.
+            if self._open.pop(batch, None) is None:
+                continue
+            if future.cancel():
+                return batch
+            self._begun.add(batch)
+            self._open[batch] = future
+        return None
 
     def _wait_for_helpers(self, deadline_s: float | None) -> None:
         away = [(batch, future) for batch, future in list(self._open.items())[:WINDOW] if future is not None]

@@ -43,7 +43,8 @@ class Singles(Run):
             self._open.pop(batch, None)
             raise
         self._open[batch] = future
-        future.add_done_callback(lambda _: when_done(batch))
+        # No task waits for that: who waits for batches does so by `wait_any`.
+        _native.when_done(future, lambda _: when_done(batch))
 
     def _settle(self, batch: Batch, when_done: Callable[[Batch], object]) -> bool:
         """Take over the outcome of a batch that has ended; False if another thread did, or if it runs again."""
