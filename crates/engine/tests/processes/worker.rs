@@ -209,50 +209,9 @@ impl Worker {
         }
     }
 
-    fn call(
-        &mut self,
-        name: &str,
-        args: &Received,
-        inputs: &[Received],
-        task: TaskId,
-        attempt: Attempt,
-    ) -> End {
-        match name {
-            "echo" => value(&args.data),
-            "pid" => value(&u64::from(std::process::id()).to_le_bytes()),
-            "sum" => {
-                let sum = number(args) + inputs.iter().map(number).sum::<u64>();
-                value(&sum.to_le_bytes())
-            }
-            // Leaves a line in a file each time it runs.
-            "leave a line" => {
-                let file = File::options().append(true).create(true).open(path(args));
-                file.expect("a file").write_all(b"x\n").expect("room");
-                value(b"left")
-            }
-            "raise" => raised(std::str::from_utf8(&args.data).expect("words")),
-            "sleep through" => self.sleep(number(args), false),
-            // The first attempt takes too long, the second as long as is given.
-            "sleep again" if attempt == Attempt(1) => self.sleep(60_000, true),
-            "sleep" | "sleep again" => self.sleep(number(args), true),
-            // Says that it is to be interrupted, then waits for the signal.
-            "await the signal" => {
-                while !self.session.is_interrupted() {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                File::create(path(args)).expect("a file");
-                let signals = SigSet::from(nix::sys::signal::Signal::SIGXCPU);
-                signals.wait().expect("a signal");
-                raised("signalled")
-            }
-            "exit" => std::process::exit(i32::try_from(number(args)).expect("small")),
-            "die" => {
-                rustix::process::kill_process(rustix::process::getpid(), Signal::KILL)
-                    .expect("of ourselves");
-                self.sleep(60_000, false)
-            }
-            "die once" if attempt == Attempt(1) => self.call("die", args, inputs, task, attempt),
-            "die once" => value(b"lived"),
+    /// Sends what makes no sense.
+    fn misbehave(&mut self, how: &str, task: TaskId, attempt: Attempt) -> End {
+        match how {
             "garbage" => {
                 self.flush();
                 rustix::io::write(stdin(), &[0xff; 64]).expect("the engine");
@@ -307,6 +266,57 @@ impl Worker {
                     bytes: 0,
                 }],
             }),
+            _ => unreachable!("{how} is not misbehaviour"),
+        }
+    }
+
+    fn call(
+        &mut self,
+        name: &str,
+        args: &Received,
+        inputs: &[Received],
+        task: TaskId,
+        attempt: Attempt,
+    ) -> End {
+        match name {
+            "echo" => value(&args.data),
+            "pid" => value(&u64::from(std::process::id()).to_le_bytes()),
+            "sum" => {
+                let sum = number(args) + inputs.iter().map(number).sum::<u64>();
+                value(&sum.to_le_bytes())
+            }
+            // Leaves a line in a file each time it runs.
+            "leave a line" => {
+                let file = File::options().append(true).create(true).open(path(args));
+                file.expect("a file").write_all(b"x\n").expect("room");
+                value(b"left")
+            }
+            "raise" => raised(std::str::from_utf8(&args.data).expect("words")),
+            "sleep through" => self.sleep(number(args), false),
+            // The first attempt takes too long, the second as long as is given.
+            "sleep again" if attempt == Attempt(1) => self.sleep(60_000, true),
+            "sleep" | "sleep again" => self.sleep(number(args), true),
+            // Says that it is to be interrupted, then waits for the signal.
+            "await the signal" => {
+                while !self.session.is_interrupted() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                File::create(path(args)).expect("a file");
+                let signals = SigSet::from(nix::sys::signal::Signal::SIGXCPU);
+                signals.wait().expect("a signal");
+                raised("signalled")
+            }
+            "exit" => std::process::exit(i32::try_from(number(args)).expect("small")),
+            "die" => {
+                rustix::process::kill_process(rustix::process::getpid(), Signal::KILL)
+                    .expect("of ourselves");
+                self.sleep(60_000, false)
+            }
+            "die once" if attempt == Attempt(1) => self.call("die", args, inputs, task, attempt),
+            "die once" => value(b"lived"),
+            "garbage" | "more" | "lie" | "unsealed" | "misplaced" => {
+                self.misbehave(name, task, attempt)
+            }
             "hang up" => {
                 rustix::net::shutdown(stdin(), rustix::net::Shutdown::Both).expect("a socket");
                 self.sleep(60_000, false)
