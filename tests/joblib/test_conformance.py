@@ -1,5 +1,6 @@
 """joblib's own tests of Parallel, unmodified, with Lineshaft as one of the valid backends."""
 
+import faulthandler
 import os
 import re
 import subprocess
@@ -23,6 +24,7 @@ OWN_SKIPS = (
 
 @pytest.mark.timeout(900)
 def test_joblibs_own_tests(tmp_path):
+    faulthandler.cancel_dump_traceback_later()  # it takes minutes, and its tests have limits of their own
     tests = Path(joblib.__file__).parent / "test" / "test_parallel.py"
     command = [sys.executable, "-m", "pytest", str(tests), "-p", "tests.joblib.conformance", "-q", "-rs", "-x"]
     command += ["-p", "no:cacheprovider", "-W", "ignore"]

@@ -71,7 +71,7 @@ class Run:
         self._in_processes = in_processes
         self._surroundings = surroundings
         #: What runs batches of one function, by the function's identity or by its name.
-        self._runners: dict[int | str, Callable[..., Any]] = {}
+        self._runners: dict[object, Callable[..., Any]] = {}
         self._aborted = False
 
     def submit(self, calls: Any, callback: Callable[[Batch], object] | None) -> Batch:
@@ -92,15 +92,19 @@ class Run:
         if not isinstance(items, list) or not items:
             return calls, ()
         function = items[0][0]
-        shared = isinstance(function, _FUNCTIONS) and all(item[0] is function for item in items)
-        key: int | str = id(function) if shared else getattr(function, "__qualname__", type(function).__qualname__)
+        identity = _identity(function)
+        if identity is None or any(_identity(item[0]) != identity for item in items):
+            name = getattr(function, "__qualname__", type(function).__qualname__)
+            return self._runner(name, name, under_name), (items, self._surroundings)
+        calls_of_it = [(args, kwargs) for _, args, kwargs in items]
+        return self._runner(identity, function, bind), (calls_of_it, self._surroundings)
+
+    def _runner(self, key: object, of: Any, make: Callable[[Any], Callable[..., Any]]) -> Callable[..., Any]:
         runner = self._runners.get(key)
         if runner is None:
             # A bound function is kept by its runner, so its identity stays its own.
-            runner = self._runners[key] = bind(function) if shared else under_name(str(key))
-        if shared:
-            return runner, ([(args, kwargs) for _, args, kwargs in items], self._surroundings)
-        return runner, (items, self._surroundings)
+            runner = self._runners[key] = make(of)
+        return runner
 
 
 def was_killed(error: BaseException) -> bool:
@@ -125,3 +129,14 @@ def _plain() -> None: ...
 
 #: Types whose instances never change in a way that workers have to hear of.
 _FUNCTIONS = (type(_plain), type(len), type)
+#: Where scikit-learn wraps each function anew for each call, with the configuration of the caller.
+_WRAPPERS = "sklearn.utils.parallel"
+
+
+def _identity(function: Any) -> object | None:
+    """Return what two functions have in common that are as good as the same; None if that cannot be known."""
+    if isinstance(function, _FUNCTIONS):
+        return id(function)
+    if type(function).__module__ == _WRAPPERS:
+        return tuple(id(vars(function).get(part)) for part in ("function", "config", "warning_filters"))
+    return None
