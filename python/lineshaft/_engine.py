@@ -302,9 +302,13 @@ class Engine:
         pool = self._pools.get((kind, size))
         if pool is not None:
             return pool
+        return self._shared_pool(kind, size, lambda: self._open_pool(kind, size))
+
+    def _shared_pool(self, kind: str, size: int, open_pool: Callable[[], _native.Pool]) -> _native.Pool:
+        """Return the pool that all calls of this kind share; open it for the first."""
         with self._lock:
             if (kind, size) not in self._pools:
-                self._pools[kind, size] = self._open_pool(kind, size)
+                self._pools[kind, size] = open_pool()
             return self._pools[kind, size]
 
     def _open_pool(self, kind: str, size: int) -> _native.Pool:

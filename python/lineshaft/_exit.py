@@ -39,7 +39,8 @@ def calls_to_finish(engine: Engine) -> Iterator[_native.Pool]:
     yield from list(engine._left)
     futures = sys.modules.get("lineshaft.futures")
     for executor in list(futures.open_executors) if futures else ():
-        if executor._engine is engine:
+        # Without a pool it has never been given a call.
+        if executor._engine is engine and executor._pool is not None:
             yield executor._pool
 
 

@@ -196,6 +196,15 @@ def test_calls_of_a_pool_do_not_keep_those_of_an_executor_from_their_end(script)
     assert sorted(out.split()) == ["callback", "engine", "executor"]
 
 
+def test_an_executor_that_was_given_no_call_is_not_waited_for(script):
+    out = script("""
+        import lineshaft as ls
+        pool, unused = ls.Pool(1), ls.ProcessPoolExecutor(1)
+        print(pool.apply(abs, (-1,)))
+    """)
+    assert out == "1\n"
+
+
 @pytest.mark.parametrize("kind", ["Pool", "ThreadPool"])
 def test_a_pool_made_in_an_exit_handler(script, kind):
     assert (

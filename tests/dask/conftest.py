@@ -1,15 +1,12 @@
 """Two workers for every test, wherever it runs."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 import lineshaft as ls
 
 pytest.importorskip("dask")
-
-from tests.futures.events import FileEvent
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -20,9 +17,3 @@ def _two_workers() -> Iterator[None]:
         patch.setenv("LINESHAFT_WORKERS", "2")
         yield
         ls.default_engine().shutdown(wait=False)
-
-
-@pytest.fixture
-def event(tmp_path: Path) -> Callable[[str], FileEvent]:
-    """Return a function that makes events which reach every process."""
-    return lambda name: FileEvent(tmp_path / name)

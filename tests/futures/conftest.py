@@ -1,13 +1,10 @@
-"""Executors of both kinds, and events that reach worker processes."""
+"""Executors of both kinds."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 import lineshaft as ls
-
-from .events import FileEvent
 
 Executor = ls.ProcessPoolExecutor | ls.ThreadPoolExecutor
 
@@ -38,9 +35,3 @@ def threads() -> Iterator[ls.ThreadPoolExecutor]:
     """Return two threads."""
     with ls.ThreadPoolExecutor(2) as made:
         yield made
-
-
-@pytest.fixture
-def event(tmp_path: Path) -> Callable[[str], FileEvent]:
-    """Return a function that makes events."""
-    return lambda name: FileEvent(tmp_path / name)

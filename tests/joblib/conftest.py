@@ -1,7 +1,6 @@
 """Two workers for every test, and joblib as it is without Lineshaft's own names for its backends."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -9,8 +8,6 @@ import lineshaft as ls
 import lineshaft.joblib
 
 pytest.importorskip("joblib")
-
-from tests.futures.events import FileEvent
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -29,9 +26,3 @@ def engine() -> Iterator[ls.Engine]:
     ls.default_engine().shutdown(wait=False)
     yield ls.default_engine()
     ls.default_engine().shutdown(wait=False)
-
-
-@pytest.fixture
-def event(tmp_path: Path) -> Callable[[str], FileEvent]:
-    """Return a function that makes events which reach every process."""
-    return lambda name: FileEvent(tmp_path / name)

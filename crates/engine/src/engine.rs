@@ -157,8 +157,7 @@ impl Engine {
         timeout: Option<Duration>,
         check: Option<Check<'_>>,
     ) -> Waited {
-        let deadline = timeout.map(|timeout| clock::now() + timeout);
-        self.shared.wait_any(&[promise], deadline, check)
+        self.wait_any(&[promise], timeout, check)
     }
 
     /// Waits until one of the tasks has ended; see `wait`.
@@ -268,7 +267,7 @@ impl Engine {
 
     /// How many of the tasks with an id in this range have not ended.
     pub fn unfinished_within(&self, range: RangeInclusive<TaskId>) -> usize {
-        let count = |state: &mut State| state.tasks.ids_within(range).len();
+        let count = |state: &mut State| state.tasks.ids_within(range).count();
         self.shared.with_state(count).unwrap_or(0)
     }
 

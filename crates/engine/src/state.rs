@@ -123,10 +123,7 @@ impl State {
 
     /// Cancels a task. True if it will not run (any more).
     pub(crate) fn cancel(&mut self, shared: &Shared, promise: &Promise, kill: bool) -> bool {
-        self.inputs.push_back(Input::Cancel {
-            task: promise.task(),
-            kill,
-        });
+        self.push_cancel(promise.task(), kill);
         self.settle(shared, crate::clock::now());
         matches!(
             promise.outcome(),
@@ -147,23 +144,26 @@ impl State {
     /// Cancels what has not begun, in one pool or in all; with `kill`, what runs in a worker process
     /// as well.
     pub(crate) fn cancel_all(&mut self, pool: Option<PoolId>, kill: bool) {
-        let tasks = self.tasks.ids(pool);
-        self.inputs
-            .extend(tasks.into_iter().map(|task| Input::Cancel { task, kill }));
+        for task in self.tasks.ids(pool) {
+            self.push_cancel(task, kill);
+        }
     }
 
     /// Cancels those of these tasks that have not begun; with `kill`, those too that run in a worker
     /// process.
     pub(crate) fn cancel_within(&mut self, range: RangeInclusive<TaskId>, kill: bool) {
-        for task in self.tasks.ids_within(range) {
-            // A thread cannot be killed: its call goes on.
-            let remote = self
-                .tasks
-                .get(task)
-                .is_some_and(|task| !task.work.is_local());
-            let kill = kill && remote;
-            self.inputs.push_back(Input::Cancel { task, kill });
+        let tasks: Vec<TaskId> = self.tasks.ids_within(range).collect();
+        for task in tasks {
+            self.push_cancel(task, kill);
         }
+    }
+
+    /// The scheduler waits for the end of a worker that it has killed. A thread cannot be: its call
+    /// goes on.
+    fn push_cancel(&mut self, task: TaskId, kill: bool) {
+        let is_remote = |task: &Task| !task.work.is_local();
+        let kill = kill && self.tasks.get(task).is_some_and(is_remote);
+        self.inputs.push_back(Input::Cancel { task, kill });
     }
 
     pub(crate) fn on_command(&mut self, shared: &Shared, now: Time, command: Command) {

@@ -103,17 +103,15 @@ impl Tasks {
     }
 
     /// Those of these ids that are here, in the order of submission.
-    pub(crate) fn ids_within(&self, range: RangeInclusive<TaskId>) -> Vec<TaskId> {
+    pub(crate) fn ids_within(&self, range: RangeInclusive<TaskId>) -> impl Iterator<Item = TaskId> {
         let (first, last) = (range.start().0, range.end().0);
         let numbers = first / PAGE_LEN as u64..=last / PAGE_LEN as u64;
         let pages = numbers.filter_map(|number| Some((number, self.pages.get(&number)?)));
-        let mut ids = Vec::new();
-        for (number, page) in pages {
+        let ids = pages.flat_map(|(number, page)| {
             let numbered = page.tasks.iter().zip(number * PAGE_LEN as u64..);
-            let here = numbered.filter_map(|(task, id)| task.as_ref().map(|_| TaskId(id)));
-            ids.extend(here.filter(|id| range.contains(id)));
-        }
-        ids
+            numbered.filter_map(|(task, id)| task.as_ref().map(|_| TaskId(id)))
+        });
+        ids.filter(move |id| range.contains(id))
     }
 
     pub(crate) fn into_values(self) -> impl Iterator<Item = Task> {

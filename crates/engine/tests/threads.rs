@@ -1122,6 +1122,35 @@ fn an_engine_without_processes_says_so() {
     }
 }
 
+#[test]
+fn a_call_on_a_thread_outlives_being_killed_and_so_does_its_pool() {
+    let threads = Threads::new(1);
+    for kill in [
+        (|threads, running| assert!(!threads.engine.cancel(running, true)))
+            as fn(&Threads, &Promise),
+        |threads, _| threads.engine.cancel_all(None, true),
+        |threads, running| {
+            threads
+                .engine
+                .cancel_within(running.task()..=running.task(), true)
+        },
+    ] {
+        let (entered, gate) = (Gate::new(), Gate::new());
+        let (enter, held) = (Arc::clone(&entered), Arc::clone(&gate));
+        let running = threads.submit(move |_| {
+            enter.open();
+            held.pass();
+            Ok(1)
+        });
+        entered.pass();
+        kill(&threads, &running);
+        let next = threads.submit(|_| Ok(2));
+        gate.open();
+        assert_eq!(threads.result(&running), 1);
+        assert_eq!(threads.result(&next), 2);
+    }
+}
+
 // What the engine says about itself.
 
 #[test]

@@ -21,10 +21,7 @@ def default_threads(engine: Engine) -> int:
 
 def end_pool(engine: Engine) -> _native.Pool:
     """Return where graphs end: a thread of its own, so that no end waits for the tasks of others."""
-    pool = engine._pools.get(("graph ends", 1))
-    if pool is None:
-        pool = engine._open_threads(1, name="lineshaft-graph-end")
-    return engine._pools.setdefault(("graph ends", 1), pool)
+    return engine._shared_pool("graph ends", 1, lambda: engine._open_threads(1, name="lineshaft-graph-end"))
 
 
 @contextmanager

@@ -1,13 +1,12 @@
 //! Waiting for one of several futures, without watching any of them.
 
+use lineshaft_engine::Promise;
 use lineshaft_engine::worker::NestedCall;
-use lineshaft_engine::{Check, Promise, Waited};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use super::publish::publish;
-use super::{FutureBase, Source};
-use crate::interpreter::{self, check_signals, is_main_thread};
+use super::{FutureBase, Source, waiting};
 
 /// Waits until one of the futures is done, at most `timeout` seconds; False if none is. They are of
 /// one engine. A task that waits lends its core meanwhile; with a timeout of 0 it keeps it.
@@ -25,39 +24,30 @@ pub fn wait_any(
     if futures.iter().any(|future| future.get().is_ended()) {
         return Ok(true);
     }
-    let timeout = interpreter::timeout(timeout)?;
-    let is_main = is_main_thread();
-    if is_main {
-        py.check_signals()?;
-    }
-    let mut raised = None;
-    let mut check = || check_signals(&mut raised);
-    let check: Option<Check<'_>> = if is_main { Some(&mut check) } else { None };
     let first = futures
         .first()
         .ok_or_else(|| PyValueError::new_err("there is nothing to wait for"))?;
-    let waited = match first.get().source()? {
+    match first.get().source()? {
         Source::Task { core, .. } => {
             let engine = core.engine()?;
             let promises = futures
                 .iter()
                 .filter_map(|future| promise_of(future.get()))
                 .collect::<Vec<&Promise>>();
-            py.detach(|| engine.wait_any(&promises, timeout, check))
+            waiting(py, timeout, |timeout, check| {
+                Ok(engine.wait_any(&promises, timeout, check))
+            })
         }
         Source::Nested { client, .. } => {
             let calls = futures
                 .iter()
                 .filter_map(|future| call_of(future.get()))
                 .collect::<Vec<&NestedCall>>();
-            py.detach(|| client.session.wait_for_any(&calls, timeout, check))
-                .map_err(|error| PyRuntimeError::new_err(error.to_string()))?
+            waiting(py, timeout, |timeout, check| {
+                let waited = client.session.wait_for_any(&calls, timeout, check);
+                waited.map_err(|error| PyRuntimeError::new_err(error.to_string()))
+            })
         }
-    };
-    match waited {
-        Waited::Done => Ok(true),
-        Waited::TimedOut => Ok(false),
-        Waited::Interrupted => Err(raised.expect("only a handler that raised interrupts")),
     }
 }
 

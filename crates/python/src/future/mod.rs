@@ -79,12 +79,12 @@ pub fn new(py: Python<'_>, source: Source) -> PyResult<Bound<'_, FutureBase>> {
     Ok(future)
 }
 
-/// Waits with `wait`, which is given the time limit and the check for signals.
+/// Waits with `wait`, which is given the time limit and the check for signals; false if it timed out.
 fn waiting(
     py: Python<'_>,
     timeout_s: Option<f64>,
     wait: impl FnOnce(Option<Duration>, Option<Check<'_>>) -> PyResult<Waited> + Send,
-) -> PyResult<()> {
+) -> PyResult<bool> {
     let timeout = timeout(timeout_s)?;
     let is_main = is_main_thread();
     if is_main {
@@ -94,10 +94,17 @@ fn waiting(
     let mut check = || check_signals(&mut raised);
     let check: Option<Check<'_>> = if is_main { Some(&mut check) } else { None };
     match py.detach(|| wait(timeout, check))? {
-        Waited::Done => Ok(()),
-        Waited::TimedOut => Err(PyTimeoutError::new_err(())),
+        Waited::Done => Ok(true),
+        Waited::TimedOut => Ok(false),
         Waited::Interrupted => Err(raised.expect("only a handler that raised interrupts")),
     }
+}
+
+fn in_time(waited: bool) -> PyResult<()> {
+    if waited {
+        return Ok(());
+    }
+    Err(PyTimeoutError::new_err(()))
 }
 
 /// Waits until the task has ended.
@@ -111,9 +118,9 @@ pub fn wait_for(
         return Ok(());
     }
     let engine = core.engine()?;
-    waiting(py, timeout_s, |timeout, check| {
+    in_time(waiting(py, timeout_s, |timeout, check| {
         Ok(engine.wait(promise, timeout, check))
-    })
+    })?)
 }
 
 /// What a task that has ended returned; its exception as an error.
@@ -204,10 +211,12 @@ impl FutureBase {
         }
         match self.source()? {
             Source::Task { core, promise } => wait_for(py, core, promise, timeout_s),
-            Source::Nested { client, call } => waiting(py, timeout_s, |timeout, check| {
-                let waited = client.session.wait_for(call, timeout, check);
-                waited.map_err(|error| PyRuntimeError::new_err(error.to_string()))
-            }),
+            Source::Nested { client, call } => {
+                in_time(waiting(py, timeout_s, |timeout, check| {
+                    let waited = client.session.wait_for(call, timeout, check);
+                    waited.map_err(|error| PyRuntimeError::new_err(error.to_string()))
+                })?)
+            }
         }
     }
 
