@@ -1132,7 +1132,7 @@ fn a_call_on_a_thread_outlives_being_killed_and_so_does_its_pool() {
         |threads, running| {
             threads
                 .engine
-                .cancel_within(running.task()..=running.task(), true)
+                .cancel_within(running.task()..=running.task(), true);
         },
     ] {
         let (entered, gate) = (Gate::new(), Gate::new());
