@@ -28,8 +28,12 @@ pub enum EventKind {
     PoolAdded { pool: PoolId },
     /// The pool closed.
     PoolRemoved { pool: PoolId },
-    /// The worker can take tasks.
-    WorkerUp { worker: WorkerId, pool: PoolId },
+    /// The worker can take tasks, so many at a time.
+    WorkerUp {
+        worker: WorkerId,
+        pool: PoolId,
+        slots: u32,
+    },
     /// The worker is gone.
     WorkerDown { worker: WorkerId },
     /// The worker gave back so many tasks.
@@ -42,11 +46,13 @@ pub enum EventKind {
     },
     /// The task has all it needs.
     Ready { task: TaskId },
-    /// The task was handed to a worker.
+    /// The task was handed to a worker. The group is named again, for readers that have missed the
+    /// task's submission.
     Assigned {
         task: TaskId,
         attempt: Attempt,
         worker: WorkerId,
+        group: GroupId,
     },
     /// The task began to run.
     Started { task: TaskId, attempt: Attempt },

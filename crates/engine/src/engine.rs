@@ -17,6 +17,7 @@ use crate::payload::{Code, Payload};
 use crate::pools::Pool;
 use crate::process::Snapshot;
 use crate::promise::Promise;
+use crate::reader::Reader;
 use crate::shared::{Command, Shared};
 use crate::state::State;
 use crate::wait::{Check, Waited};
@@ -200,6 +201,11 @@ impl Engine {
         stats.unwrap_or_default()
     }
 
+    /// Looks at the engine without keeping it from ending.
+    pub fn reader(&self) -> Reader {
+        Reader::new(Arc::clone(&self.shared))
+    }
+
     /// What worker processes printed lately, oldest first.
     pub fn output(&self) -> Vec<Printed> {
         self.shared
@@ -209,7 +215,7 @@ impl Engine {
 
     /// What the task is doing, and if it is not running, why: one sentence for people.
     pub fn explain(&self, promise: &Promise) -> String {
-        let state = |state: &mut State| state.explain(&self.shared, promise);
+        let state = |state: &mut State| state.explain(&self.shared, promise.task());
         let sentence = self.shared.with_state(state);
         sentence.unwrap_or_else(|| "the engine is shut down".into())
     }
@@ -321,6 +327,7 @@ impl Engine {
                 .give_up(&self.shared, "the engine is shut down");
             state.inputs.extend(lost);
         });
+        self.shared.log_watch.end();
     }
 
     /// Panics with the state lock held, as a defect of the engine would. For tests.

@@ -3,14 +3,13 @@
 use lineshaft_core::{Explanation, QueuedBecause, TaskId, WorkerId};
 
 use crate::clock;
-use crate::promise::Promise;
 use crate::shared::Shared;
 use crate::state::State;
 
 impl State {
     /// One sentence about a task. May take time linear in the queue: for people, not for programs.
-    pub(crate) fn explain(&self, shared: &Shared, promise: &Promise) -> String {
-        let (now, task) = (clock::now(), promise.task());
+    pub(crate) fn explain(&self, shared: &Shared, task: TaskId) -> String {
+        let now = clock::now();
         match self.scheduler.explain(now, task) {
             // It ended meanwhile.
             Explanation::Unknown => "it has ended".into(),

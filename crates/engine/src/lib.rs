@@ -30,6 +30,7 @@ mod poller;
 mod pools;
 mod process;
 mod promise;
+mod reader;
 mod relief;
 mod runner;
 mod shared;
@@ -53,7 +54,8 @@ pub use payload::{Code, CodeId, Payload};
 pub use poller::Stream;
 pub use process::{Snapshot, lost};
 pub use promise::Promise;
+pub use reader::{Reader, Totals, WorkerTotals};
 pub use runner::{Body, Call, CallEnd, Calls, Runner, current_task};
 pub use wait::{Check, Waited};
 
-pub use lineshaft_core::{Event, EventKind, Since};
+pub use lineshaft_core::{Counts, Event, EventKind, GroupSummary, PoolCounts, Since};

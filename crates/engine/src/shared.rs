@@ -41,6 +41,7 @@ use crate::poller::{Poller, Source};
 use crate::pools::Pool;
 use crate::process::Snapshot;
 use crate::promise::{EngineId, Pledge, Promise};
+use crate::reader::LogWatch;
 use crate::relief::Relief;
 use crate::spin::Spinner;
 use crate::state::State;
@@ -128,6 +129,7 @@ pub(crate) struct Shared {
     /// For calls of this process.
     pub(crate) spinner_here: Spinner,
     pub(crate) relief: Relief,
+    pub(crate) log_watch: LogWatch,
     /// Callers that wait for a pool to have no tasks.
     pub(crate) idle_waiters: AtomicUsize,
 }
@@ -154,6 +156,7 @@ impl Shared {
             spinner: Spinner::default(),
             spinner_here: Spinner::default(),
             relief: Relief::default(),
+            log_watch: LogWatch::default(),
             idle_waiters: AtomicUsize::new(0),
         }))
     }
@@ -311,7 +314,11 @@ impl Shared {
         self.poller
             .set_deadline(state.next_deadline().unwrap_or(Time::NEVER));
         let aftermath = state.take_aftermath();
+        let is_awaited = self.log_watch.is_awaited(state.scheduler.events().next());
         drop(state);
+        if is_awaited {
+            self.log_watch.wake();
+        }
         if aftermath.became_idle && self.idle_waiters.load(Ordering::SeqCst) > 0 {
             self.poller.wake();
         }

@@ -34,7 +34,7 @@ pub(crate) struct State {
     pub(crate) scheduler: Scheduler,
     pub(crate) tasks: Tasks,
     pub(crate) pools: FxHashMap<PoolId, Pool>,
-    threads: FxHashMap<WorkerId, PoolId>,
+    pub(crate) threads: FxHashMap<WorkerId, PoolId>,
     /// Attempts that wait for other tasks, on a thread that does not count meanwhile.
     pub(crate) blocked: FxHashMap<(TaskId, Attempt), Arc<Lanes>>,
     /// Attempts that ran out of time on a thread that goes on with them.

@@ -42,7 +42,7 @@ impl Scheduler {
     pub(super) fn assign(&mut self, slot: Slot, lane: LaneKind, to: WorkerId, step: &mut Step) {
         let task = &mut self.graph[slot];
         task.attempt = Attempt(task.attempt.0 + 1);
-        let (id, pool, attempt) = (task.id, task.pool, task.attempt);
+        let (id, pool, group, attempt) = (task.id, task.pool, task.group, task.attempt);
         let queue = &mut self
             .pools
             .get_mut(&pool)
@@ -75,6 +75,7 @@ impl Scheduler {
                 task: id,
                 attempt,
                 worker: to,
+                group,
             },
         );
     }

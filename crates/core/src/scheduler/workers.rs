@@ -36,7 +36,14 @@ impl Scheduler {
         self.workers
             .insert(worker, Worker::new(worker, pool, slots, step.now));
         self.update_worker(worker, |_| {});
-        self.note(step, EventKind::WorkerUp { worker, pool });
+        self.note(
+            step,
+            EventKind::WorkerUp {
+                worker,
+                pool,
+                slots,
+            },
+        );
         self.mark_pool(pool);
     }
 

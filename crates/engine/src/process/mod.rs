@@ -331,6 +331,12 @@ impl Processes {
         self.workers.get(&worker)?.pid()
     }
 
+    /// All workers, their pools and, once they have been started, their processes.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (WorkerId, PoolId, Option<u32>)> {
+        let workers = self.workers.values();
+        workers.map(|worker| (worker.id, worker.pool, worker.pid()))
+    }
+
     /// Processes of one pool, or of all.
     pub(crate) fn pids(&self, pool: Option<PoolId>) -> Vec<(WorkerId, u32)> {
         self.workers

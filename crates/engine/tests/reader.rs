@@ -1,0 +1,101 @@
+//! Looking at an engine without touching it.
+
+mod common;
+
+use std::thread;
+use std::time::Duration;
+
+use common::{Gate, Threads, wait};
+use lineshaft_engine::Since;
+
+#[test]
+fn who_waits_for_events_is_woken_by_the_one_wanted() {
+    let threads = Threads::new(1);
+    let reader = threads.engine.reader();
+    let next = reader.totals().expect("a sound engine").next_event;
+    thread::scope(|scope| {
+        // Submitted, ready, handed over, finished.
+        let waiter = scope.spawn(|| reader.wait_for_events(next + 4, None));
+        wait(&threads.engine, &threads.submit(|_| Ok(1)));
+        waiter.join().expect("it returns");
+    });
+    assert!(reader.totals().expect("a sound engine").next_event >= next + 4);
+}
+
+#[test]
+fn what_is_there_already_is_not_waited_for() {
+    let threads = Threads::new(1);
+    wait(&threads.engine, &threads.submit(|_| Ok(1)));
+    let reader = threads.engine.reader();
+    let next = reader.totals().expect("a sound engine").next_event;
+    reader.wait_for_events(next, None);
+}
+
+#[test]
+fn a_waiter_is_woken_also_if_it_has_not_begun_to_wait() {
+    let threads = Threads::new(1);
+    let reader = threads.engine.reader();
+    reader.wake();
+    reader.wait_for_events(u64::MAX - 1, None);
+    // One call, one waking.
+    reader.wait_for_events(u64::MAX - 1, Some(Duration::from_millis(1)));
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| reader.wait_for_events(u64::MAX - 1, None));
+        reader.wake();
+        waiter.join().expect("it returns");
+    });
+}
+
+#[test]
+fn what_an_engine_did_can_be_read_after_its_end() {
+    let threads = Threads::new(1);
+    let reader = threads.engine.reader();
+    wait(&threads.engine, &threads.submit(|_| Ok(1)));
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| reader.wait_for_events(u64::MAX - 1, None));
+        threads.engine.shut_down();
+        waiter.join().expect("the end of the engine ends the wait");
+    });
+    assert!(reader.has_ended());
+    let totals = reader.totals().expect("a sound engine");
+    let [(group, summary)] = totals.groups[..] else {
+        panic!("one function ran: {totals:?}");
+    };
+    assert_eq!(reader.group_name(group), "test");
+    assert_eq!((summary.submitted, summary.finished), (1, 1));
+    let Some(Since::Batch { next, .. }) = reader.events(0, usize::MAX) else {
+        panic!("a few events fit the log");
+    };
+    assert_eq!(next, totals.next_event);
+}
+
+#[test]
+fn totals_tell_tasks_and_workers_by_state() {
+    let threads = Threads::new(2);
+    let reader = threads.engine.reader();
+    let (gate, entered) = (Gate::new(), Gate::new());
+    let (held, enter) = (gate.clone(), entered.clone());
+    let running = threads.submit(move |_| {
+        enter.open();
+        held.pass();
+        Ok(1)
+    });
+    entered.pass();
+    let waiting = threads.submit_after(&[&running], |_| Ok(2));
+    let totals = reader.totals().expect("a sound engine");
+    assert_eq!(totals.counts.total.waiting, 1);
+    assert_eq!(totals.counts.total.in_flight(), 1);
+    let [worker] = totals.workers[..] else {
+        panic!("the threads of a pool are one worker: {totals:?}");
+    };
+    assert_eq!(
+        (worker.slots, worker.is_threads, worker.pid),
+        (2, true, None)
+    );
+    let unfinished = || reader.are_unfinished(&[running.task(), waiting.task()]);
+    assert_eq!(unfinished(), [true, true]);
+    gate.open();
+    wait(&threads.engine, &waiting);
+    assert_eq!(unfinished(), [false, false]);
+    assert_eq!(reader.explain(waiting.task()), "it has ended");
+}
