@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dask.config
 from dask._expr import Expr, HLGExpr, _HLGExprSequence
-from dask._task_spec import Alias, DataNode, GraphNode, convert_legacy_task
+from dask._task_spec import Alias, DataNode, GraphNode, List, Set, Task, TaskRef, Tuple, convert_legacy_task
 from dask.highlevelgraph import HighLevelGraph
 from dask.utils import ensure_dict
 
@@ -17,6 +17,19 @@ if TYPE_CHECKING:
 
 #: By the name of an annotation, its value by key.
 Annotations = dict[str, dict[Any, Any]]
+
+
+class _Notation(NamedTuple):
+    """What the native side takes apart instead of calling it."""
+
+    node: type = GraphNode
+    task: type = Task
+    reference: type = TaskRef
+    alias: type = Alias
+    data: type = DataNode
+    list: type = List
+    tuple: type = Tuple
+    set: type = Set
 
 
 class Graph:
@@ -29,6 +42,8 @@ class Graph:
     wanted
         The keys whose values are wanted.
     """
+
+    notation = _Notation()
 
     def __init__(self, layers: Mapping[Any, Any], wanted: list[Any]) -> None:
         self.nodes: dict[Any, GraphNode] = {}

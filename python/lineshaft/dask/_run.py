@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lineshaft import _native
 from lineshaft.dask._pools import end_pool, process_pool
-from lineshaft.dask._remote import StandIn, to_call
+from lineshaft.dask._remote import StandIn, call_node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ class _Plan(NamedTuple):
     options: dict[Any, _native.TaskOptions]
     context: contextvars.Context
     stand_in: Callable[[int], object]
-    to_call: Callable[..., object]
+    call_node: Callable[..., object]
 
 
 def run(
@@ -78,7 +78,7 @@ def run(
             options=options,
             context=contextvars.copy_context(),
             stand_in=StandIn,
-            to_call=to_call,
+            call_node=call_node,
         )
         submitted = engine._local().submit_graph(graph, plan, keep=rerun_exceptions_locally)
         try:

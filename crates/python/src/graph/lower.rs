@@ -5,12 +5,13 @@ use std::sync::Arc;
 use lineshaft_engine::{Policy, TaskRequest, Work};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::PyDict;
 
 use crate::encode::{Arguments, encode_arguments};
 use crate::engine::Core;
 use crate::pool::{Kind, Pool, TaskOptions};
 
+use super::call::Call;
 use super::name::Names;
 use super::node::{Need, Node};
 use super::table::{Entry, Row};
@@ -30,9 +31,8 @@ pub struct Plan<'py> {
     pub context: Bound<'py, PyAny>,
     /// Called with an index: what stands for the input with that index in pickled arguments.
     pub stand_in: Bound<'py, PyAny>,
-    /// Called with a node that is to run in a worker process and a dict of what it needs, or what
-    /// stands for that: the function and the arguments that are to be sent.
-    pub to_call: Bound<'py, PyAny>,
+    /// Called in worker processes with a node that cannot be taken apart and a dict of what it needs.
+    pub call_node: Bound<'py, PyAny>,
 }
 
 /// A task, and those of the same graph that it needs, by number.
@@ -64,21 +64,21 @@ impl<'a, 'py> Lowering<'a, 'py> {
     }
 
     pub fn lower(&mut self, py: Python<'py>, row: Row<'py>) -> PyResult<Lowered> {
-        let place = match self.plan.places.get_item(&row.key)? {
+        let place = match by_key(&self.plan.places, &row.key)? {
             Some(place) => place.extract()?,
             None => 0,
         };
         let pool = self.plan.pools.get(place);
         let pool = pool.ok_or_else(|| PyValueError::new_err("there is no pool of this index"))?;
-        let policy = match self.plan.options.get_item(&row.key)? {
+        let policy = match by_key(&self.plan.options, &row.key)? {
             Some(options) => options.cast::<TaskOptions>()?.get().policy,
             None => Policy::default(),
         };
         let group = self.names.group(&row.key)?;
-        let (needed, inputs) = self.inputs(&row);
+        let needed = row.tasks.iter().map(|&task| self.numbers[task]).collect();
         let (id, work) = match &pool.get().kind {
-            Kind::Threads { id, .. } => (*id, self.here(row, &inputs)),
-            Kind::Processes { id, encoder, .. } => (*id, self.remote(py, encoder, &row, &inputs)?),
+            Kind::Threads { id, .. } => (*id, self.here(row)),
+            Kind::Processes { id, encoder, .. } => (*id, self.remote(py, encoder, &row)?),
             Kind::Nested { .. } => {
                 return Err(PyTypeError::new_err("a graph runs where its engine is"));
             }
@@ -115,73 +115,41 @@ impl<'a, 'py> Lowering<'a, 'py> {
         Ok((request, needed))
     }
 
-    /// The tasks that a row needs, each once, and for each of its needs the index among them.
-    fn inputs(&self, row: &Row<'py>) -> (Vec<usize>, Vec<Option<usize>>) {
-        let mut needed: Vec<usize> = Vec::with_capacity(row.needs.len());
-        let mut indices = Vec::with_capacity(row.needs.len());
-        for (_, entry) in &row.needs {
-            indices.push(match entry {
-                Entry::Task(position) => {
-                    // Sorted by position, so keys that mean the same task are neighbours.
-                    let number = self.numbers[*position];
-                    if needed.last() != Some(&number) {
-                        needed.push(number);
-                    }
-                    Some(needed.len() - 1)
-                }
-                Entry::Value(_) => None,
-            });
-        }
-        (needed, indices)
-    }
-
-    fn here(&self, row: Row<'py>, inputs: &[Option<usize>]) -> Work {
-        let needs = row
-            .needs
-            .into_iter()
-            .zip(inputs)
-            .map(|((key, entry), input)| {
-                let need = match (entry, input) {
-                    (Entry::Value(value), _) => Need::Value(value.unbind()),
-                    (Entry::Task(_), Some(index)) => Need::Input(*index),
-                    (Entry::Task(_), None) => unreachable!("each task is an input"),
-                };
-                (key.unbind(), need)
-            });
+    fn here(&self, row: Row<'py>) -> Work {
+        let needs = row.needs.into_iter().map(|(_, entry)| match entry {
+            Entry::Task(position) => Need::Input(input(&row.tasks, position)),
+            Entry::Value(value) => Need::Value(value.unbind()),
+        });
         Work::Local(Arc::new(Node::Call {
-            node: row.node.unbind(),
             needs: needs.collect(),
+            call: row.call,
             context: self.plan.context.clone().unbind(),
         }))
     }
 
-    fn remote(
-        &mut self,
-        py: Python<'py>,
-        encoder: &Py<PyAny>,
-        row: &Row<'py>,
-        inputs: &[Option<usize>],
-    ) -> PyResult<Work> {
-        let values = PyDict::new(py);
-        for ((key, entry), input) in row.needs.iter().zip(inputs) {
-            match (entry, input) {
-                (Entry::Value(value), _) => values.set_item(key, value)?,
-                (Entry::Task(_), Some(index)) => values.set_item(key, self.stand_in(*index)?)?,
-                (Entry::Task(_), None) => unreachable!("each task is an input"),
-            }
+    fn remote(&mut self, py: Python<'py>, encoder: &Py<PyAny>, row: &Row<'py>) -> PyResult<Work> {
+        let mut needs = Vec::with_capacity(row.needs.len());
+        for (_, entry) in &row.needs {
+            needs.push(match entry {
+                Entry::Task(position) => self.stand_in(input(&row.tasks, *position))?.clone(),
+                Entry::Value(value) => value.clone(),
+            });
         }
-        let call = self.plan.to_call.call1((&row.node, values))?;
-        let (function, args, kwargs) = call.extract::<(
-            Bound<'py, PyAny>,
-            Bound<'py, PyTuple>,
-            Option<Bound<'py, PyDict>>,
-        )>()?;
-        let code = self.core.code(py, encoder, &function)?;
+        // The function is sent once for all tasks that call it, the arguments with each.
+        let function = row.call.function(py);
+        let (function, (args, kwargs)) = match row.call {
+            Call::Function { .. } => (function, row.call.write_out(py, &[], &needs)?),
+            Call::Node(..) => {
+                let written = row.call.write_out(py, &[function], &needs)?;
+                (&self.plan.call_node, written)
+            }
+        };
+        let code = self.core.code(py, encoder, function)?;
         let Arguments {
             payload,
             definitions,
             inputs: futures,
-        } = encode_arguments(py, self.core, encoder, &function, &args, kwargs.as_ref())?;
+        } = encode_arguments(py, self.core, encoder, function, &args, kwargs.as_ref())?;
         if !futures.is_empty() {
             return Err(PyTypeError::new_err(format!(
                 "there is a future among the arguments of {}; a graph may only name its own keys",
@@ -203,4 +171,22 @@ impl<'a, 'py> Lowering<'a, 'py> {
         }
         Ok(&self.stand_ins[index])
     }
+}
+
+/// The index of a task among those that a row needs, which are its inputs.
+fn input(tasks: &[usize], position: usize) -> usize {
+    let found = tasks.binary_search(&position);
+    found.expect("a row has the positions of all tasks that it names")
+}
+
+/// What a dict has for a key. Most have nothing at all, and the hash of a key that is a tuple is made
+/// anew each time.
+fn by_key<'py>(
+    dict: &Bound<'py, PyDict>,
+    key: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    if dict.is_empty() {
+        return Ok(None);
+    }
+    dict.get_item(key)
 }

@@ -1,10 +1,11 @@
 //! Graphs of calls that name each other by key, submitted at once.
 //!
 //! A node is a callable with an attribute `dependencies`, the keys of what it needs; it is called with
-//! a dict of these. No future is made for a task: what it returns lives in its promise, and goes when
+//! a dict of these, or what it would call then is called at once. No future is made for a task: what it returns lives in its promise, and goes when
 //! the last task that needs it has run. After all tasks comes one that needs everything that is wanted;
 //! it fails as soon as any task does, so to wait for it is to wait for the graph.
 
+mod call;
 mod lower;
 mod name;
 mod node;
@@ -21,6 +22,7 @@ use pyo3::types::{PyDict, PyList};
 use crate::engine::{Core, engine_error};
 use crate::future::{object_of, wait_for};
 
+use call::Notation;
 use lower::Lowering;
 pub use lower::Plan;
 pub use node::Node;
@@ -37,6 +39,8 @@ pub struct Graph<'py> {
     pub aliases: Bound<'py, PyDict>,
     /// The keys whose values are wanted.
     pub wanted: Bound<'py, PyList>,
+    /// What its nodes are made of.
+    pub notation: Notation<'py>,
 }
 
 /// Submits those tasks of a graph that are needed for what is wanted. With `keep`, every result is kept
@@ -48,7 +52,7 @@ pub fn submit(
     plan: &Plan<'_>,
     keep: bool,
 ) -> PyResult<GraphRun> {
-    let table = Table::new(graph.nodes, graph.values, graph.aliases)?;
+    let table = Table::new(&graph.nodes, graph.values, graph.aliases, graph.notation)?;
     let wanted = table.find_all(&graph.wanted)?;
     let rows = table.needed_for(&wanted)?;
     let mut numbers = vec![usize::MAX; table.len()];

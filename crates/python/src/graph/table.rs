@@ -9,6 +9,8 @@ use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
+use super::call::{Call, Notation};
+
 /// What a key stands for in the end.
 pub enum Entry<'py> {
     /// The result of a task, by its position in the graph.
@@ -19,46 +21,50 @@ pub enum Entry<'py> {
 
 /// A graph by key: every key is a task, or a value that is known, or another name for a key.
 pub struct Table<'py> {
-    nodes: Bound<'py, PyDict>,
+    /// Keys and nodes of the tasks.
+    nodes: Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>,
+    /// From the key of a task to its position among them.
+    positions: Bound<'py, PyDict>,
     values: Bound<'py, PyDict>,
     aliases: Bound<'py, PyDict>,
-    /// From the key of a task to its position, which is that in `nodes`.
-    positions: Bound<'py, PyDict>,
-    keys: Vec<Bound<'py, PyAny>>,
+    notation: Notation<'py>,
 }
 
 /// One task that is needed.
 pub struct Row<'py> {
     pub position: usize,
     pub key: Bound<'py, PyAny>,
-    pub node: Bound<'py, PyAny>,
-    /// The keys that it names, and what these stand for: tasks first, by position.
+    pub call: Call,
+    /// The keys that it names, as the call counts them, and what these stand for.
     pub needs: Vec<(Bound<'py, PyAny>, Entry<'py>)>,
+    /// The positions of the tasks among them, ascending, each once.
+    pub tasks: Vec<usize>,
 }
 
 impl<'py> Table<'py> {
     pub fn new(
-        nodes: Bound<'py, PyDict>,
+        nodes: &Bound<'py, PyDict>,
         values: Bound<'py, PyDict>,
         aliases: Bound<'py, PyDict>,
+        notation: Notation<'py>,
     ) -> PyResult<Table<'py>> {
         let positions = PyDict::new(nodes.py());
-        let keys: Vec<_> = nodes.keys().iter().collect();
-        for (position, key) in keys.iter().enumerate() {
+        let nodes: Vec<_> = nodes.iter().collect();
+        for (position, (key, _)) in nodes.iter().enumerate() {
             positions.set_item(key, position)?;
         }
         Ok(Table {
             nodes,
+            positions,
             values,
             aliases,
-            positions,
-            keys,
+            notation,
         })
     }
 
     /// How many tasks there are, needed or not.
     pub fn len(&self) -> usize {
-        self.keys.len()
+        self.nodes.len()
     }
 
     /// What a key stands for; none if it is not in the graph.
@@ -114,9 +120,9 @@ impl<'py> Table<'py> {
                 let Some((row, looked_at)) = path.last_mut() else {
                     break;
                 };
-                if let Some((_, Entry::Task(position))) = row.needs.get(*looked_at) {
+                if let Some(&position) = row.tasks.get(*looked_at) {
                     *looked_at += 1;
-                    next = Some(*position);
+                    next = Some(position);
                 } else if let Some((row, _)) = path.pop() {
                     seen[row.position] = Seen::Done;
                     rows.push(row);
@@ -127,34 +133,31 @@ impl<'py> Table<'py> {
     }
 
     fn row(&self, position: usize) -> PyResult<Row<'py>> {
-        let key = self.keys[position].clone();
-        let py = key.py();
-        let node = self.nodes.get_item(&key)?;
-        let node = node.ok_or_else(|| PyRuntimeError::new_err("the graph changed meanwhile"))?;
-        let mut needs = Vec::new();
-        for dependency in node
-            .getattr(pyo3::intern!(py, "dependencies"))?
-            .try_iter()?
-        {
-            let dependency = dependency?;
-            let Some(entry) = self.find(&dependency)? else {
+        let (key, node) = &self.nodes[position];
+        let (call, names) = Call::of(node, &self.notation)?;
+        let mut needs = Vec::with_capacity(names.len());
+        let mut tasks = Vec::with_capacity(names.len());
+        for name in names {
+            let Some(entry) = self.find(&name)? else {
                 return Err(PyValueError::new_err(format!(
-                    "Missing dependency {dependency} for dependents {{{}}}",
+                    "Missing dependency {name} for dependents {{{}}}",
                     key.repr()?
                 )));
             };
-            needs.push((dependency, entry));
+            if let Entry::Task(position) = entry {
+                tasks.push(position);
+            }
+            needs.push((name, entry));
         }
-        // The dependencies of a node are a set, whose order changes from run to run.
-        needs.sort_by_key(|(_, entry)| match entry {
-            Entry::Task(position) => *position,
-            Entry::Value(_) => usize::MAX,
-        });
+        // Some come from a set, whose order changes from run to run.
+        tasks.sort_unstable();
+        tasks.dedup();
         Ok(Row {
             position,
-            key,
-            node,
+            key: key.clone(),
+            call,
             needs,
+            tasks,
         })
     }
 
@@ -163,7 +166,7 @@ impl<'py> Table<'py> {
             .iter()
             .skip_while(|(row, _)| row.position != position)
             .map(|(row, _)| row.key.clone())
-            .chain([self.keys[position].clone()]);
+            .chain([self.nodes[position].0.clone()]);
         cycle(&keys.collect::<Vec<_>>())
     }
 }
