@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use lineshaft_store::Pin;
 
-use crate::options::Work;
+use crate::options::{TaskRequest, Work};
 use crate::outcome::Outcome;
 use crate::promise::{Pledge, Promise, Wakes};
 use crate::runner::Call;
-use crate::shared::Shared;
+use crate::shared::{Command, Shared};
 
 /// What is left to be done once the state lock is released: it runs code of others.
 #[derive(Default)]
@@ -33,6 +33,10 @@ pub(crate) enum Discarded {
     Outcome(Outcome),
     Call(Call),
     Pins(Vec<Pin>),
+    Request(TaskRequest),
+    Command(Command),
+    /// A pool, a worker, or a process that was killed and is to be waited for.
+    Other(Box<dyn Send>),
 }
 
 impl Aftermath {
@@ -57,5 +61,105 @@ impl Aftermath {
         }
         // Whose value panics when it is dropped has been told so by the panic hook.
         let _: std::thread::Result<()> = catch_unwind(AssertUnwindSafe(|| drop(self.discarded)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+    use std::sync::{Arc, Weak};
+    use std::thread;
+    use std::time::Duration;
+
+    use lineshaft_core::{GroupId, PoolId};
+    use lineshaft_store::{Store, StoreOptions};
+
+    use crate::observer::Silent;
+    use crate::options::{EngineOptions, Policy, PoolKind, PoolOptions, TaskRequest, Work};
+    use crate::pools::Pool;
+    use crate::runner::{Calls, Runner};
+    use crate::shared::{Command, Shared};
+
+    fn engine() -> Arc<Shared> {
+        let store = StoreOptions {
+            budget_bytes: 1 << 20,
+            spill_dir: std::env::temp_dir(),
+            spill_max_bytes: None,
+        };
+        let options = EngineOptions {
+            cores: 1,
+            memory_bytes: store.budget_bytes,
+            spill_dir: store.spill_dir.clone(),
+            zygote: None,
+            observer: Arc::new(Silent),
+        };
+        let store = Store::new(store).expect("a store");
+        Shared::new(options, Arc::new(store)).expect("an engine")
+    }
+
+    /// What a caller handed in: when it is dropped it asks the engine something, and tells.
+    struct Asks(Weak<Shared>, Sender<()>);
+
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            if let Some(engine) = self.0.upgrade() {
+                engine.with_state(|_| ());
+            }
+            let _: Result<(), _> = self.1.send(());
+        }
+    }
+
+    impl Runner for Asks {
+        fn run(&self, _: &mut Calls<'_>) {}
+    }
+
+    /// Runs `work` on a thread of its own, which is stuck if something is dropped under the lock.
+    fn is_dropped_without_the_lock(work: impl FnOnce(&Arc<Shared>, Asks) + Send + 'static) {
+        let engine = engine();
+        let (told, dropped) = channel();
+        let asks = Asks(Arc::downgrade(&engine), told);
+        thread::spawn(move || work(&engine, asks));
+        let waited = dropped.recv_timeout(Duration::from_secs(20));
+        assert!(waited.is_ok(), "dropped while the state was locked");
+    }
+
+    #[test]
+    fn what_a_poisoned_engine_refuses() {
+        is_dropped_without_the_lock(|engine, asks| {
+            let request = TaskRequest {
+                pool: PoolId(1),
+                group: GroupId(0),
+                work: Work::Local(Arc::new(asks)),
+                inputs: Vec::new(),
+                policy: Policy::default(),
+            };
+            engine.with_state(|_| {
+                // Left in the inbox, because the state is locked.
+                engine.submit(request);
+                panic!("in a test, on purpose");
+            });
+        });
+    }
+
+    #[test]
+    fn a_pool_that_closes() {
+        is_dropped_without_the_lock(|engine, asks| {
+            let pool = PoolId(1);
+            let spec = Pool::new(PoolOptions {
+                name: "unused".into(),
+                workers: 1,
+                kind: PoolKind::Threads {
+                    runner: Arc::new(asks),
+                    threads_max: None,
+                    takes_core: true,
+                },
+            });
+            engine.post(Command::OpenPool {
+                pool,
+                spec,
+                snapshot: None,
+            });
+            engine.post(Command::ClosePool { pool });
+        });
     }
 }

@@ -1,9 +1,13 @@
 //! What tasks printed lately, tagged with the task, to be looked at later.
 
 use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
 
 use lineshaft_core::{TaskId, Time, WorkerId};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::pipe::{PipeFlags, pipe_with};
 
+use crate::error::EngineError;
 use crate::limits::OUTPUT_RING_BYTES;
 use crate::poller::Stream;
 
@@ -56,6 +60,14 @@ impl OutputRing {
     pub(crate) fn all(&self) -> Vec<Printed> {
         self.printed.iter().cloned().collect()
     }
+}
+
+/// A pipe whose reading end, ours, does not block.
+pub(crate) fn output_pipe() -> Result<(OwnedFd, OwnedFd), EngineError> {
+    let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC).map_err(EngineError::system("pipe"))?;
+    let flags = fcntl_getfl(&ours).map_err(EngineError::system("fcntl"))?;
+    fcntl_setfl(&ours, flags | OFlags::NONBLOCK).map_err(EngineError::system("fcntl"))?;
+    Ok((ours, theirs))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lineshaft_core::{Input, PoolId, PoolSpec};
 
+use crate::aftermath::Discarded;
 use crate::options::{PoolKind, PoolOptions};
 use crate::process::ProcessPool;
 use crate::state::State;
@@ -105,7 +106,8 @@ impl Pool {
 impl State {
     pub(crate) fn open_pool(&mut self, id: PoolId, pool: Pool) {
         if self.closed {
-            return; // its tasks will find no pool
+            // Its tasks will find no pool.
+            return self.aftermath.discard(Discarded::Other(Box::new(pool)));
         }
         self.inputs.push_back(Input::AddPool(pool.spec(id)));
         self.pools.insert(id, pool);
@@ -126,10 +128,12 @@ impl State {
     /// Takes the pool away; what is left of its tasks is cancelled.
     pub(crate) fn remove_pool(&mut self, pool: PoolId) {
         self.inputs.push_back(Input::RemovePool { pool });
-        match self.pools.remove(&pool).map(|pool| pool.executor) {
-            Some(Executor::Threads { lanes, .. }) => self.close_lanes(&lanes),
-            Some(Executor::Processes(_)) => self.processes.release(pool),
-            None => {}
+        if let Some(removed) = self.pools.remove(&pool) {
+            match &removed.executor {
+                Executor::Threads { lanes, .. } => self.close_lanes(lanes),
+                Executor::Processes(_) => self.processes.release(pool),
+            }
+            self.aftermath.discard(Discarded::Other(Box::new(removed)));
         }
         self.aftermath.became_idle = true;
         self.set_cores();

@@ -30,6 +30,7 @@ use std::time::Duration;
 use lineshaft_core::{Attempt, GroupId, PoolId, TaskId, Time, WorkerId};
 use lineshaft_store::Store;
 
+use crate::aftermath::Discarded;
 use crate::clock;
 use crate::error::EngineError;
 use crate::groups::Groups;
@@ -304,7 +305,7 @@ impl Shared {
         change: impl FnOnce(&mut State) -> T,
     ) -> Option<T> {
         let value = if let Some(message) = self.poison.get() {
-            self.refuse_commands(message);
+            self.refuse_commands(&mut state, message);
             None
         } else {
             let changed = catch_unwind(AssertUnwindSafe(|| self.change(&mut state, change)));
@@ -345,7 +346,7 @@ impl Shared {
     fn poison(&self, state: &mut State, message: &str) {
         let message = self.poison.get_or_init(|| message.to_owned());
         state.poison(self, message);
-        self.refuse_commands(message);
+        self.refuse_commands(state, message);
     }
 
     /// Poisons the engine from outside of the state.
@@ -353,20 +354,23 @@ impl Shared {
         self.with_state(|state| self.poison(state, message));
     }
 
-    /// Empties the inbox of an engine that is poisoned. Its lock is free when the commands are
-    /// dropped: that may run code of the caller.
-    fn refuse_commands(&self, message: &str) {
+    /// Empties the inbox of an engine that is poisoned.
+    fn refuse_commands(&self, state: &mut State, message: &str) {
         let commands = std::mem::take(&mut self.inbox().commands);
+        let aftermath = &mut state.aftermath;
         for command in commands {
-            let error = || Outcome::Error(TaskError::Poisoned(message.to_owned()));
-            match command {
-                Command::Submit { pledge, .. } => pledge.keep(error()).run(),
-                Command::SubmitGraph { tasks, .. } => {
-                    for (pledge, _) in tasks {
-                        pledge.keep(error()).run();
-                    }
+            let tasks = match command {
+                Command::Submit { pledge, request } => vec![(pledge, request)],
+                Command::SubmitGraph { tasks, .. } => tasks,
+                other => {
+                    aftermath.discard(Discarded::Command(other));
+                    continue;
                 }
-                _ => {}
+            };
+            for (pledge, request) in tasks {
+                let error = TaskError::Poisoned(message.to_owned());
+                aftermath.keep(pledge, Outcome::Error(error));
+                aftermath.discard(Discarded::Request(request));
             }
         }
     }
@@ -454,7 +458,7 @@ impl Shared {
         });
         // It ended, or said what makes no sense, before we had noted its process.
         if let Some(child) = unknown.flatten() {
-            crate::process::end(child);
+            drop(crate::process::Dying::kill(child));
         }
     }
 }

@@ -85,7 +85,9 @@ impl State {
     }
 
     pub(crate) fn take_aftermath(&mut self) -> Aftermath {
-        std::mem::take(&mut self.aftermath)
+        let mut aftermath = std::mem::take(&mut self.aftermath);
+        aftermath.discarded.append(&mut self.processes.discarded);
+        aftermath
     }
 
     /// Gives everything up after a panic: nothing that this state says can be relied on. Every
@@ -106,11 +108,12 @@ impl State {
                 .discard(Discarded::Task(task.work, task.inputs));
         }
         for pool in broken.pools.into_values() {
-            if let Executor::Threads { lanes, .. } = pool.executor {
-                self.close_lanes(&lanes);
+            if let Executor::Threads { lanes, .. } = &pool.executor {
+                self.close_lanes(lanes);
             }
+            self.aftermath.discard(Discarded::Other(Box::new(pool)));
         }
-        broken.processes.abandon(shared);
+        self.processes.discarded = broken.processes.abandon(shared);
     }
 
     pub(crate) fn open(&self, pool: PoolId) -> Option<&Pool> {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use crate::limits::STACK_BYTES_MAX;
 use crate::outcome::DeathReport;
 
 use super::worker::Worker;
@@ -31,6 +32,26 @@ pub(super) fn report(
         oom_killed: signal == Some(KILL) && oom_kills_since_start() > 0,
         item: worker.control.item(),
         stack: worker.stack(),
+    }
+}
+
+impl Worker {
+    /// What the crash handler wrote.
+    fn stack(&self) -> Option<String> {
+        let mut text = vec![0_u8; STACK_BYTES_MAX];
+        let count = rustix::io::pread(&self.crash, &mut text, 0).ok()?;
+        text.truncate(count);
+        (count > 0).then(|| String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Empties what the crash handler writes to: the worker lives on.
+    pub(super) fn forget_stack(&self) {
+        // The worker writes where the shared offset is. A stale stack in a later report is a
+        // blemish, no reason to end anything.
+        if rustix::fs::ftruncate(&self.crash, 0).is_ok() {
+            let _: Result<u64, rustix::io::Errno> =
+                rustix::fs::seek(&self.crash, rustix::fs::SeekFrom::Start(0));
+        }
     }
 }
 

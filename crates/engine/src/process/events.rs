@@ -9,6 +9,7 @@ use crate::aftermath::Discarded;
 use crate::error::EngineError;
 use crate::limits::{EXIT_GRACE, FILLS_MAX};
 use crate::outcome::{Outcome, TaskError};
+use crate::payload::Payload;
 use crate::poller::Stream;
 use crate::shared::Shared;
 use crate::state::State;
@@ -122,6 +123,7 @@ impl State {
                 let (task, attempt) = (TaskId(task), Attempt(attempt));
                 let value = self.adopt(shared, &value, descriptors);
                 if !worker.reported(task, attempt) {
+                    self.discard_value(value);
                     return Ok(());
                 }
                 match value {
@@ -145,6 +147,7 @@ impl State {
                 let (task, attempt) = (TaskId(task), Attempt(attempt));
                 let error = self.adopt(shared, &error, descriptors);
                 if !worker.reported(task, attempt) {
+                    self.discard_value(error);
                     return Ok(());
                 }
                 match error {
@@ -177,7 +180,11 @@ impl State {
             }
             FromWorker::InitializeFailed { error } => {
                 let error = self.adopt(shared, &error, descriptors)?;
-                self.processes.trouble.insert(worker.pool, Ok(error));
+                let before = self.processes.trouble.insert(worker.pool, Ok(error));
+                let before = before.and_then(Result::ok).map(Outcome::Value);
+                self.aftermath
+                    .discarded
+                    .extend(before.map(Discarded::Outcome));
                 self.depart(worker);
                 self.inputs.push_back(Input::SpawnFailed {
                     pool: worker.pool,
@@ -188,6 +195,14 @@ impl State {
             nested => self.on_nested(shared, worker, nested, descriptors)?,
         }
         Ok(())
+    }
+
+    /// What an attempt sent that is no longer the current one.
+    fn discard_value(&mut self, value: Result<Payload, EngineError>) {
+        let value = value.ok().map(Outcome::Value);
+        self.aftermath
+            .discarded
+            .extend(value.map(Discarded::Outcome));
     }
 
     /// A task ended in a worker, but with what cannot be had. It fails, or else it would run again
@@ -218,7 +233,7 @@ impl State {
     fn depart(&mut self, worker: &mut Worker) {
         worker.departed = true;
         worker.retract();
-        worker.in_flight.clear();
+        worker.release_all();
         let at = crate::clock::now() + EXIT_GRACE;
         self.processes.deadlines.add(at, worker.id, Stage::Kill);
         self.inputs.push_back(Input::WorkerDown {
@@ -302,7 +317,7 @@ impl State {
     /// when the next worker is wanted. What a snapshot had exists nowhere else: its pool is broken.
     fn lost_zygote(&mut self, shared: &Shared, zygote: Zygote) {
         let (number, snapshot_of, proved) = (zygote.number, zygote.pool, zygote.proved);
-        zygote.close(shared);
+        self.aftermath.discard(zygote.close(shared));
         if let Some(pool) = snapshot_of.filter(|pool| self.pools.contains_key(pool)) {
             let why = EngineError::SnapshotGone.to_string();
             self.processes.note_trouble(pool, &why);
@@ -382,14 +397,25 @@ impl State {
         };
         worker.close(shared);
         worker.forget_calls(shared);
-        if worker.departed {
-            return;
+        if !worker.departed {
+            self.was_lost(shared, &mut worker, status, peak_memory_bytes);
         }
+        self.aftermath.discard(Discarded::Other(worker));
+    }
+
+    /// A worker has ended that the scheduler still counts on.
+    fn was_lost(
+        &mut self,
+        shared: &Shared,
+        worker: &mut Worker,
+        status: Option<i32>,
+        peak_memory_bytes: u64,
+    ) {
         // The order matters for one that still runs, because only its zygote is known to have ended:
         // from now on it begins nothing, and what it ends is kept.
         worker.retract();
         let shown = worker.running();
-        let is_clear = self.read_held(shared, &mut worker) && worker.garbage.is_none();
+        let is_clear = self.read_held(shared, worker) && worker.garbage.is_none();
         // What is in flight now was claimed and not reported. After a death only the task that the page
         // shows can have begun. But if the worker lives, the next one may begin yet, and after garbage
         // nobody knows what had been reported behind it: all these may have run.
@@ -404,12 +430,8 @@ impl State {
                 .tasks
                 .get(sent.task)
                 .map(|task| shared.groups.name(task.group));
-            let report = crash::report(
-                &worker,
-                group.unwrap_or_default(),
-                status,
-                peak_memory_bytes,
-            );
+            let report =
+                crash::report(worker, group.unwrap_or_default(), status, peak_memory_bytes);
             let error = match &garbage {
                 None => TaskError::WorkerDied(report),
                 Some(garbage) => TaskError::Transfer(garbage.clone()),
@@ -422,7 +444,7 @@ impl State {
         }
         let running = running.into_iter().map(|sent| sent.task).collect();
         self.inputs.push_back(Input::WorkerDown {
-            worker: id,
+            worker: worker.id,
             running,
         });
         if let (false, false, false, Some(status)) = (worker.proved, worker.retired, begun, status)

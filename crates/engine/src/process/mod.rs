@@ -25,6 +25,7 @@ use std::sync::Arc;
 use lineshaft_core::{Attempt, Input, PoolId, TaskId, Time, WorkerId};
 use rustc_hash::FxHashMap;
 
+use crate::aftermath::Discarded;
 use crate::error::EngineError;
 use crate::limits;
 use crate::output::OutputRing;
@@ -36,7 +37,7 @@ use crate::tasks::Task;
 pub use nested::lost;
 pub use snapshot::Snapshot;
 pub(crate) use stall::Stalls;
-pub(crate) use zygote::{end, start};
+pub(crate) use zygote::{Dying, start};
 
 use deadlines::{Deadlines, Stage};
 use worker::{Sent, Worker};
@@ -67,6 +68,8 @@ pub(crate) struct Processes {
     pub(crate) output: OutputRing,
     /// Workers that ended without having been asked to.
     deaths: u64,
+    /// What nobody needs any more, for the aftermath.
+    pub(crate) discarded: Vec<Discarded>,
 }
 
 /// Workers that may end one after the other before they began a task, until it is taken for
@@ -296,18 +299,22 @@ impl Processes {
                 pool: worker.pool,
                 broken: true,
             });
+            self.discarded.push(Discarded::Other(worker));
         }
-        self.zygotes.close(shared);
+        self.discarded.extend(self.zygotes.close(shared));
         inputs
     }
 
     /// Kills everything without a word: the engine is poisoned, and only the processes are left.
-    pub(crate) fn abandon(mut self, shared: &Shared) {
+    pub(crate) fn abandon(mut self, shared: &Shared) -> Vec<Discarded> {
         self.kill_all();
-        for worker in self.workers.into_values() {
+        for worker in self.workers.values() {
             worker.close(shared);
         }
-        self.zygotes.close(shared);
+        let mut discarded = std::mem::take(&mut self.discarded);
+        discarded.extend(self.zygotes.close(shared));
+        discarded.push(Discarded::Other(Box::new(self)));
+        discarded
     }
 
     /// Whether a worker has begun the task.

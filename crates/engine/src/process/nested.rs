@@ -104,7 +104,9 @@ impl State {
                 });
             }
             FromWorker::Forget { call } => {
-                worker.calls.remove(&call);
+                let forgotten = worker.calls.remove(&call);
+                self.aftermath
+                    .discard(Discarded::Other(Box::new(forgotten)));
                 let read = worker.answered.remove(&call).unwrap_or_default();
                 self.aftermath.discard(Discarded::Pins(read));
             }
@@ -164,7 +166,7 @@ impl Worker {
     /// The worker is gone, and with it everyone who could want its calls.
     pub(super) fn forget_calls(&mut self, shared: &Shared) {
         // In the inbox, behind calls that were read a moment ago.
-        for promise in std::mem::take(&mut self.calls).into_values() {
+        for promise in self.calls.values() {
             shared.post(Command::Cancel {
                 task: promise.task(),
             });

@@ -8,15 +8,14 @@ use lineshaft_core::{Attempt, PoolId, TaskId, WorkerId};
 use lineshaft_store::{Pin, SharedPage};
 use lineshaft_wire::{ControlPage, Flushed, Receiver, Sender, ToWorker, WireError};
 use rustc_hash::FxHashMap;
-use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::clock::now;
 use crate::error::EngineError;
-use crate::limits::{OUTPUT_READ_BYTES, STACK_BYTES_MAX, TASKS_PER_EPOCH_MAX};
+use crate::limits::{OUTPUT_READ_BYTES, TASKS_PER_EPOCH_MAX};
 use crate::options::Work;
-use crate::output::{OutputRing, Printed};
+use crate::output::{OutputRing, Printed, output_pipe};
 use crate::payload::{Code, CodeId, Payload};
 use crate::poller::{Source, Stream};
 use crate::promise::Promise;
@@ -61,7 +60,7 @@ pub(super) struct Worker {
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
     /// A file in memory that the worker's crash handler writes to.
-    crash: OwnedFd,
+    pub(super) crash: OwnedFd,
     pid: Option<u32>,
     /// To signal the process by; none if it had ended by the time we heard of it.
     process: Option<OwnedFd>,
@@ -343,6 +342,12 @@ impl Worker {
         self.in_flight.iter().any(|flying| flying.sent == sent)
     }
 
+    /// Nothing of what it was sent counts any more.
+    pub(super) fn release_all(&mut self) {
+        let pins = self.in_flight.drain(..).flat_map(|flying| flying.pins);
+        self.released.extend(pins);
+    }
+
     /// Takes back what the worker has not begun; what remains in flight has been begun.
     pub(super) fn retract(&mut self) -> Vec<Sent> {
         let claimed = self.control.retract();
@@ -477,24 +482,6 @@ impl Worker {
         }
     }
 
-    /// What the crash handler wrote.
-    pub(super) fn stack(&self) -> Option<String> {
-        let mut text = vec![0_u8; STACK_BYTES_MAX];
-        let count = rustix::io::pread(&self.crash, &mut text, 0).ok()?;
-        text.truncate(count);
-        (count > 0).then(|| String::from_utf8_lossy(&text).into_owned())
-    }
-
-    /// Empties what the crash handler writes to: the worker lives on.
-    pub(super) fn forget_stack(&self) {
-        // The worker writes where the shared offset is. A stale stack in a later report is a
-        // blemish, no reason to end anything.
-        if rustix::fs::ftruncate(&self.crash, 0).is_ok() {
-            let _: Result<u64, rustix::io::Errno> =
-                rustix::fs::seek(&self.crash, rustix::fs::SeekFrom::Start(0));
-        }
-    }
-
     /// Stops listening to it.
     pub(super) fn close(&self, shared: &Shared) {
         shared.poller.remove(self.socket.as_fd());
@@ -502,12 +489,4 @@ impl Worker {
             shared.poller.remove(pipe.as_fd());
         }
     }
-}
-
-/// A pipe whose reading end, ours, does not block.
-fn output_pipe() -> Result<(OwnedFd, OwnedFd), EngineError> {
-    let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC).map_err(EngineError::system("pipe"))?;
-    let flags = fcntl_getfl(&ours).map_err(EngineError::system("fcntl"))?;
-    fcntl_setfl(&ours, flags | OFlags::NONBLOCK).map_err(EngineError::system("fcntl"))?;
-    Ok((ours, theirs))
 }

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use lineshaft_core::{PoolId, WorkerId};
 use lineshaft_wire::{Flushed, Receiver, Sender, ToZygote, WireError};
 
+use crate::aftermath::Discarded;
 use crate::descriptors;
 use crate::error::EngineError;
 use crate::options::Program;
@@ -162,22 +163,40 @@ impl Zygote {
         sent
     }
 
-    /// Stops listening to it, ends it and reaps it. It would end by itself when its socket closes,
-    /// but only after its interpreter has tidied up, or never if it is stopped.
-    pub(super) fn close(mut self, shared: &Shared) {
+    /// Stops listening to it and kills it; what is left waits for its end when it is dropped. It
+    /// would end by itself when its socket closes, but only after its interpreter has tidied up, or
+    /// never if it is stopped.
+    pub(super) fn close(mut self, shared: &Shared) -> Discarded {
         shared.poller.remove(self.socket.as_fd());
         drop(self.take_start());
-        if let Process::Started(child) = self.process {
-            end(child);
-        }
+        let dying = match std::mem::replace(&mut self.process, Process::Unknown) {
+            Process::Started(child) => Some(Dying::kill(child)),
+            other => {
+                self.process = other;
+                None
+            }
+        };
+        Discarded::Other(Box::new((dying, self)))
     }
 }
 
-/// Ends the process and reaps it.
-pub(crate) fn end(mut child: Child) {
-    // Both fail only if somebody else has reaped it. There is nobody to report its status to.
-    let _: std::io::Result<()> = child.kill();
-    let _: std::io::Result<std::process::ExitStatus> = child.wait();
+/// A process that was killed. Reaped when it is dropped, which takes as long as the kernel needs to
+/// give back its memory.
+pub(crate) struct Dying(Child);
+
+impl Dying {
+    pub(crate) fn kill(mut child: Child) -> Dying {
+        // Fails only if somebody else has reaped it.
+        let _: std::io::Result<()> = child.kill();
+        Dying(child)
+    }
+}
+
+impl Drop for Dying {
+    fn drop(&mut self) {
+        // As above; there is nobody to report its status to.
+        let _: std::io::Result<std::process::ExitStatus> = self.0.wait();
+    }
 }
 
 /// Starts the program with the socket as its standard input, in a process group of its own so

@@ -4,6 +4,7 @@
 use lineshaft_core::PoolId;
 use rustc_hash::FxHashMap;
 
+use crate::aftermath::Discarded;
 use crate::error::EngineError;
 use crate::shared::Shared;
 
@@ -112,11 +113,10 @@ impl Zygotes {
         self.known.values_mut().fold(true, sent)
     }
 
-    /// Ends all of them.
-    pub(super) fn close(&mut self, shared: &Shared) {
+    /// Ends all of them; what is left of them is to be discarded.
+    pub(super) fn close(&mut self, shared: &Shared) -> Vec<Discarded> {
         self.own = None;
-        for (_, zygote) in self.known.drain() {
-            zygote.close(shared);
-        }
+        let known = self.known.drain();
+        known.map(|(_, zygote)| zygote.close(shared)).collect()
     }
 }
