@@ -150,6 +150,15 @@ struct Worker {
 
 type End = Result<Sent, Sent>;
 
+/// What a worker sends for a value that is nothing but bytes.
+fn says(data: &[u8]) -> Value<'_> {
+    Value {
+        data,
+        segments: Vec::new(),
+        buffers: Vec::new(),
+    }
+}
+
 #[expect(clippy::unnecessary_wraps, reason = "one of two ends, beside `raised`")]
 fn value(bytes: &[u8]) -> End {
     Ok(Sent::inline(bytes.to_vec()))
@@ -229,22 +238,13 @@ impl Worker {
                 rustix::io::write(stdin(), &frame).expect("the engine");
                 self.sleep(60_000, false)
             }
+            // A segment that never comes.
             "lie" => {
-                // A result with a segment that never comes.
-                let message = FromWorker::Finished {
-                    task: task.0,
-                    attempt: attempt.0,
-                    ran_ns: 1,
-                    value: Value {
-                        data: b"lie",
-                        segments: vec![4096],
-                        buffers: Vec::new(),
-                    },
+                let value = Value {
+                    segments: vec![4096],
+                    ..says(b"lie")
                 };
-                let mut sender = Sender::new();
-                sender.push(&message, []).expect("fits");
-                sender.flush_blocking(stdin().as_fd()).expect("the engine");
-                self.sleep(60_000, false)
+                self.answer_alone(task, attempt, value)
             }
             "unsealed" => {
                 let file = rustix::fs::memfd_create("x", rustix::fs::MemfdFlags::CLOEXEC);
@@ -257,17 +257,34 @@ impl Worker {
                 })
             }
             // A buffer that begins behind the end of what was sent.
-            "misplaced" => Ok(Sent {
-                data: b"misplaced".to_vec(),
-                segments: Vec::new(),
-                buffers: vec![BufferRef {
-                    segment: INLINE_SEGMENT,
-                    offset: 10,
-                    bytes: 0,
-                }],
-            }),
+            "misplaced" => {
+                let value = Value {
+                    buffers: vec![BufferRef {
+                        segment: INLINE_SEGMENT,
+                        offset: 10,
+                        bytes: 0,
+                    }],
+                    ..says(b"misplaced")
+                };
+                self.answer_alone(task, attempt, value)
+            }
             _ => unreachable!("{how} is not misbehaviour"),
         }
+    }
+
+    /// Sends a result past the session, and begins nothing that would be lost behind it.
+    fn answer_alone(&self, task: TaskId, attempt: Attempt, value: Value<'_>) -> End {
+        self.flush();
+        let message = FromWorker::Finished {
+            task: task.0,
+            attempt: attempt.0,
+            ran_ns: 1,
+            value,
+        };
+        let mut sender = Sender::new();
+        sender.push(&message, []).expect("fits");
+        sender.flush_blocking(stdin().as_fd()).expect("the engine");
+        self.sleep(60_000, false)
     }
 
     fn call(
