@@ -12,9 +12,6 @@ pub enum EngineError {
     /// The engine stopped because of a defect in itself.
     #[error("the engine stopped after an internal error: {0}")]
     Poisoned(String),
-    /// The pool has been closed.
-    #[error("the pool is closed")]
-    PoolClosed,
     /// The zygote, from which workers are forked, could not be started.
     #[error("cannot start worker processes: {0}")]
     Zygote(std::io::Error),

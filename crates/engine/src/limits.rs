@@ -44,6 +44,7 @@ pub const OUTPUT_READ_BYTES: usize = 64 * 1024;
 /// Tasks that a worker may claim in one epoch of its control page, far below where the count would
 /// overflow. What is in flight at the end of an epoch is sent again.
 pub const TASKS_PER_EPOCH_MAX: u32 = 1 << 16;
+const _: () = assert!(TASKS_PER_EPOCH_MAX < lineshaft_wire::CLAIMS_PER_EPOCH_MAX / 2);
 
 /// How long a message waits for which the kernel had too many descriptors in flight, or no memory.
 pub const FLUSH_RETRY: Duration = Duration::from_millis(2);

@@ -81,7 +81,7 @@ impl Payload {
             let fd = descriptors
                 .take_fd()
                 .ok_or(EngineError::Protocol("a segment without its descriptor"))?;
-            segments.push(store.adopt_deferred(fd, bytes)?);
+            segments.push(store.adopt(fd, bytes)?);
         }
         Ok(Payload {
             data: value.data.into(),

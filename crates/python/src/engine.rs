@@ -50,7 +50,7 @@ pub struct Core {
 /// Turns an error of the engine into Python's.
 pub fn engine_error(py: Python<'_>, error: &EngineError) -> PyErr {
     let kind = match error {
-        EngineError::Closed | EngineError::PoolClosed => "closed",
+        EngineError::Closed => "closed",
         _ => "transfer",
     };
     let made = front(py).and_then(|front| {

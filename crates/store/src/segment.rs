@@ -28,10 +28,6 @@ impl Segment {
         Arc::new(Segment { id, bytes, shared })
     }
 
-    pub(crate) fn id(&self) -> SegmentId {
-        self.id
-    }
-
     /// Its length.
     pub fn bytes(&self) -> u64 {
         self.bytes

@@ -1,8 +1,8 @@
 //! The engine's side of the store: joins the ledger, which decides, with the file system, which
 //! does.
 //!
-//! Any thread may call any method. [`Store::put`] and [`Store::adopt`] may write to disk before
-//! they return; a thread that must not wait uses [`Store::adopt_deferred`] and leaves
+//! Any thread may call any method. [`Store::put`] may write to disk before it returns;
+//! [`Store::adopt`] never does, so that a thread that must not wait can call it, and leaves
 //! [`Store::relieve`] to another one.
 //!
 //! The ledger's lock is the only one, and it is never held over a system call. A segment that is
@@ -69,7 +69,6 @@ impl Store {
             ledger: Mutex::new(Ledger::new(budget_bytes, spill_max_bytes)),
             spill_ended: Condvar::new(),
             page,
-            limit_bytes: budget_bytes,
             spill_limit_bytes: spill_max_bytes,
             // Overwritten below; the probe's error needs the numbers of the store.
             spill_device: 0,
@@ -107,29 +106,12 @@ impl Store {
     }
 
     /// Takes over a segment that a worker wrote and whose descriptor it passed, after checking that
-    /// nobody can change it and that it is as long as announced. Spills others if it does not fit.
+    /// nobody can change it and that it is as long as announced. Never waits for the disk.
     ///
-    /// A spill directory that is full does not make this fail: the segment is in memory already,
-    /// and refusing it would lose a result without freeing anything that its worker does not hold.
-    /// The store is then over its budget until something is freed, and the next [`Store::put`] fails.
+    /// The store may be over its budget afterwards, until something is freed or spilled: refusing a
+    /// segment that is in memory already would lose a result without freeing anything that its
+    /// worker does not hold. Call [`Store::relieve`] soon.
     pub fn adopt(&self, fd: OwnedFd, bytes: u64) -> Result<Arc<Segment>, StoreError> {
-        let segment = self.adopt_deferred(fd, bytes)?;
-        if bytes > self.shared.limit_bytes {
-            // No other segment has to go for one that never fits.
-            let relief = self
-                .shared
-                .update(|ledger| ledger.start_spill(segment.id()));
-            if let Relief::Spill(victim) = relief {
-                // A failure is counted in `StoreStats::failed_spill_count`, see above.
-                let _end: Result<SpillEnd, StoreError> = self.shared.spill(&victim);
-            }
-        }
-        let _over_budget: Result<(), StoreError> = self.relieve();
-        Ok(segment)
-    }
-
-    /// [`Store::adopt`] without spilling: never waits for the disk. Call [`Store::relieve`] soon.
-    pub fn adopt_deferred(&self, fd: OwnedFd, bytes: u64) -> Result<Arc<Segment>, StoreError> {
         let medium = file::inspect(fd.as_fd(), bytes, self.shared.spill_device)?;
         let id = self.shared.update(|ledger| {
             ledger.reserve(medium, bytes);
@@ -138,7 +120,7 @@ impl Store {
         Ok(Segment::new(id, bytes, Arc::clone(&self.shared)))
     }
 
-    /// Whether objects in memory exceed the budget, as they can after [`Store::adopt_deferred`].
+    /// Whether objects in memory exceed the budget, as they can after [`Store::adopt`].
     pub fn is_over_budget(&self) -> bool {
         self.shared
             .update(|ledger| ledger.used_bytes() > ledger.limit_bytes())
@@ -201,7 +183,6 @@ pub(crate) struct Shared {
     spill_ended: Condvar,
     page: SharedPage<BudgetPage>,
     spill_dir: PathBuf,
-    limit_bytes: u64,
     spill_limit_bytes: Option<u64>,
     /// What `fstat` reports for files of the spill directory.
     spill_device: u64,

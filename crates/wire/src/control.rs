@@ -35,16 +35,9 @@
 //!
 //! # The running task
 //!
-//! `task` and `started_ns` belong together but are two words. The worker writes `task = 0`, then
-//! `started_ns`, then `task`; each store is a release. The engine reads `task`, `started_ns`, `task`
-//! and believes the time only if both readings of `task` agree. The race this prevents: the start of
-//! one task is taken for that of another, and the wrong one is found to be over its time limit. The
-//! loads of the first two are acquire: who sees a new `started_ns` also sees the `task = 0` before
-//! it, so the second reading differs. A new run of the same task may give its new start, which is
-//! the right answer by then.
-//!
-//! Between a claim and `task` the worker may be stopped: a task can be claimed and not be shown here
-//! yet. The claim word is what counts; this is for time limits and for the report of a death.
+//! Between a claim and `task`, which names what runs, the worker may be stopped: a task can be
+//! claimed and not be shown here yet. The claim word is what counts; this is for time limits and for
+//! the report of a death.
 //!
 //! # Interrupts
 //!
@@ -74,8 +67,6 @@ pub struct ControlPage {
     claim: AtomicU64,
     /// The running task, or 0. Written by the worker.
     task: AtomicU64,
-    /// When it started. Written by the worker.
-    started_ns: AtomicU64,
     /// The task to interrupt, or 0. Written by the engine.
     interrupt: AtomicU64,
     /// Of a task that calls its function once per item: which item it is at, counted from 1; 0 if
@@ -90,20 +81,11 @@ unsafe impl Shareable for ControlPage {}
 
 /// The claim word, unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Claim {
+struct Claim {
     /// The epoch in which tasks can be claimed now.
-    pub epoch: u32,
+    epoch: u32,
     /// How many were claimed in it.
-    pub claimed: u32,
-}
-
-/// The task that a worker runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Running {
-    /// Which one.
-    pub task: u64,
-    /// When it started, in nanoseconds of `CLOCK_MONOTONIC`.
-    pub started_ns: u64,
+    claimed: u32,
 }
 
 /// The worker's side.
@@ -132,11 +114,9 @@ impl ControlPage {
         }
     }
 
-    /// Shows the task that begins. `now_ns` is of `CLOCK_MONOTONIC`.
-    pub fn begin(&self, task: u64, now_ns: u64) {
+    /// Shows the task that begins.
+    pub fn begin(&self, task: u64) {
         assert_ne!(task, 0, "0 stands for no task");
-        self.task.store(0, Ordering::Release);
-        self.started_ns.store(now_ns, Ordering::Release);
         self.task.store(task, Ordering::Release);
     }
 
@@ -178,11 +158,6 @@ impl ControlPage {
         }
     }
 
-    /// The current epoch, and how many tasks were claimed in it so far.
-    pub fn claimed(&self) -> Claim {
-        Claim::unpack(self.claim.load(Ordering::Acquire))
-    }
-
     /// The item that the running task is at, counted from 0.
     pub fn item(&self) -> Option<u64> {
         self.item.load(Ordering::Acquire).checked_sub(1)
@@ -191,14 +166,6 @@ impl ControlPage {
     /// The task that runs, or 0.
     pub fn task(&self) -> u64 {
         self.task.load(Ordering::Acquire)
-    }
-
-    /// The task that runs and when it started. `None` if none runs, or just at a change.
-    pub fn running(&self) -> Option<Running> {
-        let task = self.task.load(Ordering::Acquire);
-        let started_ns = self.started_ns.load(Ordering::Acquire);
-        let unchanged = self.task.load(Ordering::Relaxed) == task;
-        (task != 0 && unchanged).then_some(Running { task, started_ns })
     }
 
     /// Asks for a task to be interrupted, or for none with 0. Signal the worker afterwards.

@@ -23,7 +23,7 @@ mod receiver;
 mod sender;
 
 pub use channel::pair;
-pub use control::{Claim, ControlPage, Running};
+pub use control::ControlPage;
 pub use error::WireError;
 pub use frame::decode;
 pub use held::{HeldBack, HeldFrames};

@@ -118,7 +118,7 @@ impl Session {
                     continue; // the engine took it back
                 }
                 let (task, attempt) = (task.0, attempt.0);
-                self.control.begin(task, clock::now().0);
+                self.control.begin(task);
                 self.activity
                     .set(Doing::Task { task, attempt }, &self.outbox)?;
                 if *report_start {

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use crate::common::{SpillDir, content, sealed};
+use crate::common::{SpillDir, adopt, content, sealed};
 use lineshaft_store::{Mapping, Segment, Store, StoreError};
 use proptest::prelude::*;
 
@@ -93,19 +93,22 @@ impl Model {
         self.peak_bytes = self.peak_bytes.max(self.used_bytes());
     }
 
-    /// Spills the unpinned object used longest ago. False if there is none or the disk is full.
+    /// Spills the unpinned object used longest ago, but what never fits into memory before all others.
+    /// False if there is none or the disk is full.
     fn spill_oldest(&mut self) -> bool {
-        let spilled_bytes = self.spilled_bytes();
-        let oldest = self
-            .objects
-            .iter_mut()
-            .find(|object| !object.is_spilled && object.maps == 0);
-        let Some(oldest) = oldest.filter(|it| spilled_bytes + it.bytes <= SPILL_MAX_BYTES) else {
-            return false;
-        };
-        oldest.is_spilled = true;
-        self.spill_count += 1;
-        true
+        let room_bytes = SPILL_MAX_BYTES - self.spilled_bytes();
+        for fits in [false, true] {
+            let oldest = self
+                .objects
+                .iter_mut()
+                .find(|it| !it.is_spilled && it.maps == 0 && (it.bytes <= BUDGET_BYTES) == fits);
+            if let Some(oldest) = oldest.filter(|it| it.bytes <= room_bytes) {
+                oldest.is_spilled = true;
+                self.spill_count += 1;
+                return true;
+            }
+        }
+        false
     }
 
     fn put(&mut self, seed: u64, bytes: u64) -> bool {
@@ -127,11 +130,6 @@ impl Model {
 
     fn adopt(&mut self, seed: u64, bytes: u64) {
         self.add(seed, bytes, false);
-        if bytes > BUDGET_BYTES && self.spilled_bytes() + bytes <= SPILL_MAX_BYTES {
-            let last = self.objects.last_mut().unwrap();
-            last.is_spilled = true;
-            self.spill_count += 1;
-        }
         self.relieve();
     }
 
@@ -198,7 +196,7 @@ fn run(steps: Vec<Step>) {
             Step::Adopt { bytes } => {
                 let fd = sealed(&content(seed, bytes));
                 real.segments
-                    .push((real.store.adopt(fd, bytes).unwrap(), Vec::new()));
+                    .push((adopt(&real.store, fd, bytes), Vec::new()));
                 model.adopt(seed, bytes);
             }
             Step::Write { bytes } => {
@@ -215,7 +213,7 @@ fn run(steps: Vec<Step>) {
                 }
                 let (fd, len, _) = written.unwrap();
                 real.segments
-                    .push((real.store.adopt(fd, len).unwrap(), Vec::new()));
+                    .push((adopt(&real.store, fd, len), Vec::new()));
             }
             _ if count == 0 => {}
             Step::Map { index } => {
@@ -313,7 +311,7 @@ fn what_is_pinned_stays_and_others_go_to_disk() {
         [false, false, true]
     );
     // An adopted segment goes itself when everything else is pinned.
-    let adopted = store.adopt(sealed(&content(4, KIB)), KIB).unwrap();
+    let adopted = adopt(&store, sealed(&content(4, KIB)), KIB);
     assert!(adopted.is_spilled());
     drop((map, pin));
     let e = put(5);
@@ -329,7 +327,7 @@ fn what_never_fits_goes_to_disk_alone() {
     let store = dir.store(2 * KIB, None);
     let small = store.put(&[&content(1, KIB)]).unwrap().0;
     let large = store.put(&[&content(2, 5 * KIB)]).unwrap().0;
-    let adopted = store.adopt(sealed(&content(3, 5 * KIB)), 5 * KIB).unwrap();
+    let adopted = adopt(&store, sealed(&content(3, 5 * KIB)), 5 * KIB);
     assert_eq!(
         [small.is_spilled(), large.is_spilled(), adopted.is_spilled()],
         [false, true, true]

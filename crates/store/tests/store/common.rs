@@ -3,8 +3,9 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
-use lineshaft_store::{SegmentWriter, SharedPage, Store, StoreOptions};
+use lineshaft_store::{Segment, SegmentWriter, SharedPage, Store, StoreError, StoreOptions};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
 /// A spill directory that is removed at the end of a test. Removing it fails, and with it the test,
@@ -86,4 +87,12 @@ pub fn in_own_process(test: &str) -> bool {
         "{printed}"
     );
     false
+}
+
+/// Has the store take over a segment, and spill if that was one too many.
+pub fn adopt(store: &Store, fd: OwnedFd, bytes: u64) -> Arc<Segment> {
+    let segment = store.adopt(fd, bytes).unwrap();
+    // A full directory is told by the store's books.
+    let _over_budget: Result<(), StoreError> = store.relieve();
+    segment
 }
