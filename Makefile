@@ -25,7 +25,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONPATH PYTHONHOME
 
 # The hash of the named files, or of all files below the named folders that are not made by running them.
-hash = $(shell find $(1) -type f ! -name '*.pyc' ! -name '*.so' ! -name '*.snap.new' -print0 2>/dev/null \
+hash = $(shell find $(1) -type f ! -name '*.pyc' ! -name '*.so' -print0 2>/dev/null \
 	| LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16)
 # One line for each step, with the seconds since the start.
 START := $(shell date +%s)

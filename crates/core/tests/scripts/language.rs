@@ -1,4 +1,5 @@
-//! A small language for scheduler tests: one input a line in, the orders that follow out.
+//! A small language for scheduler tests: on each line an input and, two or more blanks behind it,
+//! the orders that follow. If there are none, nothing may follow.
 //!
 //! ```text
 //! pool p max=2                    a pool; also cores=, prefetch=off
@@ -17,7 +18,6 @@
 //! Names are given to ids in the order in which they appear. Invariants are checked after each line.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use lineshaft_core::{
@@ -25,29 +25,28 @@ use lineshaft_core::{
     TaskId, TaskSpec, Time, WorkerId,
 };
 
-/// Runs a script and returns each line with the orders that it caused.
-pub fn run(script: &str) -> String {
+/// Runs a script and compares the orders that each line causes with those beside it.
+pub fn check(script: &str) {
     let mut bench = Bench::default();
-    let mut out = String::new();
-    for line in script
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-    {
-        let reply = bench.line(line);
-        let reply = if reply.is_empty() {
-            "-".to_owned()
-        } else {
-            reply
-        };
-        writeln!(out, "{line:<34} {reply}").expect("a string takes all");
+    let (mut caused, mut expected) = (String::new(), String::new());
+    for line in script.lines().map(str::trim) {
+        if line.is_empty() {
+            continue;
+        }
+        let (input, orders) = line.split_once("  ").unwrap_or((line, ""));
+        let row = |orders: &str| format!("{input:<32}  {}\n", orders.trim_start());
+        caused += &row(&bench.line(input));
+        expected += &row(orders);
     }
-    out
+    assert!(
+        caused == expected,
+        "expected was:\n{expected}\nand this follows:\n{caused}"
+    );
 }
 
 /// A scheduler with names for its tasks.
 #[derive(Default)]
-pub struct Bench {
+struct Bench {
     scheduler: Scheduler,
     now: Time,
     names: Vec<String>,

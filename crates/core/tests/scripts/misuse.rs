@@ -1,44 +1,50 @@
 //! Mistakes of the caller panic with a message that says what to look for.
 
-mod common;
-
-use common::run;
+use crate::language::check;
 
 #[test]
 #[should_panic(expected = "ids increase")]
 fn an_id_is_submitted_once() {
-    run("
+    check(
+        "
         pool p
+        submit a   spawn 1 for p
         submit a
-        submit a
-    ");
+    ",
+    );
 }
 
 #[test]
 #[should_panic(expected = "depends on itself")]
 fn a_task_cannot_need_itself() {
-    run("
+    check(
+        "
         pool p
         submit a(a)
-    ");
+    ",
+    );
 }
 
 #[test]
 #[should_panic(expected = "is in the graph twice")]
 fn an_id_is_in_a_graph_once() {
-    run("
+    check(
+        "
         pool p
         graph a a
-    ");
+    ",
+    );
 }
 
 #[test]
 #[should_panic(expected = "exists already")]
 fn a_pool_is_opened_once() {
-    run("
+    check(
+        "
         pool p
         pool p
-    ");
+    ",
+    );
 }
 
 #[test]

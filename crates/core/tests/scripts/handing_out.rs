@@ -1,0 +1,81 @@
+//! Tasks are handed to workers ahead of time, and moved from busy ones to idle ones.
+
+use crate::language::check;
+
+#[test]
+fn a_slow_function_is_handed_ahead_one_task_a_fast_one_many() {
+    check("
+        pool p
+        up w0
+        submit a group=fast               run a#1 on w0
+        finish a 500us                    resolve a
+        graph b c d e f g h i j k l m / group=fast   run b#1 on w0, run c#1 on w0, run d#1 on w0, run e#1 on w0, run f#1 on w0
+        pool q
+        up w1 pool=q
+        graph r s t / pool=q group=slow   run r#1 on w1, run s#1 on w1
+        finish r 1s                       resolve r, run t#1 on w1
+    ");
+}
+
+#[test]
+fn free_workers_are_served_before_busy_ones_are_fed() {
+    check("
+        pool p max=3
+        up w0
+        up w1
+        up w2
+        graph a b c d e f g   run a#1 on w0, run b#1 on w1, run c#1 on w2, run d#1 on w0, run e#1 on w1, run f#1 on w2
+    ");
+}
+
+#[test]
+fn what_waits_behind_a_long_task_moves_to_an_idle_worker() {
+    check(
+        "
+        pool p max=2
+        up w0
+        up w1
+        graph a b c d    run a#1 on w0, run b#1 on w1, run c#1 on w0, run d#1 on w1
+        finish b 10ms    resolve b
+        finish d 10ms    resolve d, retract w0
+        retracted w0 c   run c#2 on w1
+        finish c 10ms    resolve c
+        deadline         none
+        tick 1s
+    ",
+    );
+}
+
+#[test]
+fn a_quiet_worker_loses_what_waits_there_after_two_milliseconds() {
+    check(
+        "
+        pool p max=2
+        up w0
+        up w1
+        graph a b c d   run a#1 on w0, run b#1 on w1, run c#1 on w0, run d#1 on w1
+        finish b 1us    resolve b
+        finish d 1us    resolve d
+        deadline        in 2ms
+        tick 1ms
+        tick 1ms        retract w0
+        tick 1s
+        retracted w0
+        tick 1s
+        deadline        none
+    ",
+    );
+}
+
+#[test]
+fn an_answer_that_was_not_asked_for_is_dropped() {
+    check(
+        "
+        pool p
+        up w0
+        submit a   run a#1 on w0
+        retracted w0 a
+        finish a   resolve a
+    ",
+    );
+}
