@@ -1,17 +1,11 @@
 //! What an engine opens, it closes. One test in a process of its own, because it counts the threads
 //! and descriptors of the whole process.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "calls that take a while are what is tested"
-)]
-
 mod common;
 
 use std::time::Duration;
 
-use common::{Threads, descriptors, eventually, threads};
-use lineshaft_engine::Policy;
+use common::{Threads, descriptors, eventually, threads, timeout};
 
 /// One engine's life: every kind of thread that it may start.
 fn live() {
@@ -21,28 +15,14 @@ fn live() {
         let inner = inside.submit(|_| Ok(1));
         Ok(inside.result(&inner))
     });
-    let policy = Policy {
-        timeout: Some(Duration::from_millis(5)),
-        ..Policy::default()
-    };
-    let endless = engine.submit_with(policy, |_| {
-        std::thread::sleep(Duration::from_millis(15));
-        Ok(0)
-    });
+    let endless = engine.hold_with(timeout(Duration::from_millis(5)), Ok(0));
     let lost = engine.submit(|_| panic!("in a test, on purpose"));
     engine.result(&nested);
-    engine.error(&endless);
+    engine.error(&endless.task);
     engine.error(&lost);
-    let pool = engine
-        .engine
-        .open_pool(common::thread_pool(2))
-        .expect("open");
-    let other = Threads {
-        pool,
-        ..engine.share()
-    };
+    let other = engine.open_pool(2);
     other.result(&other.submit(|_| Ok(1)));
-    engine.engine.close_pool(pool);
+    engine.engine.close_pool(other.pool);
     for _ in 0..10 {
         engine.submit(|_| Ok(1)); // left behind
     }

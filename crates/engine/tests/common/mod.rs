@@ -10,8 +10,8 @@ use lineshaft_engine::{
     Silent, TaskError, TaskRequest, Waited, Work,
 };
 
-use lineshaft_core::GroupId;
 pub use lineshaft_core::PoolId;
+use lineshaft_core::{GroupId, Retries};
 
 /// Nothing in these tests takes as long; what does has hung.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -68,6 +68,26 @@ pub fn thread_pool(workers: u32) -> PoolOptions {
     }
 }
 
+/// A policy with retries.
+pub fn retries(failures_max: u16, backoff: Duration) -> Policy {
+    Policy {
+        retries: Retries {
+            failures_max,
+            backoff,
+            ..Retries::default()
+        },
+        ..Policy::default()
+    }
+}
+
+/// A policy with a time limit.
+pub fn timeout(timeout: Duration) -> Policy {
+    Policy {
+        timeout: Some(timeout),
+        ..Policy::default()
+    }
+}
+
 /// An engine with one pool of threads.
 pub struct Threads {
     pub engine: Arc<Engine>,
@@ -97,6 +117,31 @@ impl Threads {
             engine: Arc::clone(&self.engine),
             ..*self
         }
+    }
+
+    /// The same engine with another pool of threads.
+    pub fn open_pool(&self, workers: u32) -> Threads {
+        let pool = self.engine.open_pool(thread_pool(workers)).expect("open");
+        Threads {
+            pool,
+            ..self.share()
+        }
+    }
+
+    /// Submits a call that ends like this when it is let go.
+    pub fn hold(&self, end: Result<u64, String>) -> Held {
+        self.hold_with(Policy::default(), end)
+    }
+
+    pub fn hold_with(&self, policy: Policy, end: Result<u64, String>) -> Held {
+        let (began, gate) = (Gate::new(), Gate::new());
+        let (begins, held) = (Arc::clone(&began), Arc::clone(&gate));
+        let task = self.submit_with(policy, move |_| {
+            begins.open();
+            held.pass();
+            end.clone()
+        });
+        Held { task, began, gate }
     }
 
     pub fn request(
@@ -225,6 +270,30 @@ impl Gate {
             .wait_timeout_while(open, PATIENCE, |open| !*open)
             .expect("no panic inside");
         assert!(*open, "nobody opened the gate");
+    }
+}
+
+/// A call that does not end until it is let go, at the latest when this is dropped.
+pub struct Held {
+    pub task: Arc<Promise>,
+    began: Arc<Gate>,
+    gate: Arc<Gate>,
+}
+
+impl Held {
+    /// Waits until it has begun.
+    pub fn began(&self) {
+        self.began.pass();
+    }
+
+    pub fn release(&self) {
+        self.gate.open();
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 

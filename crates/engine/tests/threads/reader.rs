@@ -1,12 +1,11 @@
 //! Looking at an engine without touching it.
 
-mod common;
-
 use std::thread;
 use std::time::Duration;
 
-use common::{Gate, Threads, wait};
 use lineshaft_engine::Since;
+
+use crate::common::{Threads, wait};
 
 #[test]
 fn who_waits_for_events_is_woken_by_the_one_wanted() {
@@ -73,15 +72,9 @@ fn what_an_engine_did_can_be_read_after_its_end() {
 fn totals_tell_tasks_and_workers_by_state() {
     let threads = Threads::new(2);
     let reader = threads.engine.reader();
-    let (gate, entered) = (Gate::new(), Gate::new());
-    let (held, enter) = (gate.clone(), entered.clone());
-    let running = threads.submit(move |_| {
-        enter.open();
-        held.pass();
-        Ok(1)
-    });
-    entered.pass();
-    let waiting = threads.submit_after(&[&running], |_| Ok(2));
+    let held = threads.hold(Ok(1));
+    held.began();
+    let waiting = threads.submit_after(&[&held.task], |_| Ok(2));
     let totals = reader.totals().expect("a sound engine");
     assert_eq!(totals.counts.total.waiting, 1);
     assert_eq!(totals.counts.total.in_flight(), 1);
@@ -92,9 +85,9 @@ fn totals_tell_tasks_and_workers_by_state() {
         (worker.slots, worker.is_threads, worker.pid),
         (2, true, None)
     );
-    let unfinished = || reader.are_unfinished(&[running.task(), waiting.task()]);
+    let unfinished = || reader.are_unfinished(&[held.task.task(), waiting.task()]);
     assert_eq!(unfinished(), [true, true]);
-    gate.open();
+    held.release();
     wait(&threads.engine, &waiting);
     assert_eq!(unfinished(), [false, false]);
     assert_eq!(reader.explain(waiting.task()), "it has ended");

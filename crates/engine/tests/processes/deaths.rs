@@ -1,0 +1,135 @@
+//! Workers die, or have to be killed because of what they sent.
+
+use lineshaft_engine::TaskError;
+
+use crate::common;
+use crate::setup::{Hold, Processes, bytes, kill, retries};
+
+tests![
+    only_the_task_of_a_dead_worker_fails,
+    what_has_ended_does_not_run_again,
+    a_death_is_described,
+    a_death_can_be_retried,
+    garbage_is_answered_for,
+    who_hangs_up_is_killed,
+    random_kills_lose_nothing,
+];
+
+fn only_the_task_of_a_dead_worker_fails() {
+    let processes = Processes::new(2);
+    let mut tasks = Vec::new();
+    let mut deadly = Vec::new();
+    for i in 0..300 {
+        if i % 50 == 25 {
+            deadly.push(processes.submit("die", b""));
+        }
+        tasks.push(processes.submit("echo", &bytes(i)));
+    }
+    for (task, i) in tasks.iter().zip(0..) {
+        assert_eq!(processes.number(task), i);
+    }
+    for task in &deadly {
+        assert_eq!(processes.died(task).signal, Some(9));
+    }
+    assert_eq!(processes.engine.stats().deaths, 6);
+}
+
+/// Results are held back for a moment; a death in this moment does not take them.
+fn what_has_ended_does_not_run_again() {
+    let processes = Processes::new(1);
+    for deadly in ["die", "exit"] {
+        let log = Hold::new();
+        let rounds: Vec<_> = (0..20)
+            .map(|_| {
+                let ended = processes.submit("leave a line", log.args());
+                (ended, processes.submit(deadly, &bytes(3)))
+            })
+            .collect();
+        for (ended, killed) in &rounds {
+            assert_eq!(processes.result(ended), b"left", "before {deadly}");
+            processes.error(killed);
+        }
+        let lines = std::fs::read_to_string(&log.0).expect("a file");
+        assert_eq!(lines.lines().count(), rounds.len(), "before {deadly}");
+    }
+}
+
+fn a_death_is_described() {
+    let processes = Processes::new(1);
+    let task = processes.submit("exit", &bytes(3));
+    let report = processes.died(&task);
+    assert_eq!((report.exit_code, report.signal), (Some(3), None));
+    assert_eq!(report.task, "test");
+    assert!(report.pid > 0 && report.peak_memory_bytes.is_some());
+    processes.check();
+    // Killed from outside, in the middle.
+    let hold = Hold::new();
+    let held = processes.submit("hold", hold.args());
+    hold.began();
+    let [pid] = processes.pids_of();
+    kill(pid);
+    let report = processes.died(&held);
+    assert_eq!((report.pid, report.signal), (pid, Some(9)));
+    processes.check();
+    // And while it has nothing to do.
+    let [pid] = processes.pids_of();
+    kill(pid);
+    processes.check();
+}
+
+fn a_death_can_be_retried() {
+    let processes = Processes::new(2);
+    let twice = processes.submit_with(retries(0, 1), "die once", b"");
+    assert_eq!(processes.result(&twice), b"lived");
+    let never = processes.submit_with(retries(5, 2), "die", b"");
+    assert_eq!(processes.died(&never).signal, Some(9));
+    assert_eq!(processes.engine.stats().deaths, 4);
+}
+
+fn garbage_is_answered_for() {
+    for function in ["garbage", "more", "lie", "unsealed", "misplaced"] {
+        let processes = Processes::new(1);
+        let tasks: Vec<_> = (0..20)
+            .map(|i| processes.submit("echo", &bytes(i)))
+            .collect();
+        let bad = processes.submit_with(retries(1, 1), function, b"");
+        let more: Vec<_> = (0..20)
+            .map(|i| processes.submit("echo", &bytes(i)))
+            .collect();
+        match processes.error(&bad) {
+            TaskError::Transfer(text) => assert!(text.len() > 10, "{function}: {text}"),
+            other => panic!("{function}: {other:?}"),
+        }
+        for task in tasks.iter().chain(&more) {
+            assert_eq!(processes.result(task).len(), 8);
+        }
+    }
+}
+
+fn who_hangs_up_is_killed() {
+    let processes = Processes::new(1);
+    let task = processes.submit("hang up", b"");
+    assert_eq!(processes.died(&task).signal, Some(9));
+    processes.check();
+}
+
+fn random_kills_lose_nothing() {
+    let processes = Processes::new(3);
+    let mut random = common::Seeded(7);
+    let mut tasks = Vec::new();
+    for i in 0..3_000_u64 {
+        tasks.push(processes.submit_with(retries(0, 1_000), "sum", &bytes(i)));
+        if i % 100 == 99 {
+            processes
+                .wait(&tasks[tasks.len() - 1 - usize::try_from(random.below(90)).expect("few")]);
+            let pids = processes.pids();
+            if !pids.is_empty() {
+                kill(pids[usize::try_from(random.below(pids.len() as u64)).expect("few")]);
+            }
+        }
+    }
+    for (task, i) in tasks.iter().zip(0..) {
+        assert_eq!(processes.number(task), i);
+    }
+    assert!(processes.engine.stats().deaths >= 10);
+}

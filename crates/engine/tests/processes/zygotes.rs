@@ -1,0 +1,75 @@
+//! The process that workers are forked from cannot start, ends, or is killed.
+
+use std::ffi::OsString;
+
+use lineshaft_engine::{Program, TaskError};
+
+use crate::common::eventually;
+use crate::setup::{Hold, Processes, family, kill, options, parent, pool, retries, zygote};
+
+tests![
+    a_zygote_that_cannot_start_breaks_the_pool,
+    a_zygote_that_ends_breaks_the_pool,
+    a_killed_zygote_is_replaced,
+];
+
+fn broken(processes: &Processes) -> String {
+    let task = processes.submit("echo", b"");
+    let why = match processes.error(&task) {
+        TaskError::PoolBroken(Err(why)) => why.clone(),
+        other => panic!("{other:?}"),
+    };
+    let later = processes.submit("echo", b"");
+    assert!(matches!(processes.error(&later), TaskError::PoolBroken(_)));
+    why
+}
+
+fn a_zygote_that_cannot_start_breaks_the_pool() {
+    let mut options = options(2);
+    options.zygote = Some(Program {
+        path: "/nowhere/python".into(),
+        ..zygote()
+    });
+    let processes = Processes::with(options, pool(2));
+    let why = broken(&processes);
+    assert!(why.contains("No such file"), "{why}");
+}
+
+fn a_zygote_that_ends_breaks_the_pool() {
+    for script in [
+        "exit 1",
+        "echo garbage, but long enough to be a frame >&0; exec sleep 60",
+    ] {
+        let mut options = options(2);
+        options.zygote = Some(Program {
+            path: "/bin/sh".into(),
+            arguments: vec![OsString::from("-c"), OsString::from(script)],
+            environment: Vec::new(),
+            setup: Vec::new(),
+        });
+        let processes = Processes::with(options, pool(2));
+        let why = broken(&processes);
+        assert!(!why.is_empty());
+        drop(processes);
+        assert_eq!(family(), [] as [u32; 0], "{script}");
+    }
+}
+
+fn a_killed_zygote_is_replaced() {
+    let processes = Processes::new(2);
+    let hold = Hold::new();
+    let held = processes.submit("hold", hold.args());
+    let hold_twice = Hold::new();
+    let held_twice = processes.submit_with(retries(0, 1), "hold", hold_twice.args());
+    hold.began();
+    hold_twice.began();
+    let before: [u32; 2] = processes.pids_of();
+    kill(parent(before[0]).expect("a zygote"));
+    processes.died(&held);
+    hold_twice.release();
+    assert_eq!(processes.result(&held_twice), b"held");
+    processes.check();
+    eventually("the old workers end", || {
+        before.iter().all(|pid| parent(*pid).is_none())
+    });
+}
