@@ -165,12 +165,14 @@ impl State {
             FromWorker::Blocked { task, attempt } => {
                 let (task, attempt) = (TaskId(task), Attempt(attempt));
                 if worker.has(task, attempt) {
+                    worker.blocked = true;
                     self.inputs.push_back(Input::Blocked { task, attempt });
                 }
             }
             FromWorker::Unblocked { task, attempt } => {
                 let (task, attempt) = (TaskId(task), Attempt(attempt));
                 if worker.has(task, attempt) {
+                    worker.blocked = false;
                     self.inputs.push_back(Input::Unblocked { task, attempt });
                 }
             }
@@ -346,11 +348,12 @@ impl State {
         }
     }
 
-    /// A worker of the pool, or what was to fork it, has ended before any had begun a task.
+    /// A worker of the pool, or what was to fork it, has ended before any had begun a task. As long as
+    /// another one runs a task, that and what can run there after it is not given up.
     fn note_stillborn(&mut self, pool: PoolId, why: impl FnOnce() -> String) {
         let count = self.processes.stillborn.entry(pool).or_default();
-        *count += 1;
-        if *count >= STILLBORN_MAX {
+        *count = count.saturating_add(1);
+        if *count >= STILLBORN_MAX && !self.processes.makes_progress(pool) {
             if !self.processes.trouble.contains_key(&pool) {
                 self.processes.note_trouble(pool, &why());
             }
@@ -411,6 +414,7 @@ impl State {
         status: Option<i32>,
         peak_memory_bytes: u64,
     ) {
+        let had_work = !worker.in_flight.is_empty();
         // The order matters for one that still runs, because only its zygote is known to have ended:
         // from now on it begins nothing, and what it ends is kept.
         worker.retract();
@@ -447,8 +451,10 @@ impl State {
             worker: worker.id,
             running,
         });
-        if let (false, false, false, Some(status)) = (worker.proved, worker.retired, begun, status)
-        {
+        // One that had nothing to do is not started again for nothing, and may have been killed while it
+        // waited.
+        let stillborn = had_work && !begun && !worker.proved && !worker.retired;
+        if let (true, Some(status)) = (stillborn, status) {
             self.note_stillborn(worker.pool, || {
                 format!(
                     "workers end before they begin a task; the last one: {}",

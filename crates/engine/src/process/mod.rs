@@ -63,7 +63,7 @@ pub(crate) struct Processes {
     deadlines: Deadlines,
     /// What last kept a worker from starting.
     trouble: FxHashMap<PoolId, Result<Payload, String>>,
-    /// By pool: workers that ended one after the other while none has begun a task.
+    /// By pool: workers that ended one after the other with tasks of which none has begun one.
     stillborn: FxHashMap<PoolId, u32>,
     pub(crate) output: OutputRing,
     /// Workers that ended without having been asked to.
@@ -322,6 +322,12 @@ impl Processes {
         self.workers
             .values()
             .any(|worker| worker.control.task() == task.0)
+    }
+
+    /// Whether a worker of the pool runs a task that does not wait for others.
+    fn makes_progress(&self, pool: PoolId) -> bool {
+        let mut workers = self.workers.values().filter(|worker| worker.pool == pool);
+        workers.any(|worker| worker.control.task() != 0 && !worker.blocked)
     }
 
     /// Workers that have something to run, and their processes.

@@ -72,6 +72,8 @@ pub(super) struct Worker {
     pub(super) retired: bool,
     /// It has begun at least one task.
     pub(super) proved: bool,
+    /// The task that it runs waits for others.
+    pub(super) blocked: bool,
     /// It has printed something, so it is worth asking whether it has again.
     pub(super) prints: bool,
     waits_to_write: bool,
@@ -157,6 +159,7 @@ impl Worker {
             departed: false,
             retired: false,
             proved: false,
+            blocked: false,
             prints: false,
             waits_to_write: false,
             calls: FxHashMap::default(),
@@ -320,6 +323,7 @@ impl Worker {
     /// A task was reported. False if it is not one of the worker's.
     pub(super) fn reported(&mut self, task: TaskId, attempt: Attempt) -> bool {
         self.proved = true;
+        self.blocked = false;
         let reported = Sent { task, attempt };
         let is_it = |flying: &InFlight| flying.sent == reported;
         let Some(at) = self.in_flight.iter().position(is_it) else {
