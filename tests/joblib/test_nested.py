@@ -11,6 +11,7 @@ from tests.joblib.calls import append, inner, inner_pair, inner_sum, meet
 import lineshaft as ls
 from joblib import Parallel, delayed, parallel_config
 from lineshaft._process import is_worker
+from lineshaft.joblib.backend import LineshaftBackend, LineshaftThreadingBackend
 
 
 def is_running(pid):
@@ -24,12 +25,11 @@ def is_running(pid):
     return states.count("R")
 
 
-@pytest.mark.parametrize("backend", ["lineshaft", "threads"])
+@pytest.mark.parametrize("backend", [LineshaftBackend, LineshaftThreadingBackend])
 @pytest.mark.parametrize("n_jobs", [2, 5, -1])
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 def test_levels(depth, n_jobs, backend):
-    options = {"prefer": "threads"} if backend == "threads" else {}
-    with parallel_config("lineshaft", n_jobs=n_jobs, **options):
+    with parallel_config(backend(), n_jobs=n_jobs):
         assert inner_sum(depth, n_jobs) == 3**depth
 
 
@@ -60,7 +60,7 @@ def meet_and_tell(folder, name):
 
 
 def test_under_threads_inner_calls_use_the_idle_core(tmp_path):
-    with parallel_config("lineshaft", n_jobs=2, prefer="threads"):
+    with parallel_config(LineshaftThreadingBackend(), n_jobs=2):
         assert Parallel()([delayed(inner_pair)(tmp_path, ["a", "b"])]) == [[True, True]]
 
 

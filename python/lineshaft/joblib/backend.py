@@ -41,7 +41,7 @@ LEVELS_MAX = 10
 
 
 class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
-    """Runs the batches of ``Parallel`` on the engine: in worker processes, or on threads if asked to.
+    """Runs the batches of ``Parallel`` on the engine: in worker processes, or on threads if memory is to be shared.
 
     Parameters
     ----------
@@ -121,7 +121,6 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         self,
         n_jobs: int = 1,
         parallel: Any = None,
-        prefer: str | None = None,
         require: str | None = None,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
@@ -130,7 +129,8 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         """Prepare for calls of `parallel`; return how many jobs run at the same time.
 
         What concerns memory mapping (``max_nbytes``, ``mmap_mode``, ``temp_folder``) is accepted and
-        without effect: large arrays lie in shared memory in any case.
+        without effect: large arrays lie in shared memory in any case. So is ``prefer``, which is for
+        joblib's choice among backends, and this one has been chosen.
         """
         n_jobs = self.effective_n_jobs(n_jobs)
         if n_jobs == 1:
@@ -138,7 +138,7 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         self.parallel = parallel
         self._n_jobs = n_jobs
         self._inside = None
-        self._on_threads = self.uses_threads or require == "sharedmem" or prefer == "threads"
+        self._on_threads = self.uses_threads or require == "sharedmem"
         if self._is_nested() and not parallel.return_ordered:
             # Whoever waits inside a task has to do so itself. In order is an order, too.
             parallel.return_ordered = True
