@@ -6,8 +6,10 @@ reads the user's input on it, which may take as long as it likes, or wait for an
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
+from functools import partial
 from queue import SimpleQueue
 
 from lineshaft.joblib.run import Batch
@@ -26,17 +28,17 @@ class Announcing(Singles):
 
     def __init__(self, *args: Any, at_once: int | None, **others: Any) -> None:
         super().__init__(*args, **others)
-        self._at_once = at_once
         #: Batches that are not with the engine yet.
         self._kept: deque[Batch] = deque()
-        self._ended: SimpleQueue[Batch | None] = SimpleQueue()
+        #: How many more of them may be. Counted here because two threads hand batches over.
+        self._room = threading.Semaphore(sys.maxsize if at_once is None else at_once)
+        #: What the thread is to do, one after the other, until there is a None.
+        self._news: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
 
     def submit(self, calls: Any, callback: Callable[[Batch], object] | None) -> Batch:
         """Take a batch from joblib."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name="lineshaft-joblib", daemon=True)
-            self._thread.start()
         batch = Batch(calls, callback)
         self._kept.append(batch)
         self._feed()
@@ -46,24 +48,44 @@ class Announcing(Singles):
         """Drop what is not done."""
         self._kept.clear()
         super().close()
-        self._ended.put(None)
+        self._news.put(None)
 
     def _feed(self) -> None:
-        while self._at_once is None or len(self._open) < self._at_once:
+        # Whoever fails to get a place may rely on the one that has it to look again.
+        while self._kept and self._room.acquire(blocking=False):
             try:
                 batch = self._kept.popleft()
             except IndexError:
-                return
+                self._room.release()
+                continue
             try:
-                self._hand_over(batch, self._ended.put)
+                self._hand_over(batch, self._announce)
             except Exception as error:
                 # Raised on our thread it would reach nobody, and joblib would wait for ever.
                 batch.error, batch.is_done = error, True
-                self._ended.put(batch)
+                self._announce(batch)
+
+    def _announce(self, batch: Batch) -> None:
+        """Have the thread deal with a batch that has ended. The engine calls."""
+        self._post(partial(self._end, batch))
+
+    def _end(self, batch: Batch) -> None:
+        """Deal with a batch that has ended, unless it has to run again."""
+        if batch.is_done or self._settle(batch, self._announce):
+            self._room.release()
+            self._feed()
+            self._tell(batch)
+
+    def _post(self, news: Callable[[], object]) -> None:
+        self._news.put(news)
+        if self._thread is None:
+            # One that comes too late to be needed ends by the None in the queue.
+            with self._starting:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._serve, name="lineshaft-joblib", daemon=True)
+                    self._thread.start()
 
     def _serve(self) -> None:
-        while (batch := self._ended.get()) is not None:
-            if batch.is_done or self._settle(batch, self._ended.put):
-                self._feed()
-                self._tell(batch)
-            del batch  # its results are the consumer's
+        while (news := self._news.get()) is not None:
+            news()
+            del news  # a batch's results are the consumer's

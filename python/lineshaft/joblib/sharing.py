@@ -2,9 +2,12 @@
 
 So it keeps its own core busy, and a program whose cores are all busy runs nested calls at the cost of
 a loop. Whether a core is idle the task learns from *probes*: tasks that do nothing and come after all
-others. Each that was run is a permit to give one batch away, and so is each batch that comes back.
-Batches are given away, and come back, on a thread of the engine, while the task computes.
+others. Each that was run makes room for one batch to be given away, then for the next one when that has
+ended. If the core was wanted elsewhere and nobody has begun the batch by the time that the task runs out
+of others, the task takes it back, and probes again.
 
+Two threads are at it. The task's own runs batches, and waits. The run's thread, once a core was found
+idle, is told of the ends of probes and of batches that were given away, and is the only one to settle them.
 Nothing waits for a batch that nobody has begun: whoever waits lends its core.
 """
 
@@ -12,12 +15,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 
 from lineshaft import _native
+from lineshaft.joblib.announcing import Announcing
 from lineshaft.joblib.batch import probe
 from lineshaft.joblib.run import WINDOW, Batch, timeout_error
-from lineshaft.joblib.singles import Singles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,42 +30,40 @@ __all__ = ["Sharing"]
 
 #: Options of tasks for which any other task is more urgent.
 LAST = _native.TaskOptions(priority=-(1 << 20))
-#: How long to wait while another thread deals with the last batches, in seconds.
-MOMENT_S = 0.0005
 
 
-class Sharing(Singles):
+class Sharing(Announcing):
     """The caller runs batches itself; up to `helpers` others help."""
 
     def __init__(self, *args: Any, helpers: int, **others: Any) -> None:
-        super().__init__(*args, options=LAST, **others)
+        super().__init__(*args, at_once=0, options=LAST, **others)
         self._helpers = helpers
-        #: Batches that nobody runs yet.
-        self._kept: deque[Batch] = deque()
-        #: Batches that were given away and could not be taken back.
-        self._begun: set[Batch] = set()
-        self._permits = 0
-        self._probing = False
-        self._lock = threading.Lock()
-        #: What went wrong on another thread.
+        self._probes: set[Any] = set()
+        #: Batches that the caller wants back: if they are cancelled, they are its own.
+        self._wanted_back: set[Batch] = set()
+        #: Futures of batches that could not be taken back, because they have begun.
+        self._begun: set[Any] = set()
+        #: What went wrong elsewhere than on the caller's thread.
         self._failure: BaseException | None = None
+        #: Grows with all that the run's thread has dealt with.
+        self._news_count = 0
+        self._has_news = threading.Condition()
 
     def submit(self, calls: Any, callback: Callable[[Batch], object] | None) -> Batch:
         """Take a batch from joblib."""
-        batch = Batch(calls, callback)
-        self._kept.append(batch)
-        if not self._probing:
-            self._probing = True
-            for _ in range(self._helpers):
-                _native.when_done(self._pool.submit(probe, (), None, LAST), self._permit)
-        else:
-            self._give_away()
+        batch = super().submit(calls, callback)
+        while self._helpers > 0:
+            self._helpers -= 1
+            self._probe()
         return batch
 
     def close(self) -> None:
         """Drop what is not done."""
-        self._kept.clear()
         super().close()
+        for waiting in list(self._probes):
+            waiting.cancel()
+
+    # On the caller's thread.
 
     def wait_for(self, batch: Batch, timeout_s: float | None) -> None:
         """Wait until the batch is done; raise what any batch raised meanwhile."""
@@ -73,78 +73,81 @@ class Sharing(Singles):
                 raise self._failure
             if deadline_s is not None and time.monotonic() > deadline_s:
                 raise timeout_error()
-            try:
-                own = self._kept.popleft()
-            except IndexError:
-                taken_back = self._take_back()
-                if taken_back is None:
-                    self._wait_for_helpers(deadline_s)
-                    continue
-                own = taken_back
+            news_count = self._news_count
+            own = self._next()
+            if own is None:
+                self._wait_for_news(news_count, deadline_s)
+                continue
             # What it raises is raised here: joblib stops at the first failure.
             own.value = own.calls()
             own.is_done = True
             self._tell(own)
 
-    def _take_back(self) -> Batch | None:
-        """Take back a batch that was given away and that nobody has begun: the core was not idle for long."""
-        for batch, future in list(self._open.items())[::-1]:
-            if future is None or batch in self._begun or future.done():
+    def _next(self) -> Batch | None:
+        """Return a batch that nobody runs, if there is one."""
+        try:
+            return self._kept.popleft()
+        except IndexError:
+            pass
+        # What was given away last has waited least, so it is the likeliest to wait still.
+        batch: Batch
+        for batch, future in reversed(list(self._open.items())):
+            if future is None or future in self._begun or future.done():
                 continue
-            # Ours from here on, so that its cancellation is not taken for its end.
-            if self._open.pop(batch, None) is None:
-                continue
+            self._wanted_back.add(batch)
             if future.cancel():
                 return batch
-            self._begun.add(batch)
-            self._open[batch] = future
+            self._wanted_back.discard(batch)
+            self._begun.add(future)
         return None
 
-    def _wait_for_helpers(self, deadline_s: float | None) -> None:
-        away = [(batch, future) for batch, future in list(self._open.items())[:WINDOW] if future is not None]
-        if not away:
-            # Another thread is between settling a batch and dispatching the next.
-            time.sleep(MOMENT_S)
-            return
-        left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
-        if _native.wait_any([future for _, future in away], left_s):
-            for batch, future in away:
-                if future.done():
-                    self._came_back(batch)
+    def _wait_for_news(self, news_count: int, deadline_s: float | None) -> None:
+        """Wait until the run's thread has dealt with something more than so much."""
 
-    def _permit(self, probed: Any) -> None:
-        """Note that a probe was run, so a core is idle. Called by the engine."""
+        def left_s() -> float | None:
+            return None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+
+        away = [future for future in list(self._open.values())[:WINDOW] if future is not None]
+        if away:
+            _native.wait_any(away, left_s())  # whoever waits so lends its core
+        with self._has_news:
+            self._has_news.wait_for(lambda: self._news_count != news_count, left_s())
+
+    # On the run's thread.
+
+    def _probe(self) -> None:
+        waiting = self._pool.submit(probe, (), None, LAST)
+        self._probes.add(waiting)
+        _native.when_done(waiting, lambda probed: self._post(lambda: self._probed(probed)))
+
+    def _probed(self, probed: Any) -> None:
+        """Note that a core is idle, if the probe was run."""
+        self._probes.discard(probed)
         if not probed.cancelled():
-            with self._lock:
-                self._permits += 1
-            self._give_away()
+            self._room.release()
+            self._feed()
+        self._count_news()
 
-    def _came_back(self, batch: Batch) -> None:
-        """Deal with a batch that was given away and has ended. The engine calls, or the caller if it is sooner."""
+    def _end(self, batch: Batch) -> None:
         try:
-            if not self._settle(batch, self._came_back):
-                return
-            if batch.error is not None:
-                self._failure = self._failure or batch.error
-                return
-            with self._lock:
-                self._permits += 1
-            self._tell(batch)
+            future = self._open.get(batch)
+            if batch in self._wanted_back and future is not None and future.cancelled():
+                del self._open[batch]
+                self._probe()
+            else:
+                super()._end(batch)
         except Exception as error:
+            # Of the input, which joblib reads when a batch has ended.
             self._failure = self._failure or error
-        self._give_away()
+        self._count_news()
 
-    def _give_away(self) -> None:
-        while True:
-            with self._lock:
-                if self._permits == 0 or self._aborted or self._failure is not None:
-                    return
-                try:
-                    batch = self._kept.popleft()
-                except IndexError:
-                    return  # the caller was quicker
-                self._permits -= 1
-            try:
-                self._hand_over(batch, self._came_back)
-            except Exception as error:
-                self._failure = self._failure or error
+    def _tell(self, batch: Batch) -> None:
+        if batch.error is not None:
+            self._failure = self._failure or batch.error
+        else:
+            super()._tell(batch)
+
+    def _count_news(self) -> None:
+        with self._has_news:
+            self._news_count += 1
+            self._has_news.notify()

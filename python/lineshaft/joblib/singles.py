@@ -1,4 +1,4 @@
-"""`Singles`: each batch is a task of its own, and ends once, whoever finds out."""
+"""`Singles`: each batch is a task of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Singles"]
 
 
 class Singles(Run):
-    """Batches as single tasks. Used by several threads: whoever takes an entry out of `_open` settles that batch."""
+    """Batches as single tasks. Several threads may hand them over; one settles them."""
 
     def __init__(self, *args: Any, options: _native.TaskOptions | None = None, **others: Any) -> None:
         super().__init__(*args, **others)
@@ -47,7 +47,7 @@ class Singles(Run):
         _native.when_done(future, lambda _: when_done(batch))
 
     def _settle(self, batch: Batch, when_done: Callable[[Batch], object]) -> bool:
-        """Take over the outcome of a batch that has ended; False if another thread did, or if it runs again."""
+        """Take over the outcome of a batch that has ended; False if nobody wants it, or if it runs again."""
         future = self._open.pop(batch, None)
         if future is None:
             return False
