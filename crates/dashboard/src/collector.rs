@@ -1,0 +1,287 @@
+//! The thread that reads an engine's log.
+//!
+//! It reads when a quarter of what the log keeps is unread, and at the time of the next sample while
+//! anything happens. When nothing does, it sleeps until the next event. Whoever wants to know how
+//! things are at this moment, or at the end, reads what is unread first, in the thread's place.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lineshaft_core::{TaskId, Time};
+use lineshaft_engine::{Engine, Reader, Since, Totals};
+
+use crate::limits::{EVENTS_AT_ONCE, EVENTS_UNREAD_MAX, SAMPLE_EVERY};
+use crate::picture::Picture;
+use crate::trace::Traced;
+use crate::view::{Overview, SampleRow, TaskPage, TaskQuery, TaskRow, Timeline, TimelineQuery};
+
+/// The picture of one engine, and the thread that keeps it up to date.
+///
+/// The last one to be dropped ends the thread, and does not wait for that. It does not keep the
+/// engine from ending; afterwards the picture is that of a run that is over.
+pub struct Dashboard {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What the thread and those who look share.
+pub(crate) struct Shared {
+    pub(crate) reader: Reader,
+    /// Taken before the picture.
+    collector: Mutex<Collector>,
+    picture: Mutex<Picture>,
+    /// The wall clock at the picture's origin, in milliseconds since 1970.
+    pub(crate) origin_unix_ms: u64,
+    stopped: AtomicBool,
+    /// The engine has ended, and everything is in the picture.
+    complete: AtomicBool,
+}
+
+impl fmt::Debug for Dashboard {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Dashboard").finish_non_exhaustive()
+    }
+}
+
+impl Dashboard {
+    /// Starts to read the log of an engine. What it still has of the time before is read first.
+    pub fn start(reader: Reader) -> io::Result<Dashboard> {
+        let now = Engine::now();
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+        let mut collector = Collector::new(reader.clone(), now);
+        let origin = collector.first_event().unwrap_or(now);
+        let age = now - origin;
+        let origin_unix = unix.unwrap_or_default().saturating_sub(age);
+        let shared = Arc::new(Shared {
+            reader,
+            collector: Mutex::new(collector),
+            picture: Mutex::new(Picture::new(origin)),
+            origin_unix_ms: u64::try_from(origin_unix.as_millis()).unwrap_or(u64::MAX),
+            stopped: AtomicBool::new(false),
+            complete: AtomicBool::new(false),
+        });
+        // So that there is something to see from the start.
+        shared.refresh();
+        let of_thread = Arc::clone(&shared);
+        thread::Builder::new()
+            .name("lineshaft-picture".into())
+            .spawn(move || of_thread.run())?;
+        Ok(Dashboard { shared })
+    }
+}
+
+/// What is shown.
+impl Dashboard {
+    /// Reads what the engine has done until now, as the thread does by itself a little later. Once the
+    /// engine has been shut down, everything is there afterwards.
+    pub fn refresh(&self) {
+        self.shared.refresh();
+    }
+
+    /// The whole in a screenful, with samples from this number on.
+    pub fn overview(&self, since: u64) -> Overview {
+        self.shared.overview(since)
+    }
+
+    /// The numbers over time: the whole run, in as many samples as are kept of it.
+    pub fn whole_run(&self) -> Vec<SampleRow> {
+        self.shared.picture().whole_run()
+    }
+
+    /// Who ran what within a window of time.
+    pub fn timeline(&self, query: &TimelineQuery) -> Timeline {
+        self.shared.picture().timeline(query)
+    }
+
+    /// A page of the table of tasks.
+    pub fn tasks(&self, query: &TaskQuery) -> TaskPage {
+        self.shared.picture().task_page(query)
+    }
+
+    /// One task, if it is in the table.
+    pub fn task(&self, task: TaskId) -> Option<TaskRow> {
+        self.shared.picture().task(task)
+    }
+
+    /// The engine's numbers as they are now, in the text format of Prometheus.
+    pub fn metrics(&self) -> String {
+        self.shared.refresh();
+        self.shared.picture().metrics()
+    }
+
+    /// Writes the run so far as a trace in Chrome's format.
+    pub fn trace(&self, to: &mut dyn Write) -> io::Result<Traced> {
+        self.shared.refresh();
+        // The picture is not held while there is writing to be done.
+        let trace = self.shared.picture().trace();
+        trace.write(to)?;
+        to.flush()?;
+        Ok(trace.traced)
+    }
+}
+
+impl Drop for Dashboard {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        self.shared.reader.wake();
+    }
+}
+
+impl Shared {
+    pub(crate) fn picture(&self) -> MutexGuard<'_, Picture> {
+        self.picture.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn overview(&self, since: u64) -> Overview {
+        let ended = self.is_complete();
+        self.picture().overview(since, self.origin_unix_ms, ended)
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn refresh(&self) {
+        let has_ended = self.reader.has_ended();
+        let mut collector = self.collector();
+        collector.read(self);
+        collector.sample(self);
+        if has_ended {
+            self.complete.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// What the thread does.
+    fn run(&self) {
+        while !self.stopped.load(Ordering::SeqCst) && !self.is_complete() {
+            if self.reader.has_ended() {
+                self.refresh();
+                return;
+            }
+            let mut collector = self.collector();
+            collector.read(self);
+            if collector.sample_due <= Engine::now() {
+                collector.sample(self);
+            }
+            let (next, timeout) = collector.pause();
+            drop(collector);
+            self.reader.wait_for_events(next, timeout);
+        }
+    }
+
+    fn collector(&self) -> MutexGuard<'_, Collector> {
+        self.collector
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How far the log has been read.
+struct Collector {
+    reader: Reader,
+    /// The number of the next event to be read.
+    next: u64,
+    /// The one at the last sample, and at the one before.
+    sampled: [u64; 2],
+    sample_due: Time,
+    unfinished: usize,
+}
+
+impl Collector {
+    fn new(reader: Reader, now: Time) -> Collector {
+        Collector {
+            reader,
+            next: 0,
+            sampled: [0; 2],
+            sample_due: now,
+            unfinished: 0,
+        }
+    }
+
+    /// Until which event to sleep, and for how long at most.
+    fn pause(&self) -> (u64, Option<Duration>) {
+        if self.is_idle() {
+            return (self.next + 1, None);
+        }
+        let timeout = self.sample_due - Engine::now();
+        (self.next + EVENTS_UNREAD_MAX, Some(timeout))
+    }
+
+    /// Nothing has happened since the last two samples, and nothing is under way: the last sample
+    /// says so, and stays true.
+    fn is_idle(&self) -> bool {
+        self.unfinished == 0 && self.sampled == [self.next; 2]
+    }
+
+    /// When the first event happened that the log still has.
+    fn first_event(&mut self) -> Option<Time> {
+        if let Since::Gap { oldest } = self.reader.events(0, 1)? {
+            // It may be overwritten meanwhile; then this is a little early.
+            return match self.reader.events(oldest, 1)? {
+                Since::Batch { events, .. } => events.first().map(|event| event.at),
+                Since::Gap { .. } => None,
+            };
+        }
+        match self.reader.events(0, 1)? {
+            Since::Batch { events, .. } => events.first().map(|event| event.at),
+            Since::Gap { .. } => None,
+        }
+    }
+
+    /// Reads all events that there are.
+    fn read(&mut self, shared: &Shared) {
+        let mut missed = 0;
+        while let Some(since) = self.reader.events(self.next, EVENTS_AT_ONCE) {
+            match since {
+                Since::Gap { oldest } => {
+                    missed += oldest - self.next;
+                    self.next = oldest;
+                }
+                Since::Batch { events, next } => {
+                    self.next = next;
+                    let mut picture = shared.picture();
+                    for event in &events {
+                        picture.apply(event);
+                    }
+                    if events.len() < EVENTS_AT_ONCE {
+                        break;
+                    }
+                }
+            }
+        }
+        if missed > 0 {
+            let mut picture = shared.picture();
+            picture.miss(missed);
+            picture.catch_up(|tasks| self.are_unfinished(tasks));
+        }
+    }
+
+    fn are_unfinished(&self, tasks: &[TaskId]) -> Vec<bool> {
+        let chunks = tasks.chunks(EVENTS_AT_ONCE);
+        chunks
+            .flat_map(|chunk| self.reader.are_unfinished(chunk))
+            .collect()
+    }
+
+    fn sample(&mut self, shared: &Shared) {
+        let now = Engine::now();
+        self.sample_due = now + SAMPLE_EVERY;
+        self.sampled = [self.sampled[1], self.next];
+        let totals = self.reader.totals().unwrap_or_else(|| Totals {
+            // The engine is poisoned: what was last known stays, and nothing is left to be done.
+            counts: lineshaft_engine::Counts::default(),
+            workers: Vec::new(),
+            ..shared.picture().totals.clone()
+        });
+        self.unfinished = totals.counts.total.unfinished();
+        let last = shared.picture().usage.clone();
+        let pids = totals.workers.iter().filter_map(|worker| worker.pid);
+        let usage = last.now(pids);
+        let mut picture = shared.picture();
+        picture.name_groups(|group| self.reader.group_name(group));
+        picture.sample(now, totals, usage);
+    }
+}

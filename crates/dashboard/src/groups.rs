@@ -1,0 +1,69 @@
+//! What is known of each function: how its runs and waits are distributed.
+//!
+//! Counters come from the scheduler, which misses nothing. Distributions come from events, so they
+//! are of the runs that were seen, and say how many these are.
+
+use std::time::Duration;
+
+use lineshaft_core::GroupId;
+use rustc_hash::FxHashMap;
+
+use crate::histogram::Histogram;
+use crate::limits;
+
+/// Distributions of one group.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    /// Empty until somebody has asked for it.
+    pub(crate) name: String,
+    /// Time run by attempts that returned.
+    pub(crate) ran: Histogram,
+    /// Time from when a task could run until it was handed to a worker.
+    pub(crate) queued: Histogram,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Groups {
+    groups: FxHashMap<GroupId, Group>,
+    /// Those without a name yet.
+    nameless: Vec<GroupId>,
+}
+
+impl Groups {
+    pub(crate) fn get(&self, group: GroupId) -> Option<&Group> {
+        self.groups.get(&group)
+    }
+
+    pub(crate) fn name(&self, group: GroupId) -> &str {
+        self.groups.get(&group).map_or("", |group| &group.name)
+    }
+
+    /// Notes that there is such a group. Those beyond the bound are not noted.
+    pub(crate) fn see(&mut self, group: GroupId) {
+        if self.groups.len() < limits::GROUPS_MAX && !self.groups.contains_key(&group) {
+            self.groups.insert(group, Group::default());
+            self.nameless.push(group);
+        }
+    }
+
+    pub(crate) fn note_run(&mut self, group: GroupId, ran: Duration) {
+        if let Some(group) = self.groups.get_mut(&group) {
+            group.ran.add(ran);
+        }
+    }
+
+    pub(crate) fn note_queued(&mut self, group: GroupId, queued: Duration) {
+        if let Some(group) = self.groups.get_mut(&group) {
+            group.queued.add(queued);
+        }
+    }
+
+    /// Gives names to those that have none.
+    pub(crate) fn name_all(&mut self, name: impl Fn(GroupId) -> String) {
+        for id in self.nameless.drain(..) {
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.name = name(id);
+            }
+        }
+    }
+}

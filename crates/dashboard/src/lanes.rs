@@ -1,0 +1,469 @@
+//! Which worker ran which task when: a lane for each task that a worker runs at a time, with a bar
+//! for each attempt.
+//!
+//! How long an attempt ran is measured by its worker. When it began is not reported, since a message
+//! per task would cost more than a small task. But it lies between two times that are known: it
+//! cannot have begun before it was handed over, nor before the one before it on its lane had ended,
+//! and it had ended when its report came. Reports are held back for a moment, so the bar is put that
+//! much before its report, or later if the lane was not free. Bars of a lane never overlap.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use lineshaft_core::{GroupId, PoolId, TaskId, Time, WorkerId};
+use lineshaft_engine::WorkerTotals;
+use rustc_hash::FxHashMap;
+
+use crate::limits;
+
+/// One attempt of one task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Bar {
+    pub(crate) task: TaskId,
+    pub(crate) start: Time,
+    pub(crate) ran: Duration,
+    pub(crate) group: GroupId,
+    pub(crate) end: End,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum End {
+    Finished,
+    Failed,
+    /// It has not.
+    Running,
+}
+
+/// What a worker ran at one time after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Lane {
+    /// In the order of time.
+    pub(crate) bars: VecDeque<Bar>,
+    /// When the last one ended.
+    free: Time,
+    /// Bars that are gone.
+    pub(crate) dropped: u64,
+    /// Time that it ran tasks, those of dropped bars included.
+    pub(crate) busy: Duration,
+}
+
+/// A task that a worker has been handed and that has not ended.
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    task: TaskId,
+    group: GroupId,
+    assigned: Time,
+    /// If that was reported.
+    started: Option<Time>,
+}
+
+/// One worker.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) id: WorkerId,
+    /// Unknown if it was up before the first event that was read.
+    pub(crate) pool: Option<PoolId>,
+    pub(crate) slots: u32,
+    pub(crate) is_threads: bool,
+    pub(crate) pid: Option<u32>,
+    pub(crate) up: Time,
+    pub(crate) down: Option<Time>,
+    pub(crate) lanes: Vec<Lane>,
+    /// In the order in which they were handed over, which is that in which a process runs them.
+    in_flight: VecDeque<InFlight>,
+}
+
+/// All lanes.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    /// In the order in which they came up.
+    workers: Vec<Worker>,
+    index: FxHashMap<WorkerId, usize>,
+    bars: usize,
+    bars_max: usize,
+    /// Attempts without a bar, because too many ran at once or their beginning was missed.
+    pub(crate) unplaced: u64,
+}
+
+impl Default for Lanes {
+    fn default() -> Lanes {
+        Lanes::with_bars(limits::BARS_MAX)
+    }
+}
+
+impl Lanes {
+    pub(crate) fn with_bars(bars_max: usize) -> Lanes {
+        Lanes {
+            workers: Vec::new(),
+            index: FxHashMap::default(),
+            bars: 0,
+            bars_max,
+            unplaced: 0,
+        }
+    }
+
+    pub(crate) fn workers(&self) -> &[Worker] {
+        &self.workers
+    }
+
+    pub(crate) fn worker_up(&mut self, id: WorkerId, pool: PoolId, slots: u32, at: Time) {
+        let worker = self.worker(id, at);
+        worker.pool = Some(pool);
+        worker.slots = slots;
+    }
+
+    pub(crate) fn worker_down(&mut self, id: WorkerId, at: Time) {
+        // What it had is told of one by one, behind this.
+        self.worker(id, at).down = Some(at);
+        self.forget_gone();
+    }
+
+    /// Takes over what the engine says of its workers.
+    pub(crate) fn learn(&mut self, totals: &[WorkerTotals], at: Time) {
+        for totals in totals {
+            let worker = self.worker(totals.worker, at);
+            worker.pool = Some(totals.pool);
+            worker.slots = totals.slots;
+            worker.is_threads = totals.is_threads;
+            worker.pid = totals.pid.or(worker.pid);
+        }
+    }
+
+    pub(crate) fn hand_over(&mut self, id: WorkerId, task: TaskId, group: GroupId, at: Time) {
+        self.worker(id, at).in_flight.push_back(InFlight {
+            task,
+            group,
+            assigned: at,
+            started: None,
+        });
+    }
+
+    pub(crate) fn start(&mut self, id: WorkerId, task: TaskId, at: Time) {
+        let worker = self.worker(id, at);
+        let mut tasks = worker.in_flight.iter_mut();
+        if let Some(task) = tasks.find(|other| other.task == task) {
+            task.started = Some(at);
+        }
+    }
+
+    /// The worker has it no more, and has not run it.
+    pub(crate) fn take_back(&mut self, id: WorkerId, task: TaskId, at: Time) {
+        self.worker(id, at).take(task);
+    }
+
+    /// The attempt has ended; `ran` if its worker said how long it took.
+    pub(crate) fn end(
+        &mut self,
+        id: WorkerId,
+        task: TaskId,
+        at: Time,
+        ran: Option<Duration>,
+        end: End,
+    ) {
+        let worker = self.worker(id, at);
+        let placed = worker
+            .take(task)
+            .is_some_and(|task| worker.place(task, at, ran, end));
+        if placed {
+            self.bars += 1;
+            self.drop_oldest();
+        } else {
+            self.unplaced += 1;
+        }
+    }
+
+    /// Forgets tasks in flight about which `is_unfinished` says no.
+    pub(crate) fn keep_in_flight(&mut self, is_unfinished: impl Fn(TaskId) -> bool) {
+        for worker in &mut self.workers {
+            worker.in_flight.retain(|task| is_unfinished(task.task));
+        }
+    }
+
+    /// Bars that were kept once and are gone.
+    pub(crate) fn dropped(&self) -> u64 {
+        let lanes = self.workers.iter().flat_map(|worker| &worker.lanes);
+        lanes.map(|lane| lane.dropped).sum()
+    }
+
+    fn worker(&mut self, id: WorkerId, at: Time) -> &mut Worker {
+        let position = *self.index.entry(id).or_insert_with(|| {
+            self.workers.push(Worker::new(id, at));
+            self.workers.len() - 1
+        });
+        &mut self.workers[position]
+    }
+
+    fn drop_oldest(&mut self) {
+        if self.bars <= self.bars_max {
+            return;
+        }
+        let lanes = self.workers.iter_mut().flat_map(|worker| &mut worker.lanes);
+        let oldest = lanes
+            .filter(|lane| !lane.bars.is_empty())
+            .min_by_key(|lane| lane.bars[0].start)
+            .expect("bars are in lanes");
+        let count = limits::BARS_DROPPED_AT_ONCE.min(oldest.bars.len());
+        oldest.bars.drain(..count);
+        oldest.dropped += count as u64;
+        self.bars -= count;
+    }
+
+    /// Forgets the worker that has been gone for the longest time, if there are too many.
+    fn forget_gone(&mut self) {
+        let is_gone = |worker: &Worker| worker.down.is_some();
+        let gone = self.workers.iter().filter(|worker| is_gone(worker)).count();
+        if gone <= limits::WORKERS_GONE_MAX {
+            return;
+        }
+        let oldest = self.workers.iter().position(is_gone).expect("some are");
+        let worker = self.workers.remove(oldest);
+        self.bars -= worker
+            .lanes
+            .iter()
+            .map(|lane| lane.bars.len())
+            .sum::<usize>();
+        let numbered = self.workers.iter().enumerate();
+        self.index = numbered
+            .map(|(number, worker)| (worker.id, number))
+            .collect();
+    }
+}
+
+impl Worker {
+    fn new(id: WorkerId, at: Time) -> Worker {
+        Worker {
+            id,
+            pool: None,
+            slots: 1,
+            is_threads: false,
+            pid: None,
+            up: at,
+            down: None,
+            lanes: Vec::new(),
+            in_flight: VecDeque::new(),
+        }
+    }
+
+    /// The name of one of its lanes, for people.
+    pub(crate) fn label(&self, lane: usize) -> String {
+        match self.pid {
+            Some(pid) => format!("worker {} (process {pid})", self.id.0),
+            None if self.is_threads => format!("threads {}, {}", self.id.0, lane + 1),
+            None => format!("worker {}", self.id.0),
+        }
+    }
+
+    /// Tasks that it probably runs: those that it was handed first.
+    pub(crate) fn running(&self) -> impl Iterator<Item = Bar> {
+        let free = self.lanes.iter().map(|lane| lane.free).max();
+        let running = self.in_flight.iter().take(self.slots as usize);
+        running.map(move |task| {
+            let free = if self.slots == 1 { free } else { None };
+            let start = task.started.unwrap_or(task.assigned);
+            Bar {
+                task: task.task,
+                start: start.max(free.unwrap_or(Time(0))),
+                ran: Duration::ZERO,
+                group: task.group,
+                end: End::Running,
+            }
+        })
+    }
+
+    fn take(&mut self, task: TaskId) -> Option<InFlight> {
+        let position = self.in_flight.iter().position(|other| other.task == task)?;
+        self.in_flight.remove(position)
+    }
+
+    /// Puts a bar onto a lane; false if there is none for it.
+    fn place(&mut self, task: InFlight, at: Time, ran: Option<Duration>, end: End) -> bool {
+        let earliest = task.started.unwrap_or(task.assigned);
+        // The latest possible beginning.
+        let latest = match ran {
+            Some(ran) => earliest.max(Time(at.0.saturating_sub(nanoseconds(ran)))),
+            None => earliest,
+        };
+        let Some(number) = self.lane_for(latest) else {
+            return false;
+        };
+        let lane = &mut self.lanes[number];
+        let reported = Time(latest.0.saturating_sub(nanoseconds(limits::REPORT_DELAY)));
+        let start = reported.max(earliest).max(lane.free);
+        let ran = ran.unwrap_or(at - start);
+        lane.free = start + ran;
+        lane.busy += ran;
+        lane.bars.push_back(Bar {
+            task: task.task,
+            start,
+            ran,
+            group: task.group,
+            end,
+        });
+        true
+    }
+
+    /// The lane that was free last before this time. If none was, a new one; or where the overlap is
+    /// no more than reports are late, and there are as many lanes as tasks run at a time, the one
+    /// that became free first.
+    fn lane_for(&mut self, start: Time) -> Option<usize> {
+        let numbered = || self.lanes.iter().enumerate();
+        let free = numbered().filter(|(_, lane)| lane.free <= start);
+        if let Some((number, _)) = free.max_by_key(|(_, lane)| lane.free) {
+            return Some(number);
+        }
+        let first = numbered().min_by_key(|(_, lane)| lane.free);
+        if let Some((number, lane)) = first
+            && self.lanes.len() >= self.slots as usize
+            && (self.slots == 1 || lane.free - start <= limits::REPORT_DELAY)
+        {
+            return Some(number);
+        }
+        if self.lanes.len() == limits::LANES_PER_WORKER_MAX {
+            return None;
+        }
+        self.lanes.push(Lane::default());
+        Some(self.lanes.len() - 1)
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+// A quarter of a million of them are kept.
+const _: () = assert!(size_of::<Bar>() <= 40);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORKER: WorkerId = WorkerId(1);
+
+    fn us(micros: u64) -> Time {
+        Time(micros * 1_000)
+    }
+
+    fn lanes(slots: u32) -> Lanes {
+        let mut lanes = Lanes::with_bars(1_000);
+        lanes.worker_up(WORKER, PoolId(0), slots, us(0));
+        lanes
+    }
+
+    /// Tasks, each handed over and reported at these times, and run for so long; in microseconds.
+    fn run(lanes: &mut Lanes, attempts: &[(u64, u64, u64)]) {
+        for (task, (assigned, ..)) in (0..).zip(attempts) {
+            lanes.hand_over(WORKER, TaskId(task), GroupId(0), us(*assigned));
+        }
+        for (task, (_, at, ran)) in (0..).zip(attempts) {
+            let ran = Some(Duration::from_micros(*ran));
+            lanes.end(WORKER, TaskId(task), us(*at), ran, End::Finished);
+        }
+    }
+
+    /// Beginning and end of all bars, lane by lane, in microseconds.
+    fn bars(lanes: &Lanes) -> Vec<Vec<(u64, u64)>> {
+        let of_lane = |lane: &Lane| {
+            let times = lane.bars.iter().map(|bar| {
+                let end = bar.start + bar.ran;
+                (bar.start.0 / 1_000, end.0 / 1_000)
+            });
+            times.collect()
+        };
+        lanes.workers[0].lanes.iter().map(of_lane).collect()
+    }
+
+    #[test]
+    fn tasks_reported_together_lie_one_behind_the_other() {
+        let mut lanes = lanes(1);
+        run(&mut lanes, &[(0, 250, 50), (0, 250, 60), (0, 250, 70)]);
+        assert_eq!(bars(&lanes), [[(0, 50), (50, 110), (110, 180)]]);
+    }
+
+    #[test]
+    fn a_task_begins_shortly_before_its_report_and_not_when_it_was_sent_to_a_starting_worker() {
+        let mut lanes = lanes(1);
+        run(&mut lanes, &[(0, 30_000, 10_000)]);
+        assert_eq!(bars(&lanes), [[(19_700, 29_700)]]);
+    }
+
+    #[test]
+    fn threads_have_a_lane_each() {
+        let mut lanes = lanes(2);
+        run(
+            &mut lanes,
+            &[(0, 1_000, 1_000), (0, 1_100, 1_000), (1_000, 3_000, 1_900)],
+        );
+        assert_eq!(
+            bars(&lanes),
+            [vec![(0, 1_000)], vec![(0, 1_000), (1_000, 2_900)]]
+        );
+    }
+
+    #[test]
+    fn threads_that_report_late_need_no_more_lanes_than_there_are_threads() {
+        let mut lanes = lanes(2);
+        run(
+            &mut lanes,
+            &[(0, 100, 40), (0, 100, 40), (0, 100, 40), (0, 100, 40)],
+        );
+        assert_eq!(
+            bars(&lanes),
+            [vec![(0, 40), (40, 80)], vec![(0, 40), (40, 80)]]
+        );
+    }
+
+    #[test]
+    fn a_task_that_runs_beside_others_because_they_are_blocked_has_a_lane_of_its_own() {
+        let mut lanes = lanes(2);
+        let long = (0, 90_000, 90_000);
+        run(&mut lanes, &[long, long, (10_000, 50_000, 30_000)]);
+        assert_eq!(bars(&lanes).len(), 3);
+    }
+
+    #[test]
+    fn a_failed_attempt_lies_between_its_hand_over_and_its_report() {
+        let mut lanes = lanes(1);
+        lanes.hand_over(WORKER, TaskId(1), GroupId(0), us(100));
+        lanes.end(WORKER, TaskId(1), us(400), None, End::Failed);
+        assert_eq!(bars(&lanes), [[(100, 400)]]);
+    }
+
+    #[test]
+    fn what_was_taken_back_has_no_bar_and_the_next_one_runs() {
+        let mut lanes = lanes(1);
+        for task in 1..=3 {
+            lanes.hand_over(WORKER, TaskId(task), GroupId(0), us(task));
+        }
+        lanes.take_back(WORKER, TaskId(1), us(5));
+        let worker = &lanes.workers()[0];
+        assert!(worker.running().map(|bar| bar.task).eq([TaskId(2)]));
+        assert!(bars(&lanes).is_empty());
+    }
+
+    #[test]
+    fn the_oldest_bars_are_dropped_and_counted() {
+        let mut lanes = lanes(1);
+        let attempts: Vec<_> = (0..1_500).map(|n| (n * 10, n * 10 + 10, 5)).collect();
+        run(&mut lanes, &attempts);
+        let kept = lanes.workers()[0].lanes[0].bars.len();
+        assert!((900..=1_000).contains(&kept), "{kept}");
+        assert_eq!(lanes.dropped(), 1_500 - kept as u64);
+        assert_eq!(
+            lanes.workers()[0].lanes[0].busy,
+            Duration::from_micros(7_500)
+        );
+    }
+
+    #[test]
+    fn workers_that_came_and_went_are_bounded() {
+        let mut lanes = Lanes::default();
+        let last = u32::try_from(limits::WORKERS_GONE_MAX + 10).expect("few");
+        for id in 0..=last {
+            lanes.worker_up(WorkerId(id), PoolId(0), 1, us(0));
+            lanes.worker_down(WorkerId(id), us(1));
+        }
+        assert_eq!(lanes.workers().len(), limits::WORKERS_GONE_MAX);
+        assert_eq!(lanes.worker(WorkerId(last), us(2)).down, Some(us(1)));
+    }
+}

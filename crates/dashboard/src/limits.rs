@@ -1,0 +1,46 @@
+//! Every number that bounds or tunes the picture, in one place.
+
+use std::time::Duration;
+
+/// Tasks kept with their times; 80 bytes each. What is beyond is in the counters only.
+pub const TASKS_MAX: usize = 1 << 18;
+
+/// Tasks that failed and are kept although newer ones have taken their places.
+pub const FAILED_MAX: usize = 4_096;
+
+/// Bars kept over all lanes, 40 bytes each; the oldest go first.
+pub const BARS_MAX: usize = 1 << 18;
+
+/// Bars dropped at a time.
+pub(crate) const BARS_DROPPED_AT_ONCE: usize = 64;
+
+/// Lanes of one worker: more of its tasks at once have no bars.
+pub const LANES_PER_WORKER_MAX: usize = 256;
+
+/// Workers that are gone and still have lanes.
+pub const WORKERS_GONE_MAX: usize = 1_024;
+
+/// Groups with quartiles; of further ones there are counters only.
+pub const GROUPS_MAX: usize = 4_096;
+
+/// Samples of the recent past, one for each `SAMPLE_EVERY`: five minutes.
+pub const RECENT_MAX: usize = 1_200;
+
+/// Samples of the whole run. When they are reached every second one goes.
+pub const WHOLE_MAX: usize = 1_024;
+
+/// Time between two samples while anything happens.
+pub const SAMPLE_EVERY: Duration = Duration::from_millis(250);
+
+/// Events copied while the engine's state is locked.
+pub(crate) const EVENTS_AT_ONCE: usize = 4_096;
+
+/// Events after which the log is read although no sample is due: a quarter of what it keeps.
+pub(crate) const EVENTS_UNREAD_MAX: u64 = lineshaft_core::limits::EVENTS_MAX as u64 / 4;
+
+/// How long a worker may hold back its report of a task that has ended. Where a bar lies is known to
+/// within this time; its length is measured.
+pub(crate) const REPORT_DELAY: Duration = Duration::from_micros(300);
+
+/// Rows of one page of a table.
+pub const PAGE_MAX: usize = 500;

@@ -1,0 +1,377 @@
+//! What an engine does and did, as far as it fits: events go in, everything the pages show comes out.
+//!
+//! Two sources, and each is believed for what it is good at. Events say what happened to single
+//! tasks; a reader that is late misses some, and learns how many. The engine's totals are exact at
+//! any moment. So numbers of tasks come from the totals, and times, bars and quartiles from events;
+//! what was missed, and what was dropped because it did not fit, is counted and shown.
+
+use std::time::Duration;
+
+use lineshaft_core::{Event, EventKind, GroupId, PoolCounts, TaskId, Time};
+use lineshaft_engine::Totals;
+use rustc_hash::FxHashSet;
+
+use crate::groups::Groups;
+use crate::history::{History, Sample};
+use crate::lanes::{End, Lanes};
+use crate::tasks::{TaskState, Tasks};
+use crate::usage::Usage;
+
+/// The picture. See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Picture {
+    /// What is shown as the beginning.
+    pub(crate) origin: Time,
+    pub(crate) tasks: Tasks,
+    pub(crate) groups: Groups,
+    pub(crate) lanes: Lanes,
+    pub(crate) history: History,
+    /// As of the last sample.
+    pub(crate) totals: Totals,
+    /// As of the last sample.
+    pub(crate) usage: Usage,
+    /// Events that were missed.
+    pub(crate) missed: u64,
+}
+
+impl Picture {
+    pub(crate) fn new(origin: Time) -> Picture {
+        Picture {
+            origin,
+            tasks: Tasks::default(),
+            groups: Groups::default(),
+            lanes: Lanes::default(),
+            history: History::default(),
+            totals: Totals::default(),
+            usage: Usage::default(),
+            missed: 0,
+        }
+    }
+
+    pub(crate) fn apply(&mut self, event: &Event) {
+        let at = event.at;
+        match event.kind {
+            EventKind::PoolAdded { .. }
+            | EventKind::PoolRemoved { .. }
+            | EventKind::Retracted { .. } => {}
+            EventKind::WorkerUp {
+                worker,
+                pool,
+                slots,
+            } => self.lanes.worker_up(worker, pool, slots, at),
+            EventKind::WorkerDown { worker } => self.lanes.worker_down(worker, at),
+            EventKind::Submitted { task, group, .. } => {
+                self.groups.see(group);
+                if let Some(task) = self.tasks.enter(task, group, TaskState::Waiting) {
+                    task.submitted = at;
+                }
+            }
+            EventKind::Ready { task } => self.on_ready(task, at),
+            EventKind::Assigned {
+                task,
+                attempt,
+                worker,
+                group,
+            } => {
+                self.groups.see(group);
+                self.lanes.hand_over(worker, task, group, at);
+                let Some(task) = self.tasks.enter(task, group, TaskState::Assigned) else {
+                    return;
+                };
+                let was_queued = task.state == TaskState::Ready && task.ready != Time::NEVER;
+                task.state = TaskState::Assigned;
+                task.worker = Some(worker);
+                task.attempt = attempt.0;
+                task.assigned = at;
+                if was_queued {
+                    let queued = at - task.ready;
+                    self.groups.note_queued(group, queued);
+                }
+            }
+            EventKind::Started { task, .. } => {
+                if let Some(worker) = self.tasks.get(task).and_then(|task| task.worker) {
+                    self.lanes.start(worker, task, at);
+                }
+            }
+            EventKind::Blocked { task, .. } => self.set(task, TaskState::Blocked),
+            EventKind::Unblocked { task, .. } => self.set(task, TaskState::Assigned),
+            EventKind::Finished { task, ran, .. } => {
+                self.end_attempt(task, at, Some(ran), End::Finished);
+                self.end(task, TaskState::Finished, at);
+            }
+            EventKind::Failed { task, .. } => self.end_attempt(task, at, None, End::Failed),
+            EventKind::Retried { task, .. } => self.set(task, TaskState::Backoff),
+            EventKind::Rejected { task, why } => {
+                self.end(task, TaskState::of_rejection(why), at);
+            }
+        }
+    }
+
+    /// So many events are missing before the next one.
+    pub(crate) fn miss(&mut self, count: u64) {
+        self.missed += count;
+    }
+
+    /// After events were missed: forgets what is no longer so. The engine says which of some tasks
+    /// have not ended.
+    pub(crate) fn catch_up(&mut self, are_unfinished: impl Fn(&[TaskId]) -> Vec<bool>) {
+        let asked = self.tasks.unfinished();
+        let answers = are_unfinished(&asked);
+        let mut unfinished = FxHashSet::default();
+        for (id, is_unfinished) in asked.into_iter().zip(answers) {
+            if is_unfinished {
+                unfinished.insert(id);
+            } else {
+                self.set(id, TaskState::Unknown);
+            }
+        }
+        self.lanes.keep_in_flight(|task| unfinished.contains(&task));
+    }
+
+    /// Takes over the engine's totals, and what its processes use.
+    pub(crate) fn sample(&mut self, at: Time, totals: Totals, usage: Usage) {
+        self.lanes.learn(&totals.workers, at);
+        let now = &totals.counts.total;
+        let sum = |of: fn(&lineshaft_core::GroupSummary) -> u64| -> u64 {
+            totals.groups.iter().map(|(_, summary)| of(summary)).sum()
+        };
+        let count = |number: usize| number as u64;
+        let unfinished = count(now.unfinished());
+        let running = self.running(now);
+        self.history.push(Sample {
+            at,
+            finished: sum(|group| group.finished),
+            failed: sum(|group| group.failed - group.retried),
+            ended: sum(|group| group.submitted).saturating_sub(unfinished),
+            waiting: count(now.waiting),
+            ready: count(now.ready + now.backoff),
+            ahead: count(now.in_flight() - now.blocked - running),
+            running: count(running),
+            memory_bytes: totals.store.used_bytes,
+            spilled_bytes: totals.store.spilled_bytes,
+            cpu_ns: usage.cpu_ns,
+            cores: totals.counts.cores_used,
+        });
+        self.totals = totals;
+        self.usage = usage;
+    }
+
+    /// How many of the tasks that workers have are running. Their number is exact; that of each worker
+    /// is known from events.
+    fn running(&self, now: &PoolCounts) -> usize {
+        let lanes = self.lanes.workers().iter();
+        let seen: usize = lanes.map(|worker| worker.running().count()).sum();
+        let unblocked = now.in_flight() - now.blocked;
+        seen.saturating_sub(now.blocked)
+            .clamp(now.running.min(unblocked), unblocked)
+    }
+
+    /// Gives names to groups that have none yet.
+    pub(crate) fn name_groups(&mut self, name: impl Fn(GroupId) -> String) {
+        self.groups.name_all(name);
+    }
+
+    fn on_ready(&mut self, id: TaskId, at: Time) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        let was_with = match task.state {
+            TaskState::Assigned | TaskState::Blocked => task.worker,
+            _ => None,
+        };
+        task.state = TaskState::Ready;
+        task.ready = at;
+        if let Some(worker) = was_with {
+            self.lanes.take_back(worker, id, at);
+        }
+    }
+
+    fn end_attempt(&mut self, id: TaskId, at: Time, ran: Option<Duration>, end: End) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            self.lanes.unplaced += 1;
+            return;
+        };
+        let group = task.group;
+        task.ran = ran.unwrap_or(task.ran);
+        match task.worker {
+            Some(worker) => self.lanes.end(worker, id, at, ran, end),
+            None => self.lanes.unplaced += 1,
+        }
+        if let Some(ran) = ran {
+            self.groups.note_run(group, ran);
+        }
+    }
+
+    fn set(&mut self, id: TaskId, state: TaskState) {
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.state = state;
+        }
+    }
+
+    fn end(&mut self, id: TaskId, state: TaskState, at: Time) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        let with = if task.state == TaskState::Assigned {
+            task.worker
+        } else {
+            None
+        };
+        task.state = state;
+        task.ended = at;
+        // It was rejected without a report from its worker.
+        if let Some(worker) = with {
+            self.lanes.take_back(worker, id, at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lineshaft_core::WorkerId;
+
+    use super::*;
+    use crate::script::{picture, play};
+
+    fn state(picture: &Picture, task: u64) -> &'static str {
+        picture.task(TaskId(task)).expect("known").state
+    }
+
+    fn bars(picture: &Picture) -> Vec<(u64, End)> {
+        let lanes = picture
+            .lanes
+            .workers()
+            .iter()
+            .flat_map(|worker| &worker.lanes);
+        let bars = lanes.flat_map(|lane| &lane.bars);
+        bars.map(|bar| (bar.task.0, bar.end)).collect()
+    }
+
+    #[test]
+    fn a_task_goes_through_its_states() {
+        let mut picture = picture("0 up 1 1\n0 submit 1 7");
+        let steps = [
+            ("1 ready 1", "ready"),
+            ("2 hand 1 1 7", "running"),
+            ("3 block 1", "blocked"),
+            ("4 unblock 1", "running"),
+            ("5 fail 1\n5 retry 1", "backoff"),
+            ("6 ready 1", "ready"),
+            ("7 hand 1 1 7", "running"),
+            ("8 ready 1", "ready"),
+            ("9 hand 1 1 7", "running"),
+            ("20 finish 1 5", "finished"),
+        ];
+        for (event, expected) in steps {
+            play(&mut picture, event);
+            assert_eq!(state(&picture, 1), expected, "after {event}");
+        }
+        assert_eq!(bars(&picture), [(1, End::Failed), (1, End::Finished)]);
+    }
+
+    #[test]
+    fn ends_without_a_result_say_why() {
+        let picture = picture(
+            "0 up 1 1
+             0 submit 1 7
+             0 submit 2 7
+             0 submit 3 7
+             0 submit 4 7
+             1 hand 1 1 7
+             2 hand 2 1 7
+             5 fail 1
+             5 reject 1 1
+             6 reject 3 3
+             7 down 1
+             7 fail 2
+             7 reject 2 2
+             8 reject 4 0",
+        );
+        let states = [1, 2, 3, 4].map(|task| state(&picture, task));
+        assert_eq!(
+            states,
+            ["failed", "worker-died", "dependency-failed", "cancelled"]
+        );
+        assert_eq!(bars(&picture), [(1, End::Failed), (2, End::Failed)]);
+    }
+
+    #[test]
+    fn a_task_whose_submission_was_missed_has_its_group_and_its_bar() {
+        let picture = picture("3 miss 1000\n5 hand 9 1 7\n400 finish 9 100");
+        assert_eq!((state(&picture, 9), picture.missed), ("finished", 1000));
+        assert_eq!(picture.task(TaskId(9)).expect("known").name, "f7");
+        assert_eq!(picture.task(TaskId(9)).expect("known").submitted_s, None);
+        assert_eq!(bars(&picture), [(9, End::Finished)]);
+        assert_eq!(picture.groups.get(GroupId(7)).expect("seen").ran.count(), 1);
+    }
+
+    #[test]
+    fn an_end_whose_beginning_was_missed_is_counted() {
+        let mut picture = picture("0 up 1 1\n5 finish 1 5");
+        assert_eq!((picture.lanes.unplaced, bars(&picture).len()), (1, 0));
+        play(&mut picture, "6 submit 2 7\n7 finish 2 1");
+        assert_eq!(
+            (picture.lanes.unplaced, state(&picture, 2)),
+            (2, "finished")
+        );
+    }
+
+    #[test]
+    fn after_a_gap_what_has_ended_meanwhile_is_known_to_have() {
+        let mut picture = picture(
+            "0 up 1 1\n0 submit 1 7\n0 submit 2 7\n0 submit 3 7\n1 hand 1 1 7\n1 hand 2 1 7",
+        );
+        picture.miss(10);
+        picture.catch_up(|tasks| tasks.iter().map(|task| *task != TaskId(1)).collect());
+        let states = [1, 2, 3].map(|task| state(&picture, task));
+        assert_eq!(states, ["unknown", "running", "waiting"]);
+        let worker = &picture.lanes.workers()[0];
+        assert_eq!(worker.id, WorkerId(1));
+        assert!(worker.running().map(|bar| bar.task).eq([TaskId(2)]));
+    }
+
+    #[test]
+    fn a_million_tasks_stay_within_the_bounds_and_are_all_counted() {
+        let mut picture = picture("0 up 1 1");
+        for (id, group) in (0..1_000_000).zip([0, 1, 2].into_iter().cycle()) {
+            let at = Time(id * 1_000);
+            let (task, group, worker) = (TaskId(id), GroupId(group), WorkerId(1));
+            let attempt = lineshaft_core::Attempt(1);
+            let kinds = [
+                EventKind::Submitted {
+                    task,
+                    pool: lineshaft_core::PoolId(0),
+                    group,
+                },
+                EventKind::Ready { task },
+                EventKind::Assigned {
+                    task,
+                    attempt,
+                    worker,
+                    group,
+                },
+                EventKind::Finished {
+                    task,
+                    attempt,
+                    ran: Duration::from_nanos(500),
+                },
+            ];
+            for kind in kinds {
+                picture.apply(&Event { at, kind });
+            }
+        }
+        assert_eq!(picture.tasks.len(), crate::limits::TASKS_MAX);
+        let kept = bars(&picture).len();
+        assert!(kept <= crate::limits::BARS_MAX, "{kept}");
+        assert_eq!(kept as u64 + picture.lanes.dropped(), 1_000_000);
+        let seen = (0..3).map(|group| {
+            picture
+                .groups
+                .get(GroupId(group))
+                .expect("seen")
+                .ran
+                .count()
+        });
+        assert_eq!(seen.sum::<u64>(), 1_000_000);
+    }
+}

@@ -1,0 +1,50 @@
+//! What is shown of a picture: types of this crate's own, made to be read by people and programs.
+//!
+//! Times are seconds since the picture's origin, durations seconds, sizes bytes. `None` is something
+//! that has not happened or was not seen; it is never shown as zero.
+
+mod overview;
+mod tasks;
+mod timeline;
+
+pub use overview::{Beyond, Cores, GroupRow, Memory, Overview, SampleRow, TaskCounts, Workers};
+pub use tasks::{Sort, TaskPage, TaskQuery, TaskRow};
+pub use timeline::{BarRow, Cell, LaneRow, Timeline, TimelineQuery};
+
+use std::time::Duration;
+
+use lineshaft_core::Time;
+
+use crate::picture::Picture;
+
+impl Picture {
+    /// Seconds since the origin; None for a time that has not come.
+    pub(crate) fn seconds(&self, at: Time) -> Option<f64> {
+        (at != Time::NEVER).then(|| self.seconds_of(at))
+    }
+
+    /// The same for a time that has. What was before the origin is negative.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "exact to a microsecond for a century"
+    )]
+    pub(crate) fn seconds_of(&self, at: Time) -> f64 {
+        (at.0.cast_signed() - self.origin.0.cast_signed()) as f64 / 1e9
+    }
+
+    /// The time of so many seconds.
+    #[expect(clippy::cast_possible_truncation, reason = "saturates, as it should")]
+    pub(crate) fn time(&self, seconds: f64) -> Time {
+        let ns = (seconds * 1e9) as i64;
+        Time(self.origin.0.saturating_add_signed(ns))
+    }
+}
+
+/// The time between two, if both have come.
+pub(crate) fn between(from: Time, to: Time) -> Option<f64> {
+    (from != Time::NEVER && to != Time::NEVER).then(|| (to - from).as_secs_f64())
+}
+
+pub(crate) fn seconds(duration: Option<Duration>) -> Option<f64> {
+    duration.map(|duration| duration.as_secs_f64())
+}

@@ -1,0 +1,327 @@
+//! The whole in a screenful: tasks by state, rates, cores, memory, groups.
+
+use lineshaft_core::{GroupId, GroupSummary};
+use serde::Serialize;
+
+use super::seconds;
+use crate::history::Sample;
+use crate::picture::Picture;
+
+/// Groups in one overview; the rest are added up.
+const GROUPS_SHOWN: usize = 100;
+
+/// Rates are those of this last time.
+const RATE_OVER_NS: u64 = 2_000_000_000;
+
+/// The engine, now and over time.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Overview {
+    /// The number of the next sample: ask for it next.
+    pub next: u64,
+    /// Whether `samples` begin where was asked for; if not, older ones are gone.
+    pub resumed: bool,
+    /// When this was so.
+    pub at_s: f64,
+    /// The wall clock at the origin, in milliseconds since 1970.
+    pub origin_unix_ms: u64,
+    /// The engine has been shut down: this is how it ended.
+    pub ended: bool,
+    /// Tasks by state.
+    pub tasks: TaskCounts,
+    /// Tasks that ended per second, lately.
+    pub tasks_per_s: f64,
+    /// Processor cores.
+    pub cores: Cores,
+    /// Objects in shared memory.
+    pub memory: Memory,
+    /// Workers by state.
+    pub workers: Workers,
+    /// Those that took the most time.
+    pub groups: Vec<GroupRow>,
+    /// How many more there are.
+    pub groups_more: usize,
+    /// What is only counted.
+    pub beyond: Beyond,
+    /// Samples since the one asked for, oldest first.
+    pub samples: Vec<SampleRow>,
+}
+
+/// Tasks by state. All numbers are exact, but for how tasks that workers have are divided into those
+/// that run and those that were handed ahead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[expect(missing_docs, reason = "states of tasks")]
+pub struct TaskCounts {
+    pub submitted: u64,
+    pub waiting: u64,
+    pub ready: u64,
+    pub backoff: u64,
+    pub ahead: u64,
+    pub running: u64,
+    pub blocked: u64,
+    pub finished: u64,
+    pub failed: u64,
+    /// Cancelled, or in need of a task that failed.
+    pub dropped: u64,
+    /// Attempts that failed and were followed by another.
+    pub retried: u64,
+}
+
+/// Processor cores.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct Cores {
+    /// Those that the program and its workers keep busy, lately.
+    pub busy: f64,
+    /// Those that running tasks take of the budget.
+    pub taken: u64,
+    /// The budget.
+    pub budget: u32,
+}
+
+/// Objects in shared memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[expect(missing_docs, reason = "sizes and numbers")]
+pub struct Memory {
+    pub used_bytes: u64,
+    pub peak_bytes: u64,
+    pub budget_bytes: u64,
+    pub spilled_bytes: u64,
+    /// Objects moved to disk so far.
+    pub spills: u64,
+    pub objects: u64,
+}
+
+/// Workers by state; the threads of a pool are one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[expect(missing_docs, reason = "states of workers")]
+pub struct Workers {
+    pub up: usize,
+    pub idle: usize,
+    pub starting: usize,
+    /// Processes that died under a task or without being asked to end.
+    pub died: u64,
+}
+
+/// One function.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct GroupRow {
+    /// Identity.
+    pub group: u32,
+    /// Its name.
+    pub name: String,
+    /// Tasks submitted.
+    pub submitted: u64,
+    /// Tasks that returned.
+    pub finished: u64,
+    /// Tasks that failed for good.
+    pub failed: u64,
+    /// Attempts that were followed by another.
+    pub retried: u64,
+    /// Time that all of them ran.
+    pub total_s: f64,
+    /// The shortest run, quartiles and the longest one, of the `seen` runs.
+    pub ran_s: Option<[f64; 5]>,
+    /// Half of the tasks waited for a worker no longer than this.
+    pub queued_median_s: Option<f64>,
+    /// Runs whose events were seen.
+    pub seen: u64,
+}
+
+/// What happened and is not in the tables in full.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Beyond {
+    /// Events that were overwritten before they were read.
+    pub events_missed: u64,
+    /// Tasks of which only the counters know.
+    pub tasks_unlisted: u64,
+    /// Bars that were dropped, being the oldest.
+    pub bars_dropped: u64,
+    /// Attempts that never had one.
+    pub bars_missing: u64,
+}
+
+/// The numbers at one moment.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+#[expect(missing_docs, reason = "as in `Overview`")]
+pub struct SampleRow {
+    pub at_s: f64,
+    pub ended: u64,
+    pub failed: u64,
+    pub waiting: u64,
+    pub ready: u64,
+    pub ahead: u64,
+    pub running: u64,
+    pub memory_bytes: u64,
+    pub spilled_bytes: u64,
+    /// Processor time so far, in seconds.
+    pub cpu_s: f64,
+}
+
+impl Picture {
+    /// The overview, with samples from this number on.
+    pub(crate) fn overview(&self, since: u64, origin_unix_ms: u64, ended: bool) -> Overview {
+        let last = self.history.last().copied().unwrap_or_default();
+        let (groups, groups_more) = self.group_rows(GROUPS_SHOWN);
+        let tasks = self.task_counts();
+        Overview {
+            next: self.history.next(),
+            resumed: since >= self.history.oldest(),
+            at_s: self.seconds_of(last.at),
+            origin_unix_ms,
+            ended,
+            tasks,
+            tasks_per_s: self.rate(|sample| sample.ended),
+            cores: Cores {
+                busy: self.rate(|sample| sample.cpu_ns) / 1e9,
+                taken: self.totals.counts.cores_used,
+                budget: self.totals.counts.cores_max.unwrap_or(0),
+            },
+            memory: self.memory(),
+            workers: self.worker_counts(),
+            groups,
+            groups_more,
+            beyond: self.beyond(tasks.submitted),
+            samples: self
+                .history
+                .since(since)
+                .map(|sample| self.sample_row(sample))
+                .collect(),
+        }
+    }
+
+    /// The whole run, in as many samples as are kept of it.
+    pub(crate) fn whole_run(&self) -> Vec<SampleRow> {
+        let whole = self.history.whole();
+        whole.iter().map(|sample| self.sample_row(sample)).collect()
+    }
+
+    pub(crate) fn task_counts(&self) -> TaskCounts {
+        let now = &self.totals.counts.total;
+        let last = self.history.last().copied().unwrap_or_default();
+        let sum = |of: fn(&GroupSummary) -> u64| -> u64 {
+            self.totals.groups.iter().map(|(_, group)| of(group)).sum()
+        };
+        TaskCounts {
+            submitted: sum(|group| group.submitted),
+            waiting: now.waiting as u64,
+            ready: now.ready as u64,
+            backoff: now.backoff as u64,
+            ahead: last.ahead,
+            running: last.running,
+            blocked: now.blocked as u64,
+            finished: last.finished,
+            failed: last.failed,
+            dropped: last.ended.saturating_sub(last.finished + last.failed),
+            retried: sum(|group| group.retried),
+        }
+    }
+
+    /// How fast a counter grew lately, per second.
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    pub(crate) fn rate(&self, counter: fn(&Sample) -> u64) -> f64 {
+        let Some(last) = self.history.last() else {
+            return 0.0;
+        };
+        // In a run that is younger than that, since its beginning.
+        let before = self.history.before_last(RATE_OVER_NS);
+        let Some(before) = before.or_else(|| self.history.since(0).next()) else {
+            return 0.0;
+        };
+        let elapsed_s = (last.at - before.at).as_secs_f64();
+        let grown = counter(last).saturating_sub(counter(before)) as f64;
+        if elapsed_s > 0.0 {
+            grown / elapsed_s
+        } else {
+            0.0
+        }
+    }
+
+    /// The groups that took the most time, and how many more there are.
+    pub(crate) fn group_rows(&self, most: usize) -> (Vec<GroupRow>, usize) {
+        let mut all: Vec<&(GroupId, GroupSummary)> = self.totals.groups.iter().collect();
+        all.sort_by_key(|(id, group)| (std::cmp::Reverse((group.ran_total, group.submitted)), *id));
+        let more = all.len().saturating_sub(most);
+        let rows = all.into_iter().take(most);
+        (
+            rows.map(|(id, group)| self.group_row(*id, group)).collect(),
+            more,
+        )
+    }
+
+    fn group_row(&self, id: GroupId, summary: &GroupSummary) -> GroupRow {
+        let group = self.groups.get(id);
+        let ran_s = group.and_then(|group| {
+            let ran = &group.ran;
+            let quantile = |fraction| seconds(ran.quantile(fraction));
+            let quartiles = (quantile(0.25)?, quantile(0.5)?, quantile(0.75)?);
+            let (least, most) = (seconds(ran.min())?, seconds(ran.max())?);
+            Some([least, quartiles.0, quartiles.1, quartiles.2, most])
+        });
+        GroupRow {
+            group: id.0,
+            name: self.group_label(id),
+            submitted: summary.submitted,
+            finished: summary.finished,
+            failed: summary.failed - summary.retried,
+            retried: summary.retried,
+            total_s: summary.ran_total.as_secs_f64(),
+            ran_s,
+            queued_median_s: group.and_then(|group| seconds(group.queued.quantile(0.5))),
+            seen: group.map_or(0, |group| group.ran.count()),
+        }
+    }
+
+    /// The name of a group, for people.
+    pub(crate) fn group_label(&self, id: GroupId) -> String {
+        match self.groups.name(id) {
+            "" => format!("group {}", id.0),
+            name => name.to_owned(),
+        }
+    }
+
+    pub(crate) fn memory(&self) -> Memory {
+        let store = &self.totals.store;
+        Memory {
+            used_bytes: store.used_bytes,
+            peak_bytes: store.peak_bytes,
+            budget_bytes: self.totals.memory_bytes_max,
+            spilled_bytes: store.spilled_bytes,
+            spills: store.spill_count,
+            objects: store.segments,
+        }
+    }
+
+    pub(crate) fn worker_counts(&self) -> Workers {
+        let now = &self.totals.counts.total;
+        Workers {
+            up: now.workers,
+            idle: now.workers_idle,
+            starting: now.workers_starting,
+            died: self.totals.deaths,
+        }
+    }
+
+    pub(crate) fn beyond(&self, submitted: u64) -> Beyond {
+        Beyond {
+            events_missed: self.missed,
+            tasks_unlisted: submitted.saturating_sub(self.tasks.len() as u64),
+            bars_dropped: self.lanes.dropped(),
+            bars_missing: self.lanes.unplaced,
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "processor time to a nanosecond")]
+    fn sample_row(&self, sample: &Sample) -> SampleRow {
+        SampleRow {
+            at_s: self.seconds_of(sample.at),
+            ended: sample.ended,
+            failed: sample.failed,
+            waiting: sample.waiting,
+            ready: sample.ready,
+            ahead: sample.ahead,
+            running: sample.running,
+            memory_bytes: sample.memory_bytes,
+            spilled_bytes: sample.spilled_bytes,
+            cpu_s: sample.cpu_ns as f64 / 1e9,
+        }
+    }
+}

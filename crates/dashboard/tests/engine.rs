@@ -1,0 +1,189 @@
+//! The picture of a real engine: closures on its threads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lineshaft_core::GroupId;
+use lineshaft_dashboard::Dashboard;
+use lineshaft_dashboard::view::{TaskQuery, TimelineQuery};
+use lineshaft_engine::{
+    CallEnd, Calls, Engine, EngineOptions, Policy, PoolKind, PoolOptions, Promise, Runner, Silent,
+    TaskRequest, Waited, Work,
+};
+
+/// Runs tasks that say by their body whether they fail.
+struct Bodies;
+
+impl Runner for Bodies {
+    fn run(&self, calls: &mut Calls<'_>) {
+        while let Some(call) = calls.next() {
+            let fails = *call.body().downcast_ref::<bool>().expect("a body of ours");
+            let ((), ran) = call.enter(|| ());
+            let end = if fails {
+                CallEnd::Raised {
+                    error: Box::new("broken"),
+                    retry: false,
+                }
+            } else {
+                CallEnd::Value {
+                    value: Box::new(()),
+                    portable: None,
+                }
+            };
+            call.finish(end, ran);
+        }
+    }
+}
+
+struct Rig {
+    engine: Engine,
+    pool: lineshaft_core::PoolId,
+}
+
+impl Rig {
+    fn new() -> Rig {
+        let engine = Engine::new(EngineOptions {
+            cores: 2,
+            memory_bytes: 1 << 30,
+            spill_dir: std::env::temp_dir(),
+            zygote: None,
+            observer: Arc::new(Silent),
+        })
+        .expect("an engine starts");
+        let pool = engine
+            .open_pool(PoolOptions {
+                name: "bodies".into(),
+                workers: 2,
+                kind: PoolKind::Threads {
+                    runner: Arc::new(Bodies),
+                    threads_max: None,
+                    takes_core: true,
+                },
+            })
+            .expect("a pool opens");
+        Rig { engine, pool }
+    }
+
+    fn submit(&self, group: GroupId, fails: bool) -> Arc<Promise> {
+        let request = TaskRequest {
+            pool: self.pool,
+            group,
+            work: Work::Local(Arc::new(fails)),
+            inputs: Vec::new(),
+            policy: Policy::default(),
+        };
+        self.engine.submit(request).expect("the engine is open")
+    }
+
+    fn run(&self, name: &str, count: usize) {
+        let group = self.engine.group(name);
+        let tasks: Vec<_> = (0..count).map(|_| self.submit(group, false)).collect();
+        for task in &tasks {
+            let waited = self.engine.wait(task, Some(Duration::from_secs(30)), None);
+            assert!(matches!(waited, Waited::Done));
+        }
+    }
+}
+
+#[test]
+fn what_happened_before_and_after_the_start_is_there_when_the_engine_has_ended() {
+    let rig = Rig::new();
+    rig.run("before", 10);
+    let dashboard = Dashboard::start(rig.engine.reader()).expect("a thread starts");
+    assert_eq!(dashboard.overview(0).tasks.finished, 10, "at once");
+    rig.run("after", 20);
+    let failed = rig.submit(rig.engine.group("failing"), true);
+    assert!(matches!(
+        rig.engine
+            .wait(&failed, Some(Duration::from_secs(30)), None),
+        Waited::Done
+    ));
+    rig.engine.shut_down();
+    dashboard.refresh();
+
+    let overview = dashboard.overview(0);
+    assert!(overview.ended);
+    let tasks = overview.tasks;
+    assert_eq!(
+        (tasks.submitted, tasks.finished, tasks.failed, tasks.dropped),
+        (31, 30, 1, 0)
+    );
+    let open = tasks.waiting + tasks.ready + tasks.backoff + tasks.ahead + tasks.running;
+    assert_eq!(open + tasks.blocked, 0);
+    let mut finished: Vec<(String, u64, u64)> = overview
+        .groups
+        .iter()
+        .map(|group| (group.name.clone(), group.finished, group.seen))
+        .collect();
+    finished.sort();
+    let expected = [("after", 20, 20), ("before", 10, 10), ("failing", 0, 0)];
+    assert_eq!(
+        finished,
+        expected.map(|(name, finished, seen)| (name.into(), finished, seen))
+    );
+    assert_eq!(
+        overview.beyond,
+        lineshaft_dashboard::view::Beyond::default()
+    );
+
+    let page = dashboard.tasks(&TaskQuery::default());
+    assert_eq!((page.found, page.unlisted), (31, 0));
+    assert_eq!(
+        (page.rows[0].task, page.rows[0].state),
+        (failed.task().0, "failed")
+    );
+    let window = TimelineQuery {
+        from_s: -1.0,
+        to_s: 1e6,
+        columns: 4_000,
+    };
+    let timeline = dashboard.timeline(&window);
+    let cells = timeline.lanes.iter().flat_map(|lane| &lane.cells);
+    assert_eq!(cells.map(|cell| cell.count).sum::<u32>(), 31);
+
+    let mut trace = Vec::new();
+    let traced = dashboard
+        .trace(&mut trace)
+        .expect("a vector takes everything");
+    assert_eq!((traced.attempts, traced.attempts_missing), (31, 0));
+    let metrics = dashboard.metrics();
+    for line in [
+        "lineshaft_tasks_ended_total{outcome=\"finished\"} 30",
+        "lineshaft_tasks_ended_total{outcome=\"failed\"} 1",
+        "lineshaft_tasks{state=\"running\"} 0",
+        "lineshaft_group_tasks_finished_total{group=\"after\"} 20",
+    ] {
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "{line} in {metrics}"
+        );
+    }
+}
+
+#[test]
+fn a_reader_that_comes_late_counts_all_and_says_what_it_missed() {
+    let rig = Rig::new();
+    let kept = lineshaft_core::limits::EVENTS_MAX;
+    rig.run("many", kept / 2);
+    let dashboard = Dashboard::start(rig.engine.reader()).expect("a thread starts");
+    let overview = dashboard.overview(0);
+    assert_eq!(overview.tasks.finished, kept as u64 / 2);
+    let beyond = overview.beyond;
+    assert!(beyond.events_missed > 0, "{beyond:?}");
+    let page = dashboard.tasks(&TaskQuery::default());
+    assert_eq!(page.listed as u64 + page.unlisted, kept as u64 / 2);
+}
+
+#[test]
+fn the_picture_does_not_keep_the_engine_from_ending_nor_the_engine_the_picture() {
+    let rig = Rig::new();
+    let first = Dashboard::start(rig.engine.reader()).expect("a thread starts");
+    drop(first);
+    let second = Dashboard::start(rig.engine.reader()).expect("a thread starts");
+    rig.run("few", 3);
+    drop(rig);
+    second.refresh();
+    let overview = second.overview(0);
+    assert!(overview.ended);
+    assert_eq!(overview.tasks.finished, 3);
+}
