@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self, TypeVar
 
+    from lineshaft._observe import Traced
     from lineshaft.futures import Future
 
     T = TypeVar("T")
@@ -350,6 +351,49 @@ class Engine:
 
         return engine_map(function, *iterables, engine=self, **options)
 
+    # What it does and did. The picture is kept from the first call on.
+
+    def trace(self, path: str | os.PathLike[str]) -> Traced:
+        """Write what was run so far, where and when, to a file that Perfetto and ``chrome://tracing`` open.
+
+        A track for each lane (a worker process, or one of the threads of a pool), a slice for each attempt of a
+        task, and counters of tasks, cores and memory. What was run before the first call of `trace`, `metrics` or
+        the like is there as far as the engine's log of events goes back: about 16,000 tasks. After `shutdown`
+        the trace is of the whole run, if one of them was called before it.
+
+        Returns
+        -------
+        How many attempts are in the trace, and how many are not.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        RuntimeError
+            In a worker process, which has no engine of its own.
+        """
+        from lineshaft._observe import Traced
+
+        return Traced(*self._observed().trace(os.fspath(path)))
+
+    def metrics(self) -> str:
+        """Return what the engine does in numbers, in the text format of Prometheus.
+
+        Examples
+        --------
+        >>> import lineshaft as ls
+        >>> with ls.Engine(workers=1) as engine:
+        ...     print(engine.metrics().splitlines()[0])
+        # HELP lineshaft_tasks Tasks that have not ended.
+        """
+        return self._observed().metrics()
+
+    def _observed(self) -> _native.Engine:
+        native = self._native or self._native_threads
+        if native is None:
+            raise RuntimeError("a worker process has no engine of its own: ask the engine that it belongs to")
+        return native
+
     # Life.
 
     def _check_open(self) -> None:
@@ -404,6 +448,8 @@ class Engine:
                 engine.shut_down(in_hurry=in_hurry)
         if was_default:
             _stats.complete(self)
+            if (observe := sys.modules.get("lineshaft._observe")) is not None:
+                observe.on_default_end(self)
 
     def _interrupt_calls(self, pool: _native.Pool | None = None) -> None:
         """Raise KeyboardInterrupt in the calls that run in worker processes, and give them a moment to clean up.
@@ -486,6 +532,8 @@ def default_engine(*, for_pool: bool = False) -> Engine:
         with _lock:
             if _default is None or _default.closed:
                 _default = Engine()
+                if (observe := sys.modules.get("lineshaft._observe")) is not None:
+                    observe.on_default_start(_default)
             engine = _default
     return engine
 

@@ -54,6 +54,14 @@ class Engine:
         """
         Opens a pool that hands its calls to `start`, `workers` of them at a time.
         """
+    def metrics(self, /) -> str:
+        """
+        The engine's numbers in the text format of Prometheus.
+        """
+    def observe(self, /) -> None:
+        """
+        Keeps a picture of what the engine does, from now on and as far as its log goes back.
+        """
     def output(self, /) -> list[tuple[int, int | None, bool, str]]:
         """
         What worker processes printed lately, oldest first: tuples of worker, task (or None), whether
@@ -86,6 +94,11 @@ class Engine:
     def thread_pool(self, /, *, name: str, workers: SupportsIndex, takes_core: bool, initializer: Any | None = None, initargs: tuple | None = None) -> Pool:
         """
         Opens a pool of threads.
+        """
+    def trace(self, /, path: str | PathLike[str]) -> tuple[int, int, int]:
+        """
+        Writes the run so far, all of it if the engine has been shut down, to a file in Chrome's trace
+        format. Returns how many attempts are in it, how many are not, and how many events were missed.
         """
     def wait_idle(self, /, timeout_s: SupportsFloat | SupportsIndex | None = None) -> bool:
         """

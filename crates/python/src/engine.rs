@@ -1,12 +1,15 @@
 //! `Engine`: the engine of this process.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::BufWriter;
 use std::mem::ManuallyDrop;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use lineshaft_dashboard::Dashboard;
 use lineshaft_engine::{
     Code, EngineError, EngineOptions, PoolKind, PoolOptions, Program, Silent, Snapshot,
 };
@@ -43,6 +46,8 @@ pub struct Core {
     pub live: LiveBuffers,
     /// It has worker processes, or can have them.
     pub has_processes: bool,
+    /// Once somebody has asked for it. Left alone in a forked child, for the same reasons.
+    dashboard: ManuallyDrop<OnceLock<Dashboard>>,
     owner: Owner,
     generation: u64,
 }
@@ -71,6 +76,16 @@ impl Core {
         Err(PyRuntimeError::new_err(
             "this engine belongs to the parent process: after os.fork() the child must start its own",
         ))
+    }
+
+    /// The picture of the engine, which is kept from the first call on.
+    pub fn dashboard(&self) -> PyResult<&Dashboard> {
+        let engine = self.engine()?;
+        if let Some(dashboard) = self.dashboard.get() {
+            return Ok(dashboard);
+        }
+        let dashboard = Dashboard::start(engine.reader())?;
+        Ok(self.dashboard.get_or_init(|| dashboard))
     }
 
     /// The callable as workers know it, by the encoder of their pool.
@@ -126,8 +141,10 @@ impl Core {
 impl Drop for Core {
     fn drop(&mut self) {
         if self.generation == GENERATION.load(Ordering::Relaxed) {
-            // SAFETY: nothing uses the engine after its owner is dropped.
+            // SAFETY: nothing uses the engine after its owner is dropped, nor its dashboard.
             let engine = unsafe { ManuallyDrop::take(&mut self.engine) };
+            // SAFETY: as above.
+            unsafe { ManuallyDrop::drop(&mut self.dashboard) };
             // Shutting down waits for the loop, which may be about to need the interpreter's lock
             // no more than anyone else: let others have it meanwhile.
             if Python::try_attach(|py| py.detach(|| engine.shut_down())).is_none() {
@@ -191,6 +208,7 @@ impl Engine {
             resolver,
             live: LiveBuffers::new(),
             has_processes,
+            dashboard: ManuallyDrop::default(),
             owner: Owner::new(),
             generation: GENERATION.load(Ordering::Relaxed),
         };
@@ -357,6 +375,31 @@ impl Engine {
         }
         dict.set_item("groups", groups)?;
         Ok(dict)
+    }
+
+    /// Keeps a picture of what the engine does, from now on and as far as its log goes back.
+    fn observe(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.core.dashboard().map(|_| ()))
+    }
+
+    /// The engine's numbers in the text format of Prometheus.
+    fn metrics(&self, py: Python<'_>) -> PyResult<String> {
+        py.detach(|| Ok(self.core.dashboard()?.metrics()))
+    }
+
+    /// Writes the run so far, all of it if the engine has been shut down, to a file in Chrome's trace
+    /// format. Returns how many attempts are in it, how many are not, and how many events were missed.
+    fn trace(&self, py: Python<'_>, path: PathBuf) -> PyResult<(u64, u64, u64)> {
+        py.detach(|| {
+            let dashboard = self.core.dashboard()?;
+            let mut file = BufWriter::new(File::create(path)?);
+            let traced = dashboard.trace(&mut file)?;
+            Ok((
+                traced.attempts,
+                traced.attempts_missing,
+                traced.events_missed,
+            ))
+        })
     }
 
     /// What worker processes printed lately, oldest first: tuples of worker, task (or None), whether

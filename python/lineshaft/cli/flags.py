@@ -256,6 +256,12 @@ RUN = Command(
             choices=_libraries,
         ),
         Flag("--progress", "Show a progress bar for each joblib.Parallel and lineshaft.map that takes over a second."),
+        Flag(
+            "--trace",
+            "Write what ran where and when to a file that Perfetto and chrome://tracing open. The last 260,000 "
+            "attempts of tasks are kept; the end says how many there were.",
+            metavar="FILE",
+        ),
         Flag("--no-summary", "Print no summary at the end."),
     ),
     ends_options=("-m", "-c"),

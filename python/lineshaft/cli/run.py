@@ -38,6 +38,10 @@ def run(parsed: Parsed) -> int:
         from lineshaft._bars import progress
 
         progress()
+    if options["trace"] is not None:
+        from lineshaft._observe import trace_default_engine
+
+        trace_default_engine(options["trace"])
     if not options["no_summary"]:
         # Registered before the program can register anything, so that it runs last.
         atexit.register(_print_summary, os.getpid())

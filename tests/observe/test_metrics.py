@@ -1,0 +1,68 @@
+"""The numbers in the text format of Prometheus."""
+
+import os
+import re
+import signal
+
+import pytest
+
+import lineshaft as ls
+
+SAMPLE = re.compile(r'(?P<name>[a-z_]+)(\{(?P<label>[a-z]+)="(?P<of>(?:[^"\\]|\\.)*)"\})? (?P<value>[0-9.e+-]+)')
+
+
+def parse(text):
+    """Return the values by name and label, and the kinds by name."""
+    values, kinds = {}, {}
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split()
+            assert name not in kinds, "a family is declared once"
+            kinds[name] = kind
+        elif not line.startswith("# HELP "):
+            match = SAMPLE.fullmatch(line)
+            assert match, line
+            values[match["name"], match["of"]] = float(match["value"])
+    assert {name for name, _ in values} <= kinds.keys()
+    return values, kinds
+
+
+@ls.task(retries=1)
+def die_once(path):
+    if not path.exists():
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail():
+    raise ValueError
+
+
+def test_numbers_are_those_of_what_ran(tmp_path):
+    with ls.Engine(workers=2, memory="1GiB") as engine:
+        assert list(engine.map(abs, range(3), threads=True)) == [0, 1, 2]
+        engine.submit(die_once, tmp_path / "died").result()
+        with pytest.raises(ValueError):  # noqa: PT011 - it has no message
+            engine.submit(fail).result()
+    values, kinds = parse(engine.metrics())
+    assert values["lineshaft_store_budget_bytes", None] == 1 << 30
+    assert values["lineshaft_worker_deaths_total", None] == 1
+    assert values["lineshaft_attempts_retried_total", None] == 1
+    assert values["lineshaft_tasks_ended_total", "failed"] == 1
+    assert all(values["lineshaft_tasks", state] == 0 for state in ("waiting", "ready", "running", "ahead"))
+    submitted = values["lineshaft_tasks_submitted_total", None]
+    ended = sum(values["lineshaft_tasks_ended_total", outcome] for outcome in ("finished", "failed", "dropped"))
+    assert submitted == ended >= 3
+    finished = {of: value for (name, of), value in values.items() if name == "lineshaft_group_tasks_finished_total"}
+    assert any(name.endswith("die_once") and value == 1 for name, value in finished.items())
+    assert kinds["lineshaft_tasks"] == "gauge"
+    assert all(kind == "counter" for name, kind in kinds.items() if name.endswith("_total"))
+
+
+def test_a_worker_has_no_engine_of_its_own():
+    def ask():
+        with ls.Engine(workers=1) as engine:
+            return engine.metrics()
+
+    with ls.Engine(workers=1) as engine, pytest.raises(RuntimeError, match="no engine of its own"):
+        engine.submit(ask).result()

@@ -1,0 +1,150 @@
+"""The trace of a run: of an engine, and of a program under `lineshaft run`."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import lineshaft as ls
+
+
+def nap(seconds):
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def fail():
+    raise ValueError("as intended")
+
+
+class Trace:
+    """A trace as a viewer sees it."""
+
+    def __init__(self, path):
+        entries = json.loads(Path(path).read_text())["traceEvents"]
+        self.tracks = {entry["tid"]: entry["args"]["name"] for entry in entries if entry["name"] == "thread_name"}
+        self.slices = [entry for entry in entries if entry["ph"] == "X"]
+        self.counters = {entry["name"] for entry in entries if entry["ph"] == "C"}
+
+    def of(self, name):
+        return [entry for entry in self.slices if entry["name"].endswith(name)]
+
+
+def test_each_attempt_is_a_slice_on_the_track_of_its_worker(tmp_path):
+    path = tmp_path / "run.json"
+    with ls.Engine(workers=2) as engine:
+        assert engine.metrics()
+        naps = [engine.submit(nap, 0.05) for _ in range(6)]
+        pids = {future.result() for future in naps}
+        with pytest.raises(ValueError, match="as intended"):
+            engine.submit(fail).result()
+    traced = engine.trace(path)
+    assert (traced.attempts, traced.attempts_missing, traced.events_missed) == (7, 0, 0)
+    trace = Trace(path)
+    assert {int(trace.tracks[nap["tid"]].split()[-1].rstrip(")")) for nap in trace.of("nap")} == pids
+    for entry in trace.of("nap"):
+        # What ran is measured by the worker; the sleep is part of it.
+        assert 50e3 <= entry["dur"] < 5e6
+        assert entry["args"]["outcome"] == "finished"
+        assert entry["args"]["queued_ms"] >= 0
+    assert [entry["args"]["outcome"] for entry in trace.of("fail")] == ["failed"]
+    assert {"tasks", "store (bytes)", "cores busy"} <= trace.counters
+
+
+def test_slices_of_one_track_do_not_overlap_and_lie_within_the_run(tmp_path):
+    with ls.Engine(workers=2) as engine:
+        engine.metrics()
+        futures = [engine.submit(abs, number) for number in range(2_000)]
+        assert sum(future.result() for future in futures) == sum(range(2_000))
+    engine.trace(tmp_path / "run.json")
+    trace = Trace(tmp_path / "run.json")
+    assert len(trace.of("abs")) == 2_000
+    assert len({entry["args"]["task"] for entry in trace.slices}) == 2_000
+    for track in trace.tracks:
+        on_track = sorted((entry["ts"], entry["dur"]) for entry in trace.slices if entry["tid"] == track)
+        for (start, duration), (following, _) in pairwise(on_track):
+            # To a nanosecond, which is the clock's.
+            assert start + duration <= following + 0.002
+
+
+def test_threads_have_a_track_each_and_what_runs_is_there_too(tmp_path):
+    with ls.Engine(workers=2) as engine:
+        engine.metrics()
+        entered, leave = threading.Barrier(3), threading.Event()
+
+        @ls.task(threads=True)
+        def held():
+            entered.wait(60)
+            return leave.wait(60)
+
+        futures = [engine.submit(held) for _ in range(2)]
+        entered.wait(60)
+        engine.trace(tmp_path / "during.json")
+        leave.set()
+        assert [future.result() for future in futures] == [True, True]
+    during = Trace(tmp_path / "during.json")
+    assert len({entry["tid"] for entry in during.of("held")}) == 2
+    assert all(entry["args"]["outcome"] == "running" for entry in during.of("held"))
+    assert all(during.tracks[entry["tid"]].startswith("threads") for entry in during.of("held"))
+
+
+def test_a_trace_that_is_asked_for_late_goes_back_as_far_as_the_log(tmp_path):
+    with ls.Engine(workers=2) as engine:
+        assert engine.submit(abs, -1).result() == 1
+        traced = engine.trace(tmp_path / "run.json")
+    assert (traced.attempts, traced.events_missed) == (1, 0)
+
+
+def test_a_file_that_cannot_be_written_is_an_error(tmp_path):
+    with ls.Engine(workers=1) as engine, pytest.raises(FileNotFoundError):
+        engine.trace(tmp_path / "no such folder" / "run.json")
+
+
+def run(*arguments, cwd):
+    command = [sys.executable, "-m", "lineshaft", "run", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+
+
+PROGRAM = """
+import os, sys
+from concurrent.futures import ProcessPoolExecutor
+def square(x):
+    return x * x
+if __name__ == "__main__":
+    with ProcessPoolExecutor(2) as pool:
+        print(sum(pool.map(square, range(100))))
+    if "fork" in sys.argv and os.fork() == 0:
+        sys.exit(0)
+"""
+
+
+@pytest.mark.parametrize("argument", ["plain", "fork"])
+def test_lineshaft_run_writes_the_trace_of_an_unmodified_program(tmp_path, argument):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    ended = run("--trace", "run.json", "--no-summary", "program.py", argument, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "328350\n"
+    path = tmp_path / "run.json"
+    assert ended.stderr == f"lineshaft: trace in {path}: 100 attempts\n"
+    assert len(Trace(path).of("square")) == 100
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["program.py", "run.json"]
+
+
+def test_a_trace_that_cannot_be_written_does_not_change_how_the_program_ends(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    ended = run("--trace", "missing/run.json", "--no-summary", "program.py", cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (0, "328350\n")
+    assert ended.stderr.startswith("lineshaft: no trace: ")
+
+
+def test_without_an_engine_there_is_no_trace(tmp_path):
+    (tmp_path / "program.py").write_text("print('hello')")
+    ended = run("--trace", "run.json", "program.py", cwd=tmp_path)
+    assert (ended.stdout, ended.stderr) == ("hello\n", "")
+    assert not (tmp_path / "run.json").exists()
