@@ -67,6 +67,16 @@ PROGRAM = """
         assert list(executor.map(scaled, range(3))) == [3, 6, 9]
     with ls.Pool(2) as pool:
         assert pool.map(scaled, range(3)) == [3, 6, 9]
+
+    def keep(function):
+        global kept
+        kept = function
+
+    def in_a_pool():
+        with ls.Pool(1, keep, (scaled,)) as pool:
+            return pool.apply(lambda: kept(1))
+
+    assert ls.submit(in_a_pool).result() == 6
     with ls.ThreadPoolExecutor(2) as executor:
         assert list(executor.map(scaled, range(3))) == [3, 6, 9]
 

@@ -220,3 +220,21 @@ def test_nested_calls_run_in_the_workers_of_the_same_engine():
 
     with ls.Engine(workers=2) as engine:
         assert os.getpid() not in engine.submit(pids).result(30)
+
+
+def with_closures(count: int, size_bytes: int) -> int:
+    """Call functions that hold so many bytes, each of them once."""
+    total = 0
+    for _ in range(count):
+        held = bytes(size_bytes)
+        total += ls.submit(lambda held=held: len(held)).result()
+    return total
+
+
+def test_definitions_of_a_worker_go_with_its_functions():
+    count, size_bytes = 10, 2_000_000
+    with ls.Engine(workers=2) as engine:
+        assert engine.submit(with_closures, count, size_bytes).result(30) == count * size_bytes
+        # The last one may live until the worker does something else.
+        assert engine.submit(int).result(30) == 0
+        assert engine._native.stats()["memory_bytes"] < 2 * size_bytes

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use lineshaft_engine::Code;
+use lineshaft_engine::worker::Session;
+use lineshaft_engine::{Code, EngineError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
@@ -22,8 +23,24 @@ impl Owner {
 enum Known {
     /// The engine of this process has it.
     Code(Arc<Code>),
-    /// The engine that this worker belongs to has it, under its id.
-    Sent,
+    /// The engine that this worker belongs to has it.
+    Sent {
+        #[expect(dead_code, reason = "it counts when it is dropped")]
+        lease: Lease,
+    },
+}
+
+/// Has the engine that a worker belongs to keep a definition until this is dropped.
+struct Lease {
+    session: Arc<Session>,
+    id: u64,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // If the engine is gone there is nothing to forget.
+        let _: Result<(), EngineError> = self.session.forget_definition(self.id);
+    }
 }
 
 /// The Rust half of `lineshaft._serial.definition.Definition`.
@@ -53,7 +70,7 @@ impl DefinitionBase {
     pub fn code(&self, engine: Owner) -> Option<Arc<Code>> {
         match self.known_to(engine)? {
             Known::Code(code) => Some(Arc::clone(code)),
-            Known::Sent => None,
+            Known::Sent { .. } => None,
         }
     }
 
@@ -69,9 +86,14 @@ impl DefinitionBase {
         self.known_to(worker).is_some()
     }
 
-    /// This worker has sent it.
-    pub fn sent(&self, worker: Owner) {
-        let _: Result<(), _> = self.known.set((worker, Known::Sent));
+    /// This worker has sent it, under this id.
+    pub fn sent(&self, worker: Owner, session: &Arc<Session>, id: u64) {
+        // If another thread was quicker, one lease is enough; both have sent the same.
+        self.known.get_or_init(|| {
+            let session = Arc::clone(session);
+            let lease = Lease { session, id };
+            (worker, Known::Sent { lease })
+        });
     }
 }
 

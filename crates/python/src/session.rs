@@ -34,6 +34,16 @@ fn failed(error: &EngineError) -> PyErr {
     PyRuntimeError::new_err(error.to_string())
 }
 
+/// A call, ready to be sent.
+struct EncodedCall<'py> {
+    code: u64,
+    definitions: Vec<u64>,
+    args: Sent,
+    futures: Bound<'py, PyAny>,
+    /// The engine keeps a definition no longer than its object: these are held until it has the call.
+    held: [Bound<'py, PyAny>; 2],
+}
+
 impl Client {
     fn encoder(&self, py: Python<'_>) -> PyResult<&Py<PyAny>> {
         self.encoder.get_or_try_init(py, || {
@@ -52,20 +62,7 @@ impl Client {
         kwargs: Option<&Bound<'_, PyDict>>,
         policy: Policy,
     ) -> PyResult<Arc<NestedCall>> {
-        let code = self.define(
-            &self
-                .encoder(py)?
-                .bind(py)
-                .call_method1("code", (function,))?,
-        )?;
-        let keywords = kwargs.cloned().unwrap_or_else(|| PyDict::new(py));
-        let call = PyTuple::new(py, [args.as_any(), keywords.as_any()])?;
-        let encoded = Encoded::new(py, self.encoder(py)?, function, &call)?;
-        let definitions = encoded
-            .definitions
-            .try_iter()?
-            .map(|definition| self.define(&definition?));
-        let definitions = definitions.collect::<PyResult<Vec<u64>>>()?;
+        let encoded = self.encode(py, function, args, kwargs)?;
         let inputs = encoded.futures.try_iter()?.map(|found| {
             let found = found?;
             match found.cast::<FutureBase>()?.get().source()? {
@@ -74,11 +71,6 @@ impl Client {
             }
         });
         let inputs = inputs.collect::<PyResult<Vec<u64>>>()?;
-        let args = to_sent(
-            encoded.data.as_bytes(),
-            Some(&encoded.buffers),
-            &self.session,
-        )?;
         let nanos =
             |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let options = CallOptions {
@@ -88,9 +80,39 @@ impl Client {
             backoff_ns: nanos(policy.retries.backoff),
             timeout_ns: policy.timeout.map(nanos),
         };
+        let (code, definitions, args) = (encoded.code, encoded.definitions, encoded.args);
         self.session
             .call(pool, code, definitions, inputs, options, args)
             .map_err(|error| failed(&error))
+    }
+
+    /// Pickles a call, and sees to it that the engine has what it needs.
+    fn encode<'py>(
+        &self,
+        py: Python<'py>,
+        function: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<EncodedCall<'py>> {
+        let encoder = self.encoder(py)?;
+        let function_code = encoder.bind(py).call_method1("code", (function,))?;
+        let code = self.define(&function_code)?;
+        let keywords = kwargs.cloned().unwrap_or_else(|| PyDict::new(py));
+        let call = PyTuple::new(py, [args.as_any(), keywords.as_any()])?;
+        let encoded = Encoded::new(py, encoder, function, &call)?;
+        let definitions = encoded.definitions.try_iter()?;
+        let definitions = definitions.map(|definition| self.define(&definition?));
+        Ok(EncodedCall {
+            code,
+            definitions: definitions.collect::<PyResult<_>>()?,
+            args: to_sent(
+                encoded.data.as_bytes(),
+                Some(&encoded.buffers),
+                &self.session,
+            )?,
+            futures: encoded.futures,
+            held: [function_code, encoded.definitions],
+        })
     }
 
     /// Sees to it that the engine has a definition, and what it needs.
@@ -114,7 +136,7 @@ impl Client {
         self.session
             .define(id, needs, &name, body)
             .map_err(|error| failed(&error))?;
-        base.sent(self.owner);
+        base.sent(self.owner, &self.session, id);
         Ok(id)
     }
 }
@@ -257,31 +279,13 @@ impl Session {
             return Ok(Pool::nested(Arc::clone(&self.client), None));
         };
         let client = &self.client;
-        let initializer = match initializer {
-            None => None,
-            Some(initializer) => {
-                let code = client.define(
-                    &client
-                        .encoder(py)?
-                        .bind(py)
-                        .call_method1("code", (&initializer,))?,
-                )?;
-                let initargs = initargs.unwrap_or_else(|| PyTuple::empty(py));
-                let call = PyTuple::new(py, [initargs.as_any(), PyDict::new(py).as_any()])?;
-                let encoded = Encoded::new(py, client.encoder(py)?, &initializer, &call)?;
-                for definition in encoded.definitions.try_iter()? {
-                    client.define(&definition?)?;
-                }
-                Some((
-                    code,
-                    to_sent(
-                        encoded.data.as_bytes(),
-                        Some(&encoded.buffers),
-                        &client.session,
-                    )?,
-                ))
-            }
-        };
+        let initargs = initargs.unwrap_or_else(|| PyTuple::empty(py));
+        let encoded = initializer
+            .map(|initializer| client.encode(py, &initializer, &initargs, None))
+            .transpose()?;
+        let (initializer, _held) = encoded
+            .map(|call| ((call.code, call.definitions, call.args), call.held))
+            .unzip();
         let opened = client
             .session
             .open_pool(workers, tasks_per_worker_max, initializer);

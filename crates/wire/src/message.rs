@@ -212,7 +212,7 @@ pub enum FromWorker<'a> {
         #[serde(borrow, with = "crate::bytes")]
         record: &'a [u8],
     },
-    /// A definition of the worker's own, for its nested calls; sent once.
+    /// A definition of the worker's own, for its nested calls; kept until `ForgetCode`.
     Code {
         /// Its identity in this worker.
         id: u64,
@@ -223,6 +223,11 @@ pub enum FromWorker<'a> {
         /// The pickled definition.
         #[serde(borrow)]
         body: Value<'a>,
+    },
+    /// The worker makes no further call with a definition of its own.
+    ForgetCode {
+        /// The definition.
+        id: u64,
     },
     /// A nested call.
     Call {
@@ -260,9 +265,9 @@ pub enum FromWorker<'a> {
         workers: u32,
         /// Tasks after which a worker of it is replaced.
         tasks_per_worker_max: Option<u32>,
-        /// Its initializer: a callable and its pickled arguments.
+        /// What each worker of it calls first.
         #[serde(borrow)]
-        initializer: Option<(u64, Value<'a>)>,
+        initializer: Option<Initializer<'a>>,
     },
     /// The worker closes it.
     ClosePool {
@@ -275,6 +280,18 @@ pub enum FromWorker<'a> {
         /// Why, for the log.
         reason: &'a str,
     },
+}
+
+/// What each worker of a pool calls before its first task.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Initializer<'a> {
+    /// A callable that was sent before.
+    pub code: u64,
+    /// Further definitions that the arguments need.
+    pub definitions: Vec<u64>,
+    /// Its pickled arguments.
+    #[serde(borrow)]
+    pub args: Value<'a>,
 }
 
 /// Scheduling options of one call.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lineshaft_core::{PoolId, Retries, WorkerId};
-use lineshaft_wire::{Answer, CallOptions, Descriptors, FromWorker, ToWorker};
+use lineshaft_wire::{Answer, CallOptions, Descriptors, FromWorker, Initializer, ToWorker};
 
 use crate::aftermath::Discarded;
 use crate::error::EngineError;
@@ -53,7 +53,13 @@ impl State {
                 let body = self.adopt(shared, &body, descriptors)?;
                 let needs = worker.definitions(&needs)?;
                 let code = shared.define(shared.group(name), body, needs);
-                worker.codes.insert(id, code);
+                let before = worker.codes.insert(id, code);
+                self.aftermath.discard(Discarded::Other(Box::new(before)));
+            }
+            FromWorker::ForgetCode { id } => {
+                let forgotten = worker.codes.remove(&id);
+                self.aftermath
+                    .discard(Discarded::Other(Box::new(forgotten)));
             }
             FromWorker::Call {
                 call,
@@ -116,26 +122,9 @@ impl State {
                 tasks_per_worker_max,
                 initializer,
             } => {
-                let initializer = match initializer {
-                    None => None,
-                    Some((code, args)) => {
-                        let args = self.adopt(shared, &args, descriptors)?;
-                        Some((worker.definition(code)?, args))
-                    }
-                };
-                let id = PoolId(u32::try_from(shared.next_id()).expect("fewer pools than 2^32"));
+                let workers = (workers, tasks_per_worker_max);
+                let id = self.nested_pool(shared, worker, workers, initializer, descriptors)?;
                 worker.pools.insert(pool, id);
-                let spec = Pool::new(PoolOptions {
-                    name: format!("nested-{}", id.0),
-                    workers,
-                    kind: PoolKind::Processes {
-                        initializer,
-                        definitions: Vec::new(),
-                        tasks_per_worker_max,
-                        growth_bytes_max: None,
-                    },
-                });
-                self.open_pool(id, spec);
             }
             FromWorker::ClosePool { pool } => {
                 if let Some(pool) = worker.pools.remove(&pool) {
@@ -146,6 +135,38 @@ impl State {
             other => unreachable!("not a nested message: {other:?}"),
         }
         Ok(())
+    }
+
+    /// Opens a pool of so many workers, each for so many tasks, that a worker wants.
+    fn nested_pool(
+        &mut self,
+        shared: &Shared,
+        worker: &Worker,
+        (workers, tasks_per_worker_max): (u32, Option<u32>),
+        initializer: Option<Initializer<'_>>,
+        descriptors: &mut Descriptors,
+    ) -> Result<PoolId, EngineError> {
+        let (initializer, definitions) = match initializer {
+            None => (None, Vec::new()),
+            Some(first) => {
+                let args = self.adopt(shared, &first.args, descriptors)?;
+                let definitions = worker.definitions(&first.definitions)?;
+                (Some((worker.definition(first.code)?, args)), definitions)
+            }
+        };
+        let id = PoolId(u32::try_from(shared.next_id()).expect("fewer pools than 2^32"));
+        let spec = Pool::new(PoolOptions {
+            name: format!("nested-{}", id.0),
+            workers,
+            kind: PoolKind::Processes {
+                initializer,
+                definitions,
+                tasks_per_worker_max,
+                growth_bytes_max: None,
+            },
+        });
+        self.open_pool(id, spec);
+        Ok(id)
     }
 
     /// Cancels a nested call and tells the worker whether that worked.

@@ -9,7 +9,7 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use lineshaft_core::Time;
-use lineshaft_wire::{Answer, CallOptions, Descriptors, FromWorker, Value, WireError};
+use lineshaft_wire::{Answer, CallOptions, Descriptors, FromWorker, Initializer, WireError};
 
 use crate::clock;
 use crate::error::EngineError;
@@ -185,6 +185,13 @@ impl Session {
             },
             descriptors,
         )?)
+    }
+
+    /// Lets the engine drop a definition, behind the calls that were made with it.
+    pub fn forget_definition(&self, id: u64) -> Result<(), EngineError> {
+        Ok(self
+            .outbox
+            .push_quietly(&FromWorker::ForgetCode { id }, Vec::new())?)
     }
 
     /// Makes a nested call, without `pool` in the pool of this worker.
@@ -388,19 +395,25 @@ impl Session {
             .push_quietly(&FromWorker::Forget { call }, Vec::new())?)
     }
 
-    /// Opens a pool for nested calls.
+    /// Opens a pool for nested calls, with an initializer, the definitions that its arguments need,
+    /// and these.
     pub fn open_pool(
         &self,
         workers: u32,
         tasks_per_worker_max: Option<u32>,
-        initializer: Option<(u64, Sent)>,
+        initializer: Option<(u64, Vec<u64>, Sent)>,
     ) -> Result<u64, EngineError> {
         let mut initializer = initializer;
         let (initializer, descriptors) = match &mut initializer {
             None => (None, Vec::new()),
-            Some((code, args)) => {
+            Some((code, definitions, args)) => {
                 let (args, descriptors) = args.split();
-                (Some((*code, args)), descriptors)
+                let initializer = Initializer {
+                    code: *code,
+                    definitions: std::mem::take(definitions),
+                    args,
+                };
+                (Some(initializer), descriptors)
             }
         };
         Ok(self.push_open_pool(workers, tasks_per_worker_max, initializer, descriptors)?)
@@ -410,7 +423,7 @@ impl Session {
         &self,
         workers: u32,
         tasks_per_worker_max: Option<u32>,
-        initializer: Option<(u64, Value<'_>)>,
+        initializer: Option<Initializer<'_>>,
         descriptors: Vec<OwnedFd>,
     ) -> Result<u64, WireError> {
         let pool = self.calls.last.fetch_add(1, Ordering::Relaxed) + 1;

@@ -354,11 +354,11 @@ impl FutureBase {
     }
 
     /// Whether the call has begun and not ended.
-    fn running(&self) -> bool {
+    fn running(&self, py: Python<'_>) -> bool {
         match self.source.get() {
-            Some(Source::Task { core, promise }) => {
-                core.engine().is_ok_and(|engine| engine.is_running(promise))
-            }
+            Some(Source::Task { core, promise }) => core
+                .engine()
+                .is_ok_and(|engine| py.detach(|| engine.is_running(promise))),
             _ => false,
         }
     }
@@ -440,14 +440,14 @@ impl FutureBase {
 
     /// The state, in the words of `concurrent.futures`.
     #[getter]
-    fn _state(&self) -> &'static str {
+    fn _state(&self, py: Python<'_>) -> &'static str {
         if self.is_visibly_done() {
             if self.is_cancelled() {
                 "CANCELLED_AND_NOTIFIED"
             } else {
                 "FINISHED"
             }
-        } else if self.running() {
+        } else if self.running(py) {
             "RUNNING"
         } else {
             "PENDING"
