@@ -7,15 +7,12 @@ the engine that the worker belongs to: nested calls go there.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found] # `signal` would import `enum`
-import errno
-import marshal
 import os
-import sys
 import threading
 import time
 import types
 
-from lineshaft import _exit, _native, _process
+from lineshaft import _exit, _native, _process, _startup
 from lineshaft._serial.parent import Encoder
 from lineshaft.errors import EngineClosed
 
@@ -30,17 +27,6 @@ if TYPE_CHECKING:
     from lineshaft.futures import Future
 
     T = TypeVar("T")
-
-#: Variables by which numerical libraries are told how many threads to use.
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
 
 #: `inspect.CO_COROUTINE`: the flag of a function defined by ``async def``.
 _CO_COROUTINE = 0x80
@@ -120,11 +106,11 @@ class Engine:
             raise ValueError(f"max_tasks_per_worker must be positive, not {max_tasks_per_worker!r}")
         if workers is not None and (not isinstance(workers, int) or workers < 1):
             raise ValueError(f"workers must be a positive integer, not {workers!r}")
-        self.workers = workers or _default_workers()
-        self._memory_bytes = _memory_bytes(memory)
-        self._spill_dir = _usable_folder(spill_dir) if spill_dir is not None else _temporary_folder()
+        self.workers = workers or _startup.default_workers()
+        self._memory_bytes = _startup.memory_bytes(memory)
+        self._spill_dir = _startup.usable_folder(spill_dir) if spill_dir is not None else _startup.temporary_folder()
         self._max_tasks_per_worker = max_tasks_per_worker
-        self._growth_bytes_max = None if max_worker_growth is None else _memory_bytes(max_worker_growth)
+        self._growth_bytes_max = None if max_worker_growth is None else _startup.memory_bytes(max_worker_growth)
         self._encoder = Encoder()
         self._pools: dict[tuple[str, int], _native.Pool] = {}
         #: Pools of executors that were shut down without waiting for their calls.
@@ -151,40 +137,16 @@ class Engine:
         from lineshaft._console import Console
 
         if processes:
-            self._setup = self._describe()
+            self._setup = _startup.description(self._environment, self._spill_dir)
         return _native.Engine(
             cores=self.workers,
             memory_bytes=self._memory_bytes,
             spill_dir=self._spill_dir,
             encoder=self._encoder,
             console=Console() if processes else None,
-            command=_zygote_command() if processes else None,
-            environment=_zygote_environment(self.workers) if processes else [],
+            command=_startup.zygote_command() if processes else None,
+            environment=_startup.zygote_environment(self.workers) if processes else [],
             setup=self._setup if processes else b"",
-        )
-
-    def _describe(self) -> bytes:
-        """Describe to workers what they should know of this process as it is now."""
-        from lineshaft._console import describe_streams, log_levels
-        from lineshaft._serial.main_module import describe_main
-
-        patch = sys.modules.get("lineshaft._patch")
-        now = dict(os.environ)
-        changes: dict[str, str | None] = {}
-        if now != self._environment:
-            changes = dict.fromkeys(self._environment.keys() - now.keys())
-            changes.update(now.items() - self._environment.items())
-        return marshal.dumps(
-            {
-                "main": dict(describe_main()),
-                "folder": _working_folder(),
-                "environment": changes,
-                "spill_dir": self._spill_dir,
-                "log_levels": log_levels(),
-                "streams": describe_streams(),
-                "patched": patch.applied() if patch else [],
-                "workers": _default_workers(),
-            }
         )
 
     # Pools. Executors open their own; calls on the engine itself share these.
@@ -224,7 +186,7 @@ class Engine:
                     context, workers, name, initializer, initargs, max_tasks_per_worker, for_pool
                 )
         # Processes of a new pool start where the program is now, as forked ones do.
-        setup = self._describe()
+        setup = _startup.description(self._environment, self._spill_dir)
         if setup != self._setup:
             self._native.set_up(setup)
             self._setup = setup
@@ -263,8 +225,8 @@ class Engine:
             for_pool=for_pool,
             initializer=initializer,
             initargs=initargs,
-            setup={"spill_dir": self._spill_dir, "workers": _default_workers()},
-            environment=_zygote_environment(self.workers),
+            setup={"spill_dir": self._spill_dir, "workers": _startup.default_workers()},
+            environment=_startup.zygote_environment(self.workers),
         )
         return self._native.process_pool(
             name=name,
@@ -457,18 +419,22 @@ class Engine:
         The terminal's signal does not reach worker processes: a program that handles Ctrl-C itself goes on with
         the calls that run. One that gives up, or gives up a pool, interrupts all of them, as the terminal would.
         """
-        if self._native is None or self._owner_pid != os.getpid():
+        native = self._native
+        if native is None or self._owner_pid != os.getpid():
             return
-        (pool or self._native).cancel_all(False)
+        (pool or native).cancel_all(False)
         until_s = time.monotonic() + INTERRUPT_GRACE_S
         # A worker heeds the first signal that finds it in a call. It may be about to begin one.
-        while (workers := self._native.stats()["workers"]) and time.monotonic() < until_s:
-            for _, pid in workers:
+        while time.monotonic() < until_s:
+            pids = pool.stats()[0] if pool else [pid for _, pid in native.stats()["workers"]]
+            if not pids:
+                break
+            for pid in pids:
                 try:
                     os.kill(pid, _signal.SIGINT)
                 except ProcessLookupError:
                     pass
-            if (pool or self._native).wait_idle(INTERRUPT_GRACE_S / 20):
+            if (pool or native).wait_idle(INTERRUPT_GRACE_S / 20):
                 break
 
     def _leave(self, pool: _native.Pool) -> None:
@@ -544,86 +510,6 @@ def _check_exit() -> None:
     runs_calls = isinstance(thread, threading._DummyThread) or thread.name == EVENT_LOOP_NAME
     if _default is None or _default.closed or not runs_calls:
         raise EngineClosed("cannot schedule new futures after interpreter shutdown")
-
-
-def _default_workers() -> int:
-    if "workers" in _process.setup:
-        return int(_process.setup["workers"])
-    named = os.environ.get("LINESHAFT_WORKERS")
-    if named:
-        return max(1, int(named))
-    from lineshaft._machine import cores
-
-    return cores().usable
-
-
-def _memory_bytes(memory: int | str | None) -> int:
-    memory = memory if memory is not None else os.environ.get("LINESHAFT_MEMORY")
-    if memory is None:
-        from lineshaft._machine import memory as machine_memory
-
-        found = machine_memory()
-        limits = [limit for limit in (found.total_bytes, found.cgroup_limit_bytes) if limit]
-        return min(limits) // 2 if limits else 1 << 30
-    if isinstance(memory, str):
-        from lineshaft._size import parse_size
-
-        return parse_size(memory)
-    if not isinstance(memory, int) or memory < 1:
-        raise ValueError(f"memory must be a positive number of bytes or text such as '8GiB', not {memory!r}")
-    return memory
-
-
-def _temporary_folder() -> str:
-    # What tempfile finds in nearly all cases, without the modules that it imports.
-    folder = os.environ.get("TMPDIR") or "/tmp"
-    if os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK):
-        return os.path.abspath(folder)
-    import tempfile
-
-    return tempfile.gettempdir()
-
-
-def _usable_folder(spill_dir: str | os.PathLike[str]) -> str:
-    folder = os.path.abspath(os.fspath(spill_dir))
-    why = 0
-    if not os.path.exists(folder):
-        why = errno.ENOENT
-    elif not os.path.isdir(folder):
-        why = errno.ENOTDIR
-    elif not os.access(folder, os.W_OK | os.X_OK):
-        why = errno.EACCES
-    if why:
-        raise OSError(why, f"spill_dir cannot be used: {os.strerror(why)}", folder)
-    return folder
-
-
-def _zygote_command() -> list[str]:
-    # The package's own folder comes along, because the program may have found it by a path that a
-    # new interpreter does not have, or that has another package of this name before it.
-    folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    path = f"sys.path.insert(0, {folder!r}); from lineshaft._worker import main; sys.path.append(sys.path.pop(0))"
-    code = f"import sys; {path}; main()"
-    flags: list[str] = []
-    if sys.orig_argv[1:2] and sys.orig_argv[1].startswith("-") and sys.orig_argv[1] not in ("-c", "-m"):
-        import subprocess
-
-        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    return [sys.executable, *flags, "-c", code]
-
-
-def _zygote_environment(workers: int) -> list[tuple[str, str]]:
-    from lineshaft._machine import cores
-
-    threads = str(max(1, cores().usable // workers))
-    return [(name, threads) for name in THREAD_VARIABLES if name not in os.environ]
-
-
-def _working_folder() -> str | None:
-    try:
-        return os.getcwd()
-    except FileNotFoundError:
-        return None
 
 
 def _before_fork() -> None:

@@ -162,3 +162,21 @@ def test_terminate_workers_ends_what_runs(event):
     executor.terminate_workers()
     with pytest.raises(BaseException):  # noqa: B017, PT011 - cancelled or died, but ended
         future.result(timeout=30)
+
+
+def test_ctrl_c_interrupts_the_calls_of_the_executor_that_is_given_up(processes, event):
+    began, may_end = event("began"), event("may end")
+    kept = processes.submit(enter_and_wait, began, may_end)
+    began.wait()
+    also_began, never = event("also began"), event("never")
+
+    def give_up():
+        with ls.ProcessPoolExecutor(1) as executor:
+            executor.submit(enter_and_wait, also_began, never)
+            also_began.wait()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        give_up()
+    may_end.set()
+    assert kept.result(30) == "left"

@@ -16,7 +16,7 @@ from joblib.parallel import (
     SequentialBackend,
 )
 
-from lineshaft import _engine, _process
+from lineshaft import _engine, _process, _startup
 from lineshaft.joblib import limits
 from lineshaft.joblib.announcing import Announcing
 from lineshaft.joblib.batch import Surroundings
@@ -113,7 +113,7 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
 
     def _cores(self) -> int:
         engine = self._engine or _engine._default
-        return engine.workers if engine is not None else _engine._default_workers()
+        return engine.workers if engine is not None else _startup.default_workers()
 
     # The life of a call.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from lineshaft._engine import THREAD_VARIABLES
+from lineshaft._startup import THREAD_VARIABLES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,27 +8,29 @@
 mod any;
 mod publish;
 mod value;
+mod wait;
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use lineshaft_engine::worker::{NestedCall, Unanswered};
-use lineshaft_engine::{Check, Outcome, Promise, TaskError, Waited, lost};
+use lineshaft_engine::{Outcome, Promise, TaskError, lost};
 use pyo3::PyTraverseError;
-use pyo3::exceptions::{PyRuntimeError, PyTimeoutError, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyList, PyTuple};
 
 use crate::engine::Core;
-use crate::interpreter::{check_signals, front, is_main_thread, timeout};
+use crate::interpreter::front;
 use crate::locked::Locked;
 use crate::session::Client;
 use publish::call_back;
 use value::{Value, local_object, of_answer, of_outcome, root};
+use wait::{in_time, waiting};
 
 pub use any::{cancel_running, wait_any, when_done};
 pub use publish::publish;
+pub use wait::wait_for;
 
 /// What a future stands for.
 pub enum Source {
@@ -77,50 +79,6 @@ pub fn new(py: Python<'_>, source: Source) -> PyResult<Bound<'_, FutureBase>> {
     let fresh = future.get().source.set(source).is_ok();
     debug_assert!(fresh, "a new future stands for nothing yet");
     Ok(future)
-}
-
-/// Waits with `wait`, which is given the time limit and the check for signals; false if it timed out.
-fn waiting(
-    py: Python<'_>,
-    timeout_s: Option<f64>,
-    wait: impl FnOnce(Option<Duration>, Option<Check<'_>>) -> PyResult<Waited> + Send,
-) -> PyResult<bool> {
-    let timeout = timeout(timeout_s)?;
-    let is_main = is_main_thread();
-    if is_main {
-        py.check_signals()?;
-    }
-    let mut raised = None;
-    let mut check = || check_signals(&mut raised);
-    let check: Option<Check<'_>> = if is_main { Some(&mut check) } else { None };
-    match py.detach(|| wait(timeout, check))? {
-        Waited::Done => Ok(true),
-        Waited::TimedOut => Ok(false),
-        Waited::Interrupted => Err(raised.expect("only a handler that raised interrupts")),
-    }
-}
-
-fn in_time(waited: bool) -> PyResult<()> {
-    if waited {
-        return Ok(());
-    }
-    Err(PyTimeoutError::new_err(()))
-}
-
-/// Waits until the task has ended.
-pub fn wait_for(
-    py: Python<'_>,
-    core: &Core,
-    promise: &Promise,
-    timeout_s: Option<f64>,
-) -> PyResult<()> {
-    if promise.is_done() {
-        return Ok(());
-    }
-    let engine = core.engine()?;
-    in_time(waiting(py, timeout_s, |timeout, check| {
-        Ok(engine.wait(promise, timeout, check))
-    })?)
 }
 
 /// What a task that has ended returned; its exception as an error.

@@ -1,0 +1,144 @@
+"""What an engine starts with: its size and folder by default, and what its processes are told.
+
+The default engine starts with a program's first call, so nothing is imported here that this does not need.
+"""
+
+from __future__ import annotations
+
+import errno
+import marshal
+import os
+import sys
+
+from lineshaft import _process
+
+#: Variables by which numerical libraries are told how many threads to use.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+
+def default_workers() -> int:
+    """Return how many workers an engine has that is not told."""
+    if "workers" in _process.setup:
+        return int(_process.setup["workers"])
+    named = os.environ.get("LINESHAFT_WORKERS")
+    if named:
+        return max(1, int(named))
+    from lineshaft._machine import cores
+
+    return cores().usable
+
+
+def memory_bytes(memory: int | str | None) -> int:
+    """Return the budget that a caller named, or half of what the machine has."""
+    memory = memory if memory is not None else os.environ.get("LINESHAFT_MEMORY")
+    if memory is None:
+        from lineshaft._machine import memory as machine_memory
+
+        found = machine_memory()
+        limits = [limit for limit in (found.total_bytes, found.cgroup_limit_bytes) if limit]
+        return min(limits) // 2 if limits else 1 << 30
+    if isinstance(memory, str):
+        from lineshaft._size import parse_size
+
+        return parse_size(memory)
+    if not isinstance(memory, int) or memory < 1:
+        raise ValueError(f"memory must be a positive number of bytes or text such as '8GiB', not {memory!r}")
+    return memory
+
+
+def temporary_folder() -> str:
+    """Return the system's folder for temporary files."""
+    # What tempfile finds in nearly all cases, without the modules that it imports.
+    folder = os.environ.get("TMPDIR") or "/tmp"
+    if os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK):
+        return os.path.abspath(folder)
+    import tempfile
+
+    return tempfile.gettempdir()
+
+
+def usable_folder(spill_dir: str | os.PathLike[str]) -> str:
+    """Return the absolute path of a folder that a caller named.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written to.
+    """
+    folder = os.path.abspath(os.fspath(spill_dir))
+    why = 0
+    if not os.path.exists(folder):
+        why = errno.ENOENT
+    elif not os.path.isdir(folder):
+        why = errno.ENOTDIR
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        why = errno.EACCES
+    if why:
+        raise OSError(why, f"spill_dir cannot be used: {os.strerror(why)}", folder)
+    return folder
+
+
+def zygote_command() -> list[str]:
+    """Return the command that starts the process from which workers are forked."""
+    # The package's own folder comes along, because the program may have found it by a path that a
+    # new interpreter does not have, or that has another package of this name before it.
+    folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    path = f"sys.path.insert(0, {folder!r}); from lineshaft._worker import main; sys.path.append(sys.path.pop(0))"
+    code = f"import sys; {path}; main()"
+    flags: list[str] = []
+    if sys.orig_argv[1:2] and sys.orig_argv[1].startswith("-") and sys.orig_argv[1] not in ("-c", "-m"):
+        import subprocess
+
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    return [sys.executable, *flags, "-c", code]
+
+
+def zygote_environment(workers: int) -> list[tuple[str, str]]:
+    """Return the variables by which so many workers share the cores; those that the user has set stay as they are."""
+    from lineshaft._machine import cores
+
+    threads = str(max(1, cores().usable // workers))
+    return [(name, threads) for name in THREAD_VARIABLES if name not in os.environ]
+
+
+def _working_folder() -> str | None:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
+
+
+def description(environment: dict[str, str], spill_dir: str) -> bytes:
+    """Describe to workers what they should know of this process as it is now.
+
+    They were started with `environment`, and put what does not fit into memory into `spill_dir`.
+    """
+    from lineshaft._console import describe_streams, log_levels
+    from lineshaft._serial.main_module import describe_main
+
+    patch = sys.modules.get("lineshaft._patch")
+    now = dict(os.environ)
+    changes: dict[str, str | None] = {}
+    if now != environment:
+        changes = dict.fromkeys(environment.keys() - now.keys())
+        changes.update(now.items() - environment.items())
+    return marshal.dumps(
+        {
+            "main": dict(describe_main()),
+            "folder": _working_folder(),
+            "environment": changes,
+            "spill_dir": spill_dir,
+            "log_levels": log_levels(),
+            "streams": describe_streams(),
+            "patched": patch.applied() if patch else [],
+            "workers": default_workers(),
+        }
+    )
