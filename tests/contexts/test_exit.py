@@ -149,11 +149,11 @@ def test_daemon_threads(script):
 def test_threads_that_outlive_the_main_thread(script):
     """As in concurrent.futures: once the interpreter ends, nothing new is taken, but what is there is finished."""
     out = script("""
-        import threading, time
+        import threading
         import lineshaft as ls
         executor = ls.ThreadPoolExecutor(1)
         def late(future):
-            time.sleep(0.1)
+            threading.main_thread().join()
             print(future.result())
         threading.Thread(target=late, args=(executor.submit(pow, 2, 2),)).start()
     """)

@@ -4,10 +4,9 @@ import os
 
 
 def test_modules_found_by_a_later_path(programs):
-    programs.write(
-        {
-            "plugins/late.py": "def f(x): return x + 1",
-            "script.py": """
+    programs.write({"plugins/late.py": "def f(x): return x + 1"})
+    assert (
+        programs.script("""
         import os, sys
         import lineshaft as ls
         assert ls.submit(pow, 2, 2).result() == 4  # the workers are there
@@ -18,16 +17,14 @@ def test_modules_found_by_a_later_path(programs):
         with ls.ProcessPoolExecutor(2) as executor:
             assert executor.submit(late.f, 1).result() == 2
         print("ok")
-        """,
-        }
+        """)
+        == "ok\n"
     )
-    assert programs.run("script.py") == ("ok\n", "")
 
 
-def test_modules_written_after_the_engine_started(programs):
-    programs.write(
-        {
-            "script.py": """
+def test_modules_written_after_the_engine_started(script):
+    assert (
+        script("""
         import importlib, pathlib
         import lineshaft as ls
         assert ls.submit(pow, 2, 2).result() == 4
@@ -36,17 +33,15 @@ def test_modules_written_after_the_engine_started(programs):
         import fresh
         assert ls.submit(fresh.f, 1).result() == 2
         print("ok")
-        """,
-        }
+        """)
+        == "ok\n"
     )
-    assert programs.run("script.py") == ("ok\n", "")
 
 
-def test_the_working_folder(programs):
+def test_the_working_folder(script):
     """Workers that start later start where the program is then, as forked ones do."""
-    programs.write(
-        {
-            "script.py": """
+    assert (
+        script("""
         import os, pathlib
         import lineshaft as ls
         pathlib.Path("elsewhere").mkdir()
@@ -56,35 +51,31 @@ def test_the_working_folder(programs):
         with ls.ProcessPoolExecutor(1) as executor:
             assert executor.submit(os.getcwd).result() == os.path.join(start, "elsewhere")
         print("ok")
-        """,
-        }
+        """)
+        == "ok\n"
     )
-    assert programs.run("script.py") == ("ok\n", "")
 
 
 def test_relative_paths_of_modules(programs):
     """A relative entry of the path means the folder it was given in."""
-    programs.write(
-        {
-            "plugins/near.py": "def f(x): return x + 1",
-            "script.py": """
+    programs.write({"plugins/near.py": "def f(x): return x + 1"})
+    assert (
+        programs.script("""
         import os, sys
         sys.path.insert(0, "plugins")
         import near
         import lineshaft as ls
         assert ls.submit(near.f, 1).result() == 2
         print("ok")
-        """,
-        }
+        """)
+        == "ok\n"
     )
-    assert programs.run("script.py") == ("ok\n", "")
 
 
-def test_environment_variables(programs):
+def test_environment_variables(script):
     """Workers that start later have the variables of then, as forked ones do."""
-    programs.write(
-        {
-            "script.py": """
+    assert (
+        script("""
         import os
         os.environ["BEFORE"] = "1"
         import lineshaft as ls
@@ -97,16 +88,14 @@ def test_environment_variables(programs):
         with ls.ProcessPoolExecutor(1) as executor:
             assert executor.submit(look, "BEFORE", "AFTER").result() == [None, "2"]
         print("ok")
-        """,
-        }
+        """)
+        == "ok\n"
     )
-    assert programs.run("script.py") == ("ok\n", "")
 
 
-def test_a_worker_changes_only_itself(programs):
-    programs.write(
-        {
-            "script.py": """
+def test_a_worker_changes_only_itself(script):
+    assert (
+        script("""
         import os
         import lineshaft as ls
         def change():
@@ -116,10 +105,9 @@ def test_a_worker_changes_only_itself(programs):
         ls.submit(change).result()
         assert os.getcwd() == here and "CHANGED" not in os.environ
         print("ok")
-        """,
-        }
+        """)
+        == "ok\n"
     )
-    assert programs.run("script.py") == ("ok\n", "")
 
 
 def test_started_elsewhere(programs):

@@ -10,7 +10,7 @@ from dask.cache import Cache
 from dask.callbacks import Callback
 from dask.diagnostics import CacheProfiler, Profiler, ProgressBar, ResourceProfiler
 from tests.dask.nodes import add, fail, inc
-from tests.futures.events import wait_until
+from tests.events import eventually
 
 from lineshaft.dask import get, get_processes, get_threads
 
@@ -70,7 +70,7 @@ def test_a_progress_bar_counts_the_tasks_that_have_ended():
     bar, counts = ProgressBar(out=io.StringIO()), []
 
     def look(_):
-        wait_until(lambda: bar._state is not None, "the bar was not told of the graph")
+        eventually(lambda: bar._state is not None, "the bar was not told of the graph")
         counts.append((len(bar._state["finished"]), len(bar._state["running"])))
 
     with bar:

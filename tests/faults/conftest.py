@@ -12,7 +12,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from tests.faults.tasks import PATIENCE_S, Mailbox
+from tests.events import PATIENCE_S, eventually
+from tests.faults.tasks import Mailbox
 
 import lineshaft as ls
 import lineshaft.futures
@@ -33,16 +33,6 @@ PACKAGE = Path(ls.__file__).parent.parent
 TOKEN_VARIABLE = "LINESHAFT_FAULT_TEST"
 #: The kernel ends processes and closes their descriptors a moment after it was asked to.
 SETTLE_S = 5.0
-
-
-def eventually(condition: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> Any:
-    """Wait for what the kernel or another process does in its own time; return the condition's value."""
-    deadline_s = time.monotonic() + within_s
-    while not (value := condition()):
-        if time.monotonic() > deadline_s:
-            raise AssertionError(f"not within {within_s} s: {what}")
-        time.sleep(0.002)
-    return value
 
 
 @pytest.fixture

@@ -13,11 +13,10 @@ from collections import deque
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tests.events import PATIENCE_S
+
 import lineshaft as ls
 from lineshaft.errors import TaskTimeout
-
-#: Limit of every wait for something that must happen.
-PATIENCE_S = 60.0
 
 
 class Mailbox:

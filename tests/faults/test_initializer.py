@@ -13,7 +13,8 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.faults.conftest import eventually, is_alive, worker_pids
+from tests.events import eventually
+from tests.faults.conftest import is_alive, worker_pids
 from tests.faults.tasks import Mailbox, exit_at_once, kill_self, raise_lookup_error, raise_system_exit, read_null
 
 import lineshaft as ls

@@ -9,7 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.faults.conftest import eventually, marked_processes
+from tests.events import eventually
+from tests.faults.conftest import marked_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,15 +92,21 @@ def press(started: Program) -> None:
     os.killpg(started.process.pid, signal.SIGINT)
 
 
-@pytest.mark.parametrize("wait", WAITS)
-def test_once(program: Callable[..., Program], token: str, wait: str) -> None:
-    started = interruptible(program, wait)
-    press(started)
+def end_promptly(started: Program) -> tuple[str, str]:
+    """Check that the program ends by the key that was just pressed; return what it printed."""
     pressed_s = time.monotonic()
     out, err = started.end()
     assert time.monotonic() - pressed_s < PROMPTLY_S
     assert started.process.returncode == -signal.SIGINT, err
     assert err.rstrip().splitlines()[-1] == "KeyboardInterrupt"
+    return out, err
+
+
+@pytest.mark.parametrize("wait", WAITS)
+def test_once(program: Callable[..., Program], token: str, wait: str) -> None:
+    started = interruptible(program, wait)
+    press(started)
+    out, err = end_promptly(started)
     assert err.count("Traceback") == 1, err
     assert out == ""
     eventually(lambda: not marked_processes(token), "nothing is left", 2.0)
@@ -110,11 +117,7 @@ def test_twice(program: Callable[..., Program], token: str, wait: str) -> None:
     started = interruptible(program, wait)
     press(started)
     press(started)
-    pressed_s = time.monotonic()
-    _, err = started.end()
-    assert time.monotonic() - pressed_s < PROMPTLY_S
-    assert started.process.returncode == -signal.SIGINT, err
-    assert err.rstrip().splitlines()[-1] == "KeyboardInterrupt"
+    end_promptly(started)
     eventually(lambda: not marked_processes(token), "nothing is left", 2.0)
 
 

@@ -13,7 +13,8 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.faults.conftest import eventually, zygote_of
+from tests.events import eventually
+from tests.faults.conftest import zygote_of
 from tests.faults.tasks import blob, hold, join, slow_square, square, sum_of_nested_squares
 
 import lineshaft as ls

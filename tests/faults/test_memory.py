@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from tests.faults.conftest import eventually
+from tests.events import eventually
 
 import lineshaft as ls
 from lineshaft.errors import WorkerDied

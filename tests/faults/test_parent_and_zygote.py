@@ -9,13 +9,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from tests.faults.conftest import (
-    eventually,
-    is_alive,
-    marked_processes,
-    worker_pids,
-    zygote_of,
-)
+from tests.events import eventually
+from tests.faults.conftest import is_alive, marked_processes, worker_pids, zygote_of
 from tests.faults.tasks import Mailbox, hold
 
 import lineshaft as ls

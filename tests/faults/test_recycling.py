@@ -7,7 +7,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.faults.conftest import eventually, worker_pids
+from tests.events import eventually
+from tests.faults.conftest import worker_pids
 from tests.faults.tasks import has_mark, kill_self_at_each_tenth, leak, pid_and_square, raise_pid, say_line, set_mark
 
 import lineshaft as ls

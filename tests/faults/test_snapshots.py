@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from tests.faults.conftest import eventually, is_alive, worker_pids
+from tests.events import eventually
+from tests.faults.conftest import is_alive, worker_pids
 from tests.faults.tasks import Mailbox, hold, identity
 
 import lineshaft as ls

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from tests.events import eventually
 from tests.faults.conftest import worker_pids
 from tests.faults.tasks import (
     Mailbox,
@@ -208,6 +209,15 @@ def test_shutdown_does_not_wait_for_a_stopped_worker(engine: ls.Engine, mailbox:
     assert time.monotonic() - began_s < 10
     assert not psutil.pid_exists(pid)
     assert future.cancelled()
+
+
+def test_idle_workers_may_be_killed_all_day(engine: ls.Engine, mailbox: Callable[[], Mailbox]) -> None:
+    """By the kernel for lack of memory, say: there are new ones whenever there is something to do."""
+    for _ in range(8):
+        for pid in two_at_once(engine, mailbox):
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not worker_pids(engine), "both are known to be gone")
+    assert engine.submit(square, 4).result() == 16
 
 
 def test_module_that_ends_the_process_costs_the_task_only(

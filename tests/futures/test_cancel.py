@@ -6,10 +6,9 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 
 import pytest
+from tests.events import FileEvent, enter_and_wait
 
 import lineshaft as ls
-
-from .events import FileEvent, enter_and_wait
 
 Held = tuple[ls.ProcessPoolExecutor | ls.ThreadPoolExecutor, ls.Future[str], FileEvent]
 

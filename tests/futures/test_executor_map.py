@@ -4,10 +4,9 @@ import itertools
 import time
 
 import pytest
+from tests.events import enter_and_wait
 
 import lineshaft as ls
-
-from .events import enter_and_wait
 
 
 def fail_at(bad: int, number: int) -> int:

@@ -8,10 +8,9 @@ from concurrent.futures.process import BrokenProcessPool
 from concurrent.futures.thread import BrokenThreadPool
 
 import pytest
+from tests.events import eventually
 
 import lineshaft as ls
-
-from .events import wait_until
 
 state: dict[str, object] = {}
 calls = 0
@@ -89,7 +88,7 @@ def test_threads_have_names_until_they_end():
         names = {executor.submit(lambda: threading.current_thread().name).result() for _ in range(20)}
         assert names <= {"worker_0", "worker_1"}
         assert names <= {thread.name for thread in threading.enumerate()}
-    wait_until(lambda: not names & {thread.name for thread in threading.enumerate()}, "threads are still listed")
+    eventually(lambda: not names & {thread.name for thread in threading.enumerate()}, "threads are still listed")
 
 
 def test_lambdas_and_closures():

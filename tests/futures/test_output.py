@@ -10,10 +10,9 @@ import time
 import warnings
 
 import pytest
+from tests.events import eventually
 
 import lineshaft as ls
-
-from .events import wait_until
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +72,7 @@ def shown(capsys, text: str, stream: str = "out") -> str:
         seen += getattr(capsys.readouterr(), stream)
         return text in seen
 
-    wait_until(is_there, f"{text!r} was not shown")
+    eventually(is_there, f"{text!r} was not shown")
     return seen
 
 
@@ -97,7 +96,7 @@ def test_order_and_completeness(one, capsys):
 def test_log_records(fresh, caplog):
     with caplog.at_level(logging.INFO, __name__):
         fresh.submit(note, logging.WARNING, "%s is %d", "x", 3).result()
-        wait_until(lambda: bool(caplog.records), "no record arrived")
+        eventually(lambda: bool(caplog.records), "no record arrived")
     (record,) = caplog.records
     assert (record.name, record.levelno, record.getMessage()) == (__name__, logging.WARNING, "x is 3")
     assert record.process != os.getpid()
@@ -106,7 +105,7 @@ def test_log_records(fresh, caplog):
 
 def test_logged_exceptions(fresh, caplog):
     fresh.submit(note_exception).result()
-    wait_until(lambda: bool(caplog.records), "no record arrived")
+    eventually(lambda: bool(caplog.records), "no record arrived")
     assert "it failed" in caplog.text
     assert "ZeroDivisionError: division by zero" in caplog.text
 
@@ -115,7 +114,7 @@ def test_levels_of_this_process_apply(fresh, caplog):
     with caplog.at_level(logging.WARNING, __name__):
         fresh.submit(note, logging.INFO, "unwanted").result()
         fresh.submit(note, logging.ERROR, "wanted").result()
-        wait_until(lambda: "wanted" in [record.getMessage() for record in caplog.records], "no record arrived")
+        eventually(lambda: "wanted" in [record.getMessage() for record in caplog.records], "no record arrived")
     assert [record.getMessage() for record in caplog.records] == ["wanted"]
 
 

@@ -6,10 +6,9 @@ import weakref
 
 import psutil
 import pytest
+from tests.events import FileEvent, enter_and_wait, eventually
 
 import lineshaft as ls
-
-from .events import FileEvent, enter_and_wait, wait_until
 
 
 def live_processes() -> int:
@@ -113,7 +112,7 @@ def test_an_executor_that_is_forgotten_ends_its_work_and_goes(executor_class, ev
     assert [future.result(30) for future in futures] == [True, 4]
     assert list(results) == [1, 2]
     # At most the process that workers are forked from is new.
-    wait_until(lambda: live_processes() <= before + 1, "its workers are still there")
+    eventually(lambda: live_processes() <= before + 1, "its workers are still there")
 
 
 def test_closing_frees_the_workers(event):
@@ -127,7 +126,7 @@ def test_closing_frees_the_workers(event):
         event("leave").set()
         for future in futures:
             future.result()
-    wait_until(lambda: live_processes() <= during - 3, "workers are still there")
+    eventually(lambda: live_processes() <= during - 3, "workers are still there")
 
 
 def test_a_thousand_executors_leave_nothing():
@@ -136,7 +135,7 @@ def test_a_thousand_executors_leave_nothing():
         with ls.ThreadPoolExecutor(2) as executor:
             assert executor.submit(pow, 2, 2).result() == 4
     process = psutil.Process()
-    wait_until(lambda: process.num_threads() < threads_before + 50, "threads are still there")
+    eventually(lambda: process.num_threads() < threads_before + 50, "threads are still there")
 
 
 def test_shutdown_from_a_callback(executor_class, event):

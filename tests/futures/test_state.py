@@ -8,10 +8,9 @@ import re
 import weakref
 
 import pytest
+from tests.events import enter_and_wait, eventually
 
 import lineshaft as ls
-
-from .events import enter_and_wait, wait_until
 
 
 def fail() -> None:
@@ -94,14 +93,14 @@ def test_workers_as_programs_know_them(processes):
     worker = processes._processes[pid]
     assert (worker.pid, worker.is_alive()) == (pid, True)
     worker.kill()
-    wait_until(lambda: not worker.is_alive() or pid not in processes._processes, "it still lives")
+    eventually(lambda: not worker.is_alive() or pid not in processes._processes, "it still lives")
     assert processes.submit(pow, 2, 2).result() == 4
 
 
 def test_threads_as_programs_know_them(threads, event):
     leave = event("leave")
     futures = [threads.submit(leave.wait) for _ in range(5)]
-    wait_until(lambda: len(threads._threads) == 2, "two threads run")
+    eventually(lambda: len(threads._threads) == 2, "two threads run")
     assert threads._work_queue.qsize() == 3
     leave.set()
     concurrent.futures.wait(futures)

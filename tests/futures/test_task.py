@@ -7,10 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.events import enter_and_wait
 
 import lineshaft as ls
-
-from .events import enter_and_wait
 
 
 def fail_times(path: Path, times: int) -> int:

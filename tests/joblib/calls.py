@@ -3,8 +3,9 @@
 import os
 import signal
 import threading
-import time
 from pathlib import Path
+
+from tests.events import FileEvent
 
 from joblib import Parallel, delayed
 
@@ -45,13 +46,11 @@ def enter_and_wait(entered, leave):
 
 def meet(folder, own, others, patience_s=30):
     """Return once all `others` are here too, so at the same time as this."""
-    (folder / own).touch()
-    deadline = time.monotonic() + patience_s
-    while not all((folder / name).exists() for name in others):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.002)
-    return True
+    FileEvent(folder / own).set()
+    try:
+        return all(FileEvent(folder / name).wait(patience_s) for name in others)
+    except AssertionError:
+        return False
 
 
 def die(how, mark=None, value=None):

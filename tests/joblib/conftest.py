@@ -10,14 +10,9 @@ import lineshaft.joblib
 pytest.importorskip("joblib")
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _two_workers() -> Iterator[None]:
-    """Give the default engine two workers wherever the tests run."""
-    ls.default_engine().shutdown()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LINESHAFT_WORKERS", "2")
-        yield
-        ls.default_engine().shutdown(wait=False)
+@pytest.fixture(autouse=True, scope="module")
+def _two_workers(two_workers: None) -> None:
+    """Have every module use them."""
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import warnings
 import weakref
 
 import pytest
-from tests.futures.events import wait_until
+from tests.events import eventually
 from tests.joblib.calls import append, enter_and_wait, fail_at, inner, square, thread_name, wait_for, where
 
 import joblib
@@ -52,7 +52,7 @@ def test_work_is_done_in_two_processes_or_on_threads_of_this_one(event):
         return parallel(return_as="generator", **options)(call(each, leave) for each in entered)
 
     pids = both()
-    wait_until(lambda: all(each.is_set() for each in entered), "two calls run at the same time")
+    eventually(lambda: all(each.is_set() for each in entered), "two calls run at the same time")
     leave.set()
     assert len({*pids, os.getpid()}) == 3
     assert set(both(require="sharedmem")) == {os.getpid()}
@@ -86,7 +86,7 @@ def test_never_more_than_asked_for(event):
     leave = event("leave")
     with ls.Engine(workers=4) as engine, parallel_config("lineshaft", engine=engine, n_jobs=2):
         results = Parallel(return_as="generator")(delayed(enter_and_wait)(each, leave) for each in entered)
-        wait_until(lambda: sum(each.is_set() for each in entered) >= 2, "two run")
+        eventually(lambda: sum(each.is_set() for each in entered) >= 2, "two run")
         # A third would be running by the time that a fourth worker has started and ended something else.
         engine.submit(where).result()
         assert sum(each.is_set() for each in entered) == 2
@@ -176,7 +176,7 @@ def test_input_is_read_on_the_thread_of_the_caller():
 def test_results_come_while_the_caller_is_busy_elsewhere(event):
     events = [event(str(x)) for x in range(10)]
     results = parallel(return_as="generator", batch_size=1)(delayed(each.set)() for each in events)
-    wait_until(lambda: all(each.is_set() for each in events), "all have run though nobody asked for a result")
+    eventually(lambda: all(each.is_set() for each in events), "all have run though nobody asked for a result")
     assert list(results) == [None] * 10
 
 

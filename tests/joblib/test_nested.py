@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.futures.events import wait_until
+from tests.events import eventually
 from tests.joblib.calls import append, inner, inner_pair, inner_sum, meet
 
 import lineshaft as ls
@@ -126,7 +126,7 @@ def test_never_more_runnable_threads_than_cores(event, engine):
     stop = event("stop")
     results = Parallel(2, "lineshaft", "generator")(delayed(spin_at_every_level)(stop, 2) for _ in range(2))
     stats = engine._native.stats
-    wait_until(lambda: sum(is_running(pid) for _, pid in stats()["workers"]) >= 2, "both cores compute")
+    eventually(lambda: sum(is_running(pid) for _, pid in stats()["workers"]) >= 2, "both cores compute")
     most = max(sum(is_running(pid) for _, pid in stats()["workers"]) for _ in range(200))
     stop.set()
     assert len(list(results)) == 2

@@ -8,9 +8,9 @@ import functools
 import gc
 import importlib.util
 import threading
-import time
 
 import pytest
+from tests.events import eventually
 
 from lineshaft import pool as front
 
@@ -101,8 +101,8 @@ def _no_thread_left():
     before = set(threading.enumerate())
     yield
     gc.collect()
-    deadline = time.monotonic() + 5
-    while left := [t.name for t in set(threading.enumerate()) - before if t.name.startswith("lineshaft-")]:
-        if time.monotonic() > deadline:
-            raise AssertionError(f"threads left: {left}")
-        time.sleep(0.01)
+
+    def left():
+        return [thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("lineshaft-")]
+
+    eventually(lambda: not left(), "threads of pools have ended", 5)

@@ -12,6 +12,7 @@ import time
 from concurrent.futures import CancelledError
 
 import pytest
+from tests.events import eventually
 
 import lineshaft as ls
 from lineshaft import pool as front
@@ -23,13 +24,15 @@ def square(x, wait=0.0):
     return x * x
 
 
-def square_at(path, x):
-    """Return the square of `x` once the file exists."""
-    for _ in range(10_000):
-        if path.exists():
-            return x * x
-        time.sleep(0.003)
-    raise TimeoutError(f"nobody made {path}")
+def square_at(event, x):
+    """Return the square of `x` once told to."""
+    event.wait()
+    return x * x
+
+
+def enter_and_stay(entered):
+    entered.set()
+    time.sleep(300)
 
 
 def fail_on_odd(x):
@@ -79,8 +82,9 @@ def test_remote_traceback_is_the_cause(process_pool_class):
     pool.join()
 
 
-def test_result_is_ready_only_when_done(pool, tmp_path):
-    result = pool.apply_async(square_at, (tmp_path / "go", 3))
+def test_result_is_ready_only_when_done(pool, event):
+    go = event("go")
+    result = pool.apply_async(square_at, (go, 3))
     assert not result.ready()
     with pytest.raises(ValueError, match="not ready"):
         result.successful()
@@ -88,7 +92,7 @@ def test_result_is_ready_only_when_done(pool, tmp_path):
         result.get(timeout=0.01)
     result.wait(0.01)
     assert not result.ready()
-    (tmp_path / "go").touch()
+    go.set()
     result.wait()
     assert result.ready()
     assert result.successful()
@@ -368,10 +372,11 @@ def test_with_block_terminates(pool_class):
         pass
 
 
-def test_terminate_kills_running_calls(process_pool_class):
+def test_terminate_kills_running_calls(process_pool_class, event):
     pool = process_pool_class(2)
-    result = pool.map_async(time.sleep, [300] * 1000, chunksize=1)
-    time.sleep(0.1)
+    entered = event("entered")
+    result = pool.map_async(enter_and_stay, [entered] * 1000, chunksize=1)
+    entered.wait()
     start = time.monotonic()
     pool.terminate()
     pool.terminate()
@@ -458,11 +463,7 @@ def test_nothing_of_a_call_outlives_it(thread_pool_class):
         pool.map_async(_identity, things, callback=len).wait()
         pool.apply(_identity, (things[0],))
         del things
-        deadline = time.monotonic() + 5
-        while any(ref() for ref in refs) and time.monotonic() < deadline:
-            gc.collect()
-            time.sleep(0.01)
-        assert not any(ref() for ref in refs)
+        eventually(lambda: gc.collect() >= 0 and not any(ref() for ref in refs), "all are gone")
     pool.join()
 
 

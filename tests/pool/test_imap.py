@@ -145,6 +145,17 @@ def test_the_input_may_wait_for_results(imap):
     assert seen == list(range(21))
 
 
+def consume_by_four(results):
+    """Have four threads take the results; return what they got."""
+    values = []
+    consumers = [threading.Thread(target=lambda: values.extend(results)) for _ in range(4)]
+    for consumer in consumers:
+        consumer.start()
+    for consumer in consumers:
+        consumer.join(30)
+    return values
+
+
 def test_one_thread_at_a_time_reads_the_input(thread_pool_class):
     inside = threading.Lock()
     threads = set()
@@ -158,12 +169,7 @@ def test_one_thread_at_a_time_reads_the_input(thread_pool_class):
 
     with thread_pool_class(2) as pool:
         results = pool.imap_unordered(abs, watched())
-        values = []
-        consumers = [threading.Thread(target=lambda: values.extend(results)) for _ in range(4)]
-        for consumer in consumers:
-            consumer.start()
-        for consumer in consumers:
-            consumer.join(30)
+        values = consume_by_four(results)
     pool.join()
     assert sorted(values) == list(range(2000))
     assert len(threads) == 1
@@ -172,12 +178,7 @@ def test_one_thread_at_a_time_reads_the_input(thread_pool_class):
 def test_consumers_share_a_list(thread_pool_class):
     with thread_pool_class(2) as pool:
         results = pool.imap(abs, list(range(5000)))
-        values = []
-        consumers = [threading.Thread(target=lambda: values.extend(results)) for _ in range(4)]
-        for consumer in consumers:
-            consumer.start()
-        for consumer in consumers:
-            consumer.join(30)
+        values = consume_by_four(results)
     pool.join()
     assert sorted(values) == list(range(5000))
 

@@ -17,7 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 const SMALL: usize = 10_000;
 /// With optimisations the million of the promise; without, enough to see what is not linear.
 const LARGE: usize = if cfg!(debug_assertions) {
-    160_000
+    80_000
 } else {
     1_000_000
 };

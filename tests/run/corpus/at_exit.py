@@ -1,7 +1,6 @@
 import atexit
 import sys
 import threading
-import time
 
 
 class Late:
@@ -12,6 +11,6 @@ class Late:
 late = Late()
 atexit.register(print, "first registered")
 atexit.register(lambda: print(sys.excepthook is sys.__excepthook__))
-threading.Thread(target=lambda: (time.sleep(0.1), print("thread"))).start()
+threading.Thread(target=lambda: (threading.main_thread().join(), print("thread"))).start()
 print("end of main")
 raise ValueError
