@@ -212,6 +212,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_before() -> None:
+    """End the engines that tests of other folders keep for the next ones, whatever the order."""
+    for engine in list(lineshaft._engine._running):
+        engine.shutdown(wait=False)
+
+
 @pytest.fixture(autouse=True)
 def _nothing_left(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fail a test that leaves a process, a descriptor, a mapping or a thread behind."""

@@ -64,7 +64,7 @@ def test_the_summary_counts_the_tasks():
 def test_ctrl_c_ends_a_program_that_waits_for_a_pool(pool):
     code = (
         f"import time\nfrom multiprocessing.pool import {pool} as P\n"
-        "def stay(_):\n print('in', flush=True)\n time.sleep(60)\n"
+        "def stay(_):\n print('in\\n', end='', flush=True)\n time.sleep(60)\n"
         "with P(2) as p:\n p.map(stay, range(2), 1)"
     )
     child = subprocess.Popen(
