@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found] # `signal` would import `enum`
 import os
+import sys
 import threading
 import time
 import types
