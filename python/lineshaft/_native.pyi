@@ -268,6 +268,11 @@ class Pool:
         The result is a tuple: the results, a dict of pickled exceptions by index, and the seconds
         it took.
         """
+    def wait_closed(self, /) -> None:
+        """
+        Waits until the pool, which was closed, has no unfinished task and no worker process. A pool for
+        nested calls does not know: it does not wait.
+        """
     def wait_idle(self, /, timeout_s: SupportsFloat | SupportsIndex | None = None) -> bool:
         """
         Waits until no task of the pool is unfinished; False if `timeout_s` seconds were not enough.

@@ -148,7 +148,7 @@ class Executor(concurrent.futures.Executor):
         if wait:
             if self._nested:
                 concurrent.futures.wait(list(self._nested))
-            self._pool.wait_idle()
+            self._pool.wait_closed()
             # Callbacks of what has ended are not left for later.
             if self._engine._native is not None:
                 self._engine._native.drain()

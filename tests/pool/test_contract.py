@@ -3,6 +3,7 @@
 import functools
 import itertools
 import multiprocessing.pool
+import multiprocessing.util
 import operator
 import os
 import pickle
@@ -11,6 +12,7 @@ import threading
 import time
 from concurrent.futures import CancelledError
 
+import psutil
 import pytest
 from tests.events import eventually
 
@@ -204,6 +206,19 @@ def test_map_async_callback_gets_the_whole_list(pool):
     assert seen[0] == [1, 2]
     assert isinstance(seen[1], ValueError)
     assert seen[2] == []
+
+
+def leave_a_file_at_the_end(folder):
+    multiprocessing.util.Finalize(None, lambda: (folder / str(os.getpid())).touch(), exitpriority=0)
+
+
+def test_what_workers_do_at_their_end_is_done_after_join(tmp_path):
+    pool = ls.Pool(2, leave_a_file_at_the_end, (tmp_path,))
+    pids = set(pool.map(lambda _: os.getpid(), range(8), chunksize=1))
+    pool.close()
+    pool.join()
+    assert {file.name for file in tmp_path.iterdir()} >= {str(pid) for pid in pids}
+    assert pids.isdisjoint(psutil.pids())
 
 
 def test_callbacks_run_on_one_thread_and_all_have_run_after_join(pool_class):

@@ -19,8 +19,8 @@ use crate::shared::{Command, Shared};
 pub(crate) struct Aftermath {
     wakes: Vec<Wakes>,
     pub(crate) discarded: Vec<Discarded>,
-    /// A pool has come to have no tasks.
-    pub(crate) became_idle: bool,
+    /// A pool has come to have no tasks, or a worker process has ended.
+    pub(crate) became_quiet: bool,
     /// Objects were taken over, so memory may be over its budget.
     pub(crate) adopted: bool,
 }

@@ -95,9 +95,31 @@ impl Shared {
         check: Option<Check<'_>>,
     ) -> Waited {
         let _blocked = BlockedCall::new();
-        self.idle_waiters.fetch_add(1, Ordering::SeqCst);
-        let waited = self.poll_until(deadline, check, |state| state.unfinished(pool) == 0);
-        self.idle_waiters.fetch_sub(1, Ordering::SeqCst);
+        self.wait_quiet(deadline, check, |state| state.unfinished(pool) == 0)
+    }
+
+    /// Waits until no worker process of a pool is left.
+    pub(crate) fn wait_for_workers_of(
+        &self,
+        pool: PoolId,
+        deadline: Time,
+        check: Option<Check<'_>>,
+    ) -> Waited {
+        self.wait_quiet(Some(deadline), check, |state| {
+            !state.processes.has_worker_of(pool)
+        })
+    }
+
+    /// Waits until what the state says of itself when it becomes quieter is as wanted.
+    fn wait_quiet(
+        &self,
+        deadline: Option<Time>,
+        check: Option<Check<'_>>,
+        done: impl Fn(&State) -> bool,
+    ) -> Waited {
+        self.quiet_waiters.fetch_add(1, Ordering::SeqCst);
+        let waited = self.poll_until(deadline, check, done);
+        self.quiet_waiters.fetch_sub(1, Ordering::SeqCst);
         waited
     }
 

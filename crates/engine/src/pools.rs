@@ -135,7 +135,7 @@ impl State {
             }
             self.aftermath.discard(Discarded::Other(Box::new(removed)));
         }
-        self.aftermath.became_idle = true;
+        self.aftermath.became_quiet = true;
         self.set_cores();
     }
 

@@ -131,8 +131,8 @@ pub(crate) struct Shared {
     pub(crate) spinner_here: Spinner,
     pub(crate) relief: Relief,
     pub(crate) log_watch: LogWatch,
-    /// Callers that wait for a pool to have no tasks.
-    pub(crate) idle_waiters: AtomicUsize,
+    /// Callers that wait for a pool to have no tasks or no workers.
+    pub(crate) quiet_waiters: AtomicUsize,
 }
 
 impl Shared {
@@ -158,7 +158,7 @@ impl Shared {
             spinner_here: Spinner::default(),
             relief: Relief::default(),
             log_watch: LogWatch::default(),
-            idle_waiters: AtomicUsize::new(0),
+            quiet_waiters: AtomicUsize::new(0),
         }))
     }
 
@@ -320,7 +320,7 @@ impl Shared {
         if is_awaited {
             self.log_watch.wake();
         }
-        if aftermath.became_idle && self.idle_waiters.load(Ordering::SeqCst) > 0 {
+        if aftermath.became_quiet && self.quiet_waiters.load(Ordering::SeqCst) > 0 {
             self.poller.wake();
         }
         aftermath.run(self);

@@ -100,7 +100,7 @@ impl State {
         };
         let mut broken = std::mem::replace(self, fresh);
         self.aftermath = broken.take_aftermath();
-        self.aftermath.became_idle = true;
+        self.aftermath.became_quiet = true;
         for task in broken.tasks.into_values() {
             let error = TaskError::Poisoned(message.to_owned());
             self.aftermath.keep(task.pledge, Outcome::Error(error));
@@ -369,7 +369,7 @@ impl State {
         if let Some(pool) = self.pools.get_mut(&task.pool) {
             pool.unfinished -= 1;
             if pool.unfinished == 0 {
-                self.aftermath.became_idle = true;
+                self.aftermath.became_quiet = true;
                 if pool.closing {
                     self.remove_pool(task.pool);
                 }

@@ -1,8 +1,5 @@
 //! What this crate calls in Python, looked up once.
 
-use std::time::Duration;
-
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyTuple, PyType};
@@ -66,36 +63,6 @@ pub fn front(py: Python<'_>) -> PyResult<&'static Front> {
             future: future.cast_into::<PyType>()?.unbind(),
         })
     })
-}
-
-/// Whether this is the thread that Python's signal handlers run on.
-pub fn is_main_thread() -> bool {
-    rustix::thread::gettid() == rustix::process::getpid()
-}
-
-/// How long to wait, as Python's own functions understand seconds: not at all if they are negative,
-/// for ever if there are none, or more than a clock can count.
-pub fn timeout(seconds: Option<f64>) -> PyResult<Option<Duration>> {
-    match seconds {
-        Some(seconds) if seconds.is_nan() => {
-            let why = "timeout must be a number of seconds, not nan";
-            Err(PyValueError::new_err(why))
-        }
-        seconds => Ok(seconds.and_then(|it| Duration::try_from_secs_f64(it.max(0.0)).ok())),
-    }
-}
-
-/// Runs pending signal handlers; keeps what one of them raised.
-pub fn check_signals(raised: &mut Option<PyErr>) -> bool {
-    #[expect(
-        clippy::redundant_closure_for_method_calls,
-        reason = "the method itself is not general enough"
-    )]
-    let outcome = Python::try_attach(|py| py.check_signals());
-    if let Some(Err(error)) = outcome {
-        *raised = Some(error);
-    }
-    raised.is_some()
 }
 
 /// Runs `work`, which calls Python on a thread of the engine.

@@ -18,6 +18,7 @@ mod runner;
 mod segment;
 mod session;
 mod values;
+mod waiting;
 mod zygote;
 
 use pyo3::prelude::*;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lineshaft_core::{GroupId, PoolId, Retries};
-use lineshaft_engine::{Outcome, Policy, Promise, TaskError, TaskRequest, Waited, Work};
+use lineshaft_engine::{Outcome, Policy, Promise, TaskError, TaskRequest, Work};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
@@ -13,9 +13,10 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 use crate::encode::{Arguments, encode_arguments, promise_of};
 use crate::engine::{Core, engine_error};
 use crate::future::{self, FutureBase, Source};
-use crate::interpreter::{check_signals, front, is_main_thread, timeout};
+use crate::interpreter::front;
 use crate::runner::Body;
 use crate::session::Client;
+use crate::waiting::waiting;
 
 /// How a task is scheduled.
 #[pyclass(frozen, module = "lineshaft._native")]
@@ -308,6 +309,18 @@ impl Pool {
         }
     }
 
+    /// Waits until the pool, which was closed, has no unfinished task and no worker process. A pool for
+    /// nested calls does not know: it does not wait.
+    fn wait_closed(&self, py: Python<'_>) -> PyResult<()> {
+        match &self.kind {
+            Kind::Processes { core, id, .. } | Kind::Threads { core, id, .. } => {
+                let engine = core.engine()?;
+                waiting(py, None, |_, check| Ok(engine.wait_closed(*id, check))).map(drop)
+            }
+            Kind::Nested { .. } => Ok(()),
+        }
+    }
+
     /// The processes of its workers, and how many calls are unfinished. A pool for nested calls does
     /// not know: it says that there are none.
     fn stats(&self, py: Python<'_>) -> PyResult<(Vec<u32>, usize)> {
@@ -363,17 +376,7 @@ pub fn wait_idle(
     timeout_s: Option<f64>,
 ) -> PyResult<bool> {
     let engine = core.engine()?;
-    let timeout = timeout(timeout_s)?;
-    let mut raised = None;
-    let mut check = || check_signals(&mut raised);
-    let check: Option<lineshaft_engine::Check<'_>> = if is_main_thread() {
-        Some(&mut check)
-    } else {
-        None
-    };
-    let waited = py.detach(|| engine.wait_idle(pool, timeout, check));
-    match (raised, waited) {
-        (Some(error), _) => Err(error),
-        (None, waited) => Ok(waited == Waited::Done),
-    }
+    waiting(py, timeout_s, |timeout, check| {
+        Ok(engine.wait_idle(pool, timeout, check))
+    })
 }

@@ -403,6 +403,7 @@ impl State {
         if !worker.departed {
             self.was_lost(shared, &mut worker, status, peak_memory_bytes);
         }
+        self.aftermath.became_quiet = true;
         self.aftermath.discard(Discarded::Other(worker));
     }
 

@@ -107,9 +107,14 @@ impl Processes {
 
     /// A pool is gone: so is its snapshot, when no worker is left.
     pub(crate) fn release(&mut self, pool: PoolId) {
-        if !self.workers.values().any(|worker| worker.pool == pool) {
+        if !self.has_worker_of(pool) {
             self.zygotes.release(pool);
         }
+    }
+
+    /// Whether a process of a pool has not ended.
+    pub(crate) fn has_worker_of(&self, pool: PoolId) -> bool {
+        self.workers.values().any(|worker| worker.pool == pool)
     }
 
     /// Workers that start from now on, but for those of snapshots, are set up by `setup`.

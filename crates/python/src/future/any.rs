@@ -6,8 +6,8 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use super::publish::publish;
-use super::wait::waiting;
 use super::{FutureBase, Source};
+use crate::waiting::waiting;
 
 /// Waits until one of the futures is done, at most `timeout` seconds; False if none is. They are of
 /// one engine. A task that waits lends its core meanwhile; with a timeout of 0 it keeps it.

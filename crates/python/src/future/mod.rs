@@ -8,14 +8,13 @@
 mod any;
 mod publish;
 mod value;
-mod wait;
 
 use std::sync::{Arc, OnceLock};
 
 use lineshaft_engine::worker::{NestedCall, Unanswered};
 use lineshaft_engine::{Outcome, Promise, TaskError, lost};
 use pyo3::PyTraverseError;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyTimeoutError, PyTypeError};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyList, PyTuple};
@@ -24,13 +23,12 @@ use crate::engine::Core;
 use crate::interpreter::front;
 use crate::locked::Locked;
 use crate::session::Client;
+use crate::waiting::waiting;
 use publish::call_back;
 use value::{Value, local_object, of_answer, of_outcome, root};
-use wait::{in_time, waiting};
 
 pub use any::{cancel_running, wait_any, when_done};
 pub use publish::publish;
-pub use wait::wait_for;
 
 /// What a future stands for.
 pub enum Source {
@@ -79,6 +77,29 @@ pub fn new(py: Python<'_>, source: Source) -> PyResult<Bound<'_, FutureBase>> {
     let fresh = future.get().source.set(source).is_ok();
     debug_assert!(fresh, "a new future stands for nothing yet");
     Ok(future)
+}
+
+fn in_time(waited: bool) -> PyResult<()> {
+    if waited {
+        return Ok(());
+    }
+    Err(PyTimeoutError::new_err(()))
+}
+
+/// Waits until the task has ended.
+pub fn wait_for(
+    py: Python<'_>,
+    core: &Core,
+    promise: &Promise,
+    timeout_s: Option<f64>,
+) -> PyResult<()> {
+    if promise.is_done() {
+        return Ok(());
+    }
+    let engine = core.engine()?;
+    in_time(waiting(py, timeout_s, |timeout, check| {
+        Ok(engine.wait(promise, timeout, check))
+    })?)
 }
 
 /// What a task that has ended returned; its exception as an error.
