@@ -146,6 +146,18 @@ def test_a_result_that_takes_too_long(return_as, event):
     assert parallel()(delayed(square)(x) for x in range(3)) == [0, 1, 4]
 
 
+@pytest.mark.parametrize("return_as", RETURN_AS)
+def test_threads_that_hang_hold_up_nobody(return_as, event):
+    never = event("never")
+    with pytest.raises((TimeoutError, joblib.parallel.TimeoutError)):
+        list(
+            parallel(require="sharedmem", return_as=return_as, timeout=0.2)(delayed(wait_for)(never) for _ in range(2))
+        )
+    for require in ("sharedmem", None):
+        assert parallel(require=require)(delayed(square)(x) for x in range(3)) == [0, 1, 4]
+    never.set()
+
+
 def test_input_is_read_ahead_by_as_much_as_was_asked_for(event):
     gate = event("gate")
     read = []

@@ -142,8 +142,8 @@ impl Engine {
         Ok(self.shared.submit_graph(graph))
     }
 
-    /// Cancels a task; with `kill` also if it already runs in a worker process. True if it will
-    /// have no result.
+    /// Cancels a task; with `kill` also if it already runs. Its worker process is then ended; on a
+    /// thread it goes on, and another thread takes its place. True if it will have no result by now.
     pub fn cancel(&self, promise: &Promise, kill: bool) -> bool {
         self.shared
             .with_state(|state| state.cancel(&self.shared, promise, kill))

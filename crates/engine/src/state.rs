@@ -126,7 +126,11 @@ impl State {
 
     /// Cancels a task. True if it will not run (any more).
     pub(crate) fn cancel(&mut self, shared: &Shared, promise: &Promise, kill: bool) -> bool {
-        self.push_cancel(promise.task(), kill);
+        let task = promise.task();
+        match self.attempt_on_thread(task).filter(|_| kill) {
+            Some(attempt) => self.give_up_call(task, attempt, TaskError::Cancelled, false),
+            None => self.push_cancel(task, kill),
+        }
         self.settle(shared, crate::clock::now());
         matches!(
             promise.outcome(),
@@ -225,10 +229,12 @@ impl State {
                 self.open_pool(pool, spec);
             }
             Command::ClosePool { pool } => self.close_pool(pool),
-            Command::Cancel { task } => {
-                self.inputs.push_back(Input::Cancel { task, kill: false });
+            Command::Cancel { task, kill } => {
+                self.push_cancel(task, kill);
             }
-            Command::CancelCall { worker, call } => self.cancel_call(shared, worker, call),
+            Command::CancelCall { worker, call, kill } => {
+                self.cancel_call(shared, worker, call, kill);
+            }
             Command::Answer { worker, call } => self.processes.answer(worker, call),
         }
         self.settle(shared, now);
@@ -357,7 +363,7 @@ impl State {
     /// The task ran out of time.
     fn time_out(&mut self, worker: WorkerId, task: TaskId, attempt: Attempt, now: Time) {
         if self.threads.contains_key(&worker) {
-            self.give_up_call(task, attempt);
+            self.give_up_call(task, attempt, TaskError::TimedOut { stack: None }, true);
         } else {
             self.processes.interrupt(worker, task, attempt, now);
         }

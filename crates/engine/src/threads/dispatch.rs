@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lineshaft_core::{Attempt, Input, PoolId, TaskId, WorkerId};
+use lineshaft_core::{Attempt, Explanation, Input, PoolId, TaskId, WorkerId};
 
 use crate::aftermath::Discarded;
 use crate::options::Work;
@@ -69,6 +69,19 @@ impl State {
         self.lanes_of(task).is_some_and(|lanes| !lanes.holds(task))
     }
 
+    /// The attempt that a thread runs, if one does.
+    pub(crate) fn attempt_on_thread(&self, task: TaskId) -> Option<Attempt> {
+        if !self.is_on_thread(task) {
+            return None;
+        }
+        match self.scheduler.explain(crate::clock::now(), task) {
+            Explanation::Running { attempt, .. } | Explanation::Assigned { attempt, .. } => {
+                Some(attempt)
+            }
+            _ => None,
+        }
+    }
+
     /// Takes back the calls that were handed to this worker and that no thread has begun.
     pub(crate) fn retract_calls(&mut self, pool: PoolId, worker: WorkerId) -> Vec<TaskId> {
         let take = |mut call: Call| {
@@ -82,17 +95,23 @@ impl State {
 
     /// A thread cannot be stopped: its call fails now, another thread takes its place, and what it
     /// still does is dropped as stale.
-    pub(crate) fn give_up_call(&mut self, task: TaskId, attempt: Attempt) {
+    pub(crate) fn give_up_call(
+        &mut self,
+        task: TaskId,
+        attempt: Attempt,
+        why: TaskError,
+        retry: bool,
+    ) {
         if let Some(lanes) = self.lanes_of(task).cloned() {
             // If no thread can be started, those that there are come to the calls later.
             let _: std::io::Result<()> = lanes.discount_one();
             self.given_up.insert((task, attempt), lanes);
         }
-        self.ended(task, Outcome::Error(TaskError::TimedOut { stack: None }));
+        self.ended(task, Outcome::Error(why));
         self.inputs.push_back(Input::Failed {
             task,
             attempt,
-            retry: true,
+            retry,
         });
     }
 

@@ -12,7 +12,6 @@ fn what_has_not_run_can_be_cancelled_and_what_runs_cannot() {
     let dependent = threads.submit_after(&[&queued[0]], |_| Ok(0));
     held.began();
     assert!(!threads.engine.cancel(&held.task, false));
-    assert!(!threads.engine.cancel(&held.task, true), "threads go on");
     for task in queued.iter().rev() {
         assert!(threads.engine.cancel(task, false));
         assert!(threads.engine.cancel(task, false), "twice is once");
@@ -39,12 +38,22 @@ fn cancelling_all_spares_what_runs() {
 }
 
 #[test]
-fn a_call_on_a_thread_outlives_being_killed_and_so_does_its_pool() {
+fn a_call_that_is_killed_on_a_thread_is_given_up_and_its_thread_replaced() {
+    let threads = Threads::new(1);
+    let held = threads.hold(Ok(1));
+    held.began();
+    let next = threads.submit(|_| Ok(2));
+    assert!(threads.engine.cancel(&held.task, true));
+    assert!(matches!(error(&held.task), TaskError::Cancelled));
+    assert_eq!(threads.result(&next), 2, "while the first still runs");
+    held.release();
+}
+
+#[test]
+fn calls_on_threads_outlive_being_killed_together_and_so_does_their_pool() {
     let threads = Threads::new(1);
     for kill in [
-        (|threads, running| assert!(!threads.engine.cancel(running, true)))
-            as fn(&Threads, &Promise),
-        |threads, _| threads.engine.cancel_all(None, true),
+        (|threads, _| threads.engine.cancel_all(None, true)) as fn(&Threads, &Promise),
         |threads, running| {
             threads
                 .engine
