@@ -12,6 +12,13 @@ import sys
 
 from lineshaft import _process
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
+#: The key of `_authkey`, once it was chosen.
+_chosen_key: list[bytes] = []
+
 #: Variables by which numerical libraries are told how many threads to use.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -116,6 +123,25 @@ def _working_folder() -> str | None:
         return None
 
 
+def _authkey() -> bytes:
+    """Return the key by which managers of `multiprocessing` know the program's processes."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is None:
+        # The program may import it once the workers have started, so the key is chosen here.
+        if not _chosen_key:
+            from lineshaft import _patch
+
+            _chosen_key.append(os.urandom(32))
+            _patch.when_imported("multiprocessing.process", lambda process: adopt_key(process, _chosen_key[0]))
+        return _chosen_key[0]
+    return bytes(process.current_process().authkey)
+
+
+def adopt_key(process: ModuleType, key: bytes) -> None:
+    """Make this process one that a program's managers know; `process` is `multiprocessing.process`."""
+    process.current_process().authkey = key
+
+
 def description(environment: dict[str, str], spill_dir: str) -> bytes:
     """Describe to workers what they should know of this process as it is now.
 
@@ -140,5 +166,6 @@ def description(environment: dict[str, str], spill_dir: str) -> bytes:
             "streams": describe_streams(),
             "patched": patch.applied() if patch else [],
             "workers": default_workers(),
+            "authkey": _authkey(),
         }
     )

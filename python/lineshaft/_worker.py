@@ -133,7 +133,8 @@ def _prepare(setup: dict[str, Any]) -> None:
     import lineshaft._console
     import lineshaft._patch
     import lineshaft._process
-    import lineshaft._serial.worker  # noqa: F401
+    import lineshaft._serial.worker
+    import lineshaft._startup  # noqa: F401
 
     # What is here now lives as long as each worker: it need not be looked at again.
     gc.freeze()
@@ -217,6 +218,7 @@ def work(
         unflushed,
     )
     from lineshaft._serial import worker
+    from lineshaft._startup import adopt_key
 
     # Before they are pipes.
     streams = describe_streams() if inherits else setup["streams"]
@@ -264,6 +266,7 @@ def work(
     _process.become_worker(session, setup)
     if not inherits:
         _patch.when_imported("logging", lambda logging: forward_records(logging, session, setup["log_levels"]))
+        _patch.when_imported("multiprocessing.process", lambda process: adopt_key(process, setup["authkey"]))
         if setup["patched"]:
             _patch.apply(setup["patched"])
     _batch.mark = session.set_item
