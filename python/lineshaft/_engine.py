@@ -14,6 +14,7 @@ import time
 import types
 
 from lineshaft import _exit, _native, _process, _startup
+from lineshaft._serial.handing_over import HandingOver
 from lineshaft._serial.parent import Encoder
 from lineshaft.errors import EngineClosed
 
@@ -170,14 +171,17 @@ class Engine:
         fresh ones, which its engine has started.
         """
         self._check_open()
+        # Whoever opens a pool keeps the arguments of its initializer.
+        to_workers = HandingOver(to_many=True)
         if self._native is None:
             assert _process.session is not None, "only a worker has no engine of its own"
-            return _process.session.process_pool(
-                workers=workers,
-                initializer=initializer,
-                initargs=initargs,
-                tasks_per_worker_max=max_tasks_per_worker,
-            )
+            with to_workers:
+                return _process.session.process_pool(
+                    workers=workers,
+                    initializer=initializer,
+                    initargs=initargs,
+                    tasks_per_worker_max=max_tasks_per_worker,
+                )
         max_tasks_per_worker = max_tasks_per_worker or self._max_tasks_per_worker
         if context is not None:
             from lineshaft import _snapshot
@@ -191,14 +195,15 @@ class Engine:
         if setup != self._setup:
             self._native.set_up(setup)
             self._setup = setup
-        return self._native.process_pool(
-            name=name,
-            workers=workers,
-            initializer=initializer,
-            initargs=initargs,
-            tasks_per_worker_max=max_tasks_per_worker,
-            growth_bytes_max=self._growth_bytes_max,
-        )
+        with to_workers:
+            return self._native.process_pool(
+                name=name,
+                workers=workers,
+                initializer=initializer,
+                initargs=initargs,
+                tasks_per_worker_max=max_tasks_per_worker,
+                growth_bytes_max=self._growth_bytes_max,
+            )
 
     def _open_snapshot(
         self,

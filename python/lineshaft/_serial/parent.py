@@ -17,6 +17,7 @@ from weakref import ref
 
 from lineshaft._serial import worker
 from lineshaft._serial.definition import ABSENT, Code, Definition, Encoded, holder, new_id
+from lineshaft._serial.handing_over import names_shared_objects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -222,7 +223,7 @@ class Encoder:
         """Whether `data`, an ordinary pickle of `obj`, refers to what workers do not have."""
         if b"__main__" in data and (self._inherited is None or not self._inherited.has_all_of(obj)):
             return True
-        return _names_registered_module(data)
+        return _names_registered_module(data) or names_shared_objects(data)
 
     def _dumps_by_value(
         self, obj: object, call: Callable[..., Any] | None, out_of_band: bool

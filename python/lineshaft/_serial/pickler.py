@@ -8,6 +8,7 @@ What differs from cloudpickle:
   decorator returns, say) gets that module's real dict.
 * What is found in ``__main__`` under its own qualified name is offered to `refer`, which decides
   what is sent instead of it.
+* Objects of `multiprocessing` go as to a process that it starts.
 * Cells stay shared between closures; sentinels of dataclasses stay themselves; cached functions,
   single-dispatch functions and all kinds of type parameters can be sent; open files cannot.
 
@@ -24,6 +25,7 @@ import marshal
 import pickle
 import sys
 import typing
+from collections import ChainMap
 from types import CellType, FunctionType, MethodType, ModuleType
 
 from cloudpickle import cloudpickle
@@ -31,6 +33,7 @@ from cloudpickle import cloudpickle
 from lineshaft._serial import worker
 from lineshaft._serial.definition import ABSENT, main_namespace
 from lineshaft._serial.globals_of import global_names, imported_submodules
+from lineshaft._serial.handing_over import HandingOver, reducers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,6 +82,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         refer: Refer,
         buffer_callback: Callable[[pickle.PickleBuffer], object] | None = None,
     ) -> None:
+        if known := reducers():
+            self.dispatch_table = ChainMap(self.dispatch_table, known)  # type: ignore[has-type]
         super().__init__(file, protocol=5, buffer_callback=buffer_callback)
         self.names: dict[str, None] = {}
         self._refer = refer
@@ -86,6 +91,11 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         #: Ids of the classes whose instances need nothing special. The pickler keeps the instances,
         #: and so the classes; not all of these can be hashed.
         self._plain: set[int] = set()
+
+    def dump(self, obj: Any) -> None:
+        """Pickle `obj` as for a process that is being started."""
+        with HandingOver():
+            super().dump(obj)
 
     def reducer_override(self, obj: Any) -> Any:
         """Reduce `obj`; called by the C pickler for everything but instances of the basic built-in types."""

@@ -22,6 +22,7 @@ from _thread import _local as ThreadLocal  # noqa: N812 - `threading.local`, wit
 from types import CellType, FunctionType
 
 from lineshaft._serial.definition import ABSENT, main_namespace
+from lineshaft._serial.handing_over import names_shared_objects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -165,9 +166,12 @@ def dumps_result(obj: object, buffer_callback: Callable[[Any], object] | None = 
     collect = None if buffer_callback is None else collected.append
     try:
         data = pickle.dumps(obj, 5, buffer_callback=collect)
+        by_value = names_shared_objects(data)
     except (OSError, MemoryError):
         raise
     except Exception:
+        by_value = True
+    if by_value:
         collected.clear()
         data = _dumps_by_value(obj, collect)
     if buffer_callback is not None:

@@ -1,0 +1,105 @@
+"""What `multiprocessing` hands over only to a process that it starts: locks, queues, pipes, shared values, keys.
+
+Its objects ask for the process that is being started while they are pickled (`multiprocessing.context`), and some
+of them only its own pickler knows (`multiprocessing.reduction`). Here a stand-in takes the place of that process, so
+that whatever can be handed to a spawned process can be handed to any worker: in the arguments of an initializer, of
+a call, in a result.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+    from types import TracebackType
+    from typing import Any
+
+__all__ = ["HandingOver", "names_shared_objects", "reducers"]
+
+
+def names_shared_objects(data: bytes) -> bool:
+    """Whether an ordinary pickle may hold objects of `multiprocessing` as if they were like any others."""
+    return "multiprocessing.connection" in sys.modules and b"multiprocessing." in data
+
+
+def reducers() -> MutableMapping[type, Any]:
+    """Return what only the pickler of `multiprocessing` knows."""
+    reduction: Any = sys.modules.get("multiprocessing.reduction")
+    return reduction.ForkingPickler._extra_reducers if reduction is not None else {}
+
+
+class HandingOver:
+    """While it is entered, this thread's pickles are for a process that is being started.
+
+    Parameters
+    ----------
+    to_many
+        Several processes will load the pickle, any time as long as this process keeps the objects; otherwise one
+        will, and this process need not keep them.
+    """
+
+    def __init__(self, *, to_many: bool = False) -> None:
+        self._to_many = to_many
+        self._context: Any = sys.modules.get("multiprocessing.context")
+
+    def __enter__(self) -> None:
+        # Whoever hands something over already knows better to whom.
+        if self._context is not None and self._context.get_spawning_popen() is None:
+            self._context.set_spawning_popen(self)
+        else:
+            self._context = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._context is not None:
+            self._context.set_spawning_popen(None)
+
+    # What `multiprocessing` asks of a process that is being started.
+
+    def duplicate_for_child(self, fd: int) -> int:
+        """Return the number that stands for a descriptor."""
+        return fd
+
+    def DupFd(self, fd: int) -> object:  # noqa: N802 - its name there
+        """Return what gives the descriptor to the process that loads it."""
+        if self._to_many and not stat.S_ISSOCK(os.fstat(fd).st_mode):
+            return _Reopened(fd)
+        return _Fetched(fd)
+
+
+class _Reopened:
+    """A descriptor that is opened anew, as often as wanted, while the process that has it keeps it."""
+
+    def __init__(self, fd: int) -> None:
+        import fcntl
+
+        self._path = f"/proc/{os.getpid()}/fd/{fd}"
+        self._flags = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+
+    def detach(self) -> int:
+        return os.open(self._path, self._flags | os.O_CLOEXEC)
+
+
+class _Fetched:
+    """A duplicate of a descriptor, fetched once from the process that has it."""
+
+    def __init__(self, fd: int) -> None:
+        from multiprocessing import process, resource_sharer
+
+        self._shared = resource_sharer.DupFd(fd)
+        self._key = bytes(process.current_process().authkey)
+
+    def detach(self) -> int:
+        from multiprocessing import process
+
+        me = process.current_process()
+        mine, me.authkey = me.authkey, self._key
+        try:
+            return int(self._shared.detach())
+        finally:
+            me.authkey = mine
