@@ -10,7 +10,9 @@ use rustc_hash::FxHashMap;
 
 use crate::graph::nanoseconds;
 use crate::ids::GroupId;
-use crate::limits::{GROUPS_MAX, PREFETCH_MAX, PREFETCH_TARGET, PREFETCH_UNKNOWN};
+use crate::limits::{
+    GROUPS_MAX, PREFETCH_MAX, PREFETCH_ROOTS_TARGET, PREFETCH_TARGET, PREFETCH_UNKNOWN,
+};
 
 /// Counters of one group since the scheduler was made.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -86,15 +88,20 @@ impl Group {
 
     /// How many tasks of this group to hand ahead to one worker.
     pub(crate) fn window(&self) -> u32 {
-        match self.estimate_ns {
-            None => PREFETCH_UNKNOWN,
-            Some(estimate) => {
-                let tasks = nanoseconds(PREFETCH_TARGET) / estimate.max(1);
-                u32::try_from(tasks)
-                    .unwrap_or(PREFETCH_MAX)
-                    .clamp(1, PREFETCH_MAX)
-            }
-        }
+        let tasks = self.within(PREFETCH_TARGET).unwrap_or(PREFETCH_UNKNOWN);
+        tasks.clamp(1, PREFETCH_MAX)
+    }
+
+    /// How many if they are roots; none if they take long, or nobody knows.
+    pub(crate) fn window_of_roots(&self) -> u32 {
+        let tasks = self.within(PREFETCH_ROOTS_TARGET).unwrap_or(0);
+        tasks.min(PREFETCH_MAX)
+    }
+
+    /// How many tasks can be expected to run within this time.
+    fn within(&self, time: Duration) -> Option<u32> {
+        let tasks = nanoseconds(time) / self.estimate_ns?.max(1);
+        Some(u32::try_from(tasks).unwrap_or(u32::MAX))
     }
 }
 
@@ -117,6 +124,19 @@ mod tests {
         assert_eq!(group_after(&[Duration::from_micros(100)]).window(), 20);
         assert_eq!(group_after(&[Duration::from_millis(1)]).window(), 2);
         assert_eq!(group_after(&[Duration::from_secs(5)]).window(), 1);
+    }
+
+    #[test]
+    fn few_roots_are_handed_ahead_and_none_that_take_long() {
+        assert_eq!(group_after(&[]).window_of_roots(), 0);
+        assert_eq!(
+            group_after(&[Duration::from_micros(10)]).window_of_roots(),
+            20
+        );
+        assert_eq!(
+            group_after(&[Duration::from_millis(1)]).window_of_roots(),
+            0
+        );
     }
 
     #[test]

@@ -167,7 +167,13 @@ impl Scheduler {
             let Some(slot) = pool.ready.best(&mut self.graph, choice) else {
                 return;
             };
-            if ahead > self.groups.get(self.graph[slot].group).window() {
+            let group = self.groups.get(self.graph[slot].group);
+            let window = if self.graph.is_root(slot) {
+                group.window_of_roots()
+            } else {
+                group.window()
+            };
+            if ahead > window {
                 return;
             }
             let State::Ready { lane } = self.graph[slot].state else {
