@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "__version__", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "Pool", "Segment", "Session", "TaskOptions", "Zygote", "after_fork", "cancel_running", "inherited_descriptors", "wait_any", "when_done", "zygote_socket"]
+__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "__version__", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "Pool", "Segment", "Session", "TaskOptions", "Zygote", "after_fork", "cancel_running", "inherited_descriptors", "static_order", "wait_any", "when_done", "zygote_socket"]
 
 DUMP_SIGNAL: Final[int]
 """
@@ -396,6 +396,12 @@ def cancel_running(futures: SupportsGetItem[int, FutureBase]) -> None:
 def inherited_descriptors() -> list[int]:
     """
     In a forked child: which of its descriptors belong to engines of its parent.
+    """
+
+def static_order(needs: SupportsGetItem[int, SupportsGetItem[int, SupportsIndex]]) -> list[int]:
+    """
+    The order in which the tasks of a graph run on one worker, by position; `needs` has the positions of
+    what each of them needs.
     """
 
 def wait_any(futures: SupportsGetItem[int, FutureBase], timeout: SupportsFloat | SupportsIndex | None = None) -> bool:

@@ -24,6 +24,7 @@ pub use events::{Event, EventKind, EventLog, Since};
 pub use groups::GroupSummary;
 pub use ids::{Attempt, GroupId, PoolId, TaskId, WorkerId};
 pub use input::Input;
+pub use order::static_order;
 pub use scheduler::{Counts, Explanation, PoolCounts, QueuedBecause, Scheduler};
 pub use spec::{PoolSpec, Retries, TaskSpec};
 pub use time::Time;

@@ -33,7 +33,7 @@ mod _native {
     #[pymodule_export]
     use super::future::{FutureBase, cancel_running, wait_any, when_done};
     #[pymodule_export]
-    use super::graph::GraphRun;
+    use super::graph::{GraphRun, static_order};
     #[pymodule_export]
     use super::pool::{Pool, TaskOptions};
     #[pymodule_export]

@@ -187,6 +187,46 @@ fn a_full_shuffle_holds_what_it_must() {
     assert_eq!(peaks(&rows), (40, 40, 40));
 }
 
+/// Each group has its data, the mean of that, and what is left of every piece of it without the mean. The
+/// sum over all takes the data in another order, across the groups.
+#[test]
+fn data_goes_when_its_group_is_done_though_its_pieces_are_many() {
+    let (groups, years, pieces) = (12, 6, 15);
+    let mut rows = Rows::new();
+    let data = leaves(&mut rows, groups * years);
+    let mut left = vec![Vec::new(); data.len()];
+    for group in 0..groups {
+        let members: Vec<usize> = (0..years).map(|year| year * groups + group).collect();
+        let parts = members
+            .iter()
+            .map(|member| add(&mut rows, vec![data[*member]]));
+        let parts = parts.collect();
+        let mean = reduce(&mut rows, parts, 4);
+        for member in members {
+            for _ in 0..pieces {
+                let piece = add(&mut rows, vec![data[member]]);
+                left[member].push(add(&mut rows, vec![piece, mean]));
+            }
+        }
+    }
+    reduce(&mut rows, left.concat(), 2);
+    let mut holders = vec![0; rows.len()];
+    rows.iter()
+        .flatten()
+        .for_each(|dependency| holders[*dependency as usize] += 1);
+    let (mut held, mut most) = (0, 0);
+    for task in order(&rows) {
+        held += usize::from(rows[task as usize].is_empty());
+        most = most.max(held);
+        for &dependency in &rows[task as usize] {
+            holders[dependency as usize] -= 1;
+            let is_data = rows[dependency as usize].is_empty();
+            held -= usize::from(is_data && holders[dependency as usize] == 0);
+        }
+    }
+    assert!(most <= years, "{most}: the data of one group at a time");
+}
+
 #[test]
 fn chains_run_one_after_the_other() {
     let mut rows = Rows::new();

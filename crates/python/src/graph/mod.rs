@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use lineshaft_core::TaskId;
 use lineshaft_engine::{Outcome, Promise, TaskError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -84,6 +85,19 @@ pub fn submit(
         keys,
         kept: if keep { promises } else { Vec::new() },
     })
+}
+
+/// The order in which the tasks of a graph run on one worker, by position; `needs` has the positions of
+/// what each of them needs.
+#[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "made of a Python list")]
+pub fn static_order(needs: Vec<Vec<u32>>) -> PyResult<Vec<u32>> {
+    let count = needs.len();
+    if needs.iter().flatten().any(|need| *need as usize >= count) {
+        return Err(PyValueError::new_err("a task needs one that is not there"));
+    }
+    let order = lineshaft_core::static_order(&needs);
+    order.ok_or_else(|| PyValueError::new_err("tasks need each other in a circle"))
 }
 
 /// Once one task has failed, those of the same graph that have not begun are cancelled.
