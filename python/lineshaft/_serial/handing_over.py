@@ -1,4 +1,4 @@
-"""What `multiprocessing` hands over only to a process that it starts: locks, queues, pipes, shared values, keys.
+"""What `multiprocessing` hands over only to a process that it starts: locks, queues, pipes, shared values.
 
 Its objects ask for the process that is being started while they are pickled (`multiprocessing.context`), and some
 of them only its own pickler knows (`multiprocessing.reduction`). Here a stand-in takes the place of that process, so
@@ -66,10 +66,12 @@ class HandingOver:
         return fd
 
     def DupFd(self, fd: int) -> object:  # noqa: N802 - its name there
-        """Return what gives the descriptor to the process that loads it."""
+        """Return what gives the descriptor to who loads it: a process that has this one's key."""
         if self._to_many and not stat.S_ISSOCK(os.fstat(fd).st_mode):
             return _Reopened(fd)
-        return _Fetched(fd)
+        from multiprocessing import resource_sharer
+
+        return resource_sharer.DupFd(fd)
 
 
 class _Reopened:
@@ -83,23 +85,3 @@ class _Reopened:
 
     def detach(self) -> int:
         return os.open(self._path, self._flags | os.O_CLOEXEC)
-
-
-class _Fetched:
-    """A duplicate of a descriptor, fetched once from the process that has it."""
-
-    def __init__(self, fd: int) -> None:
-        from multiprocessing import process, resource_sharer
-
-        self._shared = resource_sharer.DupFd(fd)
-        self._key = bytes(process.current_process().authkey)
-
-    def detach(self) -> int:
-        from multiprocessing import process
-
-        me = process.current_process()
-        mine, me.authkey = me.authkey, self._key
-        try:
-            return int(self._shared.detach())
-        finally:
-            me.authkey = mine
