@@ -1,6 +1,8 @@
 """Parallel in Parallel: one budget of cores, no deadlock, and no core idle while there is work."""
 
+import hashlib
 import os
+import statistics
 import threading
 from pathlib import Path
 
@@ -141,6 +143,37 @@ def shared_inside(n):
 
 def test_shared_memory_inside_a_worker():
     assert Parallel(2, "lineshaft")(delayed(shared_inside)(n) for n in range(4)) == [list(range(n)) for n in range(4)]
+
+
+def hash_until(event, begun):
+    (begun / f"{os.getpid()}").touch()
+    while not event.is_set():
+        hashlib.sha256(bytes(1 << 22))  # without the interpreter's lock
+
+
+def hash_on_threads(stop, begun):
+    Parallel(n_jobs=4, require="sharedmem")(delayed(hash_until)(stop, begun) for _ in range(4))
+
+
+def test_threads_inside_workers_are_within_the_budget(event, engine, tmp_path):
+    stop, begun = event("stop"), tmp_path / "begun"
+    begun.mkdir()
+    results = Parallel(2, "lineshaft", "generator")(delayed(hash_on_threads)(stop, begun) for _ in range(2))
+    eventually(lambda: len(list(begun.iterdir())) == 2, "both workers compute")
+    stats = engine._native.stats
+    # A thread that reads what the engine says runs for a moment, too.
+    usual = statistics.median(sum(is_running(pid) for _, pid in stats()["workers"]) for _ in range(1000))
+    stop.set()
+    assert len(list(results)) == 2
+    assert usual == 2
+
+
+def meet_on_threads(folder):
+    return Parallel(n_jobs=2, require="sharedmem")(delayed(meet)(folder, name, ["a", "b"], 20) for name in "ab")
+
+
+def test_threads_inside_a_worker_use_the_idle_core(tmp_path):
+    assert Parallel(2, "lineshaft")([delayed(meet_on_threads)(tmp_path)]) == [[True, True]]
 
 
 def fail_inside(n):

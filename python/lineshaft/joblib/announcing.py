@@ -72,9 +72,13 @@ class Announcing(Singles):
     def _end(self, batch: Batch) -> None:
         """Deal with a batch that has ended, unless it has to run again."""
         if batch.is_done or self._settle(batch, self._announce):
-            self._room.release()
+            self._leave_place()
             self._feed()
             self._tell(batch)
+
+    def _leave_place(self) -> None:
+        """Let another batch take the place of one that has ended."""
+        self._room.release()
 
     def _post(self, news: Callable[[], object]) -> None:
         self._news.put(news)

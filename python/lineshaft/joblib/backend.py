@@ -162,7 +162,10 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         if is_nested:
             if _process.is_worker():
                 limits.limit(surroundings.threads, surroundings.fixed)
-            self._run = Sharing(pool, helpers=self._n_jobs - 1, **options)
+            # A worker's own threads are in no budget: whether a core is idle, its engine knows.
+            beyond = self._on_threads and _process.is_worker()
+            probed = self._pools.processes(self._n_jobs)[0] if beyond else None
+            self._run = Sharing(pool, helpers=self._n_jobs - 1, probed=probed, **options)
         elif self.supports_retrieve_callback:
             self._run = Announcing(pool, at_once=at_once, **options)
         else:

@@ -4,7 +4,8 @@ So it keeps its own core busy, and a program whose cores are all busy runs neste
 a loop. Whether a core is idle the task learns from *probes*: tasks that do nothing and come after all
 others. Each that was run makes room for one batch to be given away, then for the next one when that has
 ended. If the core was wanted elsewhere and nobody has begun the batch by the time that the task runs out
-of others, the task takes it back, and probes again.
+of others, the task takes it back, and probes again. Threads of a worker process that share its memory are
+in no pool of the engine. There the probes are run by its processes, and a place holds for one batch.
 
 Two threads are at it. The task's own runs batches, and waits. The run's thread, once a core was found
 idle, is told of the ends of probes and of batches that were given away, and is the only one to settle them.
@@ -33,10 +34,17 @@ LAST = _native.TaskOptions(priority=-(1 << 20))
 
 
 class Sharing(Announcing):
-    """The caller runs batches itself; up to `helpers` others help."""
+    """The caller runs batches itself; up to `helpers` others help.
 
-    def __init__(self, *args: Any, helpers: int, **others: Any) -> None:
+    Parameters
+    ----------
+    probed
+        The pool that tells whether a core is idle, if it is not the one that helps.
+    """
+
+    def __init__(self, *args: Any, helpers: int, probed: _native.Pool | None = None, **others: Any) -> None:
         super().__init__(*args, at_once=0, options=LAST, **others)
+        self._probed_pool = probed
         self._helpers = helpers
         self._probes: set[Any] = set()
         #: Batches that the caller wants back: if they are cancelled, they are its own.
@@ -116,7 +124,7 @@ class Sharing(Announcing):
     # On the run's thread.
 
     def _probe(self) -> None:
-        waiting = self._pool.submit(probe, (), None, LAST)
+        waiting = (self._probed_pool or self._pool).submit(probe, (), None, LAST)
         self._probes.add(waiting)
         _native.when_done(waiting, lambda probed: self._post(lambda: self._probed(probed)))
 
@@ -140,6 +148,12 @@ class Sharing(Announcing):
             # Of the input, which joblib reads when a batch has ended.
             self._failure = self._failure or error
         self._count_news()
+
+    def _leave_place(self) -> None:
+        if self._probed_pool is None:
+            super()._leave_place()
+        elif not self._aborted:
+            self._probe()
 
     def _tell(self, batch: Batch) -> None:
         if batch.error is not None:
