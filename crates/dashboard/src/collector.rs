@@ -13,9 +13,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lineshaft_core::{TaskId, Time};
 use lineshaft_engine::{Engine, Reader, Since, Totals};
+use tokio::sync::watch;
 
-use crate::limits::{EVENTS_AT_ONCE, EVENTS_UNREAD_MAX, SAMPLE_EVERY};
+use crate::limits::{EVENTS_AT_ONCE, EVENTS_UNREAD_MAX, QUIET_SAMPLES, SAMPLE_EVERY};
 use crate::picture::Picture;
+use crate::server::Server;
 use crate::trace::Traced;
 use crate::view::{Overview, SampleRow, TaskPage, TaskQuery, TaskRow, Timeline, TimelineQuery};
 
@@ -38,6 +40,8 @@ pub(crate) struct Shared {
     stopped: AtomicBool,
     /// The engine has ended, and everything is in the picture.
     complete: AtomicBool,
+    /// Counts samples, for those who wait for the next one.
+    pub(crate) ticks: watch::Sender<u64>,
 }
 
 impl fmt::Debug for Dashboard {
@@ -62,6 +66,7 @@ impl Dashboard {
             origin_unix_ms: u64::try_from(origin_unix.as_millis()).unwrap_or(u64::MAX),
             stopped: AtomicBool::new(false),
             complete: AtomicBool::new(false),
+            ticks: watch::channel(0).0,
         });
         // So that there is something to see from the start.
         shared.refresh();
@@ -75,6 +80,11 @@ impl Dashboard {
 
 /// What is shown.
 impl Dashboard {
+    /// Serves the picture on the loopback interface.
+    pub fn serve(&self) -> io::Result<Server> {
+        Server::start(Arc::clone(&self.shared))
+    }
+
     /// Reads what the engine has done until now, as the thread does by itself a little later. Once the
     /// engine has been shut down, everything is there afterwards.
     pub fn refresh(&self) {
@@ -151,7 +161,13 @@ impl Shared {
         collector.sample(self);
         if has_ended {
             self.complete.store(true, Ordering::SeqCst);
+            self.ticks.send_modify(|tick| *tick += 1);
         }
+    }
+
+    /// The same for events only: what single tasks do is up to date then, numbers and rates need not be.
+    pub(crate) fn read(&self) {
+        self.collector().read(self);
     }
 
     /// What the thread does.
@@ -184,8 +200,10 @@ struct Collector {
     reader: Reader,
     /// The number of the next event to be read.
     next: u64,
-    /// The one at the last sample, and at the one before.
-    sampled: [u64; 2],
+    /// The one at the last sample.
+    sampled: u64,
+    /// Samples since then that had nothing new to tell.
+    quiet: u32,
     sample_due: Time,
     unfinished: usize,
 }
@@ -195,7 +213,8 @@ impl Collector {
         Collector {
             reader,
             next: 0,
-            sampled: [0; 2],
+            sampled: 0,
+            quiet: 0,
             sample_due: now,
             unfinished: 0,
         }
@@ -210,10 +229,10 @@ impl Collector {
         (self.next + EVENTS_UNREAD_MAX, Some(timeout))
     }
 
-    /// Nothing has happened since the last two samples, and nothing is under way: the last sample
-    /// says so, and stays true.
+    /// Nothing is under way, and nothing has happened for so long that rates have come to rest: what the
+    /// last sample says stays true.
     fn is_idle(&self) -> bool {
-        self.unfinished == 0 && self.sampled == [self.next; 2]
+        self.unfinished == 0 && self.sampled == self.next && self.quiet >= QUIET_SAMPLES
     }
 
     /// When the first event happened that the log still has.
@@ -247,6 +266,7 @@ impl Collector {
                         picture.apply(event);
                     }
                     if events.len() < EVENTS_AT_ONCE {
+                        picture.name_groups(|group| self.reader.group_name(group));
                         break;
                     }
                 }
@@ -269,7 +289,13 @@ impl Collector {
     fn sample(&mut self, shared: &Shared) {
         let now = Engine::now();
         self.sample_due = now + SAMPLE_EVERY;
-        self.sampled = [self.sampled[1], self.next];
+        let is_quiet = self.sampled == self.next;
+        self.quiet = if is_quiet {
+            self.quiet.saturating_add(1)
+        } else {
+            0
+        };
+        self.sampled = self.next;
         let totals = self.reader.totals().unwrap_or_else(|| Totals {
             // The engine is poisoned: what was last known stays, and nothing is left to be done.
             counts: lineshaft_engine::Counts::default(),
@@ -281,7 +307,8 @@ impl Collector {
         let pids = totals.workers.iter().filter_map(|worker| worker.pid);
         let usage = last.now(pids);
         let mut picture = shared.picture();
-        picture.name_groups(|group| self.reader.group_name(group));
         picture.sample(now, totals, usage);
+        drop(picture);
+        shared.ticks.send_modify(|tick| *tick += 1);
     }
 }

@@ -5,6 +5,7 @@
 //! those that are there.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use lineshaft_core::Time;
 
@@ -106,10 +107,10 @@ impl History {
     }
 
     /// The last sample that is at least this much older than the last.
-    pub(crate) fn before_last(&self, age_ns: u64) -> Option<&Sample> {
-        let last = self.last()?.at.0;
+    pub(crate) fn before_last(&self, age: Duration) -> Option<&Sample> {
+        let last = self.last()?.at;
         let mut newest_first = self.recent.iter().rev();
-        newest_first.find(|sample| sample.at.0 + age_ns <= last)
+        newest_first.find(|sample| sample.at + age <= last)
     }
 
     /// The whole run, in as many samples as are kept of it, and the last one.
@@ -167,7 +168,9 @@ mod tests {
         assert_eq!(since(history.next() - 2).count(), 2);
         assert_eq!(since(u64::MAX).count(), 0);
         assert_eq!(
-            history.before_last(3).map(|sample| sample.at.0),
+            history
+                .before_last(Duration::from_nanos(3))
+                .map(|sample| sample.at.0),
             Some(limits::RECENT_MAX as u64 + 1)
         );
     }

@@ -16,6 +16,7 @@ mod lanes;
 pub mod limits;
 mod metrics;
 mod picture;
+mod server;
 mod tasks;
 mod trace;
 mod usage;
@@ -25,4 +26,5 @@ pub mod view;
 mod script;
 
 pub use collector::Dashboard;
+pub use server::{Server, take_inherited};
 pub use trace::Traced;

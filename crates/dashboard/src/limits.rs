@@ -32,6 +32,13 @@ pub const WHOLE_MAX: usize = 1_024;
 /// Time between two samples while anything happens.
 pub const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 
+/// Rates are those of this last time.
+pub(crate) const RATE_OVER: Duration = Duration::from_secs(2);
+
+/// Samples without news after which there is no further one: enough for rates to come to rest.
+pub(crate) const QUIET_SAMPLES: u32 = 10;
+const _: () = assert!(SAMPLE_EVERY.as_millis() * QUIET_SAMPLES as u128 > RATE_OVER.as_millis());
+
 /// Events copied while the engine's state is locked.
 pub(crate) const EVENTS_AT_ONCE: usize = 4_096;
 
@@ -44,3 +51,24 @@ pub(crate) const REPORT_DELAY: Duration = Duration::from_micros(300);
 
 /// Rows of one page of a table.
 pub const PAGE_MAX: usize = 500;
+
+/// The port that is tried first.
+pub const PORT: u16 = 8787;
+
+/// Ports tried after each other, before the kernel chooses one.
+pub(crate) const PORTS_TRIED: u16 = 100;
+
+/// Connections at a time; one more is closed at once.
+pub const CONNECTIONS_MAX: usize = 256;
+
+/// Time that a request may take to come in.
+pub(crate) const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Bytes of a request, and of an answer that its reader has not taken yet.
+pub(crate) const REQUEST_BYTES_MAX: usize = 32 << 10;
+
+/// Time between two attempts to accept a connection, when one failed.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Time that readers have to take the last event when a server stops.
+pub(crate) const STOP_GRACE: Duration = Duration::from_millis(500);

@@ -5,20 +5,18 @@ use serde::Serialize;
 
 use super::seconds;
 use crate::history::Sample;
+use crate::limits;
 use crate::picture::Picture;
 
 /// Groups in one overview; the rest are added up.
 const GROUPS_SHOWN: usize = 100;
-
-/// Rates are those of this last time.
-const RATE_OVER_NS: u64 = 2_000_000_000;
 
 /// The engine, now and over time.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Overview {
     /// The number of the next sample: ask for it next.
     pub next: u64,
-    /// Whether `samples` begin where was asked for; if not, older ones are gone.
+    /// Whether `samples` go on where was asked for; if not, they are all that there are.
     pub resumed: bool,
     /// When this was so.
     pub at_s: f64,
@@ -164,7 +162,7 @@ impl Picture {
         let tasks = self.task_counts();
         Overview {
             next: self.history.next(),
-            resumed: since >= self.history.oldest(),
+            resumed: since > 0 && since >= self.history.oldest(),
             at_s: self.seconds_of(last.at),
             origin_unix_ms,
             ended,
@@ -222,7 +220,7 @@ impl Picture {
             return 0.0;
         };
         // In a run that is younger than that, since its beginning.
-        let before = self.history.before_last(RATE_OVER_NS);
+        let before = self.history.before_last(limits::RATE_OVER);
         let Some(before) = before.or_else(|| self.history.since(0).next()) else {
             return 0.0;
         };

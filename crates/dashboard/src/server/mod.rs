@@ -1,0 +1,144 @@
+//! The picture over HTTP, for a browser on this machine.
+//!
+//! One thread with a runtime of its own, started when somebody asks for the address. It listens on the
+//! loopback interface, and what it answers is guarded (`guard`) against pages of other origins. Nothing
+//! is queued for a reader: each takes what has happened since its last look when it is ready for more
+//! (`stream`), so a slow one costs a connection and gets fewer, larger steps. Connections are bounded.
+
+mod assets;
+mod guard;
+mod listener;
+mod routes;
+mod stream;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::collector::Shared;
+use crate::limits;
+use listener::Noted;
+
+pub use listener::take_inherited;
+
+/// A server for one picture. It stops when it is dropped.
+pub struct Server {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Server {
+    /// Starts to serve.
+    pub(crate) fn start(shared: Arc<Shared>) -> io::Result<Server> {
+        let listener = listener::bind()?;
+        let address = listener.get().local_addr()?;
+        let (stop, stopped) = watch::channel(false);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
+        let thread = thread::Builder::new()
+            .name("lineshaft-http".into())
+            .spawn(move || {
+                // Only a lack of descriptors makes it fail, and then nobody is served.
+                if let Err(error) = runtime.block_on(serve(&listener, shared, stopped)) {
+                    eprintln!("lineshaft: the dashboard has stopped: {error}");
+                }
+            })?;
+        Ok(Server {
+            address,
+            stop,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Where to look.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Ends all connections, those that stream after what they have not sent yet, and closes the port.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            // A panic of the thread has been reported by the panic hook.
+            let _: thread::Result<()> = thread.join();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+async fn serve(
+    listener: &Noted<std::net::TcpListener>,
+    shared: Arc<Shared>,
+    mut stopped: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let accepting = TcpListener::from_std(listener.get().try_clone()?)?;
+    let accepting = Noted::new(accepting);
+    let (router, stopping) = (routes::router(shared, stopped.clone()), stopped.clone());
+    let free = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => break,
+            accepted = accepting.get().accept() => {
+                let Ok((socket, _)) = accepted else {
+                    // The peer has gone, or there is no descriptor: the next one may have more luck.
+                    tokio::time::sleep(limits::ACCEPT_PAUSE).await;
+                    continue;
+                };
+                let Ok(place) = Arc::clone(&free).try_acquire_owned() else {
+                    continue;
+                };
+                let (router, stopped) = (router.clone(), stopping.clone());
+                connections.spawn(async move {
+                    connection(socket, router, stopped).await;
+                    drop(place);
+                });
+            }
+            // What has ended is forgotten.
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    let all = async { while connections.join_next().await.is_some() {} };
+    // Who is still not done is cut off.
+    let _: Result<(), _> = tokio::time::timeout(limits::STOP_GRACE, all).await;
+    Ok(())
+}
+
+async fn connection(socket: TcpStream, router: axum::Router, mut stopped: watch::Receiver<bool>) {
+    let _noted = Noted::of(&socket);
+    let service = TowerToHyperService::new(router);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::REQUEST_TIME_MAX)
+        .max_buf_size(limits::REQUEST_BYTES_MAX)
+        .serve_connection(TokioIo::new(socket), service);
+    let mut connection = std::pin::pin!(connection);
+    // How a connection ends is the peer's affair: garbage and resets are no news.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = stopped.wait_for(|stopped| *stopped) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _: hyper::Result<()> = connection.await;
+}

@@ -1,0 +1,118 @@
+//! What can be asked for.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::from_fn;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use lineshaft_core::TaskId;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::{assets, guard, stream};
+use crate::collector::Shared;
+use crate::view::{TaskQuery, TimelineQuery};
+
+/// What handlers share.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) stopped: watch::Receiver<bool>,
+    pub(crate) latest: Arc<stream::Latest>,
+}
+
+pub(crate) fn router(shared: Arc<Shared>, stopped: watch::Receiver<bool>) -> Router {
+    let context = Context {
+        shared,
+        stopped,
+        latest: Arc::default(),
+    };
+    Router::new()
+        .route("/", get(|| async { text("text/html", assets::page()) }))
+        .route(
+            "/app.js",
+            get(|| async { text("text/javascript", assets::SCRIPT) }),
+        )
+        .route(
+            "/app.css",
+            get(|| async { text("text/css", assets::STYLE) }),
+        )
+        .route("/metrics", get(metrics))
+        .route("/api/events", get(stream::events))
+        .route("/api/overview", get(overview))
+        .route("/api/run", get(run))
+        .route("/api/tasks", get(tasks))
+        .route("/api/tasks/{task}", get(task))
+        .route("/api/timeline", get(timeline))
+        .layer(from_fn(guard::guard))
+        .with_state(context)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Since {
+    #[serde(default)]
+    since: u64,
+}
+
+async fn overview(State(context): State<Context>, Query(since): Query<Since>) -> Response {
+    context.shared.refresh();
+    json(&context.shared.overview(since.since))
+}
+
+async fn run(State(context): State<Context>) -> Response {
+    let samples = context.shared.picture().whole_run();
+    json(&samples)
+}
+
+async fn tasks(State(context): State<Context>, Query(query): Query<TaskQuery>) -> Response {
+    context.shared.read();
+    let page = context.shared.picture().task_page(&query);
+    json(&page)
+}
+
+/// One task, and in words what it is doing.
+#[derive(Serialize)]
+struct TaskDetail {
+    #[serde(flatten)]
+    row: crate::view::TaskRow,
+    explanation: String,
+}
+
+async fn task(State(context): State<Context>, Path(task): Path<u64>) -> Response {
+    let task = TaskId(task);
+    context.shared.read();
+    let found = context.shared.picture().task(task);
+    let Some(row) = found else {
+        return (StatusCode::NOT_FOUND, "no such task is listed\n").into_response();
+    };
+    let explanation = context.shared.reader.explain(task);
+    json(&TaskDetail { row, explanation })
+}
+
+async fn timeline(State(context): State<Context>, Query(query): Query<TimelineQuery>) -> Response {
+    context.shared.read();
+    let timeline = context.shared.picture().timeline(&query);
+    json(&timeline)
+}
+
+async fn metrics(State(context): State<Context>) -> Response {
+    context.shared.refresh();
+    let metrics = context.shared.picture().metrics();
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], metrics).into_response()
+}
+
+fn text(kind: &str, body: &'static str) -> Response {
+    let kind = format!("{kind}; charset=utf-8");
+    ([(header::CONTENT_TYPE, kind)], body).into_response()
+}
+
+fn json(value: &impl Serialize) -> Response {
+    let text =
+        serde_json::to_string(value).expect("views have string keys and finite numbers or null");
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}

@@ -1,0 +1,134 @@
+//! The overview as it changes: server-sent events.
+//!
+//! Each event is the overview with the samples since the one before, and its id says which these are.
+//! So a reader that comes back with the id of its last event goes on where it was, if the samples are
+//! still there and it is the same run; if not, it is told that it was not resumed, and starts afresh.
+//! What is sent is put together when the reader can take it: nothing waits in a queue, and a reader
+//! that was slow gets more samples at once.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::stream::{Stream, unfold};
+use tokio::sync::watch;
+
+use super::routes::Context;
+use crate::collector::Shared;
+
+/// The event last put together, which is the same for all readers that keep up.
+#[derive(Default)]
+pub(crate) struct Latest(Mutex<Option<Prepared>>);
+
+#[derive(Clone)]
+struct Prepared {
+    since: u64,
+    tick: u64,
+    next: u64,
+    ended: bool,
+    text: Arc<str>,
+}
+
+struct Reader {
+    context: Context,
+    ticks: watch::Receiver<u64>,
+    since: u64,
+    /// Whether it has had an event.
+    begun: bool,
+    done: bool,
+}
+
+pub(crate) async fn events(
+    State(context): State<Context>,
+    headers: HeaderMap,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let id = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let since = id.and_then(|id| resumed(id, context.shared.origin_unix_ms));
+    let reader = Reader {
+        ticks: context.shared.ticks.subscribe(),
+        since: since.unwrap_or(0),
+        begun: false,
+        done: false,
+        context,
+    };
+    Sse::new(unfold(reader, next)).keep_alive(KeepAlive::default())
+}
+
+/// The number of the next sample for a reader of this run.
+fn resumed(id: &str, origin_unix_ms: u64) -> Option<u64> {
+    let (run, next) = id.split_once('-')?;
+    (run.parse::<u64>().ok()? == origin_unix_ms).then(|| next.parse().ok())?
+}
+
+async fn next(mut reader: Reader) -> Option<(Result<Event, Infallible>, Reader)> {
+    if reader.done {
+        return None;
+    }
+    if reader.begun {
+        let Context { stopped, .. } = &mut reader.context;
+        tokio::select! {
+            changed = reader.ticks.changed() => changed.ok()?,
+            // What has not been sent yet is sent before the end.
+            _ = stopped.wait_for(|stopped| *stopped) => reader.done = true,
+        }
+    }
+    reader.begun = true;
+    let tick = *reader.ticks.borrow_and_update();
+    let prepared = reader
+        .context
+        .latest
+        .prepare(&reader.context.shared, reader.since, tick);
+    reader.since = prepared.next;
+    reader.done |= prepared.ended;
+    let id = format!("{}-{}", reader.context.shared.origin_unix_ms, prepared.next);
+    let event = Event::default()
+        .event("overview")
+        .id(id)
+        .data(&*prepared.text);
+    Some((Ok(event), reader))
+}
+
+impl Latest {
+    fn prepare(&self, shared: &Shared, since: u64, tick: u64) -> Prepared {
+        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_same = |latest: &&Prepared| latest.since == since && latest.tick == tick;
+        if let Some(latest) = latest.as_ref().filter(is_same) {
+            return latest.clone();
+        }
+        let overview = shared.overview(since);
+        let text = serde_json::to_string(&overview).expect("views have string keys");
+        let prepared = Prepared {
+            since,
+            tick,
+            next: overview.next,
+            ended: overview.ended,
+            text: text.into(),
+        };
+        *latest = Some(prepared.clone());
+        prepared
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_id_of_this_run_is_resumed() {
+        assert_eq!(resumed("1700-42", 1700), Some(42));
+        for id in [
+            "1699-42",
+            "42",
+            "",
+            "-",
+            "1700-",
+            "1700-x",
+            "1700-42-1",
+            "1700--1",
+        ] {
+            assert_eq!(resumed(id, 1700), None, "{id}");
+        }
+    }
+}
