@@ -42,7 +42,12 @@ BUILDER  := $(STAMPS)/builder-$(call hash,requirements/build.txt)
 EXAMPLES := $(STAMPS)/examples-$(call hash,requirements/examples.txt)
 TESTS    := $(STAMPS)/tests-$(call hash,requirements/test.txt)
 PEERS    := $(STAMPS)/peers-$(call hash,requirements/bench.txt)
-WHEEL    := $(STAMPS)/wheel-$(call hash,Cargo.toml Cargo.lock pyproject.toml README.md LICENSE crates python)
+# The dashboard's pages. Without npm the wheel has none, and its server says how to get them.
+HAS_NPM  := $(if $(shell command -v npm 2>/dev/null),yes,no)
+WEB      := $(BUILD)/web-$(HAS_NPM)-$(call hash,web/index.html web/package.json web/package-lock.json web/src web/tsconfig.json web/vite.config.js)
+PAGES    := $(STAMPS)/pages-$(notdir $(WEB))
+WHEEL    := $(STAMPS)/wheel-$(call hash,Cargo.toml Cargo.lock pyproject.toml README.md LICENSE crates python)-$(notdir $(WEB))
+export LINESHAFT_WEB_DIST := $(WEB)/dist
 
 # Steps share one virtual environment.
 .NOTPARALLEL:
@@ -134,7 +139,18 @@ $(PEERS): | $(BUILDER)
 	@$(PY) -m pip install --quiet -r requirements/bench.txt
 	@$(call done,peers)
 
-$(WHEEL): | $(BUILDER)
+$(PAGES): | $(ENVIRONMENT)
+	@$(say) "pages of the dashboard"
+	@rm -rf $(BUILD)/web-* && mkdir -p $(WEB)
+ifeq ($(HAS_NPM),yes)
+	@cp -r web/index.html web/package.json web/package-lock.json web/src web/tsconfig.json web/vite.config.js $(WEB)
+	@cd $(WEB) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm run --silent build -- --logLevel=warn
+else
+	@echo "    npm is missing: the dashboard will have no pages (Node.js 20 or later brings it)"
+endif
+	@$(call done,pages)
+
+$(WHEEL): | $(BUILDER) $(PAGES)
 	@$(say) "release wheel of lineshaft"
 	@rm -rf $(BUILD)/wheel
 	@$(VENV)/bin/maturin build --quiet --release --locked --out $(BUILD)/wheel

@@ -1,0 +1,52 @@
+import { render } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import "uplot/dist/uPlot.min.css";
+import "./style.css";
+import { duration } from "./format";
+import { connect, type Link, type Live } from "./live";
+import { OverviewPage } from "./overview";
+
+function App() {
+  const [live, setLive] = useState<Live>({ link: "connecting", overview: null, samples: [] });
+  useEffect(() => connect(setLive), []);
+  const { overview } = live;
+  return (
+    <>
+      <header>
+        <h1>Lineshaft</h1>
+        <Status live={live} />
+      </header>
+      <main>
+        {overview ? (
+          <OverviewPage live={live} overview={overview} />
+        ) : (
+          <p class="empty">Connecting to the program. If it has ended, there is nothing to connect to.</p>
+        )}
+      </main>
+    </>
+  );
+}
+
+const LINKS: Record<Link, string> = {
+  connecting: "connecting",
+  live: "live",
+  lost: "connection lost: this is how it was; trying again",
+  ended: "the engine has ended: this is how it was",
+};
+
+function Status({ live }: { live: Live }) {
+  const { overview } = live;
+  return (
+    <p class="status" role="status">
+      <i class={live.link} />
+      {LINKS[live.link]}
+      {overview && (
+        <span>
+          started {new Date(overview.origin_unix_ms).toLocaleTimeString()}, last change {duration(Math.max(0, overview.at_s))} after that
+        </span>
+      )}
+    </p>
+  );
+}
+
+render(<App />, document.getElementById("app")!);

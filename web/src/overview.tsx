@@ -1,0 +1,268 @@
+// The whole in a screenful: what the tasks are doing, how fast, on what, and which functions take the time.
+
+import { useEffect, useMemo, useState } from "preact/hooks";
+import { wholeRun, type Group, type Overview, type Sample, type TaskCounts } from "./api";
+import { Chart } from "./chart";
+import { bytes, count, duration, percent, rough } from "./format";
+import type { Live } from "./live";
+import { STATES, colour } from "./palette";
+
+export function OverviewPage({ live, overview }: { live: Live; overview: Overview }) {
+  const [whole, setWhole] = useState(false);
+  const samples = useSamples(live, whole);
+  if (overview.tasks.submitted === 0) {
+    return (
+      <p class="empty">
+        No task has been submitted yet. As soon as the program calls a pool, <code>lineshaft.submit</code> or{" "}
+        <code>map</code>, it shows here.
+      </p>
+    );
+  }
+  return (
+    <>
+      <Numbers overview={overview} />
+      <States tasks={overview.tasks} />
+      <div class="span">
+        <div role="group" aria-label="Span of the charts">
+          <button aria-pressed={!whole} onClick={() => setWhole(false)}>
+            Last 5 minutes
+          </button>
+          <button aria-pressed={whole} onClick={() => setWhole(true)}>
+            Whole run
+          </button>
+        </div>
+      </div>
+      <Charts samples={samples} overview={overview} />
+      <Groups overview={overview} />
+      <Beyond overview={overview} />
+    </>
+  );
+}
+
+/** The recent samples, or those of the whole run, which are asked for now and then while they are shown. */
+function useSamples(live: Live, whole: boolean): Sample[] {
+  const [run, setRun] = useState<Sample[]>([]);
+  useEffect(() => {
+    if (!whole) return;
+    let wanted = true;
+    const ask = () =>
+      wholeRun().then(
+        (samples) => wanted && setRun(samples),
+        () => {}, // The header says that the connection is lost; what is shown stays.
+      );
+    void ask();
+    const timer = live.link === "ended" ? 0 : window.setInterval(ask, 2000);
+    return () => {
+      wanted = false;
+      window.clearInterval(timer);
+    };
+  }, [whole, live.link === "ended"]);
+  return whole && run.length > 0 ? run : live.samples;
+}
+
+function Numbers({ overview }: { overview: Overview }) {
+  const { tasks, cores, memory, workers } = overview;
+  const ended = tasks.finished + tasks.failed + tasks.dropped;
+  return (
+    <dl class="numbers">
+      <Number name="tasks ended" value={count(ended)} more={`of ${count(tasks.submitted)}`} />
+      <Number name="throughput" value={rough(overview.tasks_per_s)} more="tasks/s" />
+      <Number name="cores busy" value={rough(cores.busy)} more={`of ${cores.budget}`} />
+      <Number
+        name="shared memory"
+        value={bytes(memory.used_bytes)}
+        more={`of ${bytes(memory.budget_bytes)}${memory.spilled_bytes ? `, ${bytes(memory.spilled_bytes)} on disk` : ""}`}
+      />
+      <Number
+        name="workers"
+        value={count(workers.up)}
+        more={`${count(workers.idle)} idle${workers.starting ? `, ${count(workers.starting)} starting` : ""}`}
+      />
+      {workers.died > 0 && <Number name="workers died" value={count(workers.died)} more="and were replaced" bad />}
+      {tasks.failed > 0 && <Number name="tasks failed" value={count(tasks.failed)} more={percent(tasks.failed / tasks.submitted)} bad />}
+      {tasks.retried > 0 && <Number name="attempts retried" value={count(tasks.retried)} more="" />}
+    </dl>
+  );
+}
+
+function Number({ name, value, more, bad }: { name: string; value: string; more: string; bad?: boolean }) {
+  return (
+    <div class={bad ? "card bad" : "card"}>
+      <dt>{name}</dt>
+      <dd>
+        <b>{value}</b> <span>{more}</span>
+      </dd>
+    </div>
+  );
+}
+
+const STATE_NAMES: [keyof typeof STATES, string, string][] = [
+  ["finished", "finished", "returned"],
+  ["failed", "failed", "raised, ran out of time or lost their worker, with no retry left"],
+  ["dropped", "dropped", "cancelled, or in need of a task that failed"],
+  ["running", "running", "on a worker, now"],
+  ["blocked", "blocked", "run, and wait for tasks of their own; their core is given to others"],
+  ["ahead", "handed ahead", "with a worker that still runs another"],
+  ["ready", "ready", "could run, and wait for a worker"],
+  ["backoff", "backing off", "failed, and run again after a while"],
+  ["waiting", "waiting", "need results of other tasks"],
+];
+
+function States({ tasks }: { tasks: TaskCounts }) {
+  const present = STATE_NAMES.filter(([state]) => tasks[state] > 0);
+  const text = present.map(([state, name]) => `${count(tasks[state])} ${name}`).join(", ");
+  return (
+    <section class="card states" aria-label="Tasks by state">
+      <div class="bar" role="img" aria-label={text}>
+        {present.map(([state]) => (
+          <i key={state} style={{ background: STATES[state], flexGrow: tasks[state] }} />
+        ))}
+      </div>
+      <ul class="legend">
+        {present.map(([state, name, meaning]) => (
+          <li key={state} title={meaning}>
+            <i style={{ background: STATES[state] }} />
+            {name} <b>{count(tasks[state])}</b>
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function Charts({ samples, overview }: { samples: Sample[]; overview: Overview }) {
+  const columns = useMemo(() => {
+    // Rates hold over the time before their sample.
+    const rate = (of: (sample: Sample) => number) =>
+      samples.map((sample, index) => {
+        const before = samples[index - 1];
+        if (!before || sample.at_s <= before.at_s) return null;
+        return Math.max(0, (of(sample) - of(before)) / (sample.at_s - before.at_s));
+      });
+    return {
+      times: samples.map((sample) => sample.at_s),
+      ended: rate((sample) => sample.ended),
+      cores: rate((sample) => sample.cpu_s),
+      open: samples.map((sample) => sample.waiting + sample.ready + sample.ahead + sample.running),
+      running: samples.map((sample) => sample.running),
+      memory: samples.map((sample) => sample.memory_bytes),
+      disk: samples.map((sample) => sample.spilled_bytes),
+    };
+  }, [samples]);
+  const { times } = columns;
+  const { budget } = overview.cores;
+  const budgetLine = samples.map(() => budget);
+  return (
+    <div class="charts">
+      <Chart
+        title="Throughput"
+        times={times}
+        format={(value) => `${rough(value)}/s`}
+        series={[{ label: "tasks ended", colour: STATES.finished, values: columns.ended, filled: true }]}
+      />
+      <Chart
+        title="Processor"
+        times={times}
+        format={rough}
+        atLeast={budget * 1.05}
+        series={[
+          { label: "cores busy", colour: STATES.running, values: columns.cores, filled: true },
+          { label: "budget", colour: STATES.waiting, values: budgetLine, dashed: true },
+        ]}
+      />
+      <Chart
+        title="Open tasks"
+        times={times}
+        format={(value) => rough(value)}
+        atLeast={4}
+        series={[
+          { label: "all", colour: STATES.ready, values: columns.open, filled: true },
+          { label: "running", colour: STATES.running, values: columns.running },
+        ]}
+      />
+      <Chart
+        title="Shared memory"
+        times={times}
+        format={bytes}
+        binary
+        atLeast={1 << 20}
+        series={[
+          { label: "in memory", colour: STATES.backoff, values: columns.memory, filled: true },
+          { label: "on disk", colour: STATES.failed, values: columns.disk },
+        ]}
+      />
+    </div>
+  );
+}
+
+function Groups({ overview }: { overview: Overview }) {
+  const total_s = overview.groups.reduce((sum, group) => sum + group.total_s, 0);
+  return (
+    <section class="card groups" aria-labelledby="groups">
+      <h2 id="groups">Functions, by the time they took</h2>
+      <div class="scroll" tabIndex={0} role="region" aria-labelledby="groups">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">function</th>
+              <th scope="col">done</th>
+              <th scope="col">failed</th>
+              <th scope="col">time in all</th>
+              <th scope="col">share</th>
+              <th scope="col">least</th>
+              <th scope="col">25 %</th>
+              <th scope="col">median</th>
+              <th scope="col">75 %</th>
+              <th scope="col">most</th>
+              <th scope="col" title="Half of its tasks waited for a worker no longer than this">
+                queued (median)
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {overview.groups.map((group) => (
+              <GroupRow key={group.group} group={group} total_s={total_s} />
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {overview.groups_more > 0 && <p class="note">{count(overview.groups_more)} more functions took less time.</p>}
+    </section>
+  );
+}
+
+function GroupRow({ group, total_s }: { group: Group; total_s: number }) {
+  const share = total_s > 0 ? group.total_s / total_s : 0;
+  const done = group.submitted > 0 ? group.finished / group.submitted : 0;
+  return (
+    <tr>
+      <th scope="row" title={group.name}>
+        <i class="dot" style={{ background: colour(group.group) }} />
+        {group.name}
+      </th>
+      <td>
+        {count(group.finished)} / {count(group.submitted)}
+        <meter value={done} aria-label="done" />
+      </td>
+      <td class={group.failed ? "bad" : ""}>{group.failed ? count(group.failed) : ""}</td>
+      <td>{duration(group.total_s)}</td>
+      <td>{percent(share)}</td>
+      {group.ran_s ? group.ran_s.map((value, index) => <td key={index}>{duration(value)}</td>) : <td colSpan={5}>no run has been seen to its end</td>}
+      <td>{group.queued_median_s === null ? "" : duration(group.queued_median_s)}</td>
+    </tr>
+  );
+}
+
+/** What is counted only: nothing is left out silently. */
+function Beyond({ overview }: { overview: Overview }) {
+  const { events_missed } = overview.beyond;
+  const seen = overview.groups.reduce((sum, group) => sum + group.seen, 0);
+  const finished = overview.groups.reduce((sum, group) => sum + group.finished, 0);
+  if (events_missed === 0 && seen >= finished) return null;
+  return (
+    <p class="note">
+      Numbers of tasks and times in all are exact. Quartiles are of {count(seen)} of {count(finished)} runs
+      {events_missed > 0 && <>: {count(events_missed)} events were overwritten before this page's server read them</>}.
+    </p>
+  );
+}
