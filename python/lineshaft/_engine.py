@@ -79,6 +79,9 @@ class Engine:
     max_worker_growth
         Growth of a worker's own memory after which it is replaced: bytes, or text such as ``"2GiB"``.
         What it holds of shared memory does not count.
+    dashboard
+        True: `dashboard_url` is served from the start and printed once. False: it is never served. By default
+        it is from the first time that somebody asks for it.
 
     Raises
     ------
@@ -103,6 +106,7 @@ class Engine:
         spill_dir: str | os.PathLike[str] | None = None,
         max_tasks_per_worker: int | None = None,
         max_worker_growth: int | str | None = None,
+        dashboard: bool | None = None,
     ) -> None:
         if max_tasks_per_worker is not None and max_tasks_per_worker < 1:
             raise ValueError(f"max_tasks_per_worker must be positive, not {max_tasks_per_worker!r}")
@@ -113,6 +117,7 @@ class Engine:
         self._spill_dir = _startup.usable_folder(spill_dir) if spill_dir is not None else _startup.temporary_folder()
         self._max_tasks_per_worker = max_tasks_per_worker
         self._growth_bytes_max = None if max_worker_growth is None else _startup.memory_bytes(max_worker_growth)
+        self._dashboard = dashboard
         self._encoder = Encoder()
         self._pools: dict[tuple[str, int], _native.Pool] = {}
         #: Pools of executors that were shut down without waiting for their calls.
@@ -134,6 +139,8 @@ class Engine:
         self._closed = False
         with _lock:
             _running.add(self)
+        if dashboard and self._native is not None:
+            self._announce_dashboard()
 
     def _start(self, *, processes: bool = True) -> _native.Engine:
         from lineshaft._console import Console
@@ -356,6 +363,31 @@ class Engine:
         """
         return self._observed().metrics()
 
+    @property
+    def dashboard_url(self) -> str:
+        """Address of pages that show what the engine does, for a browser on this machine.
+
+        They are served from the first time that somebody asks, on the loopback interface: on port 8787, or the
+        next one that is free. They end with the engine.
+
+        Raises
+        ------
+        RuntimeError
+            If the engine was made with ``dashboard=False`` or has been shut down, or in a worker process.
+        OSError
+            If no port can be had.
+        """
+        if self._dashboard is False:
+            raise RuntimeError("this engine serves no dashboard: it was made with dashboard=False")
+        return self._observed().serve()
+
+    def _announce_dashboard(self) -> None:
+        if sys.stderr is not None:
+            try:
+                print(f"lineshaft: dashboard at {self.dashboard_url}", file=sys.stderr)
+            except ValueError:
+                return  # standard error is closed; there is nobody to tell
+
     def _observed(self) -> _native.Engine:
         native = self._native or self._native_threads
         if native is None:
@@ -533,7 +565,13 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     global _default, _lock
-    _native.after_fork()
+    sockets = _native.after_fork()
+    if sockets:
+        # They are the parent's: a page that waits for their end waits for the parent's, not for ours.
+        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        for socket in sockets:
+            os.dup2(nothing, socket, inheritable=False)
+        os.close(nothing)
     _lock = threading.RLock()
     _default = None
     _running.clear()

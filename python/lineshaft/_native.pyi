@@ -73,6 +73,10 @@ class Engine:
         process that serves its other end, they are forked from that child, and `encoder` knows what
         they have inherited.
         """
+    def serve(self, /) -> str:
+        """
+        Serves pages that show the engine, from the first call on; returns their address.
+        """
     def set_up(self, /, setup: SupportsGetItem[int, SupportsIndex]) -> None:
         """
         Workers that start from now on are set up by `setup`.
@@ -382,9 +386,10 @@ class Zygote:
         learned better. See mallopt(3), "dynamic mmap threshold".
         """
 
-def after_fork() -> None:
+def after_fork() -> list[int]:
     """
-    Called in the child after `os.fork`: its copies of engines are of no use.
+    Called in the child after `os.fork`: its copies of engines are of no use. Returns descriptors that
+    it should replace, because others wait for them to be closed.
     """
 
 def cancel_running(futures: SupportsGetItem[int, FutureBase]) -> None:

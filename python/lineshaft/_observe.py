@@ -37,6 +37,8 @@ class Traced(NamedTuple):
         return text
 
 
+#: The process whose default engine serves its dashboard from the start; its forks do not.
+_dashboard_pid: int | None = None
 #: Where the trace of the default engine goes, and the process whose engine that is.
 _trace: tuple[str, int] | None = None
 #: Traces written so far: each default engine has its own.
@@ -49,8 +51,19 @@ def trace_default_engine(path: str) -> None:
     _trace = (os.path.abspath(path), os.getpid())
 
 
+def serve_default_engine() -> None:
+    """Have the default engine of this process serve its dashboard from the start, and say where."""
+    global _dashboard_pid
+    _dashboard_pid = os.getpid()
+
+
 def on_default_start(engine: Engine) -> None:
     """Watch the default engine from the start, if somebody wants to know."""
+    if _dashboard_pid == os.getpid() and engine._native is not None:
+        try:
+            engine._announce_dashboard()
+        except OSError as error:
+            _say(f"no dashboard: {error}")
     if _trace is not None and _trace[1] == os.getpid() and engine._native is not None:
         engine._native.observe()
 
@@ -67,8 +80,12 @@ def on_default_end(engine: Engine) -> None:
         report = f"trace in {path}: {engine.trace(path)}"
     except OSError as error:
         report = f"no trace: {error}"
+    _say(report)
+
+
+def _say(text: str) -> None:
     if sys.stderr is not None:
         try:
-            print(f"lineshaft: {report}", file=sys.stderr)
+            print(f"lineshaft: {text}", file=sys.stderr)
         except (OSError, ValueError):
             return  # closed or gone; there is nobody to tell

@@ -44,7 +44,15 @@ def test_options_end_where_the_program_begins():
 def test_repeated_options_add_up():
     values = parse(RUN, ["--no-patch", "multiprocessing", "--no-patch=concurrent.futures", "x"]).values
     assert values["no_patch"] == ["multiprocessing", "concurrent.futures"]
-    nothing = {"workers": None, "memory": None, "no_patch": [], "progress": False, "trace": None, "no_summary": False}
+    nothing = {
+        "workers": None,
+        "memory": None,
+        "no_patch": [],
+        "progress": False,
+        "dashboard": False,
+        "trace": None,
+        "no_summary": False,
+    }
     assert parse(RUN, ["x"]).values == nothing
 
 

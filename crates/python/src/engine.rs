@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use lineshaft_dashboard::Dashboard;
+use lineshaft_dashboard::{Dashboard, Server};
 use lineshaft_engine::{
     Code, EngineError, EngineOptions, PoolKind, PoolOptions, Program, Silent, Snapshot,
 };
@@ -31,10 +31,12 @@ use crate::values::to_payload;
 /// process that started it.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
-/// Called in the child after `os.fork`: its copies of engines are of no use.
+/// Called in the child after `os.fork`: its copies of engines are of no use. Returns descriptors that
+/// it should replace, because others wait for them to be closed.
 #[pyfunction]
-pub fn after_fork() {
+pub fn after_fork() -> Vec<i32> {
     GENERATION.fetch_add(1, Ordering::SeqCst);
+    lineshaft_dashboard::take_inherited()
 }
 
 /// An engine and what belongs to it on this side.
@@ -48,6 +50,8 @@ pub struct Core {
     pub has_processes: bool,
     /// Once somebody has asked for it. Left alone in a forked child, for the same reasons.
     dashboard: ManuallyDrop<OnceLock<Dashboard>>,
+    /// The same for its address.
+    server: ManuallyDrop<OnceLock<Server>>,
     owner: Owner,
     generation: u64,
 }
@@ -144,6 +148,8 @@ impl Drop for Core {
             // SAFETY: nothing uses the engine after its owner is dropped, nor its dashboard.
             let engine = unsafe { ManuallyDrop::take(&mut self.engine) };
             // SAFETY: as above.
+            unsafe { ManuallyDrop::drop(&mut self.server) };
+            // SAFETY: as above.
             unsafe { ManuallyDrop::drop(&mut self.dashboard) };
             // Shutting down waits for the loop, which may be about to need the interpreter's lock
             // no more than anyone else: let others have it meanwhile.
@@ -209,6 +215,7 @@ impl Engine {
             live: LiveBuffers::new(),
             has_processes,
             dashboard: ManuallyDrop::default(),
+            server: ManuallyDrop::default(),
             owner: Owner::new(),
             generation: GENERATION.load(Ordering::Relaxed),
         };
@@ -377,6 +384,20 @@ impl Engine {
         Ok(dict)
     }
 
+    /// Serves pages that show the engine, from the first call on; returns their address.
+    fn serve(&self, py: Python<'_>) -> PyResult<String> {
+        py.detach(|| {
+            if self.core.engine()?.is_closed() {
+                return Err(PyRuntimeError::new_err("the engine has been shut down"));
+            }
+            if let Some(server) = self.core.server.get() {
+                return Ok(server.url());
+            }
+            let server = self.core.dashboard()?.serve()?;
+            Ok(self.core.server.get_or_init(|| server).url())
+        })
+    }
+
     /// Keeps a picture of what the engine does, from now on and as far as its log goes back.
     fn observe(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.core.dashboard().map(|_| ()))
@@ -444,7 +465,16 @@ impl Engine {
         let Ok(engine) = self.core.engine() else {
             return Ok(());
         };
-        py.detach(|| engine.shut_down());
+        py.detach(|| {
+            engine.shut_down();
+            if let (Some(dashboard), Some(server)) =
+                (self.core.dashboard.get(), self.core.server.get())
+            {
+                // So that pages that are open show how it ended.
+                dashboard.refresh();
+                server.stop();
+            }
+        });
         self.core.resolver.close(py, in_hurry)
     }
 

@@ -257,6 +257,10 @@ RUN = Command(
         ),
         Flag("--progress", "Show a progress bar for each joblib.Parallel and lineshaft.map that takes over a second."),
         Flag(
+            "--dashboard",
+            "Serve pages that show what runs, on a free port of 127.0.0.1 from 8787 on, and say where.",
+        ),
+        Flag(
             "--trace",
             "Write what ran where and when to a file that Perfetto and chrome://tracing open. The last 260,000 "
             "attempts of tasks are kept; the end says how many there were.",

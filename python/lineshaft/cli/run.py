@@ -38,6 +38,10 @@ def run(parsed: Parsed) -> int:
         from lineshaft._bars import progress
 
         progress()
+    if options["dashboard"]:
+        from lineshaft._observe import serve_default_engine
+
+        serve_default_engine()
     if options["trace"] is not None:
         from lineshaft._observe import trace_default_engine
 

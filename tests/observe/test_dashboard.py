@@ -1,0 +1,125 @@
+"""The dashboard's address: when there is one, who answers there, and how it ends."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import psutil
+import pytest
+
+import lineshaft as ls
+
+
+def fetch(url):
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return answer.read().decode()
+
+
+def listening():
+    """Ports that this process listens on."""
+    connections = psutil.Process().net_connections("tcp")
+    return {connection.laddr.port for connection in connections if connection.status == psutil.CONN_LISTEN}
+
+
+def test_no_port_is_opened_before_somebody_asks_and_none_is_left():
+    before = listening()
+    with ls.Engine(workers=1) as engine:
+        assert engine.submit(abs, -1).result() == 1
+        assert listening() == before
+        url = engine.dashboard_url
+        assert url.startswith("http://127.0.0.1:")
+        assert engine.dashboard_url == url
+        assert listening() - before == {int(url.rpartition(":")[2])}
+        overview = json.loads(fetch(url + "/api/overview"))
+        assert overview["tasks"]["finished"] == 1, "what ran before is there too"
+    assert listening() == before
+    with pytest.raises(urllib.error.URLError):
+        fetch(url)
+    with pytest.raises(RuntimeError, match="shut down"):
+        _ = engine.dashboard_url
+
+
+def test_it_can_be_forbidden():
+    with ls.Engine(workers=1, dashboard=False) as engine, pytest.raises(RuntimeError, match="dashboard=False"):
+        _ = engine.dashboard_url
+
+
+def test_it_can_be_served_from_the_start_and_says_where(capsys):
+    with ls.Engine(workers=1, dashboard=True) as engine:
+        assert capsys.readouterr().err == f"lineshaft: dashboard at {engine.dashboard_url}\n"
+        assert "Lineshaft" in fetch(engine.dashboard_url)
+
+
+def test_a_reader_sees_the_end():
+    with ls.Engine(workers=1) as engine:
+        address = engine.dashboard_url.removeprefix("http://").split(":")
+        with socket.create_connection((address[0], int(address[1])), timeout=30) as reader:
+            reader.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            events = reader.makefile("rb")
+            while not (line := events.readline()).startswith(b"data:"):
+                assert line, "the first event comes at once"
+            assert engine.submit(abs, -1).result() == 1
+            engine.shutdown()
+            data = [json.loads(line[5:]) for line in events if line.startswith(b"data:")]
+    assert data[-1]["ended"] is True
+    assert data[-1]["tasks"]["finished"] == 1
+
+
+def test_a_forked_child_does_not_keep_the_port_open():
+    with ls.Engine(workers=1) as engine:
+        url = engine.dashboard_url
+        parents, childs = socket.socketpair()
+        child = os.fork()
+        if child == 0:
+            parents.close()
+            childs.sendall(b"forked")
+            childs.recv(1)
+            os._exit(0)
+        childs.close()
+        assert parents.recv(16) == b"forked"
+        fetch(url)
+    try:
+        with pytest.raises(urllib.error.URLError, match="refused"):
+            fetch(url)
+    finally:
+        parents.close()
+        os.waitpid(child, 0)
+
+
+def test_a_task_that_waits_says_for_what(event):
+    leave = event("leave")
+    with ls.Engine(workers=1) as engine:
+        blocker = engine.submit(leave.wait)
+        waiting = engine.submit(bool, blocker)
+        rows = json.loads(fetch(engine.dashboard_url + "/api/tasks?state=waiting"))["rows"]
+        detail = json.loads(fetch(f"{engine.dashboard_url}/api/tasks/{rows[0]['task']}"))
+        leave.set()
+        waiting.result()
+    assert detail["explanation"].startswith("it waits for 1 other task: ")
+    assert detail["assigned_s"] is None
+
+
+PROGRAM = """
+import sys, urllib.request
+from concurrent.futures import ProcessPoolExecutor
+with ProcessPoolExecutor(1) as pool:
+    print(pool.submit(abs, -1).result())
+    print(sys.stdin.readline().strip())
+"""
+
+
+def test_lineshaft_run_serves_it_for_an_unmodified_program():
+    command = [sys.executable, "-m", "lineshaft", "run", "--dashboard", "--no-summary", "-c", PROGRAM]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as program:
+        assert program.stdout.readline() == "1\n"
+        said = program.stderr.readline()
+        url = said.split()[-1]
+        assert said == f"lineshaft: dashboard at {url}\n"
+        assert 'outcome="finished"} 1' in fetch(url + "/metrics")
+        out, err = program.communicate("bye\n", timeout=60)
+    assert (program.returncode, out, err) == (0, "bye\n", "")
