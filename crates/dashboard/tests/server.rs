@@ -79,7 +79,7 @@ impl Site {
         let id = id.map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
         write!(
             socket,
-            "GET /api/events HTTP/1.1\r\nHost: localhost\r\n{id}\r\n"
+            "GET /api/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{id}\r\n"
         )
         .expect("sent");
         Events(BufReader::new(socket))
