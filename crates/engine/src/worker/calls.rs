@@ -4,8 +4,8 @@
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::{self, Thread};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use lineshaft_core::Time;
@@ -18,7 +18,8 @@ use crate::outcome::DeathReport;
 use crate::wait::{Check, Waited};
 
 use super::Sent;
-use super::jobs::{Received, receive};
+use super::call::{NestedCall, Unanswered};
+use super::jobs::receive;
 use super::reader::{Place, Slept};
 use super::session::Session;
 
@@ -39,89 +40,6 @@ struct State {
     read: bool,
     /// Calls that the engine was asked to cancel and has not said whether it could.
     cancels: HashMap<u64, Arc<NestedCall>>,
-}
-
-/// One nested call.
-#[derive(Default)]
-pub struct NestedCall {
-    id: u64,
-    answer: OnceLock<Result<Received, Unanswered>>,
-    watch: Mutex<Watch>,
-}
-
-/// Who wants to know of a call.
-#[derive(Default)]
-struct Watch {
-    callbacks: Vec<Box<dyn FnOnce() + Send>>,
-    /// Threads that wait, but for the one that reads the socket.
-    waiters: Vec<Thread>,
-    /// What the engine last said to a request to cancel it.
-    cancelled: Option<bool>,
-}
-
-/// Why a nested call has no result.
-#[derive(Debug)]
-pub enum Unanswered {
-    /// It raised: the pickled exception.
-    Raised(Received),
-    /// Its worker died under it.
-    Died(Box<DeathReport>),
-    /// It did not run to an end; `kind` is one of `lost`.
-    Lost {
-        /// One of the kinds in `lost`.
-        kind: u8,
-        /// The engine's words.
-        message: String,
-    },
-}
-
-impl NestedCall {
-    /// Its number in this worker.
-    pub fn id(&self) -> u64 {
-        self.id
-    }
-
-    /// Its answer, once it is there.
-    pub fn answer(&self) -> Option<&Result<Received, Unanswered>> {
-        self.answer.get()
-    }
-
-    fn watch(&self) -> MutexGuard<'_, Watch> {
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn complete(&self, answer: Result<Received, Unanswered>) {
-        let callbacks = {
-            let mut watch = self.watch();
-            let first = self.answer.set(answer).is_ok();
-            debug_assert!(first, "a nested call is answered once");
-            watch.waiters.iter().for_each(Thread::unpark);
-            std::mem::take(&mut watch.callbacks)
-        };
-        for callback in callbacks {
-            callback();
-        }
-    }
-
-    fn add_callback(&self, callback: impl FnOnce() + Send + 'static) {
-        let mut watch = self.watch();
-        if self.answer.get().is_none() {
-            watch.callbacks.push(Box::new(callback));
-        } else {
-            drop(watch);
-            callback();
-        }
-    }
-
-    /// From now on the current thread is unparked when something becomes known of the call.
-    fn add_waiter(&self) {
-        self.watch().waiters.push(thread::current());
-    }
-
-    fn remove_waiter(&self) {
-        let me = thread::current().id();
-        self.watch().waiters.retain(|thread| thread.id() != me);
-    }
 }
 
 impl Calls {
@@ -159,9 +77,7 @@ impl Calls {
         let mut state = self.state();
         // Whoever else asked meanwhile takes this for its answer.
         if let Some(call) = state.cancels.remove(&call) {
-            let mut watch = call.watch();
-            watch.cancelled = Some(cancelled);
-            watch.waiters.iter().for_each(Thread::unpark);
+            call.cancel_answered(cancelled);
         }
     }
 }
@@ -211,10 +127,7 @@ impl Session {
             pool => pool,
         };
         let id = self.calls.last.fetch_add(1, Ordering::Relaxed) + 1;
-        let call = Arc::new(NestedCall {
-            id,
-            ..NestedCall::default()
-        });
+        let call = NestedCall::new(id);
         self.calls.state().open.insert(id, Arc::clone(&call));
         let (args, descriptors) = args.split();
         let message = FromWorker::Call {
@@ -248,7 +161,7 @@ impl Session {
         timeout: Option<Duration>,
         mut check: Option<Check<'_>>,
     ) -> Result<Waited, EngineError> {
-        let is_answered = || calls.iter().any(|call| call.answer.get().is_some());
+        let is_answered = || calls.iter().any(|call| call.answer().is_some());
         let deadline = timeout.map(|timeout| clock::now() + timeout);
         if is_answered() {
             return Ok(Waited::Done);
@@ -321,25 +234,25 @@ impl Session {
 
     /// Cancels a nested call, with `kill` also one that runs; whether it is cancelled by now.
     pub fn cancel(&self, call: &Arc<NestedCall>, kill: bool) -> Result<bool, EngineError> {
-        if call.answer.get().is_some() {
+        if call.answer().is_some() {
             return Ok(false);
         }
         {
             let mut state = self.calls.state();
-            state.cancels.insert(call.id, Arc::clone(call));
-            call.watch().cancelled = None;
+            state.cancels.insert(call.id(), Arc::clone(call));
+            call.forget_cancelled();
         }
         self.outbox.push_quietly(
             &FromWorker::Cancel {
-                call: call.id,
+                call: call.id(),
                 kill,
             },
             Vec::new(),
         )?;
         self.outbox.flush()?;
-        let answered = || call.watch().cancelled.is_some();
+        let answered = || call.cancelled().is_some();
         self.wait_until(None, &mut None, &[call], answered)?;
-        Ok(call.watch().cancelled.unwrap_or(false))
+        Ok(call.cancelled().unwrap_or(false))
     }
 
     /// Calls back once the call is answered, on the thread that reads the answer. The task that runs
@@ -360,10 +273,10 @@ impl Session {
     pub fn notify(self: &Arc<Self>, call: &NestedCall, callback: impl FnOnce() + Send + 'static) {
         call.add_callback(callback);
         let mut state = self.calls.state();
-        if !state.open.contains_key(&call.id) {
+        if !state.open.contains_key(&call.id()) {
             return;
         }
-        state.watched.insert(call.id);
+        state.watched.insert(call.id());
         if !std::mem::replace(&mut state.read, true) {
             let session = Arc::clone(self);
             thread::spawn(move || session.read_answers());

@@ -6,6 +6,7 @@
 //! which never needs the interpreter, sees to it that none is held back long while the next task
 //! computes.
 
+mod call;
 mod calls;
 mod doing;
 mod jobs;
@@ -18,7 +19,7 @@ use std::os::fd::OwnedFd;
 use lineshaft_wire::BufferRef;
 use rustix::process::Signal;
 
-pub use calls::{NestedCall, Unanswered};
+pub use call::{NestedCall, Unanswered};
 pub use jobs::{Job, Received};
 pub use session::{Session, SessionOptions};
 

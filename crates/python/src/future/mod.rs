@@ -8,6 +8,7 @@
 mod any;
 mod publish;
 mod value;
+mod watch;
 
 use std::sync::{Arc, OnceLock};
 
@@ -24,8 +25,8 @@ use crate::interpreter::front;
 use crate::locked::Locked;
 use crate::session::Client;
 use crate::waiting::waiting;
-use publish::call_back;
 use value::{Value, local_object, of_answer, of_outcome, root};
+use watch::Watch;
 
 pub use any::{cancel_running, wait_any, when_done};
 pub use publish::publish;
@@ -55,16 +56,6 @@ pub struct FutureBase {
     condition: OnceLock<Py<PyAny>>,
     waiters: OnceLock<Py<PyList>>,
     watch: Locked<Watch>,
-}
-
-/// Who wants to know in Python.
-#[derive(Default)]
-struct Watch {
-    callbacks: Vec<Py<PyAny>>,
-    /// The resolver will publish this future.
-    registered: bool,
-    /// Those who look at the condition may see that it is done.
-    published: bool,
 }
 
 /// Makes a future.
@@ -197,63 +188,6 @@ impl FutureBase {
                 })?)
             }
         }
-    }
-
-    /// Has the resolver publish this future once it is done. Not to be called with the lock held:
-    /// the engine may call back at once. `awaited`: a task may wait for what happens then.
-    fn register(slf: &Bound<'_, Self>, awaited: bool) -> PyResult<()> {
-        let registered = |watch: &mut Watch| std::mem::replace(&mut watch.registered, true);
-        if slf.get().watch.with(registered) {
-            return Ok(());
-        }
-        let future = slf.clone().unbind();
-        match slf.get().source()? {
-            Source::Task { core, promise } => {
-                let resolver = Arc::clone(&core.resolver);
-                promise.on_done(move || resolver.done(future));
-            }
-            Source::Nested { client, call } => {
-                let resolver = Arc::clone(&client.resolver);
-                let tell = move || resolver.done(future);
-                if awaited {
-                    client.session.on_answer(call, tell);
-                } else {
-                    client.session.notify(call, tell);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Calls `function` once this is done; see `register`.
-    fn add_callback(
-        slf: &Bound<'_, Self>,
-        function: &Bound<'_, PyAny>,
-        awaited: bool,
-    ) -> PyResult<()> {
-        let this = slf.get();
-        let kept = function.clone().unbind();
-        let is_late = this.watch.with(|watch| {
-            if this.is_ended() && !this.is_hidden(watch) {
-                return Some(kept);
-            }
-            watch.callbacks.push(kept);
-            None
-        });
-        if is_late.is_none() {
-            return Self::register(slf, awaited);
-        }
-        call_back(slf, function);
-        Ok(())
-    }
-
-    fn is_visibly_done(&self) -> bool {
-        self.is_ended() && self.watch.with(|watch| !self.is_hidden(watch))
-    }
-
-    /// Whether those who look at the condition have yet to be told that it is done.
-    fn is_hidden(&self, watch: &Watch) -> bool {
-        self.condition.get().is_some() && !watch.published
     }
 }
 

@@ -1,0 +1,77 @@
+//! Who in Python is to be told that a future is done.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+
+use super::publish::call_back;
+use super::{FutureBase, Source};
+
+/// Who wants to know in Python.
+#[derive(Default)]
+pub(super) struct Watch {
+    pub(super) callbacks: Vec<Py<PyAny>>,
+    /// The resolver will publish this future.
+    pub(super) registered: bool,
+    /// Those who look at the condition may see that it is done.
+    pub(super) published: bool,
+}
+
+impl FutureBase {
+    /// Has the resolver publish this future once it is done. Not to be called with the lock held:
+    /// the engine may call back at once. `awaited`: a task may wait for what happens then.
+    pub(super) fn register(slf: &Bound<'_, Self>, awaited: bool) -> PyResult<()> {
+        let registered = |watch: &mut Watch| std::mem::replace(&mut watch.registered, true);
+        if slf.get().watch.with(registered) {
+            return Ok(());
+        }
+        let future = slf.clone().unbind();
+        match slf.get().source()? {
+            Source::Task { core, promise } => {
+                let resolver = Arc::clone(&core.resolver);
+                promise.on_done(move || resolver.done(future));
+            }
+            Source::Nested { client, call } => {
+                let resolver = Arc::clone(&client.resolver);
+                let tell = move || resolver.done(future);
+                if awaited {
+                    client.session.on_answer(call, tell);
+                } else {
+                    client.session.notify(call, tell);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `function` once this is done; see `register`.
+    pub(super) fn add_callback(
+        slf: &Bound<'_, Self>,
+        function: &Bound<'_, PyAny>,
+        awaited: bool,
+    ) -> PyResult<()> {
+        let this = slf.get();
+        let kept = function.clone().unbind();
+        let is_late = this.watch.with(|watch| {
+            if this.is_ended() && !this.is_hidden(watch) {
+                return Some(kept);
+            }
+            watch.callbacks.push(kept);
+            None
+        });
+        if is_late.is_none() {
+            return Self::register(slf, awaited);
+        }
+        call_back(slf, function);
+        Ok(())
+    }
+
+    pub(super) fn is_visibly_done(&self) -> bool {
+        self.is_ended() && self.watch.with(|watch| !self.is_hidden(watch))
+    }
+
+    /// Whether those who look at the condition have yet to be told that it is done.
+    fn is_hidden(&self, watch: &Watch) -> bool {
+        self.condition.get().is_some() && !watch.published
+    }
+}
