@@ -83,7 +83,8 @@ test: $(TESTS) $(EXAMPLES) $(WHEEL) $(CARGO_DENY) ## check and test everything, 
 	@$(say) "pytest: the installed wheel"
 	@timeout --kill-after=20 $(TEST_MINUTES_MAX)m $(PY) -m pytest -q -o cache_dir=$(BUILD)/pytest
 
-conformance: $(TESTS) $(EXAMPLES) $(WHEEL) ## run all of Dask's own tests on Lineshaft (about ten minutes)
+conformance: $(TESTS) $(EXAMPLES) $(WHEEL) ## run all of Dask's and joblib's own tests on Lineshaft (about fifteen minutes)
+	@$(PY) -m tests.joblib.conformance
 	@$(PY) -m tests.dask.conformance
 
 bench: $(WHEEL) $(PEERS) $(EXAMPLES) ## measure lineshaft beside its peers, as ratios (about five minutes)

@@ -1,4 +1,7 @@
-"""joblib's own tests of Parallel, unmodified, with Lineshaft as one of the valid backends."""
+"""joblib's own tests of Parallel, unmodified, with Lineshaft as one of the valid backends.
+
+`make conformance` runs them under ``lineshaft run`` as well.
+"""
 
 import faulthandler
 import os
@@ -8,9 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.joblib.conformance import SKIPS, read_skips
-
-import joblib
+from tests.joblib.conformance import SKIPS, command, read_skips
 
 ROOT = Path(__file__).parents[2]
 #: Skips that joblib's tests decide upon themselves: they say what is not installed.
@@ -25,12 +26,10 @@ OWN_SKIPS = (
 @pytest.mark.timeout(900)
 def test_joblibs_own_tests(tmp_path):
     faulthandler.cancel_dump_traceback_later()  # it takes minutes, and its tests have limits of their own
-    tests = Path(joblib.__file__).parent / "test" / "test_parallel.py"
-    command = [sys.executable, "-m", "pytest", str(tests), "-p", "tests.joblib.conformance", "-q", "-rs", "-x"]
-    command += ["-p", "no:cacheprovider", "-W", "ignore"]
-    command += ["--rootdir", str(tmp_path), "-c", os.devnull, "-o", "timeout=120", "--import-mode=importlib"]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]), "LINESHAFT_WORKERS": "2"}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command(tmp_path), "-x"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     passed = int(re.search(r"(\d+) passed", done.stdout)[1])
     assert passed > 100, "the tests were not found"
@@ -40,6 +39,7 @@ def test_joblibs_own_tests(tmp_path):
 
 def test_a_skip_without_a_reason_is_refused():
     assert len(read_skips(SKIPS.read_text())) < 10
+    assert len(read_skips(SKIPS.read_text(), is_served=True)) < 20
     for text in ('[[skip]]\ntest = "x"', '[[skip]]\ntest = "x"\nreason = "why not"', "[other]\ntest = 1"):
         with pytest.raises(ValueError, match=r"without a reason|unknown"):
             read_skips(text)
