@@ -64,3 +64,29 @@ def test_the_environment_wins_also_later(monkeypatch):
     check(everywhere(2), 2)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
     check(everywhere(2), 3)
+
+
+def on_threads(n_jobs, backend, function=in_force):
+    return Parallel(n_jobs, backend, require="sharedmem")(delayed(function)() for _ in range(2 * n_jobs))
+
+
+def blas():
+    return in_force()[1]
+
+
+@pytest.mark.usefixtures("four_cores")
+def test_threads_of_the_program_share_its_cores_and_give_them_back():
+    with threadpoolctl.threadpool_limits(4):
+        before = blas()
+        assert set().union(*(found for _, found in on_threads(2, "lineshaft"))) == {2}
+        assert set().union(*(found for _, found in on_threads(4, "lineshaft"))) == {1}
+        assert blas() == before
+
+
+@pytest.mark.usefixtures("four_cores")
+def test_a_limit_of_the_user_is_not_raised(monkeypatch):
+    with threadpoolctl.threadpool_limits(1):
+        assert set().union(*(found for _, found in on_threads(2, "lineshaft"))) == {1}
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    with threadpoolctl.threadpool_limits(3):
+        assert set().union(*(found for _, found in on_threads(4, "lineshaft"))) == {3}

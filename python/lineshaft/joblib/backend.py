@@ -86,6 +86,8 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         self._on_threads = self.uses_threads
         self._n_jobs = 1
         self._inside: tuple[LineshaftBackend, None] | None = None
+        #: Threads of libraries to which this process is limited while jobs are threads of it.
+        self._lowered_to: int | None = None
 
     @classmethod
     def nested(cls, surroundings: Surroundings) -> Self:
@@ -159,6 +161,9 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         in_processes = not self._on_threads
         pool, at_once = self._pools.threads(self._n_jobs) if self._on_threads else self._pools.processes(self._n_jobs)
         options: dict[str, Any] = {"in_processes": in_processes, "surroundings": surroundings}
+        if self._on_threads and not _process.is_worker():
+            self._lowered_to = surroundings.threads
+            limits.lower(surroundings.threads)
         if is_nested:
             if _process.is_worker():
                 limits.limit(surroundings.threads, surroundings.fixed)
@@ -196,6 +201,9 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
 
     def _end_run(self) -> None:
         run, self._run = self._run, None
+        lowered_to, self._lowered_to = self._lowered_to, None
+        if lowered_to is not None:
+            limits.raise_again(lowered_to)
         if run is not None:
             run.close()
             if self._outer is not None and _process.is_worker():

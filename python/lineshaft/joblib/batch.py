@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     #: A function, its positional and its keyword arguments.
     Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
-__all__ = ["Surroundings", "bind", "probe", "run", "set_config", "under_name"]
+__all__ = ["Surroundings", "bind", "on_thread", "probe", "run", "set_config", "under_name"]
 
 
 class Surroundings:
@@ -72,9 +72,22 @@ def bind(function: Callable[..., Any]) -> Callable[..., list[Any]]:
     return run_bound
 
 
+def run_here(calls: Callable[[], list[Any]]) -> list[Any]:
+    """Run the calls of a batch on a thread of the program; joblib's own object gives them their surroundings."""
+    limits.lower_here()
+    return calls()
+
+
 def under_name(name: str) -> Callable[..., list[Any]]:
     """Make a function that does what `run` does and is called `name`."""
-    named = FunctionType(run.__code__, run.__globals__, name, run.__defaults__, run.__closure__)
+    named = FunctionType(run.__code__, run.__globals__, name)
+    named.__qualname__ = name
+    return named
+
+
+def on_thread(name: str) -> Callable[..., list[Any]]:
+    """Make a function that does what `run_here` does and is called `name`."""
+    named = FunctionType(run_here.__code__, run_here.__globals__, name)
     named.__qualname__ = name
     return named
 

@@ -1,13 +1,15 @@
-"""Threads of BLAS and OpenMP in a worker process, kept to its share of the cores.
+"""Threads of BLAS and OpenMP, kept to a job's share of the cores. What a user has set wins.
 
-Libraries that are loaded later read the variables of the environment; those that are loaded already
-are told by `threadpoolctl`, if that is installed. What a user has set wins.
+In a worker process, libraries that are loaded later read the variables of the environment; those that are
+loaded already are told by `threadpoolctl`, if that is installed. Where jobs are threads of the program, that is
+all that is done, and it is taken back afterwards.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 
 from lineshaft._startup import THREAD_VARIABLES
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     Fixed = tuple[tuple[str, str], ...]
 
-__all__ = ["TBB_VARIABLE", "limit", "set_by_user"]
+__all__ = ["TBB_VARIABLE", "limit", "lower", "lower_here", "raise_again", "set_by_user"]
 
 #: Lets the schedulers of TBB in several processes coordinate.
 TBB_VARIABLE = "ENABLE_IPC"
@@ -53,15 +55,66 @@ def limit(threads: int, fixed: Fixed = ()) -> None:
 
 
 def _tell_loaded(wanted: dict[str, str]) -> None:
-    if "numpy" not in sys.modules:
-        return  # there is hardly a library to be told, and looking for one takes time
-    try:
-        import threadpoolctl
-    except ImportError:
-        return
-    controller: Any = threadpoolctl.ThreadpoolController()
-    for library in controller.lib_controllers:
+    for library in _loaded():
         # OMP_NUM_THREADS may be a list, one number per level.
         number = wanted.get(_VARIABLE_OF.get(library.internal_api, ""), "").partition(",")[0]
         if number.isdecimal() and int(number) > 0:
             library.set_num_threads(int(number))
+
+
+#: What was found when so many modules had been imported: looking takes some milliseconds.
+_found: tuple[int, list[Any]] = (0, [])
+
+
+def _loaded() -> list[Any]:
+    """Return the libraries that are loaded, as `threadpoolctl` has them."""
+    global _found
+    if "numpy" not in sys.modules:
+        return []  # there is hardly one, and looking takes time
+    if _found[0] != len(sys.modules):
+        try:
+            import threadpoolctl
+        except ImportError:
+            return []
+        controller: Any = threadpoolctl.ThreadpoolController()
+        _found = len(sys.modules), controller.lib_controllers
+    return _found[1]
+
+
+_lock = threading.Lock()
+#: The shares of those whose jobs are threads of this process, at the moment.
+_shares: list[int] = []
+#: Libraries that were told of them, and how many threads they had used before.
+_lowered: list[tuple[Any, int]] = []
+
+
+def lower(threads: int) -> None:
+    """Let libraries of this process use no more threads than that, until `raise_again` is called."""
+    with _lock:
+        _shares.append(threads)
+        if not _lowered:
+            free = [each for each in _loaded() if _VARIABLE_OF.get(each.internal_api, "") not in os.environ]
+            _lowered.extend((library, library.num_threads) for library in free)
+        _tell_lowered()
+
+
+def raise_again(threads: int) -> None:
+    """Take back what `lower` did."""
+    with _lock:
+        _shares.remove(threads)
+        _tell_lowered()
+        if not _shares:
+            _lowered.clear()
+
+
+def lower_here() -> None:
+    """Do on this thread what `lower` has done: OpenMP has a number of its own for each."""
+    with _lock:
+        _tell_lowered("openmp")
+
+
+def _tell_lowered(api: str | None = None) -> None:
+    share = min(_shares, default=None)
+    for library, before in _lowered:
+        if api is None or library.user_api == api:
+            library.set_num_threads(before if share is None else min(before, share))

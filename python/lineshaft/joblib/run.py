@@ -12,7 +12,7 @@ A batch is a `Batch` from `Run.submit` on. Of three ways of running them `backen
 
 from __future__ import annotations
 
-from lineshaft.joblib.batch import bind, under_name
+from lineshaft.joblib.batch import bind, on_thread, under_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,14 +87,16 @@ class Run:
         raise NotImplementedError
 
     def _call_of(self, calls: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """Return what a worker is to call for a batch."""
+        """Return what a worker or a thread is to call for a batch."""
         items = getattr(calls, "items", None)
         if not isinstance(items, list) or not items:
             return calls, ()
         function = items[0][0]
+        name = getattr(function, "__qualname__", type(function).__qualname__)
+        if not self._in_processes:
+            return self._runner(name, name, on_thread), (calls,)
         identity = _identity(function)
         if identity is None or any(_identity(item[0]) != identity for item in items):
-            name = getattr(function, "__qualname__", type(function).__qualname__)
             return self._runner(name, name, under_name), (items, self._surroundings)
         calls_of_it = [(args, kwargs) for _, args, kwargs in items]
         return self._runner(identity, function, bind), (calls_of_it, self._surroundings)

@@ -34,11 +34,8 @@ class Singles(Run):
         """Submit a batch; `when_done` is called with it, on a thread of the engine."""
         self._open[batch] = None
         try:
-            if self._in_processes:
-                runner, arguments = self._call_of(batch.calls)
-                future = self._pool.submit(runner, arguments, None, self._options)
-            else:
-                future = self._pool.submit(batch.calls, (), None, self._options)
+            runner, arguments = self._call_of(batch.calls)
+            future = self._pool.submit(runner, arguments, None, self._options)
         except BaseException:
             self._open.pop(batch, None)
             raise

@@ -111,7 +111,7 @@ class Waiting(Run):
     def _send(self, batches: list[Batch]) -> None:
         sent_s = time.monotonic()
         if not self._in_processes:
-            future = self._pool.submit(batches[0].calls, (), None, None)
+            future = self._pool.submit(*self._call_of(batches[0].calls), None, None)
         else:
             runner = None
             items: list[Any] = []
