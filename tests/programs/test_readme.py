@@ -1,4 +1,4 @@
-"""The Python of the README runs, in one go from top to bottom, and prints what its comments say."""
+"""The Python of the README and of pages runs, each in one go from top to bottom, and prints what its comments say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-README = Path(__file__).parents[2] / "README.md"
+import pytest
+
+ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: A call of print alone on its line, and the value that the comment behind it begins with.
 PROMISE = re.compile(r"^ *print\(.*\) +# (.+)$")
@@ -20,16 +22,29 @@ def promises(program: str) -> list[str]:
     return [re.split(r", (?=[a-z])", comment)[0] for comment in comments]
 
 
-def test_readme(tmp_path: Path) -> None:
-    program = "\n".join(BLOCK.findall(README.read_text()))
-    script = tmp_path / "readme.py"
+def run(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the Python of a page, compare what it prints with its comments, and return both streams."""
+    program = "\n".join(BLOCK.findall(page.read_text()))
+    script = folder / "page.py"
     script.write_text(program)
     finished = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=100, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert finished.stderr == ""
     printed = iter(finished.stdout.splitlines())
     expected = promises(program)
-    assert len(expected) > 10
+    assert expected, "nothing is promised"
     for value in expected:
         assert value in printed, f"{value} was not printed in its place:\n{finished.stdout}"
+    return finished
+
+
+def test_readme(tmp_path: Path) -> None:
+    finished = run(ROOT / "README.md", tmp_path)
     assert "a worker process died while running 'crash': killed by SIGSEGV" in finished.stdout
+    assert len(finished.stdout.splitlines()) > 10
+    assert finished.stderr == ""
+
+
+def test_page_about_joblib(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    # On a busy machine its progress bar is seen.
+    run(ROOT / "docs" / "joblib.md", tmp_path)
