@@ -1,8 +1,8 @@
 """A plugin for pytest that runs Dask's own tests with Lineshaft as Dask's schedulers, as `lineshaft run` does it.
 
 ``-p tests.dask.conformance`` is read before Dask is imported: its collections note their schedulers when they are
-defined. Tests that are skipped, and why, are in ``conformance.txt``: a line for each, with the test's name from the
-package on, two spaces, ``# `` and the reason.
+defined. Tests that are skipped, and why, are in ``conformance.txt``: a line for each, with the name of the test or of
+its file from the package on, two spaces, ``# `` and the reason.
 
 Run by itself, ``python -m tests.dask.conformance`` runs all the tests of Dask that concern schedulers; `make test`
 runs those of `PART`.
@@ -62,7 +62,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         module = "dask/" + str(item.path).rpartition("/dask/")[2]
         name = f"{module}::{item.nodeid.partition('::')[2]}"
-        reason = reasons.get(name) or reasons.get(name.split("[", 1)[0])
+        reason = reasons.get(name) or reasons.get(name.split("[", 1)[0]) or reasons.get(module)
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
 
