@@ -1,27 +1,24 @@
-"""Overhead of Dask's graphs, beside Dask's own schedulers: a tree reduction and independent tasks.
+"""Overhead of Dask's graphs, beside Dask's own schedulers: a tree reduction, independent tasks, and delayed calls.
 
-Run it by ``python -m benches.dask_graphs``: microseconds per task of each, on two workers, and their ratio. The two run
-alternately, and the best of their runs counts: what disturbs them only makes them slower.
+A task here adds two numbers, so that all the time there is goes into scheduling. The best of a few runs in one
+interpreter counts: the first one starts threads or processes, and what else disturbs a run only makes it slower.
 """
 
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import dask.multiprocessing
-import dask.threaded
-from dask._task_spec import Task, TaskRef
-
-import lineshaft.dask
+from benches.measure import WORKERS, Measure, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-#: Tasks by key, and what is wanted of them.
-Graph = tuple[dict[Any, Task], Any]
-
-WORKERS = 2
+#: Runs of which the best counts, but for `distributed`, which takes a minute for one.
+RUNS = 4
 
 
 def increment(x: int) -> int:
@@ -34,47 +31,134 @@ def add(x: int, y: int) -> int:
     return x + y
 
 
-def tree(leaves: int) -> Graph:
-    """Return a reduction by pairs of so many leaves, a power of two."""
+def tree(leaves: int = 1 << 14) -> tuple[dict[Any, Any], Any]:
+    """Return a reduction by pairs of so many leaves, a power of two, and its key."""
+    spec: Any = import_module("dask._task_spec")
     level: list[Any] = [("leaf", i) for i in range(leaves)]
-    graph = {key: Task(key, increment, key[1]) for key in level}
+    graph = {key: spec.Task(key, increment, key[1]) for key in level}
     while len(level) > 1:
         pairs = zip(level[::2], level[1::2], strict=True)
         level = []
         for number, (left, right) in enumerate(pairs):
             key = (f"add-{len(graph)}", number)
-            graph[key] = Task(key, add, TaskRef(left), TaskRef(right))
+            graph[key] = spec.Task(key, add, spec.TaskRef(left), spec.TaskRef(right))
             level.append(key)
     return graph, level[0]
 
 
-def independent(tasks: int) -> Graph:
-    """Return so many tasks that need nothing."""
+def independent(tasks: int = 10_000) -> tuple[dict[Any, Any], Any]:
+    """Return so many tasks that need nothing, and their keys."""
+    spec: Any = import_module("dask._task_spec")
     keys = [("increment", i) for i in range(tasks)]
-    return {key: Task(key, increment, key[1]) for key in keys}, keys
+    return {key: spec.Task(key, increment, key[1]) for key in keys}, keys
 
 
-def overhead_us(scheduler: Callable[..., Any], graph: Graph) -> float:
-    """Return the microseconds per task that one run takes."""
-    tasks, wanted = graph
+def million() -> tuple[dict[Any, Any], Any]:
+    """Return a tree of a million tasks and more, and its key."""
+    return tree(1 << 19)
+
+
+def named(module: str, name: str) -> Callable[[], Any]:
+    """Return what makes a scheduler of one that is found by its name."""
+
+    @contextmanager
+    def scheduler() -> Iterator[Callable[..., Any]]:
+        get = getattr(import_module(module), name)
+        yield lambda graph, keys: get(graph, keys, num_workers=WORKERS)
+
+    return scheduler
+
+
+@contextmanager
+def distributed_cluster() -> Iterator[Callable[..., Any]]:
+    """Give the scheduler of a local cluster with worker processes."""
+    distributed: Any = import_module("distributed")
+    with (
+        distributed.LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client.get
+
+
+def overhead_us(graph: Callable[[], Any], scheduler: Callable[[], Any], runs: int = RUNS) -> float:
+    """Return the microseconds per task of the best run."""
+    tasks, wanted = graph()
+    with ExitStack() as stack:
+        get = stack.enter_context(scheduler())
+        get(*independent(100))
+        best_s = float("inf")
+        for _ in range(runs):
+            began_s = time.perf_counter()
+            get(tasks, wanted)
+            best_s = min(best_s, time.perf_counter() - began_s)
+    return best_s / len(tasks) * 1e6
+
+
+def fan_out_s(scheduler: str) -> float:
+    """Return the seconds from `compute` to the sum of 10,000 delayed calls."""
+    dask: Any = import_module("dask")
+    import_module("lineshaft.dask")
+    calls = [dask.delayed(increment)(i) for i in range(10_000)]
+    total = dask.delayed(sum)(calls)
+    dask.delayed(increment)(1).compute(scheduler=scheduler, num_workers=WORKERS)
     began_s = time.perf_counter()
-    scheduler(tasks, wanted, num_workers=WORKERS)
-    return (time.perf_counter() - began_s) / len(tasks) * 1e6
+    total.compute(scheduler=scheduler, num_workers=WORKERS)
+    return time.perf_counter() - began_s
 
 
-def main() -> None:
-    """Print a line for each graph and kind of workers."""
-    kinds: list[tuple[str, Callable[..., Any], Callable[..., Any], int]] = [
-        ("threads", lineshaft.dask.get_threads, dask.threaded.get, 3),
-        ("processes", lineshaft.dask.get_processes, dask.multiprocessing.get, 2),
-    ]
-    for kind, ours, peer, rounds in kinds:
-        ours({"x": Task("x", increment, 1)}, "x", num_workers=WORKERS)
-        for name, graph in {"tree of 2^14 leaves": tree(1 << 14), "10,000 independent": independent(10_000)}.items():
-            runs = [(overhead_us(ours, graph), overhead_us(peer, graph)) for _ in range(rounds)]
-            best, best_peer = min(run[0] for run in runs), min(run[1] for run in runs)
-            print(f"{kind:10} {name:20} {best:7.1f} us {best_peer:7.1f} us {best_peer / best:6.1f} times")
+THREADS = {
+    "lineshaft": named("lineshaft.dask", "get_threads"),
+    "dask.threaded": named("dask.threaded", "get"),
+}
+PROCESSES = {
+    "lineshaft, processes": named("lineshaft.dask", "get_processes"),
+    "dask.multiprocessing": named("dask.multiprocessing", "get"),
+}
+GRAPHS = {"tree": (tree, "a tree of 2^14 leaves"), "tasks": (independent, "10,000 independent tasks")}
 
-
-if __name__ == "__main__":
-    main()
+MEASURES = [
+    *(
+        Measure(
+            name=f"dask-{name}-threads",
+            title=f"Dask, overhead on threads: {title}",
+            unit="us per task",
+            contestants={who: partial(overhead_us, graph, scheduler) for who, scheduler in THREADS.items()},
+            targets=[Target(ours="lineshaft", peer="dask.threaded", at_least=10)],
+        )
+        for name, (graph, title) in GRAPHS.items()
+    ),
+    *(
+        Measure(
+            name=f"dask-{name}-processes",
+            title=f"Dask, overhead in processes: {title}",
+            unit="us per task",
+            contestants={
+                **{who: partial(overhead_us, graph, scheduler) for who, scheduler in PROCESSES.items()},
+                "distributed": partial(overhead_us, graph, distributed_cluster, runs=1),
+            },
+            targets=[
+                Target(ours="lineshaft, processes", peer="dask.multiprocessing", at_least=10),
+                Target(ours="lineshaft, processes", peer="distributed", at_least=100),
+            ],
+            repeat_max=2,
+            timeout_s=400,
+        )
+        for name, (graph, title) in GRAPHS.items()
+    ),
+    Measure(
+        name="dask-fan-out",
+        title="Dask: 10,000 delayed calls and their sum, from compute to result",
+        unit="s",
+        contestants={"lineshaft": partial(fan_out_s, "lineshaft"), "dask.threaded": partial(fan_out_s, "threads")},
+        targets=[Target(ours="lineshaft", peer="dask.threaded", at_least=20)],
+        repeat_max=3,
+    ),
+    Measure(
+        name="dask-million",
+        title="Dask: a tree of a million tasks on threads",
+        unit="us per task",
+        contestants={"lineshaft": partial(overhead_us, million, THREADS["lineshaft"], runs=1)},
+        repeat_max=1,
+        timeout_s=400,
+    ),
+]
