@@ -63,14 +63,14 @@ impl Reader {
     /// Others wait no longer than it takes to copy these.
     pub fn events(&self, sequence: u64, limit: usize) -> Option<Since> {
         self.shared
-            .with_state(|state| state.scheduler.events().since(sequence, limit))
+            .look(|state| state.scheduler.events().since(sequence, limit))
     }
 
     /// How much there is of everything. None if the engine is poisoned.
     pub fn totals(&self) -> Option<Totals> {
         let store = self.shared.store.stats();
         let memory_bytes_max = self.shared.store.budget_page().limit_bytes();
-        self.shared.with_state(|state| Totals {
+        self.shared.look(|state| Totals {
             next_event: state.scheduler.events().next(),
             counts: state.scheduler.counts(),
             groups: state.scheduler.groups(),
@@ -88,14 +88,12 @@ impl Reader {
             known.collect()
         };
         let none = || vec![false; tasks.len()];
-        self.shared.with_state(look).unwrap_or_else(none)
+        self.shared.look(look).unwrap_or_else(none)
     }
 
     /// What the task is doing, and if it is not running, why: one sentence for people.
     pub fn explain(&self, task: TaskId) -> String {
-        let sentence = self
-            .shared
-            .with_state(|state| state.explain(&self.shared, task));
+        let sentence = self.shared.look(|state| state.explain(&self.shared, task));
         sentence.unwrap_or_else(|| "the engine is shut down".into())
     }
 
@@ -116,9 +114,7 @@ impl Reader {
         let watch = &self.shared.log_watch;
         watch.wanted.store(next, Ordering::SeqCst);
         // Whoever holds the state lock after this knows what is wanted; what was there before is seen here.
-        let next_now = self
-            .shared
-            .with_state(|state| state.scheduler.events().next());
+        let next_now = self.shared.look(|state| state.scheduler.events().next());
         if next_now.is_none_or(|next_now| next_now >= next) {
             watch.wanted.store(NOBODY, Ordering::SeqCst);
             return;

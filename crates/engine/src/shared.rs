@@ -114,6 +114,13 @@ struct Inbox {
     tasks: u64,
 }
 
+/// How often the inbox is emptied while the state lock is held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rounds {
+    One,
+    UntilEmpty,
+}
+
 pub(crate) struct Shared {
     id: EngineId,
     inbox: Mutex<Inbox>,
@@ -289,28 +296,43 @@ impl Shared {
                 Err(TryLockError::WouldBlock) => return,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             };
-            self.work(state, |_| ());
+            self.work(state, Rounds::UntilEmpty, |_| ());
         }
     }
 
     /// Changes the state, after everything that is in the inbox. None if the engine is poisoned.
     pub(crate) fn with_state<T>(&self, change: impl FnOnce(&mut State) -> T) -> Option<T> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let value = self.work(state, change);
+        let value = self.work(state, Rounds::UntilEmpty, change);
         self.drive();
+        value
+    }
+
+    /// Looks at the state, after everything that was in the inbox before. None if the engine is
+    /// poisoned. Whoever looks does not become the loop: while others submit without a pause, the inbox
+    /// is never empty, and the look would come when they are done. What they put into it meanwhile is
+    /// left to whoever polls.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&mut State) -> T) -> Option<T> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let value = self.work(state, Rounds::One, look);
+        if !self.inbox().commands.is_empty() {
+            self.poller.wake();
+        }
         value
     }
 
     fn work<T>(
         &self,
         mut state: MutexGuard<'_, State>,
+        rounds: Rounds,
         change: impl FnOnce(&mut State) -> T,
     ) -> Option<T> {
         let value = if let Some(message) = self.poison.get() {
             self.refuse_commands(&mut state, message);
             None
         } else {
-            let changed = catch_unwind(AssertUnwindSafe(|| self.change(&mut state, change)));
+            let changed =
+                catch_unwind(AssertUnwindSafe(|| self.change(&mut state, rounds, change)));
             let poisoned = |panic: Box<dyn Any + Send>| self.poison(&mut state, text_of(&*panic));
             changed.map_err(poisoned).ok()
         };
@@ -329,7 +351,12 @@ impl Shared {
         value
     }
 
-    fn change<T>(&self, state: &mut State, change: impl FnOnce(&mut State) -> T) -> T {
+    fn change<T>(
+        &self,
+        state: &mut State,
+        rounds: Rounds,
+        change: impl FnOnce(&mut State) -> T,
+    ) -> T {
         let now = clock::now();
         loop {
             let commands = std::mem::take(&mut self.inbox().commands);
@@ -338,6 +365,9 @@ impl Shared {
             }
             for command in commands {
                 state.on_command(self, now, command);
+            }
+            if rounds == Rounds::One {
+                break;
             }
         }
         let value = change(state);

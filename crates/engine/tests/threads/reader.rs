@@ -1,5 +1,6 @@
 //! Looking at an engine without touching it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -91,4 +92,23 @@ fn totals_tell_tasks_and_workers_by_state() {
     wait(&threads.engine, &waiting);
     assert_eq!(unfinished(), [false, false]);
     assert_eq!(reader.explain(waiting.task()), "it has ended");
+}
+
+#[test]
+fn who_looks_is_answered_while_others_submit_without_a_pause() {
+    let threads = Threads::new(1);
+    let reader = threads.engine.reader();
+    let looked = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // It goes on until the looks are done: one that waited for it would wait for ever.
+            while !looked.load(Ordering::Relaxed) {
+                threads.submit(|_| Ok(1));
+            }
+        });
+        for _ in 0..1_000 {
+            assert!(reader.totals().is_some());
+        }
+        looked.store(true, Ordering::Relaxed);
+    });
 }
