@@ -90,7 +90,7 @@ conformance: $(TESTS) $(EXAMPLES) $(WHEEL) ## run all of Dask's and joblib's own
 bench: $(WHEEL) $(PEERS) $(EXAMPLES) ## measure lineshaft beside its peers, as ratios (about five minutes)
 	@$(PY) -m benches.compare
 
-dev: $(TESTS) $(EXAMPLES) $(PEERS) ## put the checkout itself into the environment, unoptimised, for a quick edit loop
+dev: $(TESTS) $(EXAMPLES) $(PEERS) $(PAGES) ## put the checkout itself into the environment, unoptimised, for a quick edit loop
 	@rm -f $(STAMPS)/wheel-*
 	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/maturin develop --locked
 	@echo "activate it by: source $(VENV)/bin/activate"

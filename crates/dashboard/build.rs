@@ -8,11 +8,12 @@ const FILES: [&str; 3] = ["index.html", "app.js", "app.css"];
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=LINESHAFT_WEB_DIST");
-    let built = env::var_os("LINESHAFT_WEB_DIST").map(PathBuf::from);
-    let built = built.filter(|folder| FILES.iter().all(|name| folder.join(name).is_file()));
-    if let Some(folder) = &built {
+    let named = env::var_os("LINESHAFT_WEB_DIST").map(PathBuf::from);
+    if let Some(folder) = &named {
+        // Also if it is not there yet: then this runs again until it is.
         println!("cargo::rerun-if-changed={}", folder.display());
     }
+    let built = named.filter(|folder| FILES.iter().all(|name| folder.join(name).is_file()));
     let out = env::var_os("OUT_DIR").expect("cargo says where to write");
     for name in FILES {
         let page = match &built {
