@@ -61,6 +61,17 @@ def test_memory_map_of_the_user(tmp_path):
     ]
 
 
+def fill(array, at):
+    array[at] = at
+
+
+def test_what_is_written_to_a_mapped_file_is_in_the_file(tmp_path):
+    output = np.lib.format.open_memmap(tmp_path / "output.npy", "w+", shape=(40,))
+    Parallel(2, "lineshaft")(delayed(fill)(output, at) for at in range(20))
+    Parallel(2, "lineshaft")(delayed(fill)(array=output[20:], at=at) for at in range(20))
+    assert output.tolist() == [*range(20), *range(20)]
+
+
 def counted(folder, x):
     """Leave a trace of each call."""
     (folder / f"{x}-{len(list(folder.iterdir()))}").touch()
