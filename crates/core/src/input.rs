@@ -88,7 +88,7 @@ pub enum Input {
         /// The tasks taken back.
         tasks: Vec<TaskId>,
     },
-    /// A running task waits for other tasks, or sleeps: its core is free meanwhile.
+    /// A running task waits for other tasks: its core is free meanwhile.
     Blocked {
         /// The task.
         task: TaskId,

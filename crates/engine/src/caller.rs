@@ -51,7 +51,16 @@ impl Shared {
             }
             let now = clock::now();
             if deadline.is_some_and(|at| at <= now) {
-                return Waited::TimedOut;
+                // Who asks again and again with no time to wait keeps the loop thread standing by, so
+                // that nobody else would look.
+                if waiter.is_polling() && !spun {
+                    self.poll(Some(Time(0)));
+                }
+                return if is_done() {
+                    Waited::Done
+                } else {
+                    Waited::TimedOut
+                };
             }
             let mut signalled = false;
             if !waiter.is_polling() {

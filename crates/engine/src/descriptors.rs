@@ -1,6 +1,6 @@
 //! The descriptors of this process: how many it may have open, and which of them are engines'.
 
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -42,17 +42,42 @@ fn bit(fd: BorrowedFd<'_>) -> Option<(&'static AtomicU64, u64)> {
     Some((OURS.get(number / 64)?, 1 << (number % 64)))
 }
 
-/// A descriptor belongs to an engine, from before anybody at its other end relies on it.
-pub(crate) fn note(fd: BorrowedFd<'_>) {
-    if let Some((word, bit)) = bit(fd) {
-        word.fetch_or(bit, Ordering::SeqCst);
+/// A descriptor that belongs to an engine, from before anybody at its other end relies on it until
+/// it is closed or given away.
+pub(crate) struct Ours(Option<OwnedFd>);
+
+impl Ours {
+    pub(crate) fn new(fd: OwnedFd) -> Ours {
+        if let Some((word, bit)) = bit(fd.as_fd()) {
+            word.fetch_or(bit, Ordering::SeqCst);
+        }
+        Ours(Some(fd))
+    }
+
+    pub(crate) fn give_away(mut self) -> OwnedFd {
+        self.forget()
+            .expect("it is only gone once it was given away")
+    }
+
+    fn forget(&mut self) -> Option<OwnedFd> {
+        let fd = self.0.take()?;
+        if let Some((word, bit)) = bit(fd.as_fd()) {
+            word.fetch_and(!bit, Ordering::SeqCst);
+        }
+        Some(fd)
     }
 }
 
-/// It is about to be closed, or given away.
-pub(crate) fn forget(fd: BorrowedFd<'_>) {
-    if let Some((word, bit)) = bit(fd) {
-        word.fetch_and(!bit, Ordering::SeqCst);
+impl AsFd for Ours {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        let fd = self.0.as_ref();
+        fd.expect("it is only gone once it was given away").as_fd()
+    }
+}
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        drop(self.forget());
     }
 }
 
@@ -65,4 +90,25 @@ pub fn inherited() -> Vec<RawFd> {
         bits.map(move |bit| index * 64 + bit)
     });
     numbers.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_ours_only_while_its_descriptor_is() {
+        let open = || OwnedFd::from(std::fs::File::open("/dev/null").expect("a device"));
+        let is_ours = |number| inherited().contains(&number);
+        let fd = Ours::new(open());
+        let number = fd.as_fd().as_raw_fd();
+        assert!(is_ours(number));
+        drop(fd);
+        assert!(!is_ours(number));
+        let fd = Ours::new(open());
+        let number = fd.as_fd().as_raw_fd();
+        let given_away = fd.give_away();
+        assert!(!is_ours(number));
+        drop(given_away);
+    }
 }

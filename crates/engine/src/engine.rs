@@ -24,7 +24,7 @@ use crate::wait::{Check, Waited};
 
 /// One engine: a pool of threads and worker processes, a budget of cores and of shared memory.
 ///
-/// Handles may be used from any thread. The last one to be dropped shuts the engine down.
+/// It may be used from any thread, and is shut down when it is dropped.
 pub struct Engine {
     shared: Arc<Shared>,
     loop_thread: Mutex<Option<JoinHandle<()>>>,
@@ -92,7 +92,10 @@ impl Engine {
         snapshot: Option<Snapshot>,
     ) -> Result<PoolId, EngineError> {
         self.shared.check_open()?;
-        let pool = PoolId(u32::try_from(self.shared.next_id()).expect("fewer pools than 2^32"));
+        if options.workers == 0 {
+            return Err(EngineError::NoWorkers);
+        }
+        let pool = self.shared.next_pool();
         self.shared.post(Command::OpenPool {
             pool,
             spec: Pool::new(options),

@@ -12,6 +12,9 @@ pub enum EngineError {
     /// The engine stopped because of a defect in itself.
     #[error("the engine stopped after an internal error: {0}")]
     Poisoned(String),
+    /// A pool without workers could run nothing.
+    #[error("a pool needs at least one worker")]
+    NoWorkers,
     /// The zygote, from which workers are forked, could not be started.
     #[error("cannot start worker processes: {0}")]
     Zygote(std::io::Error),

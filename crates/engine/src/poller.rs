@@ -10,7 +10,6 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, p
 use rustix::io::Errno;
 
 use crate::clock;
-use crate::descriptors;
 use crate::error::EngineError;
 
 /// What became ready.
@@ -129,7 +128,6 @@ impl Poller {
     }
 
     pub(crate) fn add(&self, fd: BorrowedFd<'_>, source: Source) -> Result<(), EngineError> {
-        descriptors::note(fd);
         let data = epoll::EventData::new_u64(source.encode());
         epoll::add(&self.epoll, fd, data, epoll::EventFlags::IN)
             .map_err(EngineError::system("epoll_ctl"))
@@ -152,7 +150,6 @@ impl Poller {
     }
 
     pub(crate) fn remove(&self, fd: BorrowedFd<'_>) {
-        descriptors::forget(fd);
         // A descriptor that is not in the set is what we want.
         let _: Result<(), Errno> = epoll::delete(&self.epoll, fd);
     }
@@ -249,11 +246,5 @@ impl Poller {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: left.subsec_nanos().into(),
         })
-    }
-}
-
-impl Drop for Poller {
-    fn drop(&mut self) {
-        descriptors::forget(self.wake.as_fd());
     }
 }

@@ -109,6 +109,9 @@ impl State {
             // Its tasks will find no pool.
             return self.aftermath.discard(Discarded::Other(Box::new(pool)));
         }
+        if matches!(pool.executor, Executor::Processes(_)) {
+            self.processes.add_pool(id);
+        }
         self.inputs.push_back(Input::AddPool(pool.spec(id)));
         self.pools.insert(id, pool);
         self.set_cores();
@@ -131,7 +134,7 @@ impl State {
         if let Some(removed) = self.pools.remove(&pool) {
             match &removed.executor {
                 Executor::Threads { lanes, .. } => self.close_lanes(lanes),
-                Executor::Processes(_) => self.processes.release(pool),
+                Executor::Processes(_) => self.processes.remove_pool(pool),
             }
             self.aftermath.discard(Discarded::Other(Box::new(removed)));
         }
@@ -160,7 +163,7 @@ impl State {
     /// Who asks for a pool larger than the budget means it: the budget grows to that pool's size
     /// while it is open, but not to the sum of all.
     pub(crate) fn set_cores(&mut self) {
-        let cores = self.cores_max() + self.stalls.lent_cores();
+        let cores = (self.cores_max()).saturating_add(self.stalls.lent_cores());
         self.inputs.push_back(Input::SetCores(cores));
     }
 

@@ -23,7 +23,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
 use std::time::Duration;
 
@@ -131,7 +131,8 @@ pub(crate) struct Shared {
     pub(crate) groups: Groups,
     pub(crate) unused: Arc<Unused>,
     pub(crate) options: EngineOptions,
-    next_id: AtomicU64,
+    last_pool: AtomicU32,
+    last_code: AtomicU64,
     closed: AtomicBool,
     /// What the engine panicked with, if it did.
     poison: OnceLock<String>,
@@ -160,7 +161,8 @@ impl Shared {
             groups: Groups::default(),
             unused: Arc::default(),
             options,
-            next_id: AtomicU64::new(1),
+            last_pool: AtomicU32::new(0),
+            last_code: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             poison: OnceLock::new(),
             spinner: Spinner::default(),
@@ -189,14 +191,18 @@ impl Shared {
         !self.closed.swap(true, Ordering::SeqCst)
     }
 
-    /// An integer that this engine has not used before, for ids of pools and code.
-    pub(crate) fn next_id(&self) -> u64 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
+    /// The id of a new pool. Wraps around: by then the pools of these ids are long gone.
+    pub(crate) fn next_pool(&self) -> PoolId {
+        PoolId(
+            self.last_pool
+                .fetch_add(1, Ordering::Relaxed)
+                .wrapping_add(1),
+        )
     }
 
     /// Takes in a definition.
     pub(crate) fn define(&self, group: GroupId, body: Payload, needs: Vec<Arc<Code>>) -> Arc<Code> {
-        let id = CodeId(self.next_id());
+        let id = CodeId(self.last_code.fetch_add(1, Ordering::Relaxed) + 1);
         Arc::new(Code {
             id,
             group,

@@ -223,10 +223,11 @@ impl State {
                 spec,
                 snapshot,
             } => {
-                if !self.closed && matches!(spec.executor, Executor::Processes(_)) {
+                let is_processes = matches!(spec.executor, Executor::Processes(_));
+                self.open_pool(pool, spec);
+                if !self.closed && is_processes {
                     self.processes.warm_up(shared, pool, snapshot);
                 }
-                self.open_pool(pool, spec);
             }
             Command::ClosePool { pool } => self.close_pool(pool),
             Command::Cancel { task, kill } => {

@@ -58,16 +58,12 @@ pub struct Core {
 
 /// Turns an error of the engine into Python's.
 pub fn engine_error(py: Python<'_>, error: &EngineError) -> PyErr {
-    let kind = match error {
-        EngineError::Closed => "closed",
-        _ => "transfer",
+    let (kind, text) = match error {
+        EngineError::Closed => ("closed", error.to_string()),
+        EngineError::Poisoned(text) => ("poisoned", text.clone()),
+        _ => ("transfer", error.to_string()),
     };
-    let made = front(py).and_then(|front| {
-        front
-            .failures
-            .bind(py)
-            .call_method1(kind, (error.to_string(),))
-    });
+    let made = front(py).and_then(|front| front.failures.bind(py).call_method1(kind, (text,)));
     made.map_or_else(|error| error, PyErr::from_value)
 }
 

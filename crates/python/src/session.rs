@@ -370,6 +370,10 @@ impl Session {
             Job::Initialize { .. } | Job::Run { .. } => unreachable!("calls are not kept"),
         });
         self.is_learning.store(false, Ordering::Relaxed);
+        if learned.is_err() {
+            // For want of memory, perhaps. The engine believes that this worker knows all of them.
+            self.client.session.leave_soon();
+        }
         learned?;
         hooks.check_limit.call0().map(drop)
     }

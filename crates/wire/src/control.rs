@@ -125,8 +125,8 @@ impl ControlPage {
         self.item.store(index + 1, Ordering::Release);
     }
 
-    /// Shows that no task runs. Call it before the result is sent, so that an interrupt that comes
-    /// later finds nothing to hit.
+    /// Shows that no task runs. Call it when the result is on its way: whoever dies before is known
+    /// to have died in the task. An interrupt that comes in between hits a task that has ended.
     pub fn end(&self) {
         self.item.store(0, Ordering::Release);
         self.task.store(0, Ordering::Release);

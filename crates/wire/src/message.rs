@@ -233,7 +233,7 @@ pub enum FromWorker<'a> {
     Call {
         /// The number that the worker gives it.
         call: u64,
-        /// The pool that the worker opened, or none for the engine's default.
+        /// The pool that the worker opened, or none for the one it belongs to.
         pool: Option<u64>,
         /// A callable that the worker sent before.
         code: u64,

@@ -20,7 +20,7 @@
 //! * A task ends exactly once, by `Action::Resolve` or `Action::Reject`.
 //! * No decision depends on the order of a hash map. Equal inputs give equal actions.
 //! * What a worker stands for in the sums of its pool is its [`worker::Standing`], and only
-//!   `refresh_worker` changes these sums.
+//!   `update_worker` changes these sums.
 //! * A timer exists exactly while its owner waits for it, so an idle scheduler has no deadline.
 
 mod attempts;

@@ -15,13 +15,13 @@ pub(super) struct Pool {
     /// No worker can ever be started; tasks are rejected at once.
     pub(super) broken: bool,
     pub(super) ready: Ready,
-    /// Tasks by state. Only `set_state` changes it.
+    /// Tasks by state, changed where a task comes, goes or changes its state.
     pub(super) tally: Tally,
     /// Every worker that is up, in the order of ids.
     pub(super) workers: BTreeSet<WorkerId>,
     /// Workers that may be given tasks, least loaded first.
     pub(super) takers: BTreeSet<Key>,
-    /// Sums over the standing of all workers. Only `refresh_worker` changes it.
+    /// Sums over the standing of all workers. Only `update_worker` changes it.
     pub(super) sums: Sums,
     /// Workers asked for that are neither up nor failed.
     pub(super) starting: u32,

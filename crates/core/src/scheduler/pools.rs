@@ -1,6 +1,6 @@
 //! Pools open and close.
 
-use super::pool::Pool;
+use super::pool::{Pool, Tally};
 use super::timers::Timer;
 use super::{Scheduler, Step};
 use crate::action::Rejection;
@@ -54,6 +54,13 @@ impl Scheduler {
     /// Rejects every task of the pool in the order of submission, and what needs them elsewhere.
     /// Linear in all tasks: pools end rarely.
     pub(super) fn reject_all(&mut self, pool: PoolId, why: Rejection, step: &mut Step) {
+        if self
+            .pools
+            .get(&pool)
+            .is_none_or(|pool| pool.tally == Tally::default())
+        {
+            return;
+        }
         let mut victims: Vec<(TaskId, Slot)> = (self.graph.iter())
             .filter(|(_, task)| task.pool == pool)
             .map(|(slot, task)| (task.id, slot))

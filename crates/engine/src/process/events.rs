@@ -42,8 +42,8 @@ impl State {
             let released = std::mem::take(&mut worker.released);
             self.aftermath.discard(Discarded::Pins(released));
         }
-        if worker.proved && !self.processes.stillborn.is_empty() {
-            self.processes.stillborn.remove(&worker.pool);
+        if worker.proved {
+            self.processes.health.note_life(worker.pool);
         }
         self.processes.workers.insert(id, worker);
         self.processes.dirty.push(id);
@@ -182,11 +182,7 @@ impl State {
             }
             FromWorker::InitializeFailed { error } => {
                 let error = self.adopt(shared, &error, descriptors)?;
-                let before = self.processes.trouble.insert(worker.pool, Ok(error));
-                let before = before.and_then(Result::ok).map(Outcome::Value);
-                self.aftermath
-                    .discarded
-                    .extend(before.map(Discarded::Outcome));
+                self.processes.note_failure(worker.pool, Ok(error));
                 self.depart(worker);
                 self.inputs.push_back(Input::SpawnFailed {
                     pool: worker.pool,
@@ -351,10 +347,9 @@ impl State {
     /// A worker of the pool, or what was to fork it, has ended before any had begun a task. As long as
     /// another one runs a task, that and what can run there after it is not given up.
     fn note_stillborn(&mut self, pool: PoolId, why: impl FnOnce() -> String) {
-        let count = self.processes.stillborn.entry(pool).or_default();
-        *count = count.saturating_add(1);
-        if *count >= STILLBORN_MAX && !self.processes.makes_progress(pool) {
-            if !self.processes.trouble.contains_key(&pool) {
+        let count = self.processes.health.note_stillborn(pool);
+        if count >= STILLBORN_MAX && !self.processes.makes_progress(pool) {
+            if self.processes.health.trouble(pool).is_none() {
                 self.processes.note_trouble(pool, &why());
             }
             self.inputs
@@ -445,7 +440,7 @@ impl State {
         }
         let begun = !running.is_empty();
         if begun || worker.proved {
-            self.processes.stillborn.remove(&worker.pool);
+            self.processes.health.note_life(worker.pool);
         }
         let running = running.into_iter().map(|sent| sent.task).collect();
         self.inputs.push_back(Input::WorkerDown {

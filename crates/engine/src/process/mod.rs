@@ -11,6 +11,7 @@
 mod crash;
 mod deadlines;
 mod events;
+mod health;
 mod nested;
 mod snapshot;
 mod stall;
@@ -28,6 +29,7 @@ use rustc_hash::FxHashMap;
 use crate::aftermath::Discarded;
 use crate::error::EngineError;
 use crate::limits;
+use crate::outcome::Outcome;
 use crate::output::OutputRing;
 use crate::payload::{Code, CodeId, Payload};
 use crate::poller::{Source, Stream};
@@ -40,6 +42,7 @@ pub(crate) use stall::Stalls;
 pub(crate) use zygote::{Dying, start};
 
 use deadlines::{Deadlines, Stage};
+use health::Health;
 use worker::{Sent, Worker};
 use zygotes::Zygotes;
 
@@ -61,10 +64,7 @@ pub(crate) struct Processes {
     /// Workers with messages that have not been flushed.
     dirty: Vec<WorkerId>,
     deadlines: Deadlines,
-    /// What last kept a worker from starting.
-    trouble: FxHashMap<PoolId, Result<Payload, String>>,
-    /// By pool: workers that ended one after the other with tasks of which none has begun one.
-    stillborn: FxHashMap<PoolId, u32>,
+    health: Health,
     pub(crate) output: OutputRing,
     /// Workers that ended without having been asked to.
     deaths: u64,
@@ -105,7 +105,23 @@ impl Processes {
         }
     }
 
-    /// A pool is gone: so is its snapshot, when no worker is left.
+    pub(crate) fn add_pool(&mut self, pool: PoolId) {
+        self.health.add_pool(pool);
+    }
+
+    /// A pool is gone, and nobody will ask any more why it was broken.
+    pub(crate) fn remove_pool(&mut self, pool: PoolId) {
+        let error = self.health.remove_pool(pool);
+        self.discard_value(error);
+        self.release(pool);
+    }
+
+    fn discard_value(&mut self, value: Option<Payload>) {
+        let value = value.map(Outcome::Value);
+        self.discarded.extend(value.map(Discarded::Outcome));
+    }
+
+    /// The snapshot of a pool that is gone goes when no worker is left.
     pub(crate) fn release(&mut self, pool: PoolId) {
         if !self.has_worker_of(pool) {
             self.zygotes.release(pool);
@@ -244,12 +260,18 @@ impl Processes {
     }
 
     pub(crate) fn note_trouble(&mut self, pool: PoolId, why: &str) {
-        self.trouble.insert(pool, Err(why.to_owned()));
+        self.note_failure(pool, Err(why.to_owned()));
+    }
+
+    /// Notes what the pool's initializer raised, or in words why it breaks.
+    fn note_failure(&mut self, pool: PoolId, why: Result<Payload, String>) {
+        let untold = self.health.note_trouble(pool, why);
+        self.discard_value(untold);
     }
 
     pub(crate) fn why_broken(&self, pool: PoolId) -> Result<Payload, String> {
-        self.trouble
-            .get(&pool)
+        self.health
+            .trouble(pool)
             .cloned()
             .unwrap_or_else(|| Err("its workers cannot be started".into()))
     }
@@ -295,7 +317,10 @@ impl Processes {
         let mut inputs = Vec::new();
         for (id, worker) in self.workers.drain() {
             worker.close(shared);
-            self.trouble.insert(worker.pool, Err(why.to_owned()));
+            let why = Err(why.to_owned());
+            let untold = self.health.note_trouble(worker.pool, why);
+            let untold = untold.map(Outcome::Value).map(Discarded::Outcome);
+            self.discarded.extend(untold);
             inputs.push(Input::WorkerDown {
                 worker: id,
                 running: Vec::new(),

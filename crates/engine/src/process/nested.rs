@@ -155,7 +155,10 @@ impl State {
                 (Some((worker.definition(first.code)?, args)), definitions)
             }
         };
-        let id = PoolId(u32::try_from(shared.next_id()).expect("fewer pools than 2^32"));
+        if workers == 0 {
+            return Err(EngineError::NoWorkers);
+        }
+        let id = shared.next_pool();
         let spec = Pool::new(PoolOptions {
             name: format!("nested-{}", id.0),
             workers,

@@ -12,6 +12,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::clock::now;
+use crate::descriptors::Ours;
 use crate::error::EngineError;
 use crate::limits::{OUTPUT_READ_BYTES, TASKS_PER_EPOCH_MAX};
 use crate::options::Work;
@@ -35,7 +36,7 @@ pub(super) struct Worker {
     pub(super) pool: PoolId,
     /// The number of the zygote that it is forked from.
     pub(super) zygote: u32,
-    pub(super) socket: OwnedFd,
+    pub(super) socket: Ours,
     pub(super) sender: Sender,
     pub(super) receiver: Receiver,
     pub(super) control: SharedPage<ControlPage>,
@@ -57,8 +58,8 @@ pub(super) struct Worker {
     pub(super) garbage: Option<String>,
     /// The task that led to it has failed for it.
     pub(super) blamed: bool,
-    stdout: Option<OwnedFd>,
-    stderr: Option<OwnedFd>,
+    stdout: Option<Ours>,
+    stderr: Option<Ours>,
     /// A file in memory that the worker's crash handler writes to.
     pub(super) crash: OwnedFd,
     pid: Option<u32>,
@@ -114,8 +115,10 @@ impl Worker {
             source,
         })?;
         let control: SharedPage<ControlPage> = SharedPage::create()?;
+        let socket = Ours::new(socket);
         let (stdout, their_stdout) = output_pipe()?;
         let (stderr, their_stderr) = output_pipe()?;
+        let (stdout, stderr) = (Ours::new(stdout), Ours::new(stderr));
         let crash = memfd_create("lineshaft-crash", MemfdFlags::CLOEXEC)
             .map_err(EngineError::system("memfd_create"))?;
         let inherited = vec![

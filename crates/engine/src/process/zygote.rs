@@ -10,7 +10,7 @@ use lineshaft_core::{PoolId, WorkerId};
 use lineshaft_wire::{Flushed, Receiver, Sender, ToZygote, WireError};
 
 use crate::aftermath::Discarded;
-use crate::descriptors;
+use crate::descriptors::Ours;
 use crate::error::EngineError;
 use crate::options::Program;
 use crate::poller::Source;
@@ -25,11 +25,11 @@ pub(super) struct Zygote {
     pub(super) number: u32,
     /// The only pool that it forks workers for, if it is a snapshot.
     pub(super) pool: Option<PoolId>,
-    pub(super) socket: OwnedFd,
+    pub(super) socket: Ours,
     pub(super) receiver: Receiver,
     sender: Sender,
     /// Its end of the socket, until it is started.
-    start: Option<OwnedFd>,
+    start: Option<Ours>,
     process: Process,
     /// It has forked a worker, so it works.
     pub(super) proved: bool,
@@ -55,8 +55,8 @@ impl Zygote {
         setup: Option<&[u8]>,
     ) -> Result<Zygote, EngineError> {
         let (socket, theirs) = lineshaft_wire::pair().map_err(EngineError::Zygote)?;
+        let (socket, theirs) = (Ours::new(socket), Ours::new(theirs));
         shared.poller.add(socket.as_fd(), Source::Zygote(number))?;
-        descriptors::note(theirs.as_fd());
         shared.role.send_errand(&shared.poller);
         let mut zygote = Zygote {
             number,
@@ -85,6 +85,7 @@ impl Zygote {
         snapshot: Snapshot,
     ) -> Result<Zygote, EngineError> {
         let Snapshot { socket, child } = snapshot;
+        let socket = Ours::new(socket);
         shared.poller.add(socket.as_fd(), Source::Zygote(number))?;
         Ok(Zygote {
             number,
@@ -116,9 +117,7 @@ impl Zygote {
     }
 
     pub(super) fn take_start(&mut self) -> Option<OwnedFd> {
-        self.start
-            .take()
-            .inspect(|theirs| descriptors::forget(theirs.as_fd()))
+        self.start.take().map(Ours::give_away)
     }
 
     pub(super) fn started(&mut self, child: Child) {

@@ -279,7 +279,10 @@ impl Session {
         state.watched.insert(call.id());
         if !std::mem::replace(&mut state.read, true) {
             let session = Arc::clone(self);
-            thread::spawn(move || session.read_answers());
+            let reader = thread::Builder::new().spawn(move || session.read_answers());
+            // The process may have no more threads. The answer is read when a task waits next, or
+            // when the worker waits for one.
+            state.read = reader.is_ok();
         }
     }
 

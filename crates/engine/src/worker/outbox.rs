@@ -89,16 +89,20 @@ impl Outbox {
         if state.sender.pending_bytes() >= RESULT_BYTES || now - since >= RESULT_DELAY {
             return self.flush_locked(&mut state);
         }
-        if !state.watching {
-            state.watching = true;
-            if state.watched {
-                self.armed.notify_one();
-            } else {
-                state.watched = true;
-                let outbox = Arc::clone(self);
-                thread::spawn(move || outbox.watch());
-            }
+        if state.watching {
+            return Ok(());
         }
+        if !state.watched {
+            let outbox = Arc::clone(self);
+            let watch = thread::Builder::new().spawn(move || outbox.watch());
+            if watch.is_err() {
+                // The process may have no more threads, so nothing can be held back.
+                return self.flush_locked(&mut state);
+            }
+            state.watched = true;
+        }
+        state.watching = true;
+        self.armed.notify_one();
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lineshaft_core::{Attempt, TaskId, Time};
@@ -51,6 +51,8 @@ pub struct Session {
     spinner: Spinner,
     tasks_max: Option<u32>,
     tasks_done: AtomicU32,
+    /// It lacks what the engine believes it has.
+    unfit: AtomicBool,
     growth: Option<Growth>,
 }
 
@@ -83,6 +85,7 @@ impl Session {
             spinner: Spinner::default(),
             tasks_max: options.tasks_max,
             tasks_done: AtomicU32::new(0),
+            unfit: AtomicBool::new(false),
             growth: options.growth_bytes_max.map(|limit_bytes| Growth {
                 limit_bytes,
                 state: Mutex::default(),
@@ -248,6 +251,11 @@ impl Session {
         self.control.is_interrupted()
     }
 
+    /// Has the worker end after the task that runs, because it lacks what the engine has sent it.
+    pub fn leave_soon(&self) {
+        self.unfit.store(true, Ordering::Relaxed);
+    }
+
     /// Whether the worker has done its share. It has then said so, and must end.
     pub fn recycle(&self) -> Result<bool, EngineError> {
         let reason = if self
@@ -257,6 +265,8 @@ impl Session {
             "it ran its number of tasks"
         } else if self.growth.as_ref().is_some_and(Growth::is_exceeded) {
             "its memory grew beyond its limit"
+        } else if self.unfit.load(Ordering::Relaxed) {
+            "it lacks a definition"
         } else {
             return Ok(false);
         };
