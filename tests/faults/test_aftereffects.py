@@ -29,7 +29,6 @@ def open_a_pool_without_workers() -> None:
 
     assert _process.session is not None
     _process.session.process_pool(workers=0)
-    _process.session.process_pool()
 
 
 def fail_at_length() -> None:
@@ -53,7 +52,8 @@ def test_a_pool_without_workers_is_refused(make_engine: Callable[..., ls.Engine]
     engine = make_engine(workers=1)
     with pytest.raises(Exception, match="at least one worker"):
         engine._native.process_pool(name="none", workers=0)
-    assert engine.submit(open_a_pool_without_workers).exception() is not None
+    with pytest.raises(RuntimeError, match="at least one worker"):
+        engine.submit(open_a_pool_without_workers).result()
     assert engine.submit(abs, -1).result() == 1
 
 
