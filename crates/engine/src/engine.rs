@@ -146,7 +146,8 @@ impl Engine {
     }
 
     /// Cancels a task; with `kill` also if it already runs. Its worker process is then ended; on a
-    /// thread it goes on, and another thread takes its place. True if it will have no result by now.
+    /// thread it goes on, and another thread takes its place. True if the task is cancelled already;
+    /// false if it runs, though with `kill` it will have no result either, or has ended.
     pub fn cancel(&self, promise: &Promise, kill: bool) -> bool {
         self.shared
             .with_state(|state| state.cancel(&self.shared, promise, kill))

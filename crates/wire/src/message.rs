@@ -276,12 +276,9 @@ pub enum FromWorker<'a> {
         /// The pool.
         pool: u64,
     },
-    /// The worker grew beyond its memory limit or ran its number of tasks, reported all results
-    /// and ends.
-    Recycle {
-        /// Why, for the log.
-        reason: &'a str,
-    },
+    /// The worker grew beyond its memory limit, ran its number of tasks or could not load a
+    /// definition; it has reported all results, and ends.
+    Recycle,
 }
 
 /// What each worker of a pool calls before its first task.

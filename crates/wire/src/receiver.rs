@@ -99,7 +99,7 @@ impl Receiver {
         }
     }
 
-    /// [`Self::fill`] that waits until there is something, for a worker with nothing else to do.
+    /// [`Self::fill`] that waits until there is something, for a peer with nothing else to do.
     /// Returns `WouldBlock` only if a signal ended the wait.
     pub fn fill_blocking(&mut self, socket: BorrowedFd<'_>) -> Result<Filled, WireError> {
         loop {

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use lineshaft_core::{Attempt, TaskId, Time, WorkerId};
 
 use crate::limits;
-use crate::shared::Shared;
 use crate::state::State;
 
 /// What comes next for a worker.
@@ -46,7 +45,7 @@ impl Deadlines {
 
 impl State {
     /// Carries out the stages that are due.
-    pub(crate) fn on_process_deadlines(&mut self, _shared: &Shared, now: Time) {
+    pub(crate) fn on_process_deadlines(&mut self, now: Time) {
         while let Some((id, stage)) = self.processes.deadlines.due(now) {
             let Some(worker) = self.processes.workers.get_mut(&id) else {
                 continue;

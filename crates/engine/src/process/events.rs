@@ -189,7 +189,7 @@ impl State {
                     broken: true,
                 });
             }
-            FromWorker::Recycle { .. } => self.depart(worker),
+            FromWorker::Recycle => self.depart(worker),
             nested => self.on_nested(shared, worker, nested, descriptors)?,
         }
         Ok(())

@@ -258,22 +258,15 @@ impl Session {
 
     /// Whether the worker has done its share. It has then said so, and must end.
     pub fn recycle(&self) -> Result<bool, EngineError> {
-        let reason = if self
-            .tasks_max
-            .is_some_and(|max| self.tasks_done.load(Ordering::Relaxed) >= max)
-        {
-            "it ran its number of tasks"
-        } else if self.growth.as_ref().is_some_and(Growth::is_exceeded) {
-            "its memory grew beyond its limit"
-        } else if self.unfit.load(Ordering::Relaxed) {
-            "it lacks a definition"
-        } else {
-            return Ok(false);
-        };
-        self.outbox
-            .push_quietly(&FromWorker::Recycle { reason }, Vec::new())?;
-        self.outbox.flush()?;
-        Ok(true)
+        let tasks_done = self.tasks_done.load(Ordering::Relaxed);
+        let is_over = self.tasks_max.is_some_and(|max| tasks_done >= max)
+            || self.unfit.load(Ordering::Relaxed)
+            || self.growth.as_ref().is_some_and(Growth::is_exceeded);
+        if is_over {
+            self.outbox.push_quietly(&FromWorker::Recycle, Vec::new())?;
+            self.outbox.flush()?;
+        }
+        Ok(is_over)
     }
 }
 
