@@ -14,7 +14,7 @@ PY     := $(VENV)/bin/python
 STAMPS := $(BUILD)/stamps
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(BUILD)/tools/cargo-deny-$(CARGO_DENY_VERSION)
-TEST_MINUTES_MAX := 20
+TEST_MINUTES_MAX := 40
 # The documentation is for those who work on the crates: it shows private items, so it may link to them.
 RUSTDOC_LINTS := -D warnings -A rustdoc::private_intra_doc_links
 
