@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import CancelledError
 
 from lineshaft import _native
 from lineshaft.joblib.announcing import Announcing
@@ -31,6 +32,15 @@ __all__ = ["Sharing"]
 
 #: Options of tasks for which any other task is more urgent.
 LAST = _native.TaskOptions(priority=-(1 << 20))
+
+
+def _is_cancelled(ended: Any) -> bool:
+    """Whether a call that has ended was cancelled, also before who cancels it knows."""
+    try:
+        ended.exception()
+    except CancelledError:
+        return True
+    return False
 
 
 class Sharing(Announcing):
@@ -139,7 +149,7 @@ class Sharing(Announcing):
     def _end(self, batch: Batch) -> None:
         try:
             future = self._open.get(batch)
-            if batch in self._wanted_back and future is not None and future.cancelled():
+            if batch in self._wanted_back and future is not None and _is_cancelled(future):
                 del self._open[batch]
                 self._probe()
             else:
