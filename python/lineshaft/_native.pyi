@@ -395,7 +395,8 @@ def after_fork() -> list[int]:
 def cancel_running(futures: SupportsGetItem[int, FutureBase]) -> None:
     """
     Cancels the calls that are not done, those too that run in worker processes: these are killed.
-    A nested call that runs goes on, and so does one on a thread; nobody hears of them.
+    One that runs on a thread goes on, but nobody hears of it, and another thread takes its place. A
+    nested call that runs goes on as well.
     """
 
 def inherited_descriptors() -> list[int]:
