@@ -43,7 +43,7 @@ class IMapIterator(_Base[T]):
         self._pool = pool
         self._feed = feed
         self._take = feed.take
-        # A future that was taken while it still ran, when its caller's timeout ran out.
+        # Futures that were taken while they still ran, and whose callers were interrupted.
         self._held: deque[Future[Any]] = deque()
 
     def __iter__(self) -> IMapIterator[T]:
@@ -65,7 +65,7 @@ class IMapIterator(_Base[T]):
             future = self._take(None)
             if future is None:
                 self._raise_end()
-            value, failure = outcome_of(future, None)
+            value, failure = self._outcome_of(future, None)
         else:
             value, failure = self._outcome_within(timeout)
         if failure is None:
@@ -92,10 +92,17 @@ class IMapIterator(_Base[T]):
         if future is None:
             self._raise_end()
         try:
-            return outcome_of(future, None if deadline_s is None else max(0.0, deadline_s - time.monotonic()))
+            return self._outcome_of(future, None if deadline_s is None else max(0.0, deadline_s - time.monotonic()))
         except NotDoneError:
-            self._held.appendleft(future)
             raise multiprocessing.TimeoutError from None
+
+    def _outcome_of(self, future: Future[Any], timeout_s: float | None) -> Outcome[T]:
+        try:
+            return outcome_of(future, timeout_s)
+        except BaseException:
+            # The time ran out, or a signal handler raised: whoever asks next gets this result.
+            self._held.appendleft(future)
+            raise
 
     def _raise_end(self) -> NoReturn:
         self._pool = None

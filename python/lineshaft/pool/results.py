@@ -17,8 +17,10 @@ import multiprocessing.pool as stdlib
 import sys
 import threading
 import time
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, wait
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+
+from lineshaft._native import FutureBase, wait_any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,30 +40,34 @@ class NotDoneError(Exception):
 def outcome_of(future: Future[T], timeout_s: float | None) -> Outcome[T]:
     """Wait for `future`; return its value and None, or None and what it raised.
 
-    One call of `Future.result` when all is well, because each takes a lock.
+    Without a time limit one call of `Future.result` when all is well, because each takes a lock.
 
     Raises
     ------
     NotDoneError
         If the future is not done within `timeout_s` seconds.
     """
+    if timeout_s is not None and not _is_done_within(future, timeout_s):
+        raise NotDoneError
     try:
-        return future.result(timeout_s), None
+        return future.result(), None
     except BaseException as error:
-        if not future.done():
-            if isinstance(error, TimeoutError):
-                raise NotDoneError from None
-            # Ctrl-C.
-            raise
-        if future.cancelled():
-            return None, CancelledError(TERMINATED)
-        failure = future.exception()
-        if failure is error:
-            return None, failure
-        if isinstance(error, TimeoutError):
-            # It was done in the moment after the time ran out.
-            return (future.result(), None) if failure is None else (None, failure)
+        if future.done():
+            if isinstance(error, CancelledError) and future.cancelled():
+                return None, CancelledError(TERMINATED)
+            if future.exception() is error:
+                return None, error
+        # A signal handler of the program raised it while this thread waited, whatever it is.
         raise
+
+
+def _is_done_within(future: Any, timeout_s: float) -> bool:
+    """Wait for `future` without a TimeoutError, which might be a signal handler's."""
+    if future.done():
+        return True
+    if isinstance(future, FutureBase):
+        return wait_any([future], timeout_s)
+    return bool(wait([future], timeout_s).done)
 
 
 class AsyncResult(stdlib.ApplyResult[T]):
