@@ -112,7 +112,8 @@ impl<'py> Parts<'py> {
         for buffer in definition.getattr("buffers")?.try_iter()? {
             buffers.append(buffer?)?;
         }
-        let name: Option<String> = definition.getattr("name")?.extract()?;
+        // Only for messages, so one that is no proper text will not stop it.
+        let name = definition.getattr("name")?.extract::<String>().ok();
         Ok(Parts {
             data: definition.getattr("data")?.cast_into()?,
             buffers,

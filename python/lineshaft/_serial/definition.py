@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 else:
     Encoded = namedtuple("Encoded", "data definitions futures")
 
-__all__ = ["ABSENT", "Code", "Definition", "Encoded", "holder", "main_namespace", "new_id"]
+__all__ = ["ABSENT", "Code", "Definition", "Encoded", "holder", "main_namespace", "name_of", "new_id"]
 
 
 class _Absent:
@@ -108,6 +108,12 @@ def holder(value: object) -> Callable[[], object]:
         return ref(value)
     except TypeError:
         return lambda: value
+
+
+def name_of(function: object) -> str:
+    """Return what to call a callable; one that makes up its attributes, or has none, is called by its type."""
+    name = getattr(function, "__qualname__", None)
+    return name if isinstance(name, str) else type(function).__qualname__
 
 
 def main_namespace() -> dict[str, Any]:

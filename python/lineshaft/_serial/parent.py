@@ -16,7 +16,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from weakref import ref
 
 from lineshaft._serial import worker
-from lineshaft._serial.definition import ABSENT, Code, Definition, Encoded, holder, new_id
+from lineshaft._serial.definition import ABSENT, Code, Definition, Encoded, holder, name_of, new_id
 from lineshaft._serial.handing_over import names_shared_objects
 
 TYPE_CHECKING = False
@@ -248,7 +248,7 @@ class Encoder:
         is_stable = isinstance(fn, (FunctionType, type)) or (
             isinstance(fn, BuiltinFunctionType) and isinstance(fn.__self__, (ModuleType, type(None)))
         )
-        name = getattr(fn, "__qualname__", None) or type(fn).__qualname__
+        name = name_of(fn)
         buffers: list[pickle.PickleBuffer] = []
         closure: Closure | None = None
         try:
@@ -348,8 +348,7 @@ def _unsendable(obj: object, call: Callable[..., Any] | None, error: Exception) 
     what, root, value, function = "value", "value", obj, ""
     if call is not None:
         what, root, value = _guilty_argument(obj, call)
-        name = getattr(call, "__qualname__", None) or type(call).__qualname__
-        function = f" of {name}()"
+        function = f" of {name_of(call)}()"
     why = str(error) if isinstance(error, Unsendable) else explain(value, root, error=error)
     failure = SerializationError(f"cannot send {what}{function} to a worker process: {why}")
     failure.was_sent = False
@@ -363,7 +362,7 @@ def _guilty_argument(obj: Any, call: Callable[..., Any]) -> tuple[str, str, obje
     from lineshaft._serial.explain import can_be_pickled, short
 
     args, kwargs = obj
-    function = getattr(call, "called_for_items", None)
+    function = getattr(call, "called_for_items", None) if isinstance(call, FunctionType) else None
     if function is not None:
         # A chunk of items is no argument that the user knows of.
         item = next((item for item in args[0] if not can_be_pickled(item)), None)

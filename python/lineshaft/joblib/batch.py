@@ -10,6 +10,7 @@ import sys
 import threading
 from types import FunctionType
 
+from lineshaft._serial.definition import name_of
 from lineshaft.joblib import limits
 
 TYPE_CHECKING = False
@@ -68,7 +69,7 @@ def bind(function: Callable[..., Any]) -> Callable[..., list[Any]]:
         with _Inside(surroundings):
             return [function(*args, **kwargs) for args, kwargs in calls]
 
-    run_bound.__qualname__ = getattr(function, "__qualname__", run_bound.__qualname__)
+    run_bound.__qualname__ = name_of(function)
     return run_bound
 
 

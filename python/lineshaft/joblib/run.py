@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sys
 
+from lineshaft._serial.definition import name_of
 from lineshaft.joblib.batch import bind, on_thread, under_name
 
 TYPE_CHECKING = False
@@ -94,7 +95,7 @@ class Run:
         if not isinstance(items, list) or not items:
             return calls, ()
         function = items[0][0]
-        name = getattr(function, "__qualname__", type(function).__qualname__)
+        name = name_of(function)
         if not self._in_processes:
             return self._runner(name, name, on_thread), (calls,)
         if any(_has_mapped(item) for item in items):
