@@ -86,9 +86,11 @@ class Engine:
     Raises
     ------
     ValueError
-        If `workers` is not positive or `memory` is not a size.
+        If `workers` or `max_tasks_per_worker` is not positive, or `memory` or `max_worker_growth` is not a size.
+    TypeError
+        If `spill_dir` is not a path.
     OSError
-        If `spill_dir` cannot be used.
+        If no file can be made in `spill_dir`.
 
     Examples
     --------
@@ -110,13 +112,15 @@ class Engine:
     ) -> None:
         if max_tasks_per_worker is not None and max_tasks_per_worker < 1:
             raise ValueError(f"max_tasks_per_worker must be positive, not {max_tasks_per_worker!r}")
-        if workers is not None and (not isinstance(workers, int) or workers < 1):
-            raise ValueError(f"workers must be a positive integer, not {workers!r}")
+        if workers is not None:
+            _startup.check_count("workers", workers)
         self.workers = workers or _startup.default_workers()
         self._memory_bytes = _startup.memory_bytes(memory)
         self._spill_dir = _startup.usable_folder(spill_dir) if spill_dir is not None else _startup.temporary_folder()
         self._max_tasks_per_worker = max_tasks_per_worker
-        self._growth_bytes_max = None if max_worker_growth is None else _startup.memory_bytes(max_worker_growth)
+        self._growth_bytes_max = None
+        if max_worker_growth is not None:
+            self._growth_bytes_max = _startup.size_bytes("max_worker_growth", max_worker_growth)
         self._dashboard = dashboard
         self._encoder = Encoder()
         self._pools: dict[tuple[str, int], _native.Pool] = {}
@@ -338,7 +342,9 @@ class Engine:
 
         Returns
         -------
-        How many attempts are in the trace, and how many are not.
+        Traced
+            A named tuple: ``attempts`` in the trace, ``attempts_missing`` that are not, and ``events_missed``,
+            of which nothing is known.
 
         Raises
         ------
@@ -408,7 +414,7 @@ class Engine:
         return self._closed or self._owner_pid != os.getpid()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the engine.
+        """End the engine. Returns at once if it has ended, or if another thread is already ending it.
 
         Parameters
         ----------
@@ -495,6 +501,7 @@ class Engine:
                 pool.wait_idle()
 
     def __enter__(self) -> Self:
+        self._check_open()
         return self
 
     def __exit__(

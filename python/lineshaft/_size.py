@@ -35,7 +35,7 @@ def parse_size(text: str) -> int:
         size = int(value)
     except (KeyError, ValueError, OverflowError):
         size = 0
-    if size <= 0:
+    if not 0 < size < 1 << 63:
         raise ValueError(f"{text!r} is not a size such as 512MiB or 8GiB")
     return size
 

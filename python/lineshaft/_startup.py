@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 #: The key of `_authkey`, once it was chosen.
 _chosen_key: list[bytes] = []
 
+#: Every count of workers or threads is below this.
+COUNT_END = 1 << 32
+
+#: Every size of memory is below this.
+SIZE_END_BYTES = 1 << 63
+
 #: Variables by which numerical libraries are told how many threads to use.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -52,13 +58,33 @@ def memory_bytes(memory: int | str | None) -> int:
         found = machine_memory()
         limits = [limit for limit in (found.total_bytes, found.cgroup_limit_bytes) if limit]
         return min(limits) // 2 if limits else 1 << 30
-    if isinstance(memory, str):
+    return size_bytes("memory", memory)
+
+
+def size_bytes(name: str, size: int | str) -> int:
+    """Return a size that a caller gave for the parameter `name`, in bytes."""
+    if isinstance(size, str):
         from lineshaft._size import parse_size
 
-        return parse_size(memory)
-    if not isinstance(memory, int) or memory < 1:
-        raise ValueError(f"memory must be a positive number of bytes or text such as '8GiB', not {memory!r}")
-    return memory
+        try:
+            return parse_size(size)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size < SIZE_END_BYTES:
+        raise ValueError(f"{name} must be a positive number of bytes or text such as '8GiB', not {size!r}")
+    return size
+
+
+def check_count(name: str, count: object) -> None:
+    """Refuse what is no number of workers or threads; it was given for the parameter `name`.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count < COUNT_END:
+        raise ValueError(f"{name} must be a positive integer below 2**32, not {count!r}")
 
 
 def temporary_folder() -> str:
@@ -77,17 +103,28 @@ def usable_folder(spill_dir: str | os.PathLike[str]) -> str:
 
     Raises
     ------
+    TypeError
+        If it is no path.
     OSError
-        If it cannot be written to.
+        If no file can be made there.
     """
-    folder = os.path.abspath(os.fspath(spill_dir))
-    why = 0
+    import tempfile
+
+    try:
+        folder = os.path.abspath(os.fsdecode(spill_dir))
+    except TypeError:
+        raise TypeError(f"spill_dir must be a path, not {spill_dir!r}") from None
+    why: int | None = 0
     if not os.path.exists(folder):
         why = errno.ENOENT
     elif not os.path.isdir(folder):
         why = errno.ENOTDIR
-    elif not os.access(folder, os.W_OK | os.X_OK):
-        why = errno.EACCES
+    else:
+        # Permissions alone do not tell: some file systems take no files.
+        try:
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            why = error.errno
     if why:
         raise OSError(why, f"spill_dir cannot be used: {os.strerror(why)}", folder)
     return folder

@@ -7,6 +7,7 @@ import inspect
 
 from lineshaft import _native
 from lineshaft._engine import Engine, default_engine
+from lineshaft._startup import COUNT_END
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,14 +52,18 @@ class Task:
         ):
             if not (value is None and is_optional) and not hasattr(value, "__float__"):
                 raise TypeError(f"{name} must be {what}, not {value!r}")
+        if not hasattr(priority, "__index__"):
+            raise TypeError(f"priority must be an integer, not {priority!r}")
+        if not -1 << 31 <= priority < 1 << 31:
+            raise ValueError(f"priority must be an integer of 32 bits, not {priority!r}")
         if not isinstance(retries, int) or not 0 <= retries < 1 << 16:
             raise ValueError(f"retries must be a small non-negative integer, not {retries!r}")
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout must be a positive number of seconds, not {timeout!r}")
         if processes and threads:
             raise ValueError("a task runs in processes or on threads, not both")
-        if threads is not None and not isinstance(threads, bool) and threads < 1:
-            raise ValueError(f"threads must be positive, not {threads!r}")
+        if threads is not None and not isinstance(threads, bool) and not 1 <= threads < COUNT_END:
+            raise ValueError(f"threads must be positive and below 2**32, not {threads!r}")
         functools.update_wrapper(self, function)
         self.function = function
         self._engine = engine
@@ -163,7 +168,7 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     Raises
     ------
     TypeError
-        If an option has a value of the wrong type.
+        If there is no such option or its value has the wrong type.
     ValueError
         If an option makes no sense.
 
@@ -180,6 +185,7 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     [2, 4, 6]
     """
     if function is None:
+        inspect.signature(Task).bind(function, **options)  # a wrong name is told here, not where the function is
         return functools.partial(task, **options)
     return Task(function, **options)
 

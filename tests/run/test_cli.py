@@ -63,6 +63,8 @@ def test_repeated_options_add_up():
         (["-x"], "unknown option '-x'"),
         (["--workers"], "--workers needs a value: N"),
         (["--workers", "0"], "--workers: '0' is not a number of workers"),
+        (["--workers", "99999999999999999999"], "--workers: '99999999999999999999' is not a number of workers"),
+        (["--memory", "999999999TiB"], "--memory: '999999999TiB' is not a size such as"),
         (["--workers=two"], "--workers: 'two' is not a number of workers"),
         (["--memory", "lots"], "--memory: 'lots' is not a size such as"),
         (["--no-patch", "numpy"], "--no-patch: unknown NAME 'numpy'; known are concurrent.futures,"),

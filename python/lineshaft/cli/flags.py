@@ -214,7 +214,8 @@ def _wrap(text: str, indent: str) -> list[str]:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
+    # No machine has workers of ten digits.
+    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
         raise ValueError(f"{text!r} is not a number of workers such as 4")
     return int(text)
 
