@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self, TypeVar
 
+    from lineshaft._event_loop import EventLoop
     from lineshaft._observe import Traced
     from lineshaft.futures import Future
 
@@ -124,6 +125,8 @@ class Engine:
         self._dashboard = dashboard
         self._encoder = Encoder()
         self._pools: dict[tuple[str, int], _native.Pool] = {}
+        #: What coroutine functions run on, once there are any.
+        self._event_loops: list[EventLoop] = []
         #: Pools of executors that were shut down without waiting for their calls.
         self._left: list[_native.Pool] = []
         #: Whether it has ever had a `Pool` or `ThreadPool`, whose calls nobody waits for at exit.
@@ -301,7 +304,9 @@ class Engine:
             return self._open_threads(size, name="lineshaft-thread", takes_core=size <= self.workers)
         from lineshaft._event_loop import EventLoop
 
-        return self._local().loop_pool(name="lineshaft-loop", workers=size, start=EventLoop().start)
+        native, event_loop = self._local(), EventLoop()
+        self._event_loops.append(event_loop)
+        return native.loop_pool(name="lineshaft-loop", workers=size, start=event_loop.start)
 
     # Calls.
 
@@ -452,6 +457,9 @@ class Engine:
         for engine in (self._native, self._native_threads):
             if engine is not None:
                 engine.shut_down(in_hurry=in_hurry)
+        event_loops, self._event_loops = self._event_loops, []
+        for event_loop in event_loops:
+            event_loop.stop()
         if was_default:
             _stats.complete(self)
             if (observe := sys.modules.get("lineshaft._observe")) is not None:

@@ -14,17 +14,35 @@ if TYPE_CHECKING:
 
 
 class EventLoop:
-    """An event loop on a thread of its own, started with the first call."""
+    """An event loop on a thread of its own, started with the first call and ended by `stop`."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         #: Keeps running calls alive; the loop itself refers to them weakly.
         self._running: set[asyncio.Task[None]] = set()
-        threading.Thread(target=self._loop.run_forever, name=EVENT_LOOP_NAME, daemon=True).start()
+        threading.Thread(target=self._serve, name=EVENT_LOOP_NAME, daemon=True).start()
 
     def start(self, call: _native.EventLoopCall) -> None:
         """Begin a call; returns at once. Called from any thread."""
         self._loop.call_soon_threadsafe(self._begin, call)
+
+    def stop(self) -> None:
+        """End the loop and its thread; returns at once. Calls that still run are cancelled."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _serve(self) -> None:
+        try:
+            self._loop.run_forever()
+            self._loop.run_until_complete(self._cancel_all())
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        finally:
+            self._loop.close()
+
+    async def _cancel_all(self) -> None:
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     def _begin(self, call: _native.EventLoopCall) -> None:
         task = self._loop.create_task(self._run(call))

@@ -3,8 +3,10 @@
 import asyncio
 import contextvars
 import threading
+from pathlib import Path
 
 import pytest
+from tests.events import eventually
 
 import lineshaft as ls
 
@@ -114,3 +116,33 @@ def test_cancelling_a_coroutine_that_waits():
         leave.set()
         running.result(30)
     assert began == [1]
+
+
+def test_an_ended_engine_keeps_no_loop():
+    def held() -> tuple[int, int]:
+        return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+
+    ls.submit(add, 1, 2).result(30)
+    before = held()
+    for _ in range(3):
+        with ls.Engine(workers=1) as engine:
+            assert engine.submit(add, 1, 2).result(30) == 3
+    del engine
+    eventually(lambda: held() <= before, "loops are closed and their threads gone", 10)
+
+
+def test_a_coroutine_that_is_left_behind_is_cancelled():
+    began, cleaned_up = threading.Event(), threading.Event()
+
+    async def wait_long() -> None:
+        try:
+            began.set()
+            await asyncio.sleep(3600)
+        finally:
+            cleaned_up.set()
+
+    engine = ls.Engine(workers=1)
+    engine.submit(wait_long)
+    assert began.wait(30)
+    engine.shutdown(wait=False)
+    assert cleaned_up.wait(30)
