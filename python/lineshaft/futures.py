@@ -95,8 +95,7 @@ class Executor(concurrent.futures.Executor):
         RuntimeError
             After `shutdown`; its subclass `concurrent.futures.BrokenExecutor` once the initializer raised.
         """
-        if self._shutdown:
-            raise RuntimeError("cannot schedule new futures after shutdown")
+        self._check_open()
         if self._has_initializer and self._broken:
             raise self._broken_error()
         pool = self._pool or self._open()
@@ -107,6 +106,10 @@ class Executor(concurrent.futures.Executor):
                 self._nested_kept = max(NESTED_KEPT, len(self._nested))
             self._nested.add(future)
         return future
+
+    def _check_open(self) -> None:
+        if self._shutdown:
+            raise RuntimeError("cannot schedule new futures after shutdown")
 
     def _open(self) -> _native.Pool:
         raise NotImplementedError
@@ -229,14 +232,16 @@ class ProcessPoolExecutor(Executor):
             context=mp_context,
             for_pool=_is_of_pool,
         )
-        if _is_of_pool or mp_context.get_start_method() != "fork":
-            self._open()
         if is_worker():
             self._nested = set()
         self._shutdown = False
+        if _is_of_pool or mp_context.get_start_method() != "fork":
+            self._open()
 
     def _open(self) -> _native.Pool:
         with self._shutdown_lock:
+            # Another thread may have ended the executor since it was asked: nobody would close the pool.
+            self._check_open()
             if self._pool is None:
                 self._pool = self._open_pool()
             return self._pool
@@ -283,7 +288,8 @@ class ProcessPoolExecutor(Executor):
 
     def terminate_workers(self) -> None:
         """Cancel every call, running ones too, and end the workers."""
-        self._shutdown = True
+        with self._shutdown_lock:
+            self._shutdown = True
         if self._pool is not None and not self._engine.closed:
             self._pool.cancel_all(True)
             self._pool.close()

@@ -179,3 +179,17 @@ def test_ctrl_c_interrupts_the_calls_of_the_executor_that_is_given_up(processes,
         give_up()
     may_end.set()
     assert kept.result(30) == "left"
+
+
+def test_an_executor_that_is_ended_while_its_first_call_is_submitted_opens_no_pool():
+    executor = ls.ProcessPoolExecutor(1)
+    open_pool, opened = executor._open, []
+
+    def open_late():
+        executor.shutdown()  # another thread's, which finds nothing to close
+        opened.append(open_pool())
+
+    executor._open = open_late
+    with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
+        executor.submit(abs, -1)
+    assert opened == []
