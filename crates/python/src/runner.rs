@@ -192,20 +192,24 @@ pub struct LoopRunner {
     pub core: Weak<Core>,
 }
 
+impl LoopRunner {
+    fn start_attached(&self, py: Python<'_>, calls: &mut Calls<'_>) {
+        while let Some(call) = calls.next() {
+            let call = EventLoopCall {
+                call: Locked::new(Some(call)),
+                core: Weak::clone(&self.core),
+            };
+            // A call that is not taken is dropped, and thereby fails.
+            if let Err(error) = self.start.bind(py).call1((call,)) {
+                error.write_unraisable(py, Some(self.start.bind(py)));
+            }
+        }
+    }
+}
+
 impl Runner for LoopRunner {
     fn run(&self, calls: &mut Calls<'_>) {
-        Python::try_attach(|py| {
-            while let Some(call) = calls.next() {
-                let call = EventLoopCall {
-                    call: Locked::new(Some(call)),
-                    core: Weak::clone(&self.core),
-                };
-                // A call that is not taken is dropped, and thereby fails.
-                if let Err(error) = self.start.bind(py).call1((call,)) {
-                    error.write_unraisable(py, Some(self.start.bind(py)));
-                }
-            }
-        });
+        Python::try_attach(|py| hanging_if_unwound(|| self.start_attached(py, calls)));
     }
 }
 
