@@ -172,3 +172,41 @@ def test_closed_output_ends_nothing(program: Callable[..., Program]) -> None:
     _, err = started.end()
     assert started.process.returncode == 0, err
     assert err.splitlines()[-1] == str(list(range(10)))
+
+
+def test_records_that_nobody_handles_have_an_end(program: Callable[..., Program]) -> None:
+    """While the program's handler waits, records queue up: up to some memory, and then they are counted."""
+    started = program(
+        """
+        import logging, threading, time
+        import lineshaft as ls
+
+        handling, go_on = threading.Event(), threading.Event()
+        handled = []
+
+        class Slow(logging.Handler):
+            def emit(self, record):
+                handling.set()
+                go_on.wait()
+                handled.append(record)
+
+        logging.getLogger().addHandler(Slow())
+
+        def work(count):
+            log, text = logging.getLogger("task"), "x" * 1_000_000
+            for _ in range(count):
+                log.warning(text)
+
+        with ls.Engine(workers=1) as engine:
+            future = engine.submit(work, 100)
+            handling.wait()
+            while not future.done():
+                time.sleep(0.01)
+            go_on.set()
+        print(len(handled))
+        """
+    )
+    out, err = started.end()
+    handled = int(out)
+    assert 60 <= handled < 80
+    assert err == f"lineshaft: {100 - handled} log records of workers were dropped\n"

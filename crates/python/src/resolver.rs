@@ -6,6 +6,7 @@
 //! and in the order in which they came.
 
 use std::collections::VecDeque;
+use std::fmt::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
@@ -20,9 +21,9 @@ use pyo3::types::PyBytes;
 use crate::future::{self, FutureBase};
 use crate::interpreter::hanging_if_unwound;
 
-/// Output that waits to be shown, at most this many bytes; what comes on top is dropped and its
-/// size told.
-const OUTPUT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Output and log records that wait to be shown take at most this many bytes; what comes on top is
+/// dropped, and how much that was is told.
+const NOTICE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How often whoever waits for another thread to deal with the notices looks for signals.
 const SIGNAL_CHECK: Duration = Duration::from_millis(50);
@@ -42,6 +43,45 @@ enum Notice {
     Log(Vec<u8>),
 }
 
+impl Notice {
+    /// The memory that it takes.
+    fn bytes(&self) -> usize {
+        let (Notice::Output { bytes, .. } | Notice::Log(bytes)) = self;
+        size_of::<Notice>() + bytes.len()
+    }
+}
+
+/// What there was no room for.
+#[derive(Default)]
+struct Dropped {
+    output_bytes: usize,
+    records: usize,
+}
+
+impl Dropped {
+    fn add(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Output { bytes, .. } => self.output_bytes += bytes.len(),
+            Notice::Log(_) => self.records += 1,
+        }
+    }
+
+    /// What to tell people, if there is anything to tell.
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for (count, what) in [
+            (self.output_bytes, "bytes of output"),
+            (self.records, "log records"),
+        ] {
+            if count > 0 {
+                writeln!(text, "lineshaft: {count} {what} of workers were dropped")
+                    .expect("a string has room");
+            }
+        }
+        text
+    }
+}
+
 /// The thread that tells Python what happened.
 pub struct Resolver {
     /// Not a `Locked`, because threads wait for it; nothing of Python happens under it either.
@@ -59,8 +99,8 @@ struct Queue {
     /// Futures that somebody watches and that are done.
     done: VecDeque<Py<FutureBase>>,
     notices: VecDeque<Notice>,
-    output_bytes: usize,
-    dropped_bytes: usize,
+    notice_bytes: usize,
+    dropped: Dropped,
     started: bool,
     closed: bool,
     /// The thread that publishes futures right now.
@@ -95,13 +135,13 @@ impl Resolver {
 
     fn push(self: &Arc<Self>, notice: Notice) {
         let mut queue = self.queue();
-        if let Notice::Output { bytes, .. } = &notice {
-            if queue.output_bytes + bytes.len() > OUTPUT_BYTES_MAX {
-                queue.dropped_bytes += bytes.len();
-                return;
-            }
-            queue.output_bytes += bytes.len();
+        let bytes = notice.bytes();
+        // One alone always has room, or nobody would come to tell that it was dropped.
+        if !queue.notices.is_empty() && queue.notice_bytes + bytes > NOTICE_BYTES_MAX {
+            queue.dropped.add(&notice);
+            return;
         }
+        queue.notice_bytes += bytes;
         queue.notices.push_back(notice);
         self.unshown.fetch_add(1, Ordering::SeqCst);
         self.wake_up(queue);
@@ -185,28 +225,25 @@ impl Resolver {
             return Ok(());
         };
         loop {
-            let (notice, dropped) = {
+            // By itself and first: if telling it raises, no notice is in hand that would be lost.
+            let dropped = std::mem::take(&mut self.queue().dropped).text();
+            if !dropped.is_empty() {
+                self.show(py, Stream::Stderr, dropped.as_bytes())?;
+            }
+            let notice = {
                 let mut queue = self.queue();
                 let Some(notice) = queue.notices.pop_front() else {
                     return Ok(());
                 };
-                if let Notice::Output { bytes, .. } = &notice {
-                    queue.output_bytes -= bytes.len();
-                }
-                (notice, std::mem::take(&mut queue.dropped_bytes))
+                queue.notice_bytes -= notice.bytes();
+                notice
             };
-            if dropped > 0 {
-                let text =
-                    format!("lineshaft: {dropped} bytes of output of workers were dropped\n");
-                self.show(py, Stream::Stderr, text.as_bytes())?;
+            // Until it is shown, whoever asks for a result waits.
+            let _shown = Shown(&self.unshown);
+            match notice {
+                Notice::Output { stream, bytes } => self.show(py, stream, &bytes)?,
+                Notice::Log(record) => self.tell(py, "log", (PyBytes::new(py, &record),))?,
             }
-            let shown = match notice {
-                Notice::Output { stream, bytes } => self.show(py, stream, &bytes),
-                Notice::Log(record) => self.tell(py, "log", (PyBytes::new(py, &record),)),
-            };
-            // Only now: until then whoever asks for a result waits.
-            self.unshown.fetch_sub(1, Ordering::SeqCst);
-            shown?;
         }
     }
 
@@ -334,6 +371,15 @@ impl Queue {
     fn has_work(&self) -> bool {
         (!self.notices.is_empty() && self.showing.is_none())
             || (!self.done.is_empty() && self.busy.is_none())
+    }
+}
+
+/// A notice in hand, which is no longer unshown once this is dropped.
+struct Shown<'a>(&'a AtomicUsize);
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
