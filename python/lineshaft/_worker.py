@@ -187,10 +187,17 @@ def _fork(
             finally:
                 flush()
                 os._exit(code)
-        handle = os.pidfd_open(pid)
-        children[handle] = (worker, pid)
-        poller.register(handle, select.POLLIN)
-        _tell(zygote.spawned, worker, pid)
+        try:
+            handle = os.pidfd_open(pid)
+        except OSError as error:
+            # Nobody would notice its end.
+            os.kill(pid, _signal.SIGKILL)
+            os.waitpid(pid, 0)
+            _tell(zygote.spawn_failed, worker, error.errno or 0)
+        else:
+            children[handle] = (worker, pid)
+            poller.register(handle, select.POLLIN)
+            _tell(zygote.spawned, worker, pid)
     for fd in descriptors:
         os.close(fd)
 

@@ -1,14 +1,20 @@
 """A process without descriptors left gets errors that say so, and goes on when there are some again."""
 
+import itertools
+import multiprocessing
 import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from tests.faults.conftest import worker_pids, zygote_of
 
 import lineshaft as ls
 from lineshaft.errors import LineshaftError, SerializationError, WorkerDied
+
+#: What the engine sends for each worker.
+WORKER_DESCRIPTORS = 6
 
 
 @contextmanager
@@ -60,3 +66,21 @@ def test_an_argument_that_cannot_be_stored(engine):
     assert isinstance(error, OSError)
     assert "Too many open files" in str(error)
     assert engine.submit(len, argument).result(30) == 10**6
+
+
+def test_a_zygote_that_cannot_watch_a_worker(engine):
+    """It has room for what a worker is sent, and none for what tells of the worker's end."""
+    (survivor,) = worker_pids(engine)
+    zygote = zygote_of(engine)
+    limits = zygote.rlimit(resource.RLIMIT_NOFILE)
+    free = (fd for fd in itertools.count() if not os.path.lexists(f"/proc/{zygote.pid}/fd/{fd}"))
+    *_, last = itertools.islice(free, WORKER_DESCRIPTORS)
+    zygote.rlimit(resource.RLIMIT_NOFILE, (last + 1, limits[1]))
+    spawn = multiprocessing.get_context("spawn")
+    with ls.ProcessPoolExecutor(1, spawn, _engine=engine) as executor:
+        assert "Too many open files" in str(executor.submit(pow, 2, 2).exception(30))
+    zygote.rlimit(resource.RLIMIT_NOFILE, limits)
+    with ls.ProcessPoolExecutor(1, spawn, _engine=engine) as executor:
+        assert executor.submit(pow, 2, 2).result(30) == 4
+    assert engine.submit(os.getpid).result(30) == survivor
+    assert zygote.is_running()
