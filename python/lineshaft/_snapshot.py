@@ -157,6 +157,7 @@ def _serve(
     try:
         # The terminal's Ctrl-C is the program's.
         os.setpgid(0, 0)
+        _worker.hold_standard_descriptors()
         program = os.pidfd_open(crew.program_pid)
         if os.getppid() != crew.program_pid:
             os._exit(0)

@@ -43,6 +43,7 @@ def main() -> None:
     # meant for us, nor for a worker before it has its own handler.
     _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    hold_standard_descriptors()
     zygote = _native.Zygote(os.dup(0))
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
@@ -62,6 +63,13 @@ def main() -> None:
         return 0
 
     serve(zygote, start, set_up=set_up)
+
+
+def hold_standard_descriptors() -> None:
+    """Open what is closed of 0, 1 and 2, lest anything else take their numbers: workers put pipes there."""
+    while (null := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(null)
 
 
 def serve(
