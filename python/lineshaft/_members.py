@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lineshaft import _native
 
-__all__ = ["Backlog", "WorkerProcess", "processes_of", "threads_named"]
+__all__ = ["Backlog", "WorkerProcess", "name_of_worker", "processes_of", "threads_named"]
 
 
 class WorkerProcess:
@@ -31,7 +31,7 @@ class WorkerProcess:
     def __init__(self, pid: int | None) -> None:
         self.pid = pid
         self.ident = pid
-        self.name = f"lineshaft-worker-{pid}"
+        self.name = name_of_worker(pid)
 
     def is_alive(self) -> bool:
         """Whether it runs."""
@@ -55,6 +55,11 @@ class WorkerProcess:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} pid={self.pid}>"
+
+
+def name_of_worker(pid: int | None) -> str:
+    """Return what `multiprocessing` calls a worker, in it and in the program."""
+    return f"lineshaft-worker-{pid}"
 
 
 class Backlog:

@@ -52,7 +52,8 @@ def main() -> None:
     _native.Zygote.tune_allocator()
     # Descriptors of ours that a child has no business with.
     os.set_inheritable(zygote.fileno(), False)
-    setup: dict[str, Any] = {}
+    program_pid = os.getppid()
+    setup: dict[str, Any] = {"program": (program_pid, os.pidfd_open(program_pid))}
 
     def set_up(data: bytes) -> None:
         setup.update(marshal.loads(data))
@@ -233,7 +234,6 @@ def work(
         unflushed,
     )
     from lineshaft._serial import worker
-    from lineshaft._startup import adopt_key
 
     # Before they are pipes.
     streams = describe_streams() if inherits else setup["streams"]
@@ -281,7 +281,7 @@ def work(
     _process.become_worker(session, setup)
     if not inherits:
         _patch.when_imported("logging", lambda logging: forward_records(logging, session, setup["log_levels"]))
-        _patch.when_imported("multiprocessing.process", lambda process: adopt_key(process, setup["authkey"]))
+        _patch.when_imported("multiprocessing.process", lambda process: _join_program(process, setup))
         if setup["patched"]:
             _patch.apply(setup["patched"])
     _batch.mark = session.set_item
@@ -298,6 +298,19 @@ def work(
         unflushed=unflushed,
     )
     session.serve(hooks)
+
+
+def _join_program(process: ModuleType, setup: dict[str, Any]) -> None:
+    """Make this worker one of the program's processes; `process` is `multiprocessing.process`."""
+    from lineshaft._members import name_of_worker
+    from lineshaft._startup import adopt_key
+
+    adopt_key(process, setup["authkey"])
+    program_pid, ended = setup["program"]
+    current = process.current_process()
+    current.name = name_of_worker(os.getpid())
+    current._parent_pid = program_pid
+    process._parent_process = process._ParentProcess("MainProcess", program_pid, ended)  # type: ignore[attr-defined]
 
 
 def _import_joblib_backend(_: ModuleType) -> None:
