@@ -77,6 +77,9 @@ def test_cancelling_the_awaiting_task_cancels_a_waiting_call(executor_class, eve
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
+            # asyncio tells the call in a later turn of its loop.
+            while not waiting.done():
+                await asyncio.sleep(0)
             leave.set()
             await running
             return waiting
