@@ -98,7 +98,6 @@ def end_promptly(started: Program) -> tuple[str, str]:
     out, err = started.end()
     assert time.monotonic() - pressed_s < PROMPTLY_S
     assert started.process.returncode == -signal.SIGINT, err
-    assert err.rstrip().splitlines()[-1] == "KeyboardInterrupt"
     return out, err
 
 
@@ -107,6 +106,7 @@ def test_once(program: Callable[..., Program], token: str, wait: str) -> None:
     started = interruptible(program, wait)
     press(started)
     out, err = end_promptly(started)
+    assert err.rstrip().splitlines()[-1] == "KeyboardInterrupt"
     assert err.count("Traceback") == 1, err
     assert out == ""
     eventually(lambda: not marked_processes(token), "nothing is left", 2.0)
@@ -117,7 +117,9 @@ def test_twice(program: Callable[..., Program], token: str, wait: str) -> None:
     started = interruptible(program, wait)
     press(started)
     press(started)
-    end_promptly(started)
+    _, err = end_promptly(started)
+    # The second one may fall into the interpreter's own printing of the first, and then that is cut short.
+    assert "KeyboardInterrupt" in err
     eventually(lambda: not marked_processes(token), "nothing is left", 2.0)
 
 
