@@ -101,6 +101,10 @@ impl Edges {
 
 /// The order in which the tasks of a graph run on one worker: for each task, the tasks that it needs, by
 /// position. None if there is a cycle.
+///
+/// # Panics
+///
+/// If a task needs one that is not there.
 pub fn static_order(needs: &[Vec<u32>]) -> Option<Vec<u32>> {
     let mut edges = Edges::with_capacity(needs.len(), needs.iter().map(Vec::len).sum());
     for row in needs {

@@ -5,7 +5,7 @@ use super::timers::Timer;
 use super::{Scheduler, Step};
 use crate::action::Rejection;
 use crate::events::EventKind;
-use crate::graph::{Slot, State};
+use crate::graph::{Slot, State, Task};
 use crate::ids::{PoolId, TaskId};
 use crate::spec::PoolSpec;
 
@@ -41,14 +41,20 @@ impl Scheduler {
     /// Rejects the tasks of the pool that wait for nothing but a worker, in the order of submission,
     /// and what needs them. Linear in all tasks: this happens at most once for each wait in between.
     pub(super) fn reject_ready(&mut self, pool: PoolId, why: Rejection, step: &mut Step) {
-        let mut victims: Vec<(TaskId, Slot)> = (self.graph.iter())
-            .filter(|(_, task)| task.pool == pool && matches!(task.state, State::Ready { .. }))
-            .map(|(slot, task)| (task.id, slot))
-            .collect();
-        victims.sort_unstable();
-        for (_, slot) in victims {
+        let is_ready = |task: &Task| matches!(task.state, State::Ready { .. });
+        for (_, slot) in self.in_order(pool, is_ready) {
             self.reject(slot, why, step);
         }
+    }
+
+    /// Those tasks of the pool that are meant, in the order of submission.
+    fn in_order(&self, pool: PoolId, is_meant: impl Fn(&Task) -> bool) -> Vec<(TaskId, Slot)> {
+        let mut tasks: Vec<(TaskId, Slot)> = (self.graph.iter())
+            .filter(|(_, task)| task.pool == pool && is_meant(task))
+            .map(|(slot, task)| (task.id, slot))
+            .collect();
+        tasks.sort_unstable();
+        tasks
     }
 
     /// Rejects every task of the pool in the order of submission, and what needs them elsewhere.
@@ -61,13 +67,8 @@ impl Scheduler {
         {
             return;
         }
-        let mut victims: Vec<(TaskId, Slot)> = (self.graph.iter())
-            .filter(|(_, task)| task.pool == pool)
-            .map(|(slot, task)| (task.id, slot))
-            .collect();
-        victims.sort_unstable();
         let mut dependents = Vec::new();
-        for (failed, slot) in victims {
+        for (failed, slot) in self.in_order(pool, |_| true) {
             if self.graph.get(slot).is_none() {
                 // It needed a task of another pool that needed one of this pool.
                 continue;
