@@ -39,6 +39,13 @@ pub(crate) enum Discarded {
     Other(Box<dyn Send>),
 }
 
+impl Discarded {
+    /// Whatever has no kind of its own.
+    pub(crate) fn other(unneeded: impl Send + 'static) -> Discarded {
+        Discarded::Other(Box::new(unneeded))
+    }
+}
+
 impl Aftermath {
     pub(crate) fn discard(&mut self, what: Discarded) {
         self.discarded.push(what);

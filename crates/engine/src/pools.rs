@@ -107,7 +107,7 @@ impl State {
     pub(crate) fn open_pool(&mut self, id: PoolId, pool: Pool) {
         if self.closed {
             // Its tasks will find no pool.
-            return self.aftermath.discard(Discarded::Other(Box::new(pool)));
+            return self.aftermath.discard(Discarded::other(pool));
         }
         if matches!(pool.executor, Executor::Processes(_)) {
             self.processes.add_pool(id);
@@ -136,7 +136,7 @@ impl State {
                 Executor::Threads { lanes, .. } => self.close_lanes(lanes),
                 Executor::Processes(_) => self.processes.remove_pool(pool),
             }
-            self.aftermath.discard(Discarded::Other(Box::new(removed)));
+            self.aftermath.discard(Discarded::other(removed));
         }
         self.aftermath.became_quiet = true;
         self.set_cores();

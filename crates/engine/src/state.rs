@@ -111,7 +111,7 @@ impl State {
             if let Executor::Threads { lanes, .. } = &pool.executor {
                 self.close_lanes(lanes);
             }
-            self.aftermath.discard(Discarded::Other(Box::new(pool)));
+            self.aftermath.discard(Discarded::other(pool));
         }
         self.processes.discarded = broken.processes.abandon(shared);
     }

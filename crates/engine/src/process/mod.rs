@@ -343,7 +343,7 @@ impl Processes {
         }
         let mut discarded = std::mem::take(&mut self.discarded);
         discarded.extend(self.zygotes.close(shared));
-        discarded.push(Discarded::Other(Box::new(self)));
+        discarded.push(Discarded::other(self));
         discarded
     }
 

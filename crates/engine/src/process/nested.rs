@@ -54,12 +54,11 @@ impl State {
                 let needs = worker.definitions(&needs)?;
                 let code = shared.define(shared.group(name), body, needs);
                 let before = worker.codes.insert(id, code);
-                self.aftermath.discard(Discarded::Other(Box::new(before)));
+                self.aftermath.discard(Discarded::other(before));
             }
             FromWorker::ForgetCode { id } => {
                 let forgotten = worker.codes.remove(&id);
-                self.aftermath
-                    .discard(Discarded::Other(Box::new(forgotten)));
+                self.aftermath.discard(Discarded::other(forgotten));
             }
             FromWorker::Call {
                 call,
@@ -111,8 +110,7 @@ impl State {
             }
             FromWorker::Forget { call } => {
                 let forgotten = worker.calls.remove(&call);
-                self.aftermath
-                    .discard(Discarded::Other(Box::new(forgotten)));
+                self.aftermath.discard(Discarded::other(forgotten));
                 let read = worker.answered.remove(&call).unwrap_or_default();
                 self.aftermath.discard(Discarded::Pins(read));
             }

@@ -175,7 +175,7 @@ impl Zygote {
                 None
             }
         };
-        Discarded::Other(Box::new((dying, self)))
+        Discarded::other((dying, self))
     }
 }
 
