@@ -580,16 +580,13 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     global _default, _lock
-    sockets = _native.after_fork()
-    if sockets:
-        # They are the parent's: a page that waits for their end waits for the parent's, not for ours.
-        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        for socket in sockets:
-            os.dup2(nothing, socket, inheritable=False)
-        os.close(nothing)
+    inherited = _native.after_fork()  # first: from here on, no engine of the parent is ended by its copy here
     _lock = threading.RLock()
     _default = None
     _running.clear()
+    # Those at the other ends wait for the parent's end, not for ours.
+    if inherited:
+        _process.give_up(inherited)
 
 
 _exit.register()

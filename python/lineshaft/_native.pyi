@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "__version__", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "Pool", "Segment", "Session", "TaskOptions", "Zygote", "after_fork", "cancel_running", "inherited_descriptors", "static_order", "wait_any", "when_done", "zygote_socket"]
+__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "__version__", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "Pool", "Segment", "Session", "TaskOptions", "Zygote", "after_fork", "cancel_running", "static_order", "wait_any", "when_done", "zygote_socket"]
 
 DUMP_SIGNAL: Final[int]
 """
@@ -397,11 +397,6 @@ def cancel_running(futures: SupportsGetItem[int, FutureBase]) -> None:
     Cancels the calls that are not done, those too that run in worker processes: these are killed.
     One that runs on a thread goes on, but nobody hears of it, and another thread takes its place. A
     nested call that runs goes on as well.
-    """
-
-def inherited_descriptors() -> list[int]:
-    """
-    In a forked child: which of its descriptors belong to engines of its parent.
     """
 
 def static_order(needs: SupportsGetItem[int, SupportsGetItem[int, SupportsIndex]]) -> list[int]:

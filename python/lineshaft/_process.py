@@ -1,9 +1,12 @@
-"""What this process is: a user's program, or a worker of an engine. Imports nothing: workers start with it."""
+"""What this process is: a user's program, a fork of it, or a worker of an engine. Workers start with this module."""
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from lineshaft import _native
@@ -24,3 +27,14 @@ def become_worker(own_session: _native.Session, own_setup: dict[str, Any]) -> No
 def is_worker() -> bool:
     """Whether this process is a worker of an engine."""
     return session is not None
+
+
+def give_up(descriptors: Iterable[int]) -> None:
+    """In a fork of a program, give up descriptors of the program's.
+
+    They are replaced rather than closed, by ones that lead nowhere: objects here still own the numbers.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for fd in descriptors:
+        os.dup2(nothing, fd, inheritable=False)
+    os.close(nothing)

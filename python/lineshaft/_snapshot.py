@@ -22,7 +22,7 @@ from functools import partial
 from multiprocessing import process as mp_process
 from multiprocessing import util
 
-from lineshaft import _native, _worker
+from lineshaft import _native, _process, _worker
 from lineshaft._serial.worker import inherit
 
 TYPE_CHECKING = False
@@ -162,7 +162,7 @@ def _serve(
         if os.getppid() != crew.program_pid:
             os._exit(0)
         os.close(ours)
-        _let_go()
+        _give_up_objects()
         _signal.set_wakeup_fd(-1)
         main = threading.main_thread()
         if isinstance(main, threading._DummyThread) and hasattr(main, "_set_tstate_lock"):
@@ -188,22 +188,16 @@ def _serve(
         os._exit(1)
 
 
-def _let_go() -> None:
-    """Let go of what engines of the program hold.
-
-    Their descriptors are replaced rather than closed: objects here still own the numbers.
-    """
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    descriptors = _native.inherited_descriptors()
+def _give_up_objects() -> None:
+    """Give up objects in shared memory, which would take memory for as long as this process keeps them."""
+    objects = []
     for name in os.listdir("/proc/self/fd"):
         try:
             if os.readlink(f"/proc/self/fd/{name}").startswith("/memfd:lineshaft"):
-                descriptors.append(int(name))
+                objects.append(int(name))
         except OSError:
             pass  # that of the listing itself
-    for fd in descriptors:
-        os.dup2(null, fd, inheritable=False)
-    os.close(null)
+    _process.give_up(objects)
 
 
 def _after_fork_in_child() -> None:

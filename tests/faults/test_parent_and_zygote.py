@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -118,6 +119,30 @@ def test_forked_child_that_ends_does_no_harm(engine: ls.Engine, mailbox: Callabl
     assert os.waitpid(child, 0)[1] == 0
     leave.send()
     assert running.result() == worker
+
+
+def connections() -> set[str]:
+    """Return the sockets and pipes that this process has."""
+    links = {str(fd.readlink()) for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()}
+    return {link for link in links if link.startswith(("socket:", "pipe:"))}
+
+
+def test_forked_child_keeps_no_connection_of_the_engine(make_engine: Callable[..., ls.Engine]) -> None:
+    before = connections()
+    engine = make_engine(workers=1)
+    assert engine.dashboard_url
+    assert engine.submit(pow, 2, 2).result() == 4
+    assert connections() > before
+
+    def child_keeps_none() -> bool:
+        child = os.fork()
+        if child == 0:
+            os._exit(connections() != before)
+        return os.waitpid(child, 0)[1] == 0
+
+    # The end that the zygote was given is closed here a moment after it has started.
+    eventually(child_keeps_none, "a forked child keeps none")
+    assert engine.submit(pow, 2, 3).result() == 8
 
 
 def test_killed_zygote_fails_what_runs_and_nothing_else(engine: ls.Engine, mailbox: Callable[[], Mailbox]) -> None:

@@ -26,5 +26,5 @@ pub mod view;
 mod script;
 
 pub use collector::Dashboard;
-pub use server::{Server, take_inherited};
+pub use server::Server;
 pub use trace::Traced;

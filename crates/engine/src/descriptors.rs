@@ -1,4 +1,4 @@
-//! The descriptors of this process: how many it may have open, and which of them are engines'.
+//! The descriptors of this process: how many it may have open, and which of them forks give up.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,64 +28,82 @@ pub(crate) fn raise_limit() {
     }
 }
 
-/// Sockets and pipes of the engines of this process, a bit each. A forked child that kept them would
-/// keep the other ends from learning that this process has ended. Atomics rather than a set under a
-/// lock, which nobody could ever take in a child that was forked while it was held.
-static OURS: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
+/// Sockets and pipes that forked children of this process must not keep, a bit each: the other ends
+/// would not learn that this process has ended. Atomics rather than a set under a lock, which nobody
+/// could ever take in a child that was forked while it was held. A descriptor with a higher number
+/// than there are bits is kept by forked children, which is untidy and no more.
+static NOTED: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
 
-/// Enough for every descriptor up to the limit.
+/// Enough for every descriptor up to the limit that we set.
 const WORDS: usize = 1024;
 const _: () = assert!(WORDS as u64 * 64 == DESCRIPTORS);
 
-fn bit(fd: BorrowedFd<'_>) -> Option<(&'static AtomicU64, u64)> {
-    let number = usize::try_from(fd.as_raw_fd()).ok()?;
-    Some((OURS.get(number / 64)?, 1 << (number % 64)))
+fn place(number: RawFd) -> Option<(&'static AtomicU64, u64)> {
+    let number = usize::try_from(number).ok()?;
+    Some((NOTED.get(number / 64)?, 1 << (number % 64)))
 }
 
-/// A descriptor that belongs to an engine, from before anybody at its other end relies on it until
-/// it is closed or given away.
-pub(crate) struct Ours(Option<OwnedFd>);
+/// As long as this is there, forked children are told to give a descriptor up. It is made before
+/// anybody at the other end relies on that, and must be dropped before the descriptor is closed:
+/// afterwards the number may be that of another one, which was noted as well.
+pub struct Noted(RawFd);
 
-impl Ours {
-    pub(crate) fn new(fd: OwnedFd) -> Ours {
-        if let Some((word, bit)) = bit(fd.as_fd()) {
+impl Noted {
+    /// Notes a descriptor.
+    pub fn of(fd: &impl AsFd) -> Noted {
+        let number = fd.as_fd().as_raw_fd();
+        if let Some((word, bit)) = place(number) {
             word.fetch_or(bit, Ordering::SeqCst);
         }
-        Ours(Some(fd))
+        Noted(number)
     }
+}
 
-    pub(crate) fn give_away(mut self) -> OwnedFd {
-        self.forget()
-            .expect("it is only gone once it was given away")
-    }
-
-    fn forget(&mut self) -> Option<OwnedFd> {
-        let fd = self.0.take()?;
-        if let Some((word, bit)) = bit(fd.as_fd()) {
+impl Drop for Noted {
+    fn drop(&mut self) {
+        if let Some((word, bit)) = place(self.0) {
             word.fetch_and(!bit, Ordering::SeqCst);
         }
-        Some(fd)
     }
 }
 
-impl AsFd for Ours {
+/// What owns a descriptor that is noted until it is closed or given away.
+pub struct Ours<T = OwnedFd> {
+    // Fields are dropped in this order.
+    noted: Noted,
+    owner: T,
+}
+
+impl<T: AsFd> Ours<T> {
+    /// Notes the descriptor.
+    pub fn new(owner: T) -> Ours<T> {
+        let noted = Noted::of(&owner);
+        Ours { noted, owner }
+    }
+
+    /// Who owns it.
+    pub fn get(&self) -> &T {
+        &self.owner
+    }
+
+    /// It is no longer noted.
+    pub(crate) fn give_away(self) -> T {
+        drop(self.noted);
+        self.owner
+    }
+}
+
+impl<T: AsFd> AsFd for Ours<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        let fd = self.0.as_ref();
-        fd.expect("it is only gone once it was given away").as_fd()
+        self.owner.as_fd()
     }
 }
 
-impl Drop for Ours {
-    fn drop(&mut self) {
-        drop(self.forget());
-    }
-}
-
-/// In a forked child: which of its descriptors belong to engines of its parent. They must not be
-/// closed, because objects that own them exist here as well, but should be replaced.
-pub fn inherited() -> Vec<RawFd> {
-    let numbers = (0..).zip(&OURS).flat_map(|(index, word)| {
-        let word = word.load(Ordering::SeqCst);
+/// In a forked child, once: which of its descriptors belong to its parent and are no use to it. They
+/// must not be closed, because objects that own them exist here as well, but should be replaced.
+pub fn take_inherited() -> Vec<RawFd> {
+    let numbers = (0..).zip(&NOTED).flat_map(|(index, word)| {
+        let word = word.swap(0, Ordering::SeqCst);
         let bits = (0..64).filter(move |bit| word >> bit & 1 == 1);
         bits.map(move |bit| index * 64 + bit)
     });
@@ -94,21 +112,26 @@ pub fn inherited() -> Vec<RawFd> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[test]
-    fn a_number_is_ours_only_while_its_descriptor_is() {
-        let open = || OwnedFd::from(std::fs::File::open("/dev/null").expect("a device"));
-        let is_ours = |number| inherited().contains(&number);
-        let fd = Ours::new(open());
+    fn a_number_is_noted_only_while_its_descriptor_is_ours() {
+        let ours = || Ours::new(File::open("/dev/null").expect("a device"));
+        let is_noted = |number| {
+            let (word, bit) = place(number).expect("a low number");
+            word.load(Ordering::SeqCst) & bit != 0
+        };
+        let fd = ours();
         let number = fd.as_fd().as_raw_fd();
-        assert!(is_ours(number));
+        assert!(is_noted(number));
         drop(fd);
-        assert!(!is_ours(number));
-        let fd = Ours::new(open());
+        assert!(!is_noted(number));
+        let fd = ours();
         let number = fd.as_fd().as_raw_fd();
         let given_away = fd.give_away();
-        assert!(!is_ours(number));
+        assert!(!is_noted(number));
         drop(given_away);
     }
 }

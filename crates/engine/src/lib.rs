@@ -42,7 +42,7 @@ mod threads;
 mod wait;
 pub mod worker;
 
-pub use descriptors::inherited;
+pub use descriptors::{Noted, Ours, take_inherited};
 pub use engine::{Engine, EngineStats};
 pub use error::EngineError;
 pub use limits::INLINE_BYTES_MAX;

@@ -36,7 +36,7 @@ static GENERATION: AtomicU64 = AtomicU64::new(0);
 #[pyfunction]
 pub fn after_fork() -> Vec<i32> {
     GENERATION.fetch_add(1, Ordering::SeqCst);
-    lineshaft_dashboard::take_inherited()
+    lineshaft_engine::take_inherited()
 }
 
 /// An engine and what belongs to it on this side.

@@ -43,7 +43,7 @@ mod _native {
     #[pymodule_export]
     use super::session::Session;
     #[pymodule_export]
-    use super::zygote::{Zygote, inherited_descriptors, zygote_socket};
+    use super::zygote::{Zygote, zygote_socket};
 
     /// The version of the package.
     #[expect(non_upper_case_globals, reason = "the name that Python has for it")]

@@ -34,12 +34,6 @@ pub fn zygote_socket() -> PyResult<(i32, i32)> {
     Ok((ours.into_raw_fd(), theirs.into_raw_fd()))
 }
 
-/// In a forked child: which of its descriptors belong to engines of its parent.
-#[pyfunction]
-pub fn inherited_descriptors() -> Vec<i32> {
-    lineshaft_engine::inherited()
-}
-
 #[pymethods]
 impl Zygote {
     /// Takes over the socket with this descriptor.

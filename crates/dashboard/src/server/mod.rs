@@ -7,27 +7,24 @@
 
 mod assets;
 mod guard;
-mod listener;
 mod routes;
 mod stream;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use lineshaft_engine::{Noted, Ours};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::collector::Shared;
 use crate::limits;
-use listener::Noted;
-
-pub use listener::take_inherited;
 
 /// A server for one picture. It stops when it is dropped.
 pub struct Server {
@@ -39,21 +36,19 @@ pub struct Server {
 impl Server {
     /// Starts to serve.
     pub(crate) fn start(shared: Arc<Shared>) -> io::Result<Server> {
-        let listener = listener::bind()?;
-        let address = listener.get().local_addr()?;
-        let (stop, stopped) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
             .build()?;
+        let listener = {
+            let _entered = runtime.enter();
+            Ours::new(bind()?)
+        };
+        let address = listener.get().local_addr()?;
+        let (stop, stopped) = watch::channel(false);
         let thread = thread::Builder::new()
             .name("lineshaft-http".into())
-            .spawn(move || {
-                // Only a lack of descriptors makes it fail, and then nobody is served.
-                if let Err(error) = runtime.block_on(serve(&listener, shared, stopped)) {
-                    eprintln!("lineshaft: the dashboard has stopped: {error}");
-                }
-            })?;
+            .spawn(move || runtime.block_on(serve(listener, shared, stopped)))?;
         Ok(Server {
             address,
             stop,
@@ -87,20 +82,35 @@ impl Drop for Server {
     }
 }
 
+/// Listens on the usual port, or the next one that is free. Only within a runtime.
+fn bind() -> io::Result<TcpListener> {
+    let usual = limits::PORT..limits::PORT + limits::PORTS_TRIED;
+    // The last one leaves it to the kernel.
+    for port in usual.chain([0]) {
+        match std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            bound => {
+                let listener = bound?;
+                listener.set_nonblocking(true)?;
+                return TcpListener::from_std(listener);
+            }
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
+}
+
 async fn serve(
-    listener: &Noted<std::net::TcpListener>,
+    listener: Ours<TcpListener>,
     shared: Arc<Shared>,
     mut stopped: watch::Receiver<bool>,
-) -> io::Result<()> {
-    let accepting = TcpListener::from_std(listener.get().try_clone()?)?;
-    let accepting = Noted::new(accepting);
+) {
     let (router, stopping) = (routes::router(shared, stopped.clone()), stopped.clone());
     let free = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             _ = stopped.wait_for(|stopped| *stopped) => break,
-            accepted = accepting.get().accept() => {
+            accepted = listener.get().accept() => {
                 let Ok((socket, _)) = accepted else {
                     // The peer has gone, or there is no descriptor: the next one may have more luck.
                     tokio::time::sleep(limits::ACCEPT_PAUSE).await;
@@ -122,11 +132,10 @@ async fn serve(
     let all = async { while connections.join_next().await.is_some() {} };
     // Who is still not done is cut off.
     let _: Result<(), _> = tokio::time::timeout(limits::STOP_GRACE, all).await;
-    Ok(())
 }
 
 async fn connection(socket: TcpStream, router: axum::Router, mut stopped: watch::Receiver<bool>) {
-    let _noted = Noted::of(&socket);
+    let noted = Noted::of(&socket);
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -134,6 +143,8 @@ async fn connection(socket: TcpStream, router: axum::Router, mut stopped: watch:
         .max_buf_size(limits::REQUEST_BYTES_MAX)
         .serve_connection(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(connection);
+    // Declared after what owns the socket, and so dropped before it.
+    let _noted = noted;
     // How a connection ends is the peer's affair: garbage and resets are no news.
     tokio::select! {
         _ = connection.as_mut() => return,
