@@ -42,6 +42,8 @@ BUILDER  := $(STAMPS)/builder-$(call hash,requirements/build.txt)
 EXAMPLES := $(STAMPS)/examples-$(call hash,requirements/examples.txt)
 TESTS    := $(STAMPS)/tests-$(call hash,requirements/test.txt)
 PEERS    := $(STAMPS)/peers-$(call hash,requirements/bench.txt)
+# The browser that the dashboard's tests use, found or installed.
+BROWSER  := $(STAMPS)/chromium-$(if $(shell command -v chromium 2>/dev/null),found,missing)
 # The dashboard's pages. Without npm the wheel has none, and its server says how to get them.
 HAS_NPM  := $(if $(shell command -v npm 2>/dev/null),yes,no)
 WEB      := $(BUILD)/web-$(HAS_NPM)-$(call hash,web/index.html web/package.json web/package-lock.json web/src web/tsconfig.json web/vite.config.js)
@@ -61,7 +63,7 @@ demo: $(WHEEL) $(EXAMPLES) ## run the main example with plain python and with li
 	@$(say) "examples/flights.py with plain python and with lineshaft run"
 	@$(PY) examples/compare.py
 
-test: $(TESTS) $(EXAMPLES) $(WHEEL) $(CARGO_DENY) ## check and test everything, Rust and Python
+test: $(TESTS) $(EXAMPLES) $(WHEEL) $(CARGO_DENY) $(BROWSER) ## check and test everything, Rust and Python
 	@$(say) "ruff: style of the Python code"
 	@$(VENV)/bin/ruff check --quiet . && $(VENV)/bin/ruff format --quiet --check .
 	@$(say) "cargo fmt: style of the Rust code"
@@ -134,6 +136,11 @@ $(TESTS): | $(BUILDER)
 	@$(say) "packages of the tests"
 	@$(PY) -m pip install --quiet -r requirements/test.txt
 	@$(call done,tests)
+
+$(BROWSER): | $(ENVIRONMENT)
+	@command -v chromium >/dev/null || { $(say) "Chromium, which the dashboard's tests use" && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+		|| { echo "error: chromium is missing and could not be installed; on Debian, as root: apt install chromium" >&2; exit 1; }
+	@$(call done,chromium)
 
 $(PEERS): | $(BUILDER)
 	@$(say) "packages that the benchmarks compare with"

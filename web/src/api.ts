@@ -64,9 +64,71 @@ export interface Sample {
   cpu_s: number;
 }
 
-/** The whole run, in as many samples as the server keeps of it. */
-export async function wholeRun(): Promise<Sample[]> {
-  const answer = await fetch("/api/run");
-  if (!answer.ok) throw new Error(`/api/run: ${answer.status}`);
-  return answer.json();
+export interface Timeline {
+  from_s: number;
+  to_s: number;
+  at_s: number;
+  whole_s: [number, number];
+  column_s: number;
+  lanes: Lane[];
+  lane: number;
+  lanes_total: number;
+  groups: GroupShare[];
+  groups_more: number;
+  bars_dropped: number;
+  bars_missing: number;
+}
+
+export interface GroupShare {
+  group: number;
+  name: string;
+  count: number;
+  failed: number;
+  ran_s: number;
+  longest_s: number;
+}
+
+export interface Lane {
+  worker: number;
+  lane: number;
+  label: string;
+  up_s: number;
+  down_s: number | null;
+  ran_s: number;
+  dropped: number;
+  bars: Bar[];
+  cells: Cell[];
+}
+
+export interface Bar {
+  task: number;
+  group: number;
+  start_s: number;
+  end_s: number | null;
+  failed: boolean;
+}
+
+export interface Cell {
+  start_s: number;
+  group: number;
+  count: number;
+  busy: number;
+  failed: number;
+}
+
+export interface Scatter {
+  from_s: number;
+  to_s: number;
+  ran_s: [number, number] | null;
+  count: number;
+  dots: Dot[];
+}
+
+export interface Dot {
+  start_s: number;
+  ran_s: number;
+  group: number;
+  count: number;
+  failed: number;
+  task: number;
 }

@@ -1,7 +1,9 @@
 // A line or area over time: uPlot, sized to its box, with the theme's colours.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
+import { clock } from "./format";
+import { useDark } from "./theme";
 
 export interface Series {
   label: string;
@@ -107,23 +109,4 @@ export function Chart({ title, times, series, format, atLeast, binary }: Props) 
       <div ref={box} class="plot" role="img" aria-label={`${title} over time; now ${spoken}`} />
     </figure>
   );
-}
-
-/** Whether the page is dark: a canvas is drawn in colours, not in variables. */
-function useDark(): boolean {
-  const [query] = useState(() => window.matchMedia("(prefers-color-scheme: dark)"));
-  const [isDark, setDark] = useState(query.matches);
-  useEffect(() => {
-    const changed = () => setDark(query.matches);
-    query.addEventListener("change", changed);
-    return () => query.removeEventListener("change", changed);
-  }, []);
-  return isDark;
-}
-
-/** Seconds since the start of the run. */
-function clock(seconds: number): string {
-  if (Math.abs(seconds) < 120) return `${+seconds.toFixed(2)} s`;
-  const minutes = seconds / 60;
-  return minutes < 120 ? `${+minutes.toFixed(1)} min` : `${+(minutes / 60).toFixed(1)} h`;
 }

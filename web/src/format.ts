@@ -44,3 +44,17 @@ export function duration(seconds: number): string {
 export function percent(fraction: number): string {
   return fraction > 0 && fraction < 0.005 ? "<1 %" : `${(fraction * 100).toFixed(0)} %`;
 }
+
+/** Seconds since the start of the run, on an axis. */
+export function clock(seconds: number): string {
+  if (Math.abs(seconds) < 120) return `${+seconds.toFixed(2)} s`;
+  const minutes = seconds / 60;
+  return minutes < 120 ? `${+minutes.toFixed(1)} min` : `${+(minutes / 60).toFixed(1)} h`;
+}
+
+/** The same where steps of the axis may be tiny: as many digits as tell them apart. */
+export function clockOf(seconds: number, step: number): string {
+  if (step >= 60) return clock(seconds);
+  const digits = Math.min(9, Math.max(0, Math.ceil(-Math.log10(step) - 1e-9)));
+  return `${seconds.toFixed(digits)} s`;
+}

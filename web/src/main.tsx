@@ -2,23 +2,45 @@ import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import "uplot/dist/uPlot.min.css";
 import "./style.css";
+import type { Overview } from "./api";
 import { duration } from "./format";
 import { connect, type Link, type Live } from "./live";
 import { OverviewPage } from "./overview";
+import { useRoute } from "./route";
+import { TimelinePage } from "./timeline/page";
+
+type Page = (props: { live: Live; overview: Overview }) => preact.JSX.Element;
+
+const PAGES: [string, string, Page][] = [
+  ["overview", "Overview", OverviewPage],
+  ["timeline", "Timeline", TimelinePage],
+];
 
 function App() {
   const [live, setLive] = useState<Live>({ link: "connecting", overview: null, samples: [] });
   useEffect(() => connect(setLive), []);
+  const { page } = useRoute();
   const { overview } = live;
+  const [name, title, Page] = PAGES.find(([name]) => name === page) ?? PAGES[0]!;
+  useEffect(() => {
+    document.title = `${title} · Lineshaft`;
+  }, [title]);
   return (
     <>
       <header>
         <h1>Lineshaft</h1>
+        <nav aria-label="Pages">
+          {PAGES.map(([path, title]) => (
+            <a key={path} href={`#/${path}`} aria-current={path === name ? "page" : undefined}>
+              {title}
+            </a>
+          ))}
+        </nav>
         <Status live={live} />
       </header>
       <main>
         {overview ? (
-          <OverviewPage live={live} overview={overview} />
+          <Page live={live} overview={overview} />
         ) : (
           <p class="empty">Connecting to the program. If it has ended, there is nothing to connect to.</p>
         )}

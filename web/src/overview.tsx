@@ -1,7 +1,8 @@
 // The whole in a screenful: what the tasks are doing, how fast, on what, and which functions take the time.
 
-import { useEffect, useMemo, useState } from "preact/hooks";
-import { wholeRun, type Group, type Overview, type Sample, type TaskCounts } from "./api";
+import { useMemo, useState } from "preact/hooks";
+import type { Group, Overview, Sample, TaskCounts } from "./api";
+import { useAsked } from "./ask";
 import { Chart } from "./chart";
 import { bytes, count, duration, percent, rough } from "./format";
 import type { Live } from "./live";
@@ -23,7 +24,7 @@ export function OverviewPage({ live, overview }: { live: Live; overview: Overvie
       <Numbers overview={overview} />
       <States tasks={overview.tasks} />
       <div class="span">
-        <div role="group" aria-label="Span of the charts">
+        <div class="choice" role="group" aria-label="Span of the charts">
           <button aria-pressed={!whole} onClick={() => setWhole(false)}>
             Last 5 minutes
           </button>
@@ -41,23 +42,9 @@ export function OverviewPage({ live, overview }: { live: Live; overview: Overvie
 
 /** The recent samples, or those of the whole run, which are asked for now and then while they are shown. */
 function useSamples(live: Live, whole: boolean): Sample[] {
-  const [run, setRun] = useState<Sample[]>([]);
-  useEffect(() => {
-    if (!whole) return;
-    let wanted = true;
-    const ask = () =>
-      wholeRun().then(
-        (samples) => wanted && setRun(samples),
-        () => {}, // The header says that the connection is lost; what is shown stays.
-      );
-    void ask();
-    const timer = live.link === "ended" ? 0 : window.setInterval(ask, 2000);
-    return () => {
-      wanted = false;
-      window.clearInterval(timer);
-    };
-  }, [whole, live.link === "ended"]);
-  return whole && run.length > 0 ? run : live.samples;
+  const every = live.link === "ended" ? null : 2000;
+  const run = useAsked<Sample[]>(whole ? "/api/run" : null, {}, every).answer;
+  return run && run.length > 0 ? run : live.samples;
 }
 
 function Numbers({ overview }: { overview: Overview }) {

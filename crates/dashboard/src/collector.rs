@@ -19,7 +19,10 @@ use crate::limits::{EVENTS_AT_ONCE, EVENTS_UNREAD_MAX, QUIET_SAMPLES, SAMPLE_EVE
 use crate::picture::Picture;
 use crate::server::Server;
 use crate::trace::Traced;
-use crate::view::{Overview, SampleRow, TaskPage, TaskQuery, TaskRow, Timeline, TimelineQuery};
+use crate::view::{
+    Overview, SampleRow, Scatter, ScatterQuery, TaskPage, TaskQuery, TaskRow, Timeline,
+    TimelineQuery,
+};
 
 /// The picture of one engine, and the thread that keeps it up to date.
 ///
@@ -55,7 +58,7 @@ impl Dashboard {
     pub fn start(reader: Reader) -> io::Result<Dashboard> {
         let now = Engine::now();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH);
-        let mut collector = Collector::new(reader.clone(), now);
+        let collector = Collector::new(reader.clone(), now);
         let origin = collector.first_event().unwrap_or(now);
         let age = now - origin;
         let origin_unix = unix.unwrap_or_default().saturating_sub(age);
@@ -104,6 +107,11 @@ impl Dashboard {
     /// Who ran what within a window of time.
     pub fn timeline(&self, query: &TimelineQuery) -> Timeline {
         self.shared.picture().timeline(query)
+    }
+
+    /// How long attempts ran, depending on when they began.
+    pub fn scatter(&self, query: &ScatterQuery) -> Scatter {
+        self.shared.picture().scatter(query)
     }
 
     /// A page of the table of tasks.
@@ -236,17 +244,14 @@ impl Collector {
     }
 
     /// When the first event happened that the log still has.
-    fn first_event(&mut self) -> Option<Time> {
-        if let Since::Gap { oldest } = self.reader.events(0, 1)? {
-            // It may be overwritten meanwhile; then this is a little early.
-            return match self.reader.events(oldest, 1)? {
-                Since::Batch { events, .. } => events.first().map(|event| event.at),
-                Since::Gap { .. } => None,
-            };
-        }
-        match self.reader.events(0, 1)? {
-            Since::Batch { events, .. } => events.first().map(|event| event.at),
-            Since::Gap { .. } => None,
+    fn first_event(&self) -> Option<Time> {
+        let mut oldest = 0;
+        loop {
+            match self.reader.events(oldest, 1)? {
+                Since::Batch { events, .. } => return Some(events.first()?.at),
+                // It may be overwritten too before it is read.
+                Since::Gap { oldest: next } => oldest = next,
+            }
         }
     }
 

@@ -84,6 +84,9 @@ pub(crate) struct Lanes {
     bars_max: usize,
     /// Attempts without a bar, because too many ran at once or their beginning was missed.
     pub(crate) unplaced: u64,
+    /// Workers that are gone and no longer here, and how many bars they had or had dropped.
+    pub(crate) workers_forgotten: u64,
+    bars_forgotten: u64,
 }
 
 impl Default for Lanes {
@@ -100,6 +103,8 @@ impl Lanes {
             bars: 0,
             bars_max,
             unplaced: 0,
+            workers_forgotten: 0,
+            bars_forgotten: 0,
         }
     }
 
@@ -183,7 +188,7 @@ impl Lanes {
     /// Bars that were kept once and are gone.
     pub(crate) fn dropped(&self) -> u64 {
         let lanes = self.workers.iter().flat_map(|worker| &worker.lanes);
-        lanes.map(|lane| lane.dropped).sum()
+        self.bars_forgotten + lanes.map(|lane| lane.dropped).sum::<u64>()
     }
 
     fn worker(&mut self, id: WorkerId, at: Time) -> &mut Worker {
@@ -218,15 +223,26 @@ impl Lanes {
         }
         let oldest = self.workers.iter().position(is_gone).expect("some are");
         let worker = self.workers.remove(oldest);
-        self.bars -= worker
-            .lanes
-            .iter()
-            .map(|lane| lane.bars.len())
-            .sum::<usize>();
+        self.workers_forgotten += 1;
+        for lane in &worker.lanes {
+            self.bars -= lane.bars.len();
+            self.bars_forgotten += lane.bars.len() as u64 + lane.dropped;
+        }
         let numbered = self.workers.iter().enumerate();
         self.index = numbered
             .map(|(number, worker)| (worker.id, number))
             .collect();
+    }
+}
+
+impl Lane {
+    /// Bars that lie between these times, at least in part.
+    pub(crate) fn bars_between(&self, from: Time, to: Time) -> impl Iterator<Item = &Bar> {
+        // They do not overlap, so those that end before come first.
+        let first = self.bars.partition_point(|bar| bar.start + bar.ran < from);
+        self.bars
+            .range(first..)
+            .take_while(move |bar| bar.start < to)
     }
 }
 
@@ -460,10 +476,14 @@ mod tests {
         let mut lanes = Lanes::default();
         let last = u32::try_from(limits::WORKERS_GONE_MAX + 10).expect("few");
         for id in 0..=last {
-            lanes.worker_up(WorkerId(id), PoolId(0), 1, us(0));
-            lanes.worker_down(WorkerId(id), us(1));
+            let (worker, task) = (WorkerId(id), TaskId(id.into()));
+            lanes.worker_up(worker, PoolId(0), 1, us(0));
+            lanes.hand_over(worker, task, GroupId(0), us(0));
+            lanes.end(worker, task, us(1), None, End::Failed);
+            lanes.worker_down(worker, us(1));
         }
         assert_eq!(lanes.workers().len(), limits::WORKERS_GONE_MAX);
+        assert_eq!((lanes.workers_forgotten, lanes.dropped()), (11, 11));
         assert_eq!(lanes.worker(WorkerId(last), us(2)).down, Some(us(1)));
     }
 }

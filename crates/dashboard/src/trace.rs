@@ -116,14 +116,6 @@ impl Picture {
         }
     }
 
-    fn until_now(&self, bar: Bar) -> Bar {
-        let now = self.history.last().map_or(bar.start, |sample| sample.at);
-        Bar {
-            ran: now - bar.start,
-            ..bar
-        }
-    }
-
     fn slice(&self, bar: &Bar) -> Slice {
         // Of a task that was run again only the last attempt's times are kept.
         let task = self.tasks.get(bar.task);

@@ -60,6 +60,7 @@ fn what_happened_before_and_after_the_start_is_there_when_the_engine_has_ended()
         from_s: -1.0,
         to_s: 1e6,
         columns: 4_000,
+        ..TimelineQuery::default()
     };
     let timeline = dashboard.timeline(&window);
     let cells = timeline.lanes.iter().flat_map(|lane| &lane.cells);

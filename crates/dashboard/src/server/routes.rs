@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::{assets, guard, stream};
 use crate::collector::Shared;
-use crate::view::{TaskQuery, TimelineQuery};
+use crate::view::{ScatterQuery, TaskQuery, TimelineQuery};
 
 /// What handlers share.
 #[derive(Clone)]
@@ -47,6 +47,7 @@ pub(crate) fn router(shared: Arc<Shared>, stopped: watch::Receiver<bool>) -> Rou
         .route("/api/tasks", get(tasks))
         .route("/api/tasks/{task}", get(task))
         .route("/api/timeline", get(timeline))
+        .route("/api/scatter", get(scatter))
         .layer(from_fn(guard::guard))
         .with_state(context)
 }
@@ -97,6 +98,12 @@ async fn timeline(State(context): State<Context>, Query(query): Query<TimelineQu
     context.shared.read();
     let timeline = context.shared.picture().timeline(&query);
     json(&timeline)
+}
+
+async fn scatter(State(context): State<Context>, Query(query): Query<ScatterQuery>) -> Response {
+    context.shared.read();
+    let scatter = context.shared.picture().scatter(&query);
+    json(&scatter)
 }
 
 async fn metrics(State(context): State<Context>) -> Response {

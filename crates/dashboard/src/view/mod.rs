@@ -4,20 +4,34 @@
 //! that has not happened or was not seen; it is never shown as zero.
 
 mod overview;
+mod scatter;
 mod tasks;
 mod timeline;
 
 pub use overview::{Beyond, Cores, GroupRow, Memory, Overview, SampleRow, TaskCounts, Workers};
+pub use scatter::{Dot, Scatter, ScatterQuery};
 pub use tasks::{Sort, TaskPage, TaskQuery, TaskRow};
-pub use timeline::{BarRow, Cell, LaneRow, Timeline, TimelineQuery};
+pub use timeline::{BarRow, Cell, GroupShare, LaneRow, Timeline, TimelineQuery};
 
 use std::time::Duration;
 
 use lineshaft_core::Time;
 
+use crate::lanes::Bar;
 use crate::picture::Picture;
 
 impl Picture {
+    /// The time of the last sample.
+    pub(crate) fn now(&self) -> Time {
+        self.history.last().map_or(self.origin, |sample| sample.at)
+    }
+
+    /// A bar of a task that runs, as it is at the last sample.
+    pub(crate) fn until_now(&self, bar: Bar) -> Bar {
+        let ran = self.now() - bar.start;
+        Bar { ran, ..bar }
+    }
+
     /// Seconds since the origin; None for a time that has not come.
     pub(crate) fn seconds(&self, at: Time) -> Option<f64> {
         (at != Time::NEVER).then(|| self.seconds_of(at))

@@ -285,10 +285,7 @@ mod tests {
     #[test]
     fn pages_together_are_the_whole() {
         let lines: Vec<String> = (0..1_000).map(|id| format!("{id} submit {id} 1")).collect();
-        let picture = picture(&lines.join(
-            "
-",
-        ));
+        let picture = picture(&lines.join("\n"));
         let mut all = Vec::new();
         for offset in (0..1_100).step_by(70) {
             let query = TaskQuery {

@@ -1,8 +1,9 @@
 //! Bars on lanes within a window of time, in no more detail than can be seen.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
-use lineshaft_core::Time;
+use lineshaft_core::{GroupId, Time};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
@@ -12,11 +13,14 @@ use crate::picture::Picture;
 /// Columns of a window at most.
 const COLUMNS_MAX: usize = 4_096;
 
-/// Lanes in one answer; the page says how many more there are.
-const LANES_SHOWN: usize = 256;
+/// Lanes in one answer; further ones are asked for by their number.
+const LANES_MAX: usize = 256;
+
+/// Groups in one answer; the page says how many more there are.
+const GROUPS_SHOWN: usize = 100;
 
 /// A window of time.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TimelineQuery {
     /// Its beginning.
@@ -25,6 +29,12 @@ pub struct TimelineQuery {
     pub to_s: f64,
     /// How many columns can be told apart on the screen.
     pub columns: usize,
+    /// The number of the first lane wanted.
+    #[serde(default)]
+    pub lane: usize,
+    /// Lanes wanted, at most 256; zero for that many.
+    #[serde(default)]
+    pub lanes: usize,
 }
 
 /// Lanes within a window.
@@ -34,12 +44,43 @@ pub struct Timeline {
     pub from_s: f64,
     /// Its end.
     pub to_s: f64,
+    /// When this was so: bars without an end had come to here.
+    pub at_s: f64,
     /// The first and the last time that there is anything to see of.
     pub whole_s: [f64; 2],
+    /// The width of the columns that cells are of.
+    pub column_s: f64,
     /// The lanes, in the order in which their workers came up.
     pub lanes: Vec<LaneRow>,
-    /// How many more there are.
-    pub lanes_more: usize,
+    /// The number of the first one among all.
+    pub lane: usize,
+    /// How many there are in all.
+    pub lanes_total: usize,
+    /// What all lanes ran in the window, by function; those that took the most time.
+    pub groups: Vec<GroupShare>,
+    /// How many more functions there are.
+    pub groups_more: usize,
+    /// Bars that are gone, of all lanes and times.
+    pub bars_dropped: u64,
+    /// Attempts that never had one.
+    pub bars_missing: u64,
+}
+
+/// What of one function was run within a window.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct GroupShare {
+    /// Identity.
+    pub group: u32,
+    /// Its name.
+    pub name: String,
+    /// Attempts that lie in the window, at least in part.
+    pub count: u64,
+    /// How many of them failed.
+    pub failed: u64,
+    /// Time within the window that they ran.
+    pub ran_s: f64,
+    /// The longest of them, in all.
+    pub longest_s: f64,
 }
 
 /// One lane.
@@ -55,8 +96,8 @@ pub struct LaneRow {
     pub up_s: f64,
     /// When the worker was gone.
     pub down_s: Option<f64>,
-    /// Time that it ran tasks, in all.
-    pub busy_s: f64,
+    /// Time within the window that it ran tasks.
+    pub ran_s: f64,
     /// Bars that are gone; they were before those that are there.
     pub dropped: u64,
     /// Single bars, where they are wide enough to be seen.
@@ -85,8 +126,6 @@ pub struct BarRow {
 pub struct Cell {
     /// The column's beginning.
     pub start_s: f64,
-    /// Its end.
-    pub end_s: f64,
     /// The group that ran for most of the time.
     pub group: u32,
     /// Attempts that begin in it.
@@ -99,68 +138,81 @@ pub struct Cell {
 
 impl Picture {
     pub(crate) fn timeline(&self, query: &TimelineQuery) -> Timeline {
-        let now = self.history.last().map_or(self.origin, |sample| sample.at);
-        let (from, to) = (self.time(query.from_s), self.time(query.to_s));
-        let columns = query.columns.clamp(1, COLUMNS_MAX);
-        let window = Window::new(from, to.max(Time(from.0.saturating_add(1))), columns);
-        let mut lanes = Vec::new();
-        let mut lanes_more = 0;
+        let window = Window::new(self, query.from_s, query.to_s, query.columns);
+        let wanted = match query.lanes {
+            0 => LANES_MAX,
+            lanes => lanes.min(LANES_MAX),
+        };
+        let wanted = query.lane..query.lane.saturating_add(wanted);
+        let (mut lanes, mut shares) = (Vec::new(), Shares::default());
+        let mut lanes_total = 0;
+        let empty = Lane::default();
         for worker in self.lanes.workers() {
-            let running: Vec<Bar> = worker.running().collect();
+            let running: Vec<Bar> = worker.running().map(|bar| self.until_now(bar)).collect();
             // A lane that has not ended anything yet is there too.
-            let count = worker.lanes.len().max(running.len()).max(1);
-            let empty = Lane::default();
-            for number in 0..count {
-                if lanes.len() == LANES_SHOWN {
-                    lanes_more += 1;
-                    continue;
-                }
+            for number in 0..worker.lanes.len().max(running.len()).max(1) {
                 let lane = worker.lanes.get(number).unwrap_or(&empty);
-                lanes.push(self.lane_row(worker, number, lane, running.get(number), &window));
+                let running = running.get(number);
+                let bars = || lane.bars_between(window.from, window.to);
+                let of_lane = bars().chain(running.filter(|bar| bar.start < window.to));
+                let ran_ns = of_lane.map(|bar| shares.add(bar, &window)).sum();
+                if wanted.contains(&lanes_total) {
+                    let ran = Duration::from_nanos(ran_ns);
+                    let row = self.lane_row(worker, number, lane, ran);
+                    lanes.push(self.fill(row, bars(), running, &window));
+                }
+                lanes_total += 1;
             }
         }
-        let first = self.lanes.workers().iter().flat_map(|worker| &worker.lanes);
-        let first = first
-            .filter_map(|lane| Some(lane.bars.front()?.start))
-            .min();
+        let (groups, groups_more) = shares.rows(self);
         Timeline {
             from_s: self.seconds_of(window.from),
             to_s: self.seconds_of(window.to),
-            whole_s: [first.unwrap_or(self.origin), now].map(|at| self.seconds_of(at)),
+            at_s: self.seconds_of(self.now()),
+            whole_s: self.whole(),
+            column_s: Duration::from_nanos(window.column_ns).as_secs_f64(),
             lanes,
-            lanes_more,
+            lane: query.lane,
+            lanes_total,
+            groups,
+            groups_more,
+            bars_dropped: self.lanes.dropped(),
+            bars_missing: self.lanes.unplaced,
         }
     }
 
-    fn lane_row(
-        &self,
-        worker: &Worker,
-        number: usize,
-        lane: &Lane,
-        running: Option<&Bar>,
-        window: &Window,
-    ) -> LaneRow {
-        let mut row = LaneRow {
+    /// The first and the last time that there is a bar of.
+    pub(crate) fn whole(&self) -> [f64; 2] {
+        let lanes = self.lanes.workers().iter().flat_map(|worker| &worker.lanes);
+        let first = lanes
+            .filter_map(|lane| Some(lane.bars.front()?.start))
+            .min();
+        [first.unwrap_or(self.origin), self.now()].map(|at| self.seconds_of(at))
+    }
+
+    fn lane_row(&self, worker: &Worker, number: usize, lane: &Lane, ran: Duration) -> LaneRow {
+        LaneRow {
             worker: worker.id.0,
             lane: number,
             label: worker.label(number),
             up_s: self.seconds_of(worker.up),
             down_s: worker.down.map(|at| self.seconds_of(at)),
-            busy_s: lane.busy.as_secs_f64(),
+            ran_s: ran.as_secs_f64(),
             dropped: lane.dropped,
             bars: Vec::new(),
             cells: Vec::new(),
-        };
+        }
+    }
+
+    fn fill<'a>(
+        &self,
+        mut row: LaneRow,
+        bars: impl Iterator<Item = &'a Bar>,
+        running: Option<&Bar>,
+        window: &Window,
+    ) -> LaneRow {
         let mut cell: Option<Column> = None;
-        // Bars of a lane do not overlap, so those that end before the window come first.
-        let first = lane
-            .bars
-            .partition_point(|bar| bar.start + bar.ran < window.from);
-        for bar in lane
-            .bars
-            .range(first..)
-            .take_while(|bar| bar.start < window.to)
-        {
+        for bar in bars {
             if bar.ran.as_nanos() >= u128::from(window.column_ns) {
                 row.bars.push(self.bar_row(bar));
                 continue;
@@ -196,7 +248,6 @@ impl Picture {
             .max_by_key(|(group, ran)| (**ran, Reverse(**group)));
         Cell {
             start_s: self.seconds_of(column.start),
-            end_s: self.seconds_of(Time(column.start.0 + window.column_ns)),
             group: most.map_or(0, |(group, _)| *group),
             count: column.count,
             busy: (column.busy_ns as f64 / window.column_ns as f64).min(1.0),
@@ -205,26 +256,71 @@ impl Picture {
     }
 }
 
-struct Window {
-    from: Time,
-    to: Time,
-    column_ns: u64,
+pub(crate) struct Window {
+    pub(crate) from: Time,
+    pub(crate) to: Time,
+    pub(crate) column_ns: u64,
 }
 
 impl Window {
-    fn new(from: Time, to: Time, columns: usize) -> Window {
-        let column_ns = (to.0 - from.0).div_ceil(columns as u64).max(1);
+    pub(crate) fn new(picture: &Picture, from_s: f64, to_s: f64, columns: usize) -> Window {
+        let (from, to) = (picture.time(from_s), picture.time(to_s));
+        let to = to.max(Time(from.0.saturating_add(1)));
+        let columns = columns.clamp(1, COLUMNS_MAX) as u64;
         Window {
             from,
             to,
-            column_ns,
+            column_ns: (to.0 - from.0).div_ceil(columns).max(1),
         }
     }
 
     /// The beginning of the column that this time is in. Columns do not move with the window, so that
     /// what is drawn does not flicker when it is shifted.
-    fn column(&self, at: Time) -> Time {
+    pub(crate) fn column(&self, at: Time) -> Time {
         Time(at.0 / self.column_ns * self.column_ns)
+    }
+}
+
+/// What was run within a window, by group.
+#[derive(Default)]
+struct Shares(FxHashMap<GroupId, Share>);
+
+#[derive(Default)]
+struct Share {
+    count: u64,
+    failed: u64,
+    ran_ns: u64,
+    longest: Duration,
+}
+
+impl Shares {
+    /// Adds a bar; returns for how much of the window it ran.
+    fn add(&mut self, bar: &Bar, window: &Window) -> u64 {
+        let end = (bar.start + bar.ran).min(window.to);
+        let within_ns = end.0.saturating_sub(bar.start.max(window.from).0);
+        let share = self.0.entry(bar.group).or_default();
+        share.count += 1;
+        share.failed += u64::from(bar.end == End::Failed);
+        share.ran_ns += within_ns;
+        share.longest = share.longest.max(bar.ran);
+        within_ns
+    }
+
+    /// Those that took the most time, and how many more there are.
+    fn rows(self, picture: &Picture) -> (Vec<GroupShare>, usize) {
+        let mut all: Vec<(GroupId, Share)> = self.0.into_iter().collect();
+        all.sort_unstable_by_key(|(id, share)| (Reverse(share.ran_ns), *id));
+        let more = all.len().saturating_sub(GROUPS_SHOWN);
+        all.truncate(GROUPS_SHOWN);
+        let row = |(id, share): (GroupId, Share)| GroupShare {
+            group: id.0,
+            name: picture.group_label(id),
+            count: share.count,
+            failed: share.failed,
+            ran_s: Duration::from_nanos(share.ran_ns).as_secs_f64(),
+            longest_s: share.longest.as_secs_f64(),
+        };
+        (all.into_iter().map(row).collect(), more)
     }
 }
 
@@ -266,6 +362,7 @@ mod tests {
             from_s: from_us / 1e6,
             to_s: to_us / 1e6,
             columns,
+            ..TimelineQuery::default()
         }
     }
 
@@ -273,20 +370,10 @@ mod tests {
     fn busy_half_of_the_time() -> Picture {
         let task = |n| {
             let (start, end) = (n * 100, n * 100 + 50);
-            format!(
-                "{start} hand {n} 1 3
-{end} finish {n} 50"
-            )
+            format!("{start} hand {n} 1 3\n{end} finish {n} 50")
         };
         let lines: Vec<String> = (0..100).map(task).collect();
-        picture(&format!(
-            "0 up 1 1
-{}",
-            lines.join(
-                "
-"
-            )
-        ))
+        picture(&format!("0 up 1 1\n{}", lines.join("\n")))
     }
 
     #[test]
@@ -323,6 +410,44 @@ mod tests {
     }
 
     #[test]
+    fn lanes_are_asked_for_by_their_number_and_shares_are_of_all() {
+        let lines: Vec<String> = (0..300)
+            .map(|n| format!("0 up {n} 1\n5 hand {n} {n} 3\n400 finish {n} 100"))
+            .collect();
+        let picture = picture(&lines.join("\n"));
+        let labels = |lane, lanes| {
+            let timeline = picture.timeline(&TimelineQuery {
+                lane,
+                lanes,
+                ..window(0.0, 1_000.0, 100)
+            });
+            assert_eq!((timeline.lane, timeline.lanes_total), (lane, 300));
+            let [all] = &timeline.groups[..] else {
+                panic!("one group: {timeline:?}");
+            };
+            assert_eq!((all.count, all.name.as_str()), (300, "f3"));
+            assert!((all.ran_s - 300.0 * 1e-4).abs() < 1e-9);
+            let workers = timeline.lanes.iter().map(|lane| lane.worker);
+            workers.collect::<Vec<u32>>()
+        };
+        assert_eq!(labels(298, 10), [298, 299]);
+        assert_eq!(labels(10, 2), [10, 11]);
+        assert_eq!(labels(0, 0).len(), LANES_MAX);
+        assert_eq!(labels(usize::MAX, 0).len(), 0);
+    }
+
+    #[test]
+    fn only_what_lies_in_the_window_counts() {
+        let timeline = busy_half_of_the_time().timeline(&window(1_025.0, 1_125.0, 100));
+        let [share] = &timeline.groups[..] else {
+            panic!("one group: {timeline:?}");
+        };
+        assert_eq!(share.count, 2);
+        assert!((share.ran_s - 50e-6).abs() < 1e-9, "{share:?}");
+        assert!((timeline.lanes[0].ran_s - share.ran_s).abs() < 1e-12);
+    }
+
+    #[test]
     fn any_window_has_an_answer() {
         let picture = busy_half_of_the_time();
         let strange = [0.0, -1.0, 1e300, -1e300, f64::NAN, f64::INFINITY];
@@ -333,6 +458,7 @@ mod tests {
                         from_s,
                         to_s,
                         columns,
+                        ..TimelineQuery::default()
                     };
                     assert_eq!(picture.timeline(&query).lanes.len(), 1);
                 }

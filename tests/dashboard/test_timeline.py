@@ -1,0 +1,115 @@
+"""The timeline in a browser: bars that grow, windows that move, the same in numbers."""
+
+import time
+
+import pytest
+from playwright.sync_api import expect
+
+import lineshaft as ls
+
+
+def double(number):
+    return 2 * number
+
+
+def fail(number):
+    raise ValueError(number)
+
+
+def point(page, across, down):
+    """Move the pointer to a place of the canvas: a fraction of its width, and pixels from its top."""
+    box = page.locator(".lanes canvas").bounding_box()
+    page.mouse.move(box["x"] + across * box["width"], box["y"] + down)
+
+
+def shown_s(page):
+    """The width of the window, in seconds."""
+    number, unit, *_ = page.locator(".hint b").inner_text().split()
+    return float(number) * {"µs": 1e-6, "ms": 1e-3, "s": 1.0}[unit]
+
+
+def test_before_the_first_task_it_says_so(tab):
+    with ls.Engine(workers=1) as engine:
+        page = tab.open(engine.dashboard_url, "timeline")
+        expect(page.get_by_text("Nothing has run yet")).to_be_visible()
+        engine.submit(double, 1).result()
+        expect(page.get_by_role("application")).to_be_visible()
+
+
+def test_a_running_task_has_a_bar_that_grows(tab, event):
+    go_on = event("go on")
+    with ls.Engine(workers=1) as engine:
+        running = engine.submit(go_on.wait)
+        page = tab.open(engine.dashboard_url, "timeline")
+        row = page.get_by_role("row").filter(has_text="wait")
+        expect(row).to_be_visible()
+        point(page, 0.25, 40)
+        tip = page.locator(".tip")
+        expect(tip).to_contain_text("wait")
+        expect(tip).to_contain_text("running for")
+        before = tip.inner_text()
+        expect(tip).not_to_have_text(before)
+        go_on.set()
+        running.result()
+        expect(tip).not_to_contain_text("running for")
+
+
+def test_what_ran_in_the_window_is_there_in_numbers(tab):
+    with ls.Engine(workers=2) as engine:
+        tasks = [engine.submit(double, number) for number in range(1_000)]
+        failing = [engine.submit(fail, number) for number in range(3)]
+        assert [task.result() for task in tasks] == [2 * number for number in range(1_000)]
+        assert all(task.exception() for task in failing)
+        page = tab.open(engine.dashboard_url, "timeline")
+        cells = page.get_by_role("row").filter(has_text="double").get_by_role("cell")
+        expect(cells.first).to_have_text("1,000")
+        cells = page.get_by_role("row").filter(has_text="fail").last.get_by_role("cell")
+        expect(cells.nth(1)).to_have_text("3")
+        tab.check_accessibility()
+
+
+def test_keys_move_and_zoom(tab):
+    with ls.Engine(workers=1) as engine:
+        engine.submit(time.sleep, 1).result()
+        page = tab.open(engine.dashboard_url, "timeline")
+        expect(page.get_by_role("row").filter(has_text="sleep")).to_be_visible()
+        # From the address to the canvas by the keyboard alone.
+        for _ in range(30):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.tagName") == "CANVAS":
+                break
+        assert page.evaluate("document.activeElement.getAttribute('role')") == "application"
+        # Who moves away from the end does not follow it any more.
+        page.keyboard.press("ArrowLeft")
+        expect(page.get_by_role("button", name="Whole run")).to_have_attribute("aria-pressed", "false")
+        before_s = shown_s(page)
+        for _ in range(6):
+            page.keyboard.press("+")
+        expect(page.locator(".hint b")).to_contain_text("ms")
+        assert shown_s(page) == pytest.approx(before_s * 0.6**6, rel=0.02)
+        page.keyboard.press("Home")
+        expect(page.get_by_role("button", name="Whole run")).to_have_attribute("aria-pressed", "true")
+        expect(page.locator(".hint b")).to_contain_text(" s ")
+        assert shown_s(page) >= before_s * 0.98
+        # Beyond the end nothing ran.
+        for _ in range(20):
+            page.keyboard.press("ArrowRight")
+        expect(page.get_by_text("No task ran in it")).to_be_visible()
+
+
+def test_start_against_duration(tab):
+    with ls.Engine(workers=1) as engine:
+        engine.submit(time.sleep, 0.2).result()
+        engine.submit(abs, -1).result()
+        page = tab.open(engine.dashboard_url, "timeline?view=scatter")
+        expect(page.get_by_role("button", name="Start against duration")).to_have_attribute("aria-pressed", "true")
+        expect(page.get_by_role("row").filter(has_text="sleep")).to_be_visible()
+        # The longest attempt is at the top: somewhere along it there is a dot.
+        tip = page.locator(".tip")
+        for step in range(100):
+            point(page, 0.18 + step * 0.008, 40)
+            if tip.is_visible():
+                break
+        expect(tip).to_contain_text("sleep")
+        expect(tip).to_contain_text("ran for about")
+        tab.check_accessibility()

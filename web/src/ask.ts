@@ -1,0 +1,57 @@
+// Questions to the server, asked again while the page that needs the answer is shown.
+
+import { useEffect, useRef, useState } from "preact/hooks";
+
+export type Params = Record<string, string | number | undefined>;
+
+/** Asks once. An answer that is no answer is an error with the server's words. */
+export async function ask<T>(path: string, params: Params = {}, signal?: AbortSignal): Promise<T> {
+  const given = Object.entries(params).filter(([, value]) => value !== undefined && value !== "");
+  const query = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
+  const answer = await fetch(query ? `${path}?${query}` : path, signal ? { signal } : {});
+  if (!answer.ok) throw new Error((await answer.text()).trim() || `${path}: ${answer.status}`);
+  return answer.json();
+}
+
+export interface Asked<T> {
+  /** The last answer; it stays while the next one is on its way. */
+  answer: T | null;
+  error: string | null;
+  /** Asks again now. */
+  again: () => void;
+}
+
+/** Asks when what is asked changes, and again so many milliseconds after each answer. */
+export function useAsked<T>(path: string | null, params: Params, every: number | null): Asked<T> {
+  const [answer, setAnswer] = useState<T | null>(null);
+  const [error, setError] = useState<string | null>(null);
+  const [round, setRound] = useState(0);
+  const asked = useRef("");
+  const key = path + JSON.stringify(params);
+  useEffect(() => {
+    if (path === null) return;
+    const stop = new AbortController();
+    let timer = 0;
+    const once = async () => {
+      try {
+        const answer = await ask<T>(path, params, stop.signal);
+        if (stop.signal.aborted) return;
+        setAnswer(answer);
+        setError(null);
+      } catch (problem) {
+        if (stop.signal.aborted) return;
+        // What was shown stays; a first question without an answer says why.
+        if (asked.current !== key) setAnswer(null);
+        setError(problem instanceof Error ? problem.message : String(problem));
+      }
+      asked.current = key;
+      if (every !== null) timer = window.setTimeout(once, every);
+    };
+    void once();
+    return () => {
+      stop.abort();
+      window.clearTimeout(timer);
+    };
+  }, [key, every, round]);
+  return { answer: path === null ? null : answer, error, again: () => setRound((round) => round + 1) };
+}

@@ -1,0 +1,251 @@
+// Who ran what and when: a lane for each thread and worker process, or start against duration.
+
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import type { GroupShare, Overview, Sample, Timeline } from "../api";
+import { useAsked } from "../ask";
+import { count, duration, percent } from "../format";
+import type { Live } from "../live";
+import { colour } from "../palette";
+import { go, useRoute } from "../route";
+import { useDark } from "../theme";
+import { ROW, AXIS } from "./draw";
+import { Scene, type Mode, type Shown } from "./scene";
+import { Scrub } from "./scrub";
+import { width } from "./span";
+
+/** Lanes that are seen without scrolling. */
+const LANES_SEEN = 18;
+const SCATTER_HIGH = 420;
+/** Narrower things than this cannot be told apart in statistics of a window. */
+const ONE_COLUMN = 1;
+
+const KEYS = "Arrow keys move, + and − zoom, Home shows the whole run, End follows it";
+
+export function TimelinePage({ live, overview }: { live: Live; overview: Overview }) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const scroller = useRef<HTMLDivElement>(null);
+  const scene = useRef<Scene | null>(null);
+  const [shown, setShown] = useState<Shown | null>(null);
+  const isDark = useDark();
+  const { params } = useRoute();
+  const mode: Mode = params.get("view") === "scatter" ? "scatter" : "lanes";
+  const ended = live.link === "ended";
+  const empty = overview.tasks.submitted === 0;
+  const names = useNames(overview, shown?.timeline ?? null);
+  const run = useAsked<Sample[]>(empty ? null : "/api/run", {}, ended ? null : 2000).answer;
+
+  useEffect(() => {
+    if (empty) return;
+    const made = new Scene(canvas.current!, scroller.current!, setShown, (task) => go({ task }));
+    scene.current = made;
+    return () => {
+      made.close();
+      scene.current = null;
+    };
+  }, [empty]);
+  useEffect(() => scene.current?.set({ mode, isDark, ended, names }), [mode, isDark, ended, names, empty]);
+
+  if (empty) return <p class="empty">Nothing has run yet. Each task has a bar here from the moment it starts.</p>;
+  const lanes = shown?.timeline?.lanes_total ?? 1;
+  const high = mode === "scatter" ? SCATTER_HIGH : AXIS + ROW * Math.min(LANES_SEEN, Math.max(lanes, 3)) + 8;
+  return (
+    <>
+      <Tools scene={scene.current} shown={shown} mode={mode} ended={ended} />
+      <section class="card timeline" aria-label="Timeline">
+        <div class="lanes" ref={scroller} style={{ height: `${high}px` }} tabIndex={-1}>
+          <canvas
+            ref={canvas}
+            style={{ height: `${high}px` }}
+            tabIndex={0}
+            role="application"
+            aria-roledescription="timeline"
+            aria-label={`${mode === "lanes" ? "Bars of tasks on lanes" : "Start of tasks against their duration"}. ${KEYS}. The table below has the same in numbers.`}
+            onKeyDown={(event) => scene.current && press(event, scene.current)}
+          />
+          {mode === "lanes" && <div style={{ height: `${Math.max(0, AXIS + lanes * ROW + 8 - high)}px` }} />}
+        </div>
+        {shown && <Tip shown={shown} names={names} />}
+        {run && shown && <Scrub samples={run} span={shown.span} isDark={isDark} look={(span) => scene.current?.look(span, null)} />}
+      </section>
+      {shown?.error && <p class="note">The server has not answered: {shown.error}</p>}
+      {shown?.timeline && <Statistics shown={shown} timeline={shown.timeline} scene={scene.current} ended={ended} />}
+    </>
+  );
+}
+
+function press(event: KeyboardEvent, scene: Scene): void {
+  const deeds: Record<string, () => void> = {
+    ArrowLeft: () => scene.pan(-0.15),
+    ArrowRight: () => scene.pan(0.15),
+    a: () => scene.pan(-0.15),
+    d: () => scene.pan(0.15),
+    "+": () => scene.zoom(0.6),
+    "=": () => scene.zoom(0.6),
+    w: () => scene.zoom(0.6),
+    "-": () => scene.zoom(1 / 0.6),
+    s: () => scene.zoom(1 / 0.6),
+    Home: () => scene.whole(),
+    End: () => scene.follow(),
+    Escape: () => scene.setBrush(null),
+  };
+  const deed = event.ctrlKey || event.metaKey || event.altKey ? undefined : deeds[event.key];
+  if (!deed) return;
+  event.preventDefault();
+  deed();
+}
+
+function Tools({ scene, shown, mode, ended }: { scene: Scene | null; shown: Shown | null; mode: Mode; ended: boolean }) {
+  return (
+    <div class="tools">
+      <div class="choice" role="group" aria-label="View">
+        <button aria-pressed={mode === "lanes"} onClick={() => go({ view: null })}>
+          Lanes
+        </button>
+        <button aria-pressed={mode === "scatter"} onClick={() => go({ view: "scatter" })}>
+          Start against duration
+        </button>
+      </div>
+      <div class="choice" role="group" aria-label="Window">
+        <button onClick={() => scene?.zoom(0.5)}>Zoom in</button>
+        <button onClick={() => scene?.zoom(2)}>Zoom out</button>
+        <button aria-pressed={shown?.follows === "whole"} onClick={() => scene?.whole()}>
+          Whole run
+        </button>
+        {!ended && (
+          <button aria-pressed={shown?.follows === "end"} onClick={() => scene?.follow()}>
+            Follow
+          </button>
+        )}
+      </div>
+      <p class="hint">
+        {shown && <b>{duration(width(shown.span))} shown</b>} Drag: move. Ctrl + wheel: zoom. Shift + drag: mark a part.
+      </p>
+    </div>
+  );
+}
+
+/** What is under the pointer, in words. */
+function Tip({ shown, names }: { shown: Shown; names: Map<number, string> }) {
+  const { hit, timeline } = shown;
+  if (!hit || !timeline || (!hit.bar && !hit.cell && !hit.dot)) return null;
+  const { bar, cell, dot } = hit;
+  const group = (bar ?? cell ?? dot)!.group;
+  return (
+    <div class="tip" style={{ left: `${hit.left + 14}px`, top: `${hit.top + 14}px` }}>
+      <b>
+        <i class="dot" style={{ background: colour(group) }} />
+        {names.get(group) ?? `group ${group}`}
+      </b>
+      {bar && (
+        <>
+          <span>
+            task {bar.task}
+            {bar.failed && ", failed"}
+          </span>
+          <span>
+            {bar.end_s === null ? `running for ${duration(timeline.at_s - bar.start_s)}` : duration(bar.end_s - bar.start_s)}, from {bar.start_s.toFixed(6)} s
+          </span>
+        </>
+      )}
+      {cell && (
+        <>
+          <span>
+            {count(cell.count)} {cell.count === 1 ? "attempt" : "attempts"}
+            {cell.failed > 0 && `, ${count(cell.failed)} failed`}
+          </span>
+          <span>
+            busy for {percent(cell.busy)} of {duration(timeline.column_s)}
+          </span>
+        </>
+      )}
+      {dot && (
+        <>
+          <span>{dot.count === 1 ? `task ${dot.task}` : `${count(dot.count)} attempts`}</span>
+          <span>
+            ran for about {duration(dot.ran_s)}
+            {dot.failed > 0 && `, ${count(dot.failed)} failed`}
+          </span>
+        </>
+      )}
+    </div>
+  );
+}
+
+/** The window, or what is brushed of it, in numbers. */
+function Statistics({ shown, timeline, scene, ended }: { shown: Shown; timeline: Timeline; scene: Scene | null; ended: boolean }) {
+  const span = shown.brush ?? shown.span;
+  // In steps of a hundredth of the window: while the window follows the run, its end is not asked about anew each frame.
+  const step = width(span) / 100;
+  const round = (at: number) => +(Math.round(at / step) * step).toPrecision(12);
+  const params = { from_s: round(span.from), to_s: round(span.to), columns: ONE_COLUMN, lanes: 1 };
+  const answer = useAsked<Timeline>("/api/timeline", params, ended ? null : 1000).answer ?? timeline;
+  const ran_s = answer.groups.reduce((sum, group) => sum + group.ran_s, 0);
+  const seen = Math.max(0, Math.min(span.to, answer.at_s) - Math.max(span.from, 0));
+  return (
+    <section class="card groups" aria-labelledby="window">
+      <h2 id="window">{shown.brush ? "In the part that is marked" : "In this window"}</h2>
+      <p class="note close">
+        {duration(width(span))} from {span.from.toFixed(3)} s; {count(answer.lanes_total)} {answer.lanes_total === 1 ? "lane ran" : "lanes ran"} tasks for{" "}
+        {duration(ran_s)}
+        {seen > 0 && `, ${(ran_s / seen).toFixed(2)} at a time`}.{" "}
+        {shown.brush && <button onClick={() => scene?.setBrush(null)}>Unmark</button>}
+      </p>
+      {answer.groups.length > 0 ? <Shares groups={answer.groups} ran_s={ran_s} /> : <p class="note close">No task ran in it.</p>}
+      {answer.groups_more > 0 && <p class="note close">{count(answer.groups_more)} more functions took less time.</p>}
+      {(answer.bars_dropped > 0 || answer.bars_missing > 0) && (
+        <p class="note close">
+          {answer.bars_dropped > 0 && `${count(answer.bars_dropped)} of the oldest bars were too many to keep. `}
+          {answer.bars_missing > 0 && `${count(answer.bars_missing)} attempts have no bar, since their beginning was missed or too many ran at once.`}
+        </p>
+      )}
+    </section>
+  );
+}
+
+function Shares({ groups, ran_s }: { groups: GroupShare[]; ran_s: number }) {
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-labelledby="window">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">function</th>
+            <th scope="col">attempts</th>
+            <th scope="col">failed</th>
+            <th scope="col">time</th>
+            <th scope="col">share</th>
+            <th scope="col">mean</th>
+            <th scope="col">longest</th>
+          </tr>
+        </thead>
+        <tbody>
+          {groups.map((group) => (
+            <tr key={group.group}>
+              <th scope="row" title={group.name}>
+                <i class="dot" style={{ background: colour(group.group) }} />
+                {group.name}
+              </th>
+              <td>{count(group.count)}</td>
+              <td class={group.failed ? "bad" : ""}>{group.failed ? count(group.failed) : ""}</td>
+              <td>{duration(group.ran_s)}</td>
+              <td>{percent(ran_s > 0 ? group.ran_s / ran_s : 0)}</td>
+              <td>{duration(group.ran_s / group.count)}</td>
+              <td>{duration(group.longest_s)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+/** Names of groups, as far as they have been seen. */
+function useNames(overview: Overview, timeline: Timeline | null): Map<number, string> {
+  const known = useRef(new Map<number, string>());
+  return useMemo(() => {
+    const rows = [...overview.groups, ...(timeline?.groups ?? [])];
+    if (rows.every((row) => known.current.get(row.group) === row.name)) return known.current;
+    known.current = new Map([...known.current, ...rows.map((row) => [row.group, row.name] as const)]);
+    return known.current;
+  }, [overview.groups, timeline]);
+}
+
