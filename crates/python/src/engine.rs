@@ -1,15 +1,13 @@
 //! `Engine`: the engine of this process.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::BufWriter;
 use std::mem::ManuallyDrop;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
-use lineshaft_dashboard::{Dashboard, Server};
+use lineshaft_dashboard::Dashboard;
 use lineshaft_engine::{
     Code, EngineError, EngineOptions, PoolKind, PoolOptions, Program, Silent, Snapshot,
 };
@@ -22,6 +20,7 @@ use crate::definition::{DefinitionBase, Owner, Parts};
 use crate::encode::encode_arguments;
 use crate::graph::{self, Graph, GraphRun, Plan};
 use crate::interpreter::{front, interpreter};
+use crate::observed::Observed;
 use crate::pool::{self, Pool};
 use crate::resolver::{Forward, Resolver};
 use crate::runner::{LoopRunner, ThreadRunner};
@@ -42,16 +41,12 @@ pub fn after_fork() -> Vec<i32> {
 /// An engine and what belongs to it on this side.
 pub struct Core {
     /// Left alone in a forked child: its threads are not there, and its locks may be held for ever.
-    engine: ManuallyDrop<lineshaft_engine::Engine>,
+    observed: ManuallyDrop<Observed>,
     pub encoder: Py<PyAny>,
     pub resolver: Arc<Resolver>,
     pub live: LiveBuffers,
     /// It has worker processes, or can have them.
     pub has_processes: bool,
-    /// Once somebody has asked for it. Left alone in a forked child, for the same reasons.
-    dashboard: ManuallyDrop<OnceLock<Dashboard>>,
-    /// The same for its address.
-    server: ManuallyDrop<OnceLock<Server>>,
     owner: Owner,
     generation: u64,
 }
@@ -70,22 +65,21 @@ pub fn engine_error(py: Python<'_>, error: &EngineError) -> PyErr {
 impl Core {
     /// The engine, unless this process is a forked child of the one it belongs to.
     pub fn engine(&self) -> PyResult<&lineshaft_engine::Engine> {
-        if self.generation == GENERATION.load(Ordering::Relaxed) {
-            return Ok(&self.engine);
+        self.observed().map(Observed::engine)
+    }
+
+    /// The engine with what shows it, under the same condition.
+    fn observed(&self) -> PyResult<&Observed> {
+        if self.is_of_this_process() {
+            return Ok(&self.observed);
         }
         Err(PyRuntimeError::new_err(
             "this engine belongs to the parent process: after os.fork() the child must start its own",
         ))
     }
 
-    /// The picture of the engine, which is kept from the first call on.
-    pub fn dashboard(&self) -> PyResult<&Dashboard> {
-        let engine = self.engine()?;
-        if let Some(dashboard) = self.dashboard.get() {
-            return Ok(dashboard);
-        }
-        let dashboard = Dashboard::start(engine.reader())?;
-        Ok(self.dashboard.get_or_init(|| dashboard))
+    fn is_of_this_process(&self) -> bool {
+        self.generation == GENERATION.load(Ordering::Relaxed)
     }
 
     /// The callable as workers know it, by the encoder of their pool.
@@ -107,22 +101,12 @@ impl Core {
         if let Some(code) = base.code(self.owner) {
             return Ok(code);
         }
-        let Parts {
-            data,
-            buffers,
-            name,
-            needs,
-        } = Parts::of(definition)?;
-        let needs = self.definitions(py, &needs)?;
+        let parts = Parts::of(definition)?;
+        let needs = self.definitions(py, &parts.needs)?;
         let engine = self.engine()?;
-        let body = to_payload(
-            py,
-            data.as_bytes(),
-            Some(&buffers),
-            engine.store(),
-            &self.live,
-        )?;
-        Ok(base.keep(self.owner, engine.code(&name, body, needs)))
+        let data = parts.data.as_bytes();
+        let body = to_payload(py, data, Some(&parts.buffers), engine.store(), &self.live)?;
+        Ok(base.keep(self.owner, engine.code(&parts.name, body, needs)))
     }
 
     /// Several of them.
@@ -140,18 +124,13 @@ impl Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
-        if self.generation == GENERATION.load(Ordering::Relaxed) {
-            // SAFETY: nothing uses the engine after its owner is dropped, nor its dashboard.
-            let engine = unsafe { ManuallyDrop::take(&mut self.engine) };
-            // SAFETY: as above.
-            unsafe { ManuallyDrop::drop(&mut self.server) };
-            // SAFETY: as above.
-            unsafe { ManuallyDrop::drop(&mut self.dashboard) };
+        if self.is_of_this_process() {
+            // SAFETY: nothing uses it after its owner is dropped.
+            let observed = unsafe { ManuallyDrop::take(&mut self.observed) };
             // Shutting down waits for the loop, which may be about to need the interpreter's lock
-            // no more than anyone else: let others have it meanwhile.
-            if Python::try_attach(|py| py.detach(|| engine.shut_down())).is_none() {
-                engine.shut_down();
-            }
+            // no more than anyone else: let others have it meanwhile. Where there is no interpreter
+            // any more, what was to be called is dropped, and the engine with it.
+            let _: Option<()> = Python::try_attach(|py| py.detach(|| drop(observed)));
         }
     }
 }
@@ -205,13 +184,11 @@ impl Engine {
         let engine =
             lineshaft_engine::Engine::new(options).map_err(|error| engine_error(py, &error))?;
         let core = Core {
-            engine: ManuallyDrop::new(engine),
+            observed: ManuallyDrop::new(Observed::new(engine)),
             encoder,
             resolver,
             live: LiveBuffers::new(),
             has_processes,
-            dashboard: ManuallyDrop::default(),
-            server: ManuallyDrop::default(),
             owner: Owner::new(),
             generation: GENERATION.load(Ordering::Relaxed),
         };
@@ -382,41 +359,36 @@ impl Engine {
 
     /// Serves pages that show the engine, from the first call on; returns their address.
     fn serve(&self, py: Python<'_>) -> PyResult<String> {
-        py.detach(|| {
-            if self.core.engine()?.is_closed() {
-                return Err(PyRuntimeError::new_err("the engine has been shut down"));
-            }
-            if let Some(server) = self.core.server.get() {
-                return Ok(server.url());
-            }
-            let server = self.core.dashboard()?.serve()?;
-            Ok(self.core.server.get_or_init(|| server).url())
-        })
+        let observed = self.core.observed()?;
+        if observed.engine().is_closed() {
+            return Err(PyRuntimeError::new_err("the engine has been shut down"));
+        }
+        Ok(py.detach(|| observed.url())?)
     }
 
     /// Keeps a picture of what the engine does, from now on and as far as its log goes back.
     fn observe(&self, py: Python<'_>) -> PyResult<()> {
-        py.detach(|| self.core.dashboard().map(|_| ()))
+        let observed = self.core.observed()?;
+        py.detach(|| observed.dashboard())?;
+        Ok(())
     }
 
     /// The engine's numbers in the text format of Prometheus.
     fn metrics(&self, py: Python<'_>) -> PyResult<String> {
-        py.detach(|| Ok(self.core.dashboard()?.metrics()))
+        let observed = self.core.observed()?;
+        Ok(py.detach(|| observed.dashboard().map(Dashboard::metrics))?)
     }
 
     /// Writes the run so far, all of it if the engine has been shut down, to a file in Chrome's trace
     /// format. Returns how many attempts are in it, how many are not, and how many events were missed.
     fn trace(&self, py: Python<'_>, path: PathBuf) -> PyResult<(u64, u64, u64)> {
-        py.detach(|| {
-            let dashboard = self.core.dashboard()?;
-            let mut file = BufWriter::new(File::create(path)?);
-            let traced = dashboard.trace(&mut file)?;
-            Ok((
-                traced.attempts,
-                traced.attempts_missing,
-                traced.events_missed,
-            ))
-        })
+        let observed = self.core.observed()?;
+        let traced = py.detach(|| observed.trace(path))?;
+        Ok((
+            traced.attempts,
+            traced.attempts_missing,
+            traced.events_missed,
+        ))
     }
 
     /// What worker processes printed lately, oldest first: tuples of worker, task (or None), whether
@@ -458,19 +430,10 @@ impl Engine {
     #[pyo3(signature = (*, in_hurry = false))]
     fn shut_down(&self, py: Python<'_>, in_hurry: bool) -> PyResult<()> {
         // In a forked child there is nothing to end.
-        let Ok(engine) = self.core.engine() else {
+        let Ok(observed) = self.core.observed() else {
             return Ok(());
         };
-        py.detach(|| {
-            engine.shut_down();
-            if let (Some(dashboard), Some(server)) =
-                (self.core.dashboard.get(), self.core.server.get())
-            {
-                // So that pages that are open show how it ended.
-                dashboard.refresh();
-                server.stop();
-            }
-        });
+        py.detach(|| observed.shut_down());
         self.core.resolver.close(py, in_hurry)
     }
 

@@ -11,6 +11,7 @@ mod future;
 mod graph;
 mod interpreter;
 mod locked;
+mod observed;
 mod packed;
 mod pool;
 mod resolver;

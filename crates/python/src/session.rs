@@ -122,19 +122,12 @@ impl Client {
         if base.is_sent(self.owner) {
             return Ok(id);
         }
-        let Parts {
-            data,
-            buffers,
-            name,
-            needs,
-        } = Parts::of(definition)?;
-        let needs = needs
-            .try_iter()?
-            .map(|needed| self.define(&needed?))
-            .collect::<PyResult<Vec<u64>>>()?;
-        let body = to_sent(data.as_bytes(), Some(&buffers), &self.session)?;
+        let parts = Parts::of(definition)?;
+        let needs = (parts.needs.try_iter()?).map(|needed| self.define(&needed?));
+        let needs = needs.collect::<PyResult<Vec<u64>>>()?;
+        let body = to_sent(parts.data.as_bytes(), Some(&parts.buffers), &self.session)?;
         self.session
-            .define(id, needs, &name, body)
+            .define(id, needs, &parts.name, body)
             .map_err(|error| failed(&error))?;
         base.sent(self.owner, &self.session, id);
         Ok(id)
@@ -203,8 +196,8 @@ impl Session {
     }
 
     /// Runs tasks until the engine wants no more. `hooks` has the functions of
-    /// `lineshaft._serial.worker`, `flush` with `unflushed`, and `check_limit`, which raises if the running task is to
-    /// be interrupted.
+    /// `lineshaft._serial.worker`, `flush` with `unflushed`, and `check_limit`, which raises if the
+    /// running task is to be interrupted.
     fn serve(&self, hooks: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = hooks.py();
         let session = &*self.client.session;

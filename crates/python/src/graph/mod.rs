@@ -1,9 +1,10 @@
 //! Graphs of calls that name each other by key, submitted at once.
 //!
 //! A node is a callable with an attribute `dependencies`, the keys of what it needs; it is called with
-//! a dict of these, or what it would call then is called at once. No future is made for a task: what it returns lives in its promise, and goes when
-//! the last task that needs it has run. After all tasks comes one that needs everything that is wanted;
-//! it fails as soon as any task does, so to wait for it is to wait for the graph.
+//! a dict of these, or what it would call then is called at once. No future is made for a task: what
+//! it returns lives in its promise, and goes when the last task that needs it has run. After all tasks
+//! comes one that needs everything that is wanted; it fails as soon as any task does, so to wait for it
+//! is to wait for the graph.
 
 mod call;
 mod lower;
