@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from tests.events import eventually
+from tests.events import PATIENCE_S, eventually
 from tests.faults.conftest import worker_pids
 from tests.faults.tasks import (
     Mailbox,
@@ -52,6 +52,24 @@ def died(future: ls.Future[Any]) -> WorkerDied:
     with pytest.raises(WorkerDied) as raised:
         future.result()
     return raised.value
+
+
+def test_what_waits_behind_another_call_gets_the_place_of_a_dead_worker(
+    engine: ls.Engine, mailbox: Callable[[], Mailbox]
+) -> None:
+    arrived, leave = mailbox(), mailbox()
+    first = engine.submit(hold, arrived, leave)
+    arrived.receive_int()
+    second = engine.submit(hold, arrived, leave)
+    killed = arrived.receive_int()
+    # Both workers are busy: the call is handed to one of them ahead of its time.
+    behind = engine.submit(square, 3)
+    os.kill(killed, signal.SIGKILL)
+    died(second)
+    assert behind.result(PATIENCE_S) == 9
+    assert not first.done()
+    leave.send()
+    first.result()
 
 
 def test_what_has_ended_does_not_run_again(engine: ls.Engine, tmp_path: Path) -> None:

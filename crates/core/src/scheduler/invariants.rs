@@ -146,9 +146,15 @@ impl Scheduler {
         );
     }
 
-    /// A fixed point was reached: nothing that could start is left.
+    /// A fixed point was reached: nothing that could start is left, and what waits behind a task that
+    /// may run for ever, though there is or could be a worker for it, is looked at again.
     fn check_progress(&self) {
         for (id, pool) in &self.pools {
+            let looked_at_again = pool.hungry || pool.rebalance_timer != Time::NEVER;
+            assert!(
+                self.room_elsewhere(*id) == 0 || looked_at_again,
+                "{id:?} moves what could start elsewhere"
+            );
             let startable = pool.ready.available(pool.choice(self.memory_short)) > 0
                 && pool.free_taker().is_some();
             if startable {

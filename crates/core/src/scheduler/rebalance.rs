@@ -1,8 +1,9 @@
 //! Moving tasks that wait behind others to workers that have nothing to do.
 //!
-//! Tasks are handed ahead by an estimate, and an estimate can be wrong. When a worker is idle and
-//! nothing is ready for it, the most loaded worker is ordered to give back what it has not started:
-//! if that is worth the way, or if the worker has been quiet for so long that the estimate was wrong.
+//! Tasks are handed ahead by an estimate, and an estimate can be wrong. When a worker is idle, or one
+//! more could be started, and nothing is ready for it, the most loaded worker is ordered to give back
+//! what it has not started: if that is worth the way, or if the worker has been quiet for so long that
+//! the estimate was wrong.
 //!
 //! A situation is acted upon once: while a retraction is under way its worker counts for nothing
 //! here, and the answer leaves it with tasks that are known to run, which are not movable. A worker
@@ -21,15 +22,16 @@ use crate::time::Time;
 impl Scheduler {
     pub(super) fn rebalance(&mut self, id: PoolId, step: &mut Step) {
         let pool = &self.pools[&id];
-        let idle = pool.idle_allowed();
-        let nothing_to_do = idle == 0 || pool.sums.movable == 0 || pool.tally.ready > 0;
+        let room = self.room_elsewhere(id);
         let mut look_again = Time::NEVER;
-        if !nothing_to_do {
-            if self.cores_allow(pool.spec.cores_per_task) {
-                look_again = self.retract_for_idle(id, idle, step);
-            } else {
+        if room > 0 {
+            if !self.cores_allow(pool.spec.cores_per_task) {
                 // What is moved could not start; look again when a core is free.
                 self.mark_hungry(id);
+            } else if pool.sums.idle == 0 && step.now < pool.spawn_not_before {
+                look_again = pool.spawn_not_before;
+            } else {
+                look_again = self.retract_for(id, room, step);
             }
         }
         let pool = self.pools.get_mut(&id).expect("checked by settle");
@@ -40,10 +42,23 @@ impl Scheduler {
         }
     }
 
-    /// Orders retractions that bring about as many tasks as there are idle workers. Returns when to
-    /// look again. Linear in the workers of the pool, and called only at the end of a burst, when
+    /// How many of the tasks that wait behind others could start at once if they were moved: to
+    /// workers that are idle, or to new ones. None while others are ready for these.
+    pub(super) fn room_elsewhere(&self, id: PoolId) -> u32 {
+        let pool = &self.pools[&id];
+        if pool.sums.movable == 0 || pool.ready.available(pool.choice(self.memory_short)) > 0 {
+            return 0;
+        }
+        let new = self
+            .workers_allowed(id)
+            .saturating_mul(pool.slots_expected);
+        pool.idle_allowed().saturating_add(new)
+    }
+
+    /// Orders retractions that bring about as many tasks as there is room for elsewhere. Returns when
+    /// to look again. Linear in the workers of the pool, and called only at the end of a burst, when
     /// some workers are done and others are not.
-    fn retract_for_idle(&mut self, id: PoolId, idle: u32, step: &mut Step) -> Time {
+    fn retract_for(&mut self, id: PoolId, room: u32, step: &mut Step) -> Time {
         let mut coming = 0_u32;
         let mut look_again = Time::NEVER;
         let mut candidates: Vec<(Reverse<u64>, WorkerId, u32)> = Vec::new();
@@ -75,7 +90,7 @@ impl Scheduler {
         }
         candidates.sort_unstable();
         for (_, worker, unstarted) in candidates {
-            if coming >= idle {
+            if coming >= room {
                 // The rest is looked at when an answer comes, or when none does.
                 look_again = look_again.min(step.now + QUIET_MAX);
                 break;

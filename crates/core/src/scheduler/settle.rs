@@ -213,9 +213,16 @@ impl Scheduler {
         let tasks = u32::try_from(tasks).unwrap_or(u32::MAX);
         let coming = pool.starting.saturating_mul(pool.slots_expected);
         let missing = tasks.saturating_sub(pool.sums.free_slots.saturating_add(coming));
+        missing
+            .div_ceil(pool.slots_expected)
+            .min(self.workers_allowed(id))
+    }
+
+    /// How many more workers the pool may have.
+    pub(super) fn workers_allowed(&self, id: PoolId) -> u32 {
+        let pool = &self.pools[&id];
         let limit = pool.spec.workers_max.min(self.workers_with_cores(id));
-        let allowed = limit.saturating_sub(pool.workers_counted());
-        missing.div_ceil(pool.slots_expected).min(allowed)
+        limit.saturating_sub(pool.workers_counted())
     }
 
     /// How many workers of the pool all cores of the machine could keep busy; at least one.

@@ -79,3 +79,61 @@ fn an_answer_that_was_not_asked_for_is_dropped() {
     ",
     );
 }
+
+#[test]
+fn what_waits_behind_a_long_task_moves_to_a_worker_that_is_started_for_it() {
+    check(
+        "
+        pool p max=2
+        up w0
+        up w1
+        graph a b          run a#1 on w0, run b#1 on w1
+        start a
+        start b
+        cancel b kill      kill w1 for b
+        submit c           run c#1 on w0
+        down w1 running b  reject b (Cancelled)
+        tick 2ms           retract w0
+        retracted w0 c     spawn 1 for p
+        up w2              run c#2 on w2
+    ",
+    );
+}
+
+#[test]
+fn it_moves_when_a_worker_may_be_started_again() {
+    check(
+        "
+        pool p max=2
+        up w0
+        submit a        run a#1 on w0
+        start a
+        submit b        spawn 1 for p
+        spawn-failed p  run b#1 on w0
+        deadline        in 50ms
+        tick 50ms       retract w0
+        retracted w0 b  spawn 1 for p
+        up w1           run b#2 on w1
+    ",
+    );
+}
+
+#[test]
+fn it_moves_to_an_idle_worker_though_a_root_is_withheld() {
+    check(
+        "
+        pool p max=2
+        up w0
+        up w1
+        submit a        run a#1 on w0
+        submit b        run b#1 on w1
+        start a
+        start b
+        submit c        run c#1 on w0
+        memory short
+        graph x y(x)
+        finish b        resolve b, retract w0
+        retracted w0 c  run c#2 on w1
+    ",
+    );
+}
