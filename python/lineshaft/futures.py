@@ -32,6 +32,8 @@ else:
 #: Futures of nested calls that an executor may keep before it looks which of them are done.
 NESTED_KEPT = 64
 
+_AFTER_SHUTDOWN = "cannot schedule new futures after shutdown"
+
 #: Executors that take no more calls once the interpreter ends.
 open_executors: WeakSet[Executor] = WeakSet()
 
@@ -95,7 +97,8 @@ class Executor(concurrent.futures.Executor):
         RuntimeError
             After `shutdown`; its subclass `concurrent.futures.BrokenExecutor` once the initializer raised.
         """
-        self._check_open()
+        if self._shutdown:
+            raise RuntimeError(_AFTER_SHUTDOWN)
         if self._has_initializer and self._broken:
             raise self._broken_error()
         pool = self._pool or self._open()
@@ -106,10 +109,6 @@ class Executor(concurrent.futures.Executor):
                 self._nested_kept = max(NESTED_KEPT, len(self._nested))
             self._nested.add(future)
         return future
-
-    def _check_open(self) -> None:
-        if self._shutdown:
-            raise RuntimeError("cannot schedule new futures after shutdown")
 
     def _open(self) -> _native.Pool:
         raise NotImplementedError
@@ -241,7 +240,8 @@ class ProcessPoolExecutor(Executor):
     def _open(self) -> _native.Pool:
         with self._shutdown_lock:
             # Another thread may have ended the executor since it was asked: nobody would close the pool.
-            self._check_open()
+            if self._shutdown:
+                raise RuntimeError(_AFTER_SHUTDOWN)
             if self._pool is None:
                 self._pool = self._open_pool()
             return self._pool
