@@ -45,18 +45,18 @@ class HandingOver:
     def __init__(self, *, to_many: bool = False) -> None:
         self._to_many = to_many
         self._context: Any = sys.modules.get("multiprocessing.context")
+        self._is_asked = False
 
     def __enter__(self) -> None:
         # Whoever hands something over already knows better to whom.
-        if self._context is not None and self._context.get_spawning_popen() is None:
+        self._is_asked = self._context is not None and self._context.get_spawning_popen() is None
+        if self._is_asked:
             self._context.set_spawning_popen(self)
-        else:
-            self._context = None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._context is not None:
+        if self._is_asked:
             self._context.set_spawning_popen(None)
 
     # What `multiprocessing` asks of a process that is being started.
