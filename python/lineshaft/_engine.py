@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found] # `signal` would import `enum`
 import os
-import sys
 import threading
 import time
 import types
 
-from lineshaft import _exit, _native, _process, _startup
+from lineshaft import _exit, _native, _observe, _process, _startup
 from lineshaft._serial.handing_over import HandingOver
 from lineshaft._serial.parent import Encoder
 from lineshaft.errors import EngineClosed
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from typing import Any, Self, TypeVar
 
     from lineshaft._event_loop import EventLoop
-    from lineshaft._observe import Traced
     from lineshaft.futures import Future
 
     T = TypeVar("T")
@@ -62,7 +60,7 @@ _default: Engine | None = None
 _running: set[Engine] = set()
 
 
-class Engine:
+class Engine(_observe.Observed):
     """One engine: worker processes and threads under one budget of cores and shared memory.
 
     Parameters
@@ -147,7 +145,7 @@ class Engine:
         with _lock:
             _running.add(self)
         if dashboard and self._native is not None:
-            self._announce_dashboard()
+            _observe.announce(self)
 
     def _start(self, *, processes: bool = True) -> _native.Engine:
         from lineshaft._console import Console
@@ -197,13 +195,22 @@ class Engine:
                     tasks_per_worker_max=max_tasks_per_worker,
                 )
         max_tasks_per_worker = max_tasks_per_worker or self._max_tasks_per_worker
-        if context is not None:
+        if context is not None and context.get_start_method() == "fork":
             from lineshaft import _snapshot
 
-            if _snapshot.is_wanted(context):
-                return self._open_snapshot(
-                    context, workers, name, initializer, initargs, max_tasks_per_worker, for_pool
-                )
+            return _snapshot.open_pool(
+                self._native,
+                context,
+                workers,
+                name=name,
+                for_pool=for_pool,
+                initializer=initializer,
+                initargs=initargs,
+                max_tasks_per_worker=max_tasks_per_worker,
+                growth_bytes_max=self._growth_bytes_max,
+                setup={"spill_dir": self._spill_dir, "workers": _startup.default_workers()},
+                environment=_startup.zygote_environment(self.workers),
+            )
         # Processes of a new pool start where the program is now, as forked ones do.
         setup = _startup.description(self._environment, self._spill_dir)
         if setup != self._setup:
@@ -218,46 +225,6 @@ class Engine:
                 tasks_per_worker_max=max_tasks_per_worker,
                 growth_bytes_max=self._growth_bytes_max,
             )
-
-    def _open_snapshot(
-        self,
-        context: BaseContext,
-        workers: int,
-        name: str,
-        initializer: Callable[..., object] | None,
-        initargs: tuple[Any, ...],
-        max_tasks_per_worker: int | None,
-        for_pool: bool,
-    ) -> _native.Pool:
-        """Open a pool of processes that are forked from this one as it is now."""
-        assert self._native is not None, "a worker's pools are its engine's"
-        # Before the fork, which spares the workers the imports.
-        import lineshaft._batch
-        import lineshaft._console
-        import lineshaft._serial.worker  # noqa: F401
-        from lineshaft import _snapshot
-        from lineshaft._serial.inherited import Inherited
-
-        encoder = Encoder(Inherited())
-        snapshot = _snapshot.fork(
-            context,
-            workers,
-            for_pool=for_pool,
-            initializer=initializer,
-            initargs=initargs,
-            setup={"spill_dir": self._spill_dir, "workers": _startup.default_workers()},
-            environment=_startup.zygote_environment(self.workers),
-        )
-        return self._native.process_pool(
-            name=name,
-            workers=workers,
-            initializer=None if initializer is None else _snapshot.call_initializer,
-            initargs=(),
-            tasks_per_worker_max=max_tasks_per_worker,
-            growth_bytes_max=self._growth_bytes_max,
-            snapshot=snapshot,
-            encoder=encoder,
-        )
 
     def _open_threads(
         self,
@@ -335,76 +302,6 @@ class Engine:
 
         return engine_map(function, *iterables, engine=self, **options)
 
-    # What it does and did. The picture is kept from the first call on.
-
-    def trace(self, path: str | os.PathLike[str]) -> Traced:
-        """Write what was run so far, where and when, to a file that Perfetto and ``chrome://tracing`` open.
-
-        A track for each lane (a worker process, or one of the threads of a pool), a slice for each attempt of a
-        task, and counters of tasks, cores and memory. What was run before the first call of `trace`, `metrics` or
-        the like is there as far as the engine's log of events goes back: about 16,000 tasks. After `shutdown`
-        the trace is of the whole run, if one of them was called before it.
-
-        Returns
-        -------
-        Traced
-            A named tuple: ``attempts`` in the trace, ``attempts_missing`` that are not, and ``events_missed``,
-            of which nothing is known.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written.
-        RuntimeError
-            In a worker process, which has no engine of its own.
-        """
-        from lineshaft._observe import Traced
-
-        return Traced(*self._observed().trace(os.fspath(path)))
-
-    def metrics(self) -> str:
-        """Return what the engine does in numbers, in the text format of Prometheus.
-
-        Examples
-        --------
-        >>> import lineshaft as ls
-        >>> with ls.Engine(workers=1) as engine:
-        ...     print(engine.metrics().splitlines()[0])
-        # HELP lineshaft_tasks Tasks that have not ended.
-        """
-        return self._observed().metrics()
-
-    @property
-    def dashboard_url(self) -> str:
-        """Address of pages that show what the engine does, for a browser on this machine.
-
-        They are served from the first time that somebody asks, on the loopback interface: on port 8787, or the
-        next one that is free. They end with the engine.
-
-        Raises
-        ------
-        RuntimeError
-            If the engine was made with ``dashboard=False`` or has been shut down, or in a worker process.
-        OSError
-            If no port can be had.
-        """
-        if self._dashboard is False:
-            raise RuntimeError("this engine serves no dashboard: it was made with dashboard=False")
-        return self._observed().serve()
-
-    def _announce_dashboard(self) -> None:
-        if sys.stderr is not None:
-            try:
-                print(f"lineshaft: dashboard at {self.dashboard_url}", file=sys.stderr)
-            except ValueError:
-                return  # standard error is closed; there is nobody to tell
-
-    def _observed(self) -> _native.Engine:
-        native = self._native or self._native_threads
-        if native is None:
-            raise RuntimeError("a worker process has no engine of its own: ask the engine that it belongs to")
-        return native
-
     # Life.
 
     def _check_open(self) -> None:
@@ -462,8 +359,7 @@ class Engine:
             event_loop.stop()
         if was_default:
             _stats.complete(self)
-            if (observe := sys.modules.get("lineshaft._observe")) is not None:
-                observe.on_default_end(self)
+            _observe.on_default_end(self)
 
     def _interrupt_calls(self, pool: _native.Pool | None = None) -> None:
         """Raise KeyboardInterrupt in the calls that run in worker processes, and give them a moment to clean up.
@@ -551,8 +447,7 @@ def default_engine(*, for_pool: bool = False) -> Engine:
         with _lock:
             if _default is None or _default.closed:
                 _default = Engine()
-                if (observe := sys.modules.get("lineshaft._observe")) is not None:
-                    observe.on_default_start(_default)
+                _observe.on_default_start(_default)
             engine = _default
     return engine
 

@@ -1,40 +1,88 @@
-"""What `lineshaft run` was asked to write down of the program's engine, and what came of it."""
+"""What an engine does and did, for those who want to see it: traces, numbers, pages.
+
+And what `lineshaft run` was asked to show of the program's default engine.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lineshaft._engine import Engine
+    from lineshaft._native import Engine as NativeEngine
+    from lineshaft._traced import Traced
 
 
-class Traced(NamedTuple):
-    """What is in a trace, and what is not.
+class Observed:
+    """What those who look at an engine may ask of it. The picture is kept from the first call on."""
 
-    Parameters
-    ----------
-    attempts
-        Attempts of tasks that are in it.
-    attempts_missing
-        Attempts that are not: they are older than what is kept, or their beginning was missed.
-    events_missed
-        Events that were overwritten before they were read. Of what they told nothing is known.
-    """
+    #: False: it is never served.
+    _dashboard: bool | None
+    _native: NativeEngine | None
+    _native_threads: NativeEngine | None
 
-    attempts: int
-    attempts_missing: int
-    events_missed: int
+    def trace(self, path: str | os.PathLike[str]) -> Traced:
+        """Write what was run so far, where and when, to a file that Perfetto and ``chrome://tracing`` open.
 
-    def __str__(self) -> str:
-        text = f"{self.attempts:,} attempts"
-        if self.attempts_missing:
-            text += f", without {self.attempts_missing:,} that were too many to keep"
-        if self.events_missed:
-            text += f"; {self.events_missed:,} events were missed"
-        return text
+        A track for each lane (a worker process, or one of the threads of a pool), a slice for each attempt of a
+        task, and counters of tasks, cores and memory. What was run before the first call of `trace`, `metrics` or
+        the like is there as far as the engine's log of events goes back: about 16,000 tasks. After `shutdown`
+        the trace is of the whole run, if one of them was called before it.
+
+        Returns
+        -------
+        Traced
+            A named tuple: ``attempts`` in the trace, ``attempts_missing`` that are not, and ``events_missed``,
+            of which nothing is known.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        RuntimeError
+            In a worker process, which has no engine of its own.
+        """
+        from lineshaft._traced import Traced
+
+        return Traced(*self._observed().trace(os.fspath(path)))
+
+    def metrics(self) -> str:
+        """Return what the engine does in numbers, in the text format of Prometheus.
+
+        Examples
+        --------
+        >>> import lineshaft as ls
+        >>> with ls.Engine(workers=1) as engine:
+        ...     print(engine.metrics().splitlines()[0])
+        # HELP lineshaft_tasks Tasks that have not ended.
+        """
+        return self._observed().metrics()
+
+    @property
+    def dashboard_url(self) -> str:
+        """Address of pages that show what the engine does, for a browser on this machine.
+
+        They are served from the first time that somebody asks, on the loopback interface: on port 8787, or the
+        next one that is free. They end with the engine.
+
+        Raises
+        ------
+        RuntimeError
+            If the engine was made with ``dashboard=False`` or has been shut down, or in a worker process.
+        OSError
+            If no port can be had.
+        """
+        if self._dashboard is False:
+            raise RuntimeError("this engine serves no dashboard: it was made with dashboard=False")
+        return self._observed().serve()
+
+    def _observed(self) -> NativeEngine:
+        native = self._native or self._native_threads
+        if native is None:
+            raise RuntimeError("a worker process has no engine of its own: ask the engine that it belongs to")
+        return native
 
 
 #: The process whose default engine serves its dashboard from the start; its forks do not.
@@ -43,6 +91,11 @@ _dashboard_pid: int | None = None
 _trace: tuple[str, int] | None = None
 #: Traces written so far: each default engine has its own.
 _written = 0
+
+
+def announce(engine: Engine) -> None:
+    """Serve the dashboard of an engine, and say where."""
+    _say(f"dashboard at {engine.dashboard_url}")
 
 
 def trace_default_engine(path: str) -> None:
@@ -61,7 +114,7 @@ def on_default_start(engine: Engine) -> None:
     """Watch the default engine from the start, if somebody wants to know."""
     if _dashboard_pid == os.getpid() and engine._native is not None:
         try:
-            engine._announce_dashboard()
+            announce(engine)
         except OSError as error:
             _say(f"no dashboard: {error}")
     if _trace is not None and _trace[1] == os.getpid() and engine._native is not None:

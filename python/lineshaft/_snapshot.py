@@ -22,7 +22,12 @@ from functools import partial
 from multiprocessing import process as mp_process
 from multiprocessing import util
 
+# What workers need is imported before the fork, which spares them that.
+import lineshaft._batch
+import lineshaft._console  # noqa: F401
 from lineshaft import _native, _process, _worker
+from lineshaft._serial.inherited import Inherited
+from lineshaft._serial.parent import Encoder
 from lineshaft._serial.worker import inherit
 
 TYPE_CHECKING = False
@@ -32,7 +37,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from typing import Any, NoReturn
 
-__all__ = ["call_initializer", "fork", "is_wanted"]
+__all__ = ["call_initializer", "open_pool"]
 
 #: One at a time, or one child would keep the other's end of a socket open.
 _lock = threading.Lock()
@@ -41,22 +46,21 @@ _lock = threading.Lock()
 _initializer: Callable[[], object] | None = None
 
 
-def is_wanted(context: BaseContext) -> bool:
-    """Whether pools of this context consist of forked processes."""
-    return context.get_start_method() == "fork"
-
-
-def fork(
+def open_pool(
+    engine: _native.Engine,
     context: BaseContext,
     workers: int,
     *,
+    name: str,
     for_pool: bool,
     initializer: Callable[..., object] | None,
     initargs: Iterable[Any],
+    max_tasks_per_worker: int | None,
+    growth_bytes_max: int | None,
     setup: dict[str, Any],
     environment: Iterable[tuple[str, str]],
-) -> tuple[int, int]:
-    """Fork the zygote of a pool; return the socket to it and its process.
+) -> _native.Pool:
+    """Open a pool of processes that are forked from this one as it is now.
 
     Parameters
     ----------
@@ -67,14 +71,36 @@ def fork(
     for_pool
         Whether they are those of a `multiprocessing.Pool`: daemons, and called so.
     initializer, initargs
-        What `call_initializer` calls in each worker; inherited, not pickled.
+        Called in each worker; inherited, not pickled.
     setup
         What the workers should know of the engine.
     environment
         Variables to be set in them.
     """
-    global _initializer
+    # Before the fork: what is there then is inherited.
+    encoder = Encoder(Inherited())
+    call = None if initializer is None else partial(initializer, *initargs)
     crew = _Crew(context, for_pool=for_pool, count=workers)
+    return engine.process_pool(
+        name=name,
+        workers=workers,
+        initializer=None if call is None else call_initializer,
+        initargs=(),
+        tasks_per_worker_max=max_tasks_per_worker,
+        growth_bytes_max=growth_bytes_max,
+        snapshot=_fork_zygote(crew, call, setup, environment),
+        encoder=encoder,
+    )
+
+
+def _fork_zygote(
+    crew: _Crew,
+    initializer: Callable[[], object] | None,
+    setup: dict[str, Any],
+    environment: Iterable[tuple[str, str]],
+) -> tuple[int, int]:
+    """Fork the zygote of a pool; return the socket to it and its process."""
+    global _initializer
     with _lock:
         ours, theirs = _native.zygote_socket()
         # What is buffered would be written twice.
@@ -84,8 +110,7 @@ def fork(
         try:
             pid = _fork()
             if pid == 0:
-                if initializer is not None:
-                    _initializer = partial(initializer, *initargs)
+                _initializer = initializer
                 _serve(theirs, ours, crew, mask, setup, environment)
         except BaseException:
             os.close(ours)
