@@ -10,6 +10,7 @@ use lineshaft_store::Pin;
 
 use crate::options::{TaskRequest, Work};
 use crate::outcome::Outcome;
+use crate::payload::Payload;
 use crate::promise::{Pledge, Promise, Wakes};
 use crate::runner::Call;
 use crate::shared::{Command, Shared};
@@ -40,6 +41,10 @@ pub(crate) enum Discarded {
 }
 
 impl Discarded {
+    pub(crate) fn value(unneeded: Payload) -> Discarded {
+        Discarded::Outcome(Outcome::Value(unneeded))
+    }
+
     /// Whatever has no kind of its own.
     pub(crate) fn other(unneeded: impl Send + 'static) -> Discarded {
         Discarded::Other(Box::new(unneeded))

@@ -49,9 +49,7 @@ impl Scheduler {
         if pool.sums.movable == 0 || pool.ready.available(pool.choice(self.memory_short)) > 0 {
             return 0;
         }
-        let new = self
-            .workers_allowed(id)
-            .saturating_mul(pool.slots_expected);
+        let new = self.workers_allowed(id).saturating_mul(pool.slots_expected);
         pool.idle_allowed().saturating_add(new)
     }
 

@@ -9,7 +9,6 @@ use crate::aftermath::Discarded;
 use crate::error::EngineError;
 use crate::limits::{EXIT_GRACE, FILLS_MAX};
 use crate::outcome::{Outcome, TaskError};
-use crate::payload::Payload;
 use crate::poller::Stream;
 use crate::shared::Shared;
 use crate::state::State;
@@ -123,7 +122,10 @@ impl State {
                 let (task, attempt) = (TaskId(task), Attempt(attempt));
                 let value = self.adopt(shared, &value, descriptors);
                 if !worker.reported(task, attempt) {
-                    self.discard_value(value);
+                    // It is no longer the current attempt.
+                    self.aftermath
+                        .discarded
+                        .extend(value.ok().map(Discarded::value));
                     return Ok(());
                 }
                 match value {
@@ -147,7 +149,10 @@ impl State {
                 let (task, attempt) = (TaskId(task), Attempt(attempt));
                 let error = self.adopt(shared, &error, descriptors);
                 if !worker.reported(task, attempt) {
-                    self.discard_value(error);
+                    // It is no longer the current attempt.
+                    self.aftermath
+                        .discarded
+                        .extend(error.ok().map(Discarded::value));
                     return Ok(());
                 }
                 match error {
@@ -193,14 +198,6 @@ impl State {
             nested => self.on_nested(shared, worker, nested, descriptors)?,
         }
         Ok(())
-    }
-
-    /// What an attempt sent that is no longer the current one.
-    fn discard_value(&mut self, value: Result<Payload, EngineError>) {
-        let value = value.ok().map(Outcome::Value);
-        self.aftermath
-            .discarded
-            .extend(value.map(Discarded::Outcome));
     }
 
     /// A task ended in a worker, but with what cannot be had. It fails, or else it would run again

@@ -29,7 +29,6 @@ use rustc_hash::FxHashMap;
 use crate::aftermath::Discarded;
 use crate::error::EngineError;
 use crate::limits;
-use crate::outcome::Outcome;
 use crate::output::OutputRing;
 use crate::payload::{Code, CodeId, Payload};
 use crate::poller::{Source, Stream};
@@ -112,13 +111,8 @@ impl Processes {
     /// A pool is gone, and nobody will ask any more why it was broken.
     pub(crate) fn remove_pool(&mut self, pool: PoolId) {
         let error = self.health.remove_pool(pool);
-        self.discard_value(error);
+        self.discarded.extend(error.map(Discarded::value));
         self.release(pool);
-    }
-
-    fn discard_value(&mut self, value: Option<Payload>) {
-        let value = value.map(Outcome::Value);
-        self.discarded.extend(value.map(Discarded::Outcome));
     }
 
     /// The snapshot of a pool that is gone goes when no worker is left.
@@ -266,7 +260,7 @@ impl Processes {
     /// Notes what the pool's initializer raised, or in words why it breaks.
     fn note_failure(&mut self, pool: PoolId, why: Result<Payload, String>) {
         let untold = self.health.note_trouble(pool, why);
-        self.discard_value(untold);
+        self.discarded.extend(untold.map(Discarded::value));
     }
 
     pub(crate) fn why_broken(&self, pool: PoolId) -> Result<Payload, String> {
@@ -315,14 +309,14 @@ impl Processes {
     /// Every pool that has workers is broken: workers cannot be forked.
     pub(crate) fn give_up(&mut self, shared: &Shared, why: &str) -> Vec<Input> {
         let mut inputs = Vec::new();
-        for (id, worker) in self.workers.drain() {
+        let mut workers: Vec<Box<Worker>> =
+            self.workers.drain().map(|(_, worker)| worker).collect();
+        workers.sort_unstable_by_key(|worker| worker.id);
+        for worker in workers {
             worker.close(shared);
-            let why = Err(why.to_owned());
-            let untold = self.health.note_trouble(worker.pool, why);
-            let untold = untold.map(Outcome::Value).map(Discarded::Outcome);
-            self.discarded.extend(untold);
+            self.note_trouble(worker.pool, why);
             inputs.push(Input::WorkerDown {
-                worker: id,
+                worker: worker.id,
                 running: Vec::new(),
             });
             inputs.push(Input::SpawnFailed {
