@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use lineshaft_store::Pin;
 
+use crate::command::Command;
 use crate::options::{TaskRequest, Work};
 use crate::outcome::Outcome;
 use crate::payload::Payload;
 use crate::promise::{Pledge, Promise, Wakes};
 use crate::runner::Call;
-use crate::shared::{Command, Shared};
+use crate::shared::Shared;
 
 /// What is left to be done once the state lock is released: it runs code of others.
 #[derive(Default)]
@@ -86,11 +87,12 @@ mod tests {
     use lineshaft_core::{GroupId, PoolId};
     use lineshaft_store::{Store, StoreOptions};
 
+    use crate::command::Command;
     use crate::observer::Silent;
     use crate::options::{EngineOptions, Policy, PoolKind, PoolOptions, TaskRequest, Work};
     use crate::pools::Pool;
     use crate::runner::{Calls, Runner};
-    use crate::shared::{Command, Shared};
+    use crate::shared::Shared;
 
     fn engine() -> Arc<Shared> {
         let store = StoreOptions {

@@ -9,6 +9,7 @@ use lineshaft_core::{GroupId, GroupSummary, PoolId, Since, TaskId, Time};
 use lineshaft_store::{Store, StoreOptions};
 
 use crate::clock;
+use crate::command::Command;
 use crate::error::EngineError;
 use crate::limits;
 use crate::options::{EngineOptions, PoolOptions, TaskRequest};
@@ -18,7 +19,7 @@ use crate::pools::Pool;
 use crate::process::Snapshot;
 use crate::promise::Promise;
 use crate::reader::Reader;
-use crate::shared::{Command, Shared};
+use crate::shared::Shared;
 use crate::state::State;
 use crate::wait::{Check, Waited};
 

@@ -9,9 +9,10 @@ use std::time::Duration;
 use lineshaft_core::{Attempt, TaskId, WorkerId};
 
 use crate::clock;
+use crate::command::Command;
 use crate::outcome::{Outcome, Portable, TaskError};
 use crate::promise::Promise;
-use crate::shared::{Command, Shared};
+use crate::shared::Shared;
 use crate::threads::Lanes;
 
 /// Runs calls on the engine's threads. Implemented for Python by the Python crate, for closures by

@@ -25,86 +25,25 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
-use std::time::Duration;
 
-use lineshaft_core::{Attempt, GroupId, PoolId, TaskId, Time, WorkerId};
+use lineshaft_core::{GroupId, PoolId, TaskId, Time};
 use lineshaft_store::Store;
 
 use crate::aftermath::Discarded;
 use crate::clock;
+use crate::command::Command;
 use crate::error::EngineError;
 use crate::groups::Groups;
 use crate::options::{EngineOptions, TaskRequest};
 use crate::outcome::{Outcome, TaskError};
 use crate::payload::{Code, CodeId, Payload, Unused};
-use crate::poll_role::{PollRole, Turn};
+use crate::poll_role::PollRole;
 use crate::poller::{Poller, Source};
-use crate::pools::Pool;
-use crate::process::Snapshot;
 use crate::promise::{EngineId, Pledge, Promise};
 use crate::reader::LogWatch;
 use crate::relief::Relief;
 use crate::spin::Spinner;
 use crate::state::State;
-
-/// What senders put into the inbox.
-pub(crate) enum Command {
-    Submit {
-        pledge: Pledge,
-        request: TaskRequest,
-    },
-    SubmitGraph {
-        tasks: Vec<(Pledge, TaskRequest)>,
-        /// Dependencies first; none if the tasks are in such an order.
-        order: Option<Vec<usize>>,
-    },
-    Started {
-        task: TaskId,
-        attempt: Attempt,
-    },
-    Finished {
-        task: TaskId,
-        attempt: Attempt,
-        ran: Duration,
-        outcome: Outcome,
-    },
-    Failed {
-        task: TaskId,
-        attempt: Attempt,
-        retry: bool,
-        error: TaskError,
-    },
-    Blocked {
-        task: TaskId,
-        attempt: Attempt,
-    },
-    Unblocked {
-        task: TaskId,
-        attempt: Attempt,
-    },
-    OpenPool {
-        pool: PoolId,
-        spec: Pool,
-        snapshot: Option<Snapshot>,
-    },
-    ClosePool {
-        pool: PoolId,
-    },
-    /// Nobody wants the task any more.
-    Cancel {
-        task: TaskId,
-    },
-    /// A worker wants one of its nested calls cancelled.
-    CancelCall {
-        worker: WorkerId,
-        call: u64,
-    },
-    /// A nested call of a worker process has ended.
-    Answer {
-        worker: WorkerId,
-        call: u64,
-    },
-}
 
 #[derive(Default)]
 struct Inbox {
@@ -173,6 +112,10 @@ impl Shared {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poison.get().is_some()
     }
 
     /// Why nothing can be submitted any more, if that is so.
@@ -386,7 +329,7 @@ impl Shared {
     }
 
     /// Poisons the engine from outside of the state.
-    fn break_down(&self, message: &str) {
+    pub(crate) fn break_down(&self, message: &str) {
         self.with_state(|state| self.poison(state, message));
     }
 
@@ -441,66 +384,10 @@ impl Shared {
             }
         });
     }
-
-    /// What the loop thread does until the engine closes or breaks.
-    pub(crate) fn run_loop(&self) {
-        crate::signals::block_all();
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.take_turns())) {
-            self.break_down(text_of(&*panic));
-        }
-    }
-
-    fn take_turns(&self) {
-        while self.poison.get().is_none() {
-            match self.role.stand_by() {
-                Turn::Close => return,
-                Turn::Errand => self.start_zygote(),
-                Turn::Poll => {
-                    if let Err(error) = self.poller.wait_in_loop() {
-                        self.break_down(&error.to_string());
-                    } else if self.role.is_loop() {
-                        self.poll(Some(Time(0)));
-                        if !self.role.is_loop() {
-                            // A caller took the role meanwhile, and fell asleep: this look may have
-                            // taken the wake-up that was meant for it.
-                            self.poller.wake();
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Starts the zygote if one is wanted. Only on the loop thread: the kernel ends a process that
-    /// asked to die with its parent when the *thread* that started it ends.
-    fn start_zygote(&self) {
-        let wanted = self.with_state(|state| state.processes.zygote_to_start());
-        let Some((number, socket)) = wanted.flatten() else {
-            return;
-        };
-        let started = match &self.options.zygote {
-            Some(program) => crate::process::start(program, socket),
-            None => Err(std::io::Error::other(
-                "this engine was set up without worker processes",
-            )),
-        };
-        let unknown = self.with_state(|state| match started {
-            Ok(child) => state.processes.zygote_started(number, child),
-            Err(error) => {
-                let lost = state.processes.give_up(self, &error.to_string());
-                state.inputs.extend(lost);
-                None
-            }
-        });
-        // It ended, or said what makes no sense, before we had noted its process.
-        if let Some(child) = unknown.flatten() {
-            drop(crate::process::Dying::kill(child));
-        }
-    }
 }
 
 /// What a panic was given as its message.
-fn text_of(panic: &(dyn Any + Send)) -> &str {
+pub(crate) fn text_of(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("a panic without words")

@@ -14,6 +14,7 @@ use lineshaft_wire::{Descriptors, Value};
 use rustc_hash::FxHashMap;
 
 use crate::aftermath::{Aftermath, Discarded};
+use crate::command::Command;
 use crate::error::EngineError;
 use crate::limits::{MEMORY_EASY_PERCENT, MEMORY_SHORT_PERCENT};
 use crate::outcome::{DeathReport, Outcome, TaskError, failed_input};
@@ -22,7 +23,7 @@ use crate::poller::Source;
 use crate::pools::{Executor, Pool};
 use crate::process::{Processes, Stalls};
 use crate::promise::Promise;
-use crate::shared::{Command, Shared};
+use crate::shared::Shared;
 use crate::tasks::{Task, Tasks};
 use crate::threads::Lanes;
 

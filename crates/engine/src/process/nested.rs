@@ -9,13 +9,14 @@ use lineshaft_core::{PoolId, Retries, WorkerId};
 use lineshaft_wire::{Answer, CallOptions, Descriptors, FromWorker, Initializer, ToWorker};
 
 use crate::aftermath::Discarded;
+use crate::command::Command;
 use crate::error::EngineError;
 use crate::options::{Policy, PoolKind, PoolOptions, TaskRequest, Work};
 use crate::outcome::{Outcome, TaskError};
 use crate::payload::{Code, Payload};
 use crate::pools::Pool;
 use crate::promise::Promise;
-use crate::shared::{Command, Shared};
+use crate::shared::Shared;
 use crate::state::State;
 
 use super::Processes;

@@ -1,0 +1,70 @@
+//! `Command`: what is asked of the engine, by whatever thread.
+
+use std::time::Duration;
+
+use lineshaft_core::{Attempt, PoolId, TaskId, WorkerId};
+
+use crate::options::TaskRequest;
+use crate::outcome::{Outcome, TaskError};
+use crate::pools::Pool;
+use crate::process::Snapshot;
+use crate::promise::Pledge;
+
+/// What senders put into the inbox.
+pub(crate) enum Command {
+    Submit {
+        pledge: Pledge,
+        request: TaskRequest,
+    },
+    SubmitGraph {
+        tasks: Vec<(Pledge, TaskRequest)>,
+        /// Dependencies first; none if the tasks are in such an order.
+        order: Option<Vec<usize>>,
+    },
+    Started {
+        task: TaskId,
+        attempt: Attempt,
+    },
+    Finished {
+        task: TaskId,
+        attempt: Attempt,
+        ran: Duration,
+        outcome: Outcome,
+    },
+    Failed {
+        task: TaskId,
+        attempt: Attempt,
+        retry: bool,
+        error: TaskError,
+    },
+    Blocked {
+        task: TaskId,
+        attempt: Attempt,
+    },
+    Unblocked {
+        task: TaskId,
+        attempt: Attempt,
+    },
+    OpenPool {
+        pool: PoolId,
+        spec: Pool,
+        snapshot: Option<Snapshot>,
+    },
+    ClosePool {
+        pool: PoolId,
+    },
+    /// Nobody wants the task any more.
+    Cancel {
+        task: TaskId,
+    },
+    /// A worker wants one of its nested calls cancelled.
+    CancelCall {
+        worker: WorkerId,
+        call: u64,
+    },
+    /// A nested call of a worker process has ended.
+    Answer {
+        worker: WorkerId,
+        call: u64,
+    },
+}
