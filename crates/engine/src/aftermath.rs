@@ -85,31 +85,12 @@ mod tests {
     use std::time::Duration;
 
     use lineshaft_core::{GroupId, PoolId};
-    use lineshaft_store::{Store, StoreOptions};
 
     use crate::command::Command;
-    use crate::observer::Silent;
-    use crate::options::{EngineOptions, Policy, PoolKind, PoolOptions, TaskRequest, Work};
+    use crate::options::{Policy, PoolKind, PoolOptions, TaskRequest, Work};
     use crate::pools::Pool;
     use crate::runner::{Calls, Runner};
     use crate::shared::Shared;
-
-    fn engine() -> Arc<Shared> {
-        let store = StoreOptions {
-            budget_bytes: 1 << 20,
-            spill_dir: std::env::temp_dir(),
-            spill_max_bytes: None,
-        };
-        let options = EngineOptions {
-            cores: 1,
-            memory_bytes: store.budget_bytes,
-            spill_dir: store.spill_dir.clone(),
-            zygote: None,
-            observer: Arc::new(Silent),
-        };
-        let store = Store::new(store).expect("a store");
-        Shared::new(options, Arc::new(store)).expect("an engine")
-    }
 
     /// What a caller handed in: when it is dropped it asks the engine something, and tells.
     struct Asks(Weak<Shared>, Sender<()>);
@@ -129,7 +110,7 @@ mod tests {
 
     /// Runs `work` on a thread of its own, which is stuck if something is dropped under the lock.
     fn is_dropped_without_the_lock(work: impl FnOnce(&Arc<Shared>, Asks) + Send + 'static) {
-        let engine = engine();
+        let engine = Shared::without_loop();
         let (told, dropped) = channel();
         let asks = Asks(Arc::downgrade(&engine), told);
         thread::spawn(move || work(&engine, asks));

@@ -185,7 +185,7 @@ impl Engine {
     /// What the engine is doing.
     pub fn stats(&self) -> EngineStats {
         let store = self.shared.store.stats();
-        let stats = self.shared.with_state(|state| EngineStats {
+        let stats = self.shared.look(|state| EngineStats {
             unfinished: state.tasks.len(),
             workers: state
                 .processes
@@ -214,26 +214,23 @@ impl Engine {
     /// What worker processes printed lately, oldest first.
     pub fn output(&self) -> Vec<Printed> {
         self.shared
-            .with_state(|state| state.processes.output.all())
+            .look(|state| state.processes.output.all())
             .unwrap_or_default()
     }
 
     /// What the task is doing, and if it is not running, why: one sentence for people.
     pub fn explain(&self, promise: &Promise) -> String {
-        let state = |state: &mut State| state.explain(&self.shared, promise.task());
-        let sentence = self.shared.with_state(state);
-        sentence.unwrap_or_else(|| "the engine is shut down".into())
+        self.reader().explain(promise.task())
     }
 
     /// Events from number `sequence` on, at most `limit` of them. Readers neither wait nor make
     /// others wait longer than it takes to copy these.
     pub fn events(&self, sequence: u64, limit: usize) -> Since {
-        let state = |state: &mut State| state.scheduler.events().since(sequence, limit);
         let nothing = Since::Batch {
             events: Vec::new(),
             next: sequence,
         };
-        self.shared.with_state(state).unwrap_or(nothing)
+        self.reader().events(sequence, limit).unwrap_or(nothing)
     }
 
     /// Whether the task has begun to run on some worker.
@@ -241,21 +238,21 @@ impl Engine {
         !promise.is_done()
             && self
                 .shared
-                .with_state(|state| state.is_running(promise.task()))
+                .look(|state| state.is_running(promise.task()))
                 .unwrap_or(false)
     }
 
     /// Whether the pool rejects its tasks because it can start no worker.
     pub fn is_broken(&self, pool: PoolId) -> bool {
         self.shared
-            .with_state(|state| state.open(pool).is_some_and(|pool| pool.broken))
+            .look(|state| state.open(pool).is_some_and(|pool| pool.broken))
             .unwrap_or(false)
     }
 
     /// The worker processes that a pool has right now, and how many of its tasks are unfinished.
     pub fn pool_stats(&self, pool: PoolId) -> (Vec<u32>, usize) {
         self.shared
-            .with_state(|state| {
+            .look(|state| {
                 let workers = state.processes.pids(Some(pool));
                 let pids = workers.into_iter().map(|(_, pid)| pid).collect();
                 (pids, state.unfinished(Some(pool)))
@@ -279,7 +276,7 @@ impl Engine {
     /// How many of the tasks with an id in this range have not ended.
     pub fn unfinished_within(&self, range: RangeInclusive<TaskId>) -> usize {
         let count = |state: &mut State| state.tasks.ids_within(range).count();
-        self.shared.with_state(count).unwrap_or(0)
+        self.shared.look(count).unwrap_or(0)
     }
 
     /// Waits until there is no unfinished task, in one pool or in all.

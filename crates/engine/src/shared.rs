@@ -258,11 +258,13 @@ impl Shared {
     /// Looks at the state, after everything that was in the inbox before. None if the engine is
     /// poisoned. Whoever looks does not become the loop: while others submit without a pause, the inbox
     /// is never empty, and the look would come when they are done. What they put into it meanwhile is
-    /// left to whoever polls.
+    /// left to whoever polls, if anybody still does.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&mut State) -> T) -> Option<T> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let value = self.work(state, Rounds::One, look);
-        if !self.inbox().commands.is_empty() {
+        if self.is_closed() || self.is_poisoned() {
+            self.drive();
+        } else if !self.inbox().commands.is_empty() {
             self.poller.wake();
         }
         value
@@ -391,4 +393,53 @@ pub(crate) fn text_of(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("a panic without words")
+}
+
+#[cfg(test)]
+impl Shared {
+    /// An engine without a loop thread.
+    pub(crate) fn without_loop() -> Arc<Shared> {
+        let store = lineshaft_store::StoreOptions {
+            budget_bytes: 1 << 20,
+            spill_dir: std::env::temp_dir(),
+            spill_max_bytes: None,
+        };
+        let options = EngineOptions {
+            cores: 1,
+            memory_bytes: store.budget_bytes,
+            spill_dir: store.spill_dir.clone(),
+            zygote: None,
+            observer: Arc::new(crate::observer::Silent),
+        };
+        let store = Store::new(store).expect("a store");
+        Shared::new(options, Arc::new(store)).expect("an engine")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{Policy, Work};
+    use crate::runner::{Calls, Runner};
+
+    struct NeverCalled;
+
+    impl Runner for NeverCalled {
+        fn run(&self, _: &mut Calls<'_>) {}
+    }
+
+    #[test]
+    fn what_is_submitted_while_somebody_looks_at_an_engine_that_has_ended() {
+        let engine = Shared::without_loop();
+        engine.close();
+        let request = TaskRequest {
+            pool: PoolId(1),
+            group: GroupId(0),
+            work: Work::Local(Arc::new(NeverCalled)),
+            inputs: Vec::new(),
+            policy: Policy::default(),
+        };
+        let promise = engine.look(|_| engine.submit(request));
+        assert!(promise.expect("no panic").is_done());
+    }
 }
