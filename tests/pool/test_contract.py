@@ -185,77 +185,6 @@ def test_an_unpicklable_result_is_the_error_of_the_standard_library():
     pool.join()
 
 
-# callbacks
-
-
-def test_callbacks_get_value_or_error_before_the_result_is_ready(pool):
-    seen = []
-    result = pool.apply_async(square, (4,), callback=seen.append, error_callback=seen.append)
-    assert result.get(10) == 16
-    assert seen == [16]
-    result = pool.apply_async(raise_key_error, callback=seen.append, error_callback=seen.append)
-    result.wait(10)
-    assert isinstance(seen[1], KeyError)
-
-
-def test_map_async_callback_gets_the_whole_list(pool):
-    seen = []
-    pool.map_async(int, ["1", "2"], callback=seen.append, error_callback=seen.append).wait(10)
-    pool.map_async(int, ["a", "2"], callback=seen.append, error_callback=seen.append).wait(10)
-    pool.map_async(int, [], callback=seen.append).wait(10)
-    assert seen[0] == [1, 2]
-    assert isinstance(seen[1], ValueError)
-    assert seen[2] == []
-
-
-def leave_a_file_at_the_end(folder):
-    multiprocessing.util.Finalize(None, lambda: (folder / str(os.getpid())).touch(), exitpriority=0)
-
-
-def test_what_workers_do_at_their_end_is_done_after_join(tmp_path):
-    pool = ls.Pool(2, leave_a_file_at_the_end, (tmp_path,))
-    pids = set(pool.map(lambda _: os.getpid(), range(8), chunksize=1))
-    pool.close()
-    pool.join()
-    assert {file.name for file in tmp_path.iterdir()} >= {str(pid) for pid in pids}
-    assert pids.isdisjoint(psutil.pids())
-
-
-def test_callbacks_run_on_one_thread_and_all_have_run_after_join(pool_class):
-    threads, values = set(), []
-
-    def note(value):
-        threads.add(threading.current_thread())
-        values.append(value)
-
-    pool = pool_class(2)
-    for i in range(50):
-        pool.apply_async(square, (i,), callback=note)
-    pool.close()
-    pool.join()
-    assert sorted(values) == [i * i for i in range(50)]
-    assert len(threads) == 1
-    assert threads != {threading.main_thread()}
-
-
-def test_a_callback_that_raises_is_reported_and_stops_nothing(pool, monkeypatch):
-    reported = []
-    monkeypatch.setattr(threading, "excepthook", reported.append)
-    seen = []
-    bad = pool.apply_async(square, (1,), callback=lambda _: 1 / 0)
-    assert bad.get(10) == 1
-    assert pool.apply_async(square, (2,), callback=seen.append).get(10) == 4
-    assert seen == [4]
-    assert [args.exc_type for args in reported] == [ZeroDivisionError]
-
-
-def test_a_callback_may_use_the_pool(pool):
-    results = []
-    outer = pool.apply_async(square, (2,), callback=lambda y: results.append(pool.apply_async(square, (y,))))
-    outer.wait(10)
-    assert results[0].get(10) == 16
-
-
 # map
 
 
@@ -424,6 +353,19 @@ def test_initializer_runs_in_each_worker(thread_pool_class):
         pool.map(lambda _: both.wait(30), range(2), 1)
     pool.join()
     assert seen == ["here"] * 2
+
+
+def leave_a_file_at_the_end(folder):
+    multiprocessing.util.Finalize(None, lambda: (folder / str(os.getpid())).touch(), exitpriority=0)
+
+
+def test_what_workers_do_at_their_end_is_done_after_join(tmp_path):
+    pool = ls.Pool(2, leave_a_file_at_the_end, (tmp_path,))
+    pids = set(pool.map(lambda _: os.getpid(), range(8), chunksize=1))
+    pool.close()
+    pool.join()
+    assert {file.name for file in tmp_path.iterdir()} >= {str(pid) for pid in pids}
+    assert pids.isdisjoint(psutil.pids())
 
 
 def test_workers_are_replaced_after_maxtasksperchild(process_pool_class):
