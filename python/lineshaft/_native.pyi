@@ -395,8 +395,7 @@ def after_fork() -> list[int]:
 def cancel_running(futures: SupportsGetItem[int, FutureBase]) -> None:
     """
     Cancels the calls that are not done, those too that run in worker processes: these are killed.
-    One that runs on a thread goes on, but nobody hears of it, and another thread takes its place. A
-    nested call that runs goes on as well.
+    One that runs on a thread goes on, but nobody hears of it, and another thread takes its place.
     """
 
 def static_order(needs: SupportsGetItem[int, SupportsGetItem[int, SupportsIndex]]) -> list[int]:

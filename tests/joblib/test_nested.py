@@ -193,3 +193,47 @@ def without_limit():
 def test_endless_nesting_ends_in_an_error():
     with parallel_config("lineshaft", n_jobs=2), pytest.raises(RecursionError):
         without_limit()
+
+
+def fail_after(event):
+    event.wait()
+    raise ValueError("beside it")
+
+
+def tell_and_wait(path, told, never):
+    path.write_text(str(os.getpid()))
+    told.set()
+    never.wait()
+
+
+def fail_or_wait(caller, path, told, never):
+    # Either call may be the one that is given away.
+    return fail_after(told) if os.getpid() == caller else tell_and_wait(path, told, never)
+
+
+def inner_failure(path, told, never):
+    Parallel(n_jobs=2)(delayed(fail_or_wait)(os.getpid(), path, told, never) for _ in range(2))
+
+
+def inner_wait(path, told, never):
+    Parallel(n_jobs=2)([delayed(never.wait)(), delayed(tell_and_wait)(path, told, never)])
+
+
+def wait_for_the_end_of(path):
+    pid = int(path.read_text())
+    eventually(lambda: not Path(f"/proc/{pid}").exists(), "the process of the helper has ended")
+
+
+def test_an_inner_error_ends_what_runs_beside_it(tmp_path, event):
+    with pytest.raises(ValueError, match="beside it"):
+        Parallel(2, "lineshaft")([delayed(inner_failure)(tmp_path / "pid", event("told"), event("never"))])
+    wait_for_the_end_of(tmp_path / "pid")
+
+
+def test_an_outer_error_ends_inner_calls(tmp_path, event):
+    told = event("told")
+    with pytest.raises(ValueError, match="beside it"):
+        Parallel(3, "lineshaft")(
+            [delayed(inner_wait)(tmp_path / "pid", told, event("never")), delayed(fail_after)(told)]
+        )
+    wait_for_the_end_of(tmp_path / "pid")

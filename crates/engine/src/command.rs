@@ -53,14 +53,16 @@ pub(crate) enum Command {
     ClosePool {
         pool: PoolId,
     },
-    /// Nobody wants the task any more.
+    /// Nobody wants the task any more; `kill` if it is to end even if it runs in a worker process.
     Cancel {
         task: TaskId,
+        kill: bool,
     },
     /// A worker wants one of its nested calls cancelled.
     CancelCall {
         worker: WorkerId,
         call: u64,
+        kill: bool,
     },
     /// A nested call of a worker process has ended.
     Answer {

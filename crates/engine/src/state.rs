@@ -231,8 +231,12 @@ impl State {
                 }
             }
             Command::ClosePool { pool } => self.close_pool(pool),
-            Command::Cancel { task } => self.push_cancel(task, false),
-            Command::CancelCall { worker, call } => self.cancel_call(shared, worker, call),
+            Command::Cancel { task, kill } => {
+                self.push_cancel(task, kill);
+            }
+            Command::CancelCall { worker, call, kill } => {
+                self.cancel_call(shared, worker, call, kill);
+            }
             Command::Answer { worker, call } => self.processes.answer(worker, call),
         }
         self.settle(shared, now);

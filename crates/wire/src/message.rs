@@ -251,6 +251,8 @@ pub enum FromWorker<'a> {
     Cancel {
         /// The call.
         call: u64,
+        /// Whether it is to be ended if it runs already.
+        kill: bool,
     },
     /// The worker no longer refers to a nested call.
     Forget {

@@ -101,12 +101,13 @@ impl State {
                     }
                 });
             }
-            FromWorker::Cancel { call } => {
+            FromWorker::Cancel { call, kill } => {
                 // Behind the call itself, which is in the inbox, and when the worker is back in the
                 // table: what the scheduler then wants of it must reach it.
                 shared.post(Command::CancelCall {
                     worker: worker.id,
                     call,
+                    kill,
                 });
             }
             FromWorker::Forget { call } => {
@@ -172,12 +173,12 @@ impl State {
     }
 
     /// Cancels a nested call and tells the worker whether that worked.
-    pub(crate) fn cancel_call(&mut self, shared: &Shared, id: WorkerId, call: u64) {
+    pub(crate) fn cancel_call(&mut self, shared: &Shared, id: WorkerId, call: u64, kill: bool) {
         let Some(worker) = self.processes.workers.get(&id) else {
             return;
         };
         let promise = worker.calls.get(&call).map(Arc::clone);
-        let cancelled = promise.is_some_and(|promise| self.cancel(shared, &promise, false));
+        let cancelled = promise.is_some_and(|promise| self.cancel(shared, &promise, kill));
         if let Some(worker) = self.processes.workers.get_mut(&id) {
             worker.send(&ToWorker::CancelAnswer { call, cancelled }, Vec::new());
             self.processes.dirty.push(id);
@@ -186,12 +187,15 @@ impl State {
 }
 
 impl Worker {
-    /// The worker is gone, and with it everyone who could want its calls.
+    /// The worker is gone, and with it everyone who could want its calls. If it died in the middle of
+    /// a task, they end even if they run.
     pub(super) fn forget_calls(&mut self, shared: &Shared) {
+        let kill = !self.departed && self.running().is_some();
         // In the inbox, behind calls that were read a moment ago.
         for promise in self.calls.values() {
             shared.post(Command::Cancel {
                 task: promise.task(),
+                kill,
             });
         }
         for pool in std::mem::take(&mut self.pools).into_values() {

@@ -232,8 +232,8 @@ impl Session {
         }
     }
 
-    /// Cancels a nested call; whether it will not run.
-    pub fn cancel(&self, call: &Arc<NestedCall>) -> Result<bool, EngineError> {
+    /// Cancels a nested call, with `kill` also one that runs; whether it is cancelled by now.
+    pub fn cancel(&self, call: &Arc<NestedCall>, kill: bool) -> Result<bool, EngineError> {
         if call.answer().is_some() {
             return Ok(false);
         }
@@ -242,8 +242,13 @@ impl Session {
             state.cancels.insert(call.id(), Arc::clone(call));
             call.forget_cancelled();
         }
-        self.outbox
-            .push_quietly(&FromWorker::Cancel { call: call.id() }, Vec::new())?;
+        self.outbox.push_quietly(
+            &FromWorker::Cancel {
+                call: call.id(),
+                kill,
+            },
+            Vec::new(),
+        )?;
         self.outbox.flush()?;
         let answered = || call.cancelled().is_some();
         self.wait_until(None, &mut None, &[call], answered)?;

@@ -67,8 +67,7 @@ fn call_of(future: &FutureBase) -> Option<&NestedCall> {
 }
 
 /// Cancels the calls that are not done, those too that run in worker processes: these are killed.
-/// One that runs on a thread goes on, but nobody hears of it, and another thread takes its place. A
-/// nested call that runs goes on as well.
+/// One that runs on a thread goes on, but nobody hears of it, and another thread takes its place.
 #[pyfunction]
 pub fn cancel_running(py: Python<'_>, futures: Vec<Bound<'_, FutureBase>>) -> PyResult<()> {
     for future in futures {
@@ -82,7 +81,7 @@ pub fn cancel_running(py: Python<'_>, futures: Vec<Bound<'_, FutureBase>>) -> Py
                 py.detach(|| engine.cancel(promise, true));
             }
             Source::Nested { client, call } => {
-                py.detach(|| client.session.cancel(call))
+                py.detach(|| client.session.cancel(call, true))
                     .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
             }
         }

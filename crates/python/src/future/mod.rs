@@ -304,7 +304,7 @@ impl FutureBase {
                 py.detach(|| engine.cancel(promise, false))
             }
             Source::Nested { client, call } => py
-                .detach(|| client.session.cancel(call))
+                .detach(|| client.session.cancel(call, false))
                 .map_err(|error| PyRuntimeError::new_err(error.to_string()))?,
         };
         if cancelled {

@@ -100,7 +100,7 @@ impl Worker {
                 .map(|i| self.submit(None, "echo", &(round * 10 + i).to_le_bytes()))
                 .collect();
             for pair in calls.chunks(2) {
-                cancelled += u64::from(self.session.cancel(&pair[1]).expect("the engine"));
+                cancelled += u64::from(self.session.cancel(&pair[1], false).expect("the engine"));
             }
             for pair in calls.chunks(2) {
                 if let Err(text) = self.wait(&pair[0]) {
