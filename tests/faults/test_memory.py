@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -240,6 +239,42 @@ def test_out_of_memory_kill(program: Callable[..., Program], memory_group: Path)
     assert lines[2:] == ["True", "1024"]
 
 
+@pytest.mark.parametrize(("times", "outcome"), [(1, "[9, 16, 25]"), (2, "memory ran out")])
+def test_a_batch_of_joblib_has_one_more_attempt(
+    program: Callable[..., Program], memory_group: Path, tmp_path: Path, times: int, outcome: str
+) -> None:
+    started = program(
+        f"""
+        import os, pathlib
+        pathlib.Path({str(memory_group / "cgroup.procs")!r}).write_text(str(os.getpid()))
+        from joblib import Parallel, delayed
+        import lineshaft.joblib
+        from lineshaft.errors import WorkerDied
+
+        def square(n):
+            attempts = pathlib.Path({str(tmp_path / "attempts")!r})
+            with attempts.open("a") as file:
+                file.write(str(n))
+            held = []
+            while n == 4 and attempts.read_text().count("4") <= {times}:
+                held.append(bytearray(os.urandom(1 << 20)))
+            return n * n
+
+        try:
+            print(Parallel(2, "lineshaft", batch_size=1)(delayed(square)(n) for n in (3, 4, 5)))
+        except WorkerDied as error:
+            print(error.oom_killed, error)
+        print(Parallel(2, "lineshaft")(delayed(abs)(-n) for n in range(3)))
+        """
+    )
+    out, err = started.end()
+    assert (started.process.returncode, err) == (0, ""), out + err
+    first, then = out.splitlines()
+    assert outcome in first
+    assert then == "[0, 1, 2]"
+    assert (tmp_path / "attempts").read_text().count("4") == 2
+
+
 def test_kill_without_lack_of_memory_is_not_called_so(engine: ls.Engine) -> None:
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -248,4 +283,3 @@ def test_kill_without_lack_of_memory_is_not_called_so(engine: ls.Engine) -> None
     assert isinstance(error, WorkerDied)
     assert not error.oom_killed
     assert "memory ran out" not in str(error)
-    assert sys.getrefcount(error) > 0
