@@ -105,3 +105,22 @@ def test_threads_as_programs_know_them(threads, event):
     leave.set()
     concurrent.futures.wait(futures)
     assert threads._work_queue.empty()
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [("set_result", [3]), ("set_exception", [ValueError()]), ("set_running_or_notify_cancel", [])],
+)
+def test_only_its_engine_completes_a_future(executor, event, method, arguments):
+    """An executor calls these methods. This one is written in Rust: whoever else does so is told."""
+    leave = event("leave")
+    future = executor.submit(leave.wait)
+    with pytest.raises(TypeError, match="belongs to an engine"):
+        getattr(future, method)(*arguments)
+    leave.set()
+    assert future.result() is True
+
+
+def test_a_future_without_a_call_says_how_futures_are_made():
+    with pytest.raises(RuntimeError, match="made by submitting"):
+        ls.Future().result()
