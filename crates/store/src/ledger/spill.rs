@@ -60,36 +60,36 @@ impl Ledger {
             return Relief::Wait;
         }
         // What never fits in memory may not fit on the disk either, and others have to go then.
-        let mut relief = Relief::Nothing;
+        let mut is_disk_full = false;
         for fits in [false, true] {
             let Some((_, &id)) = self.order.range(Use { fits, number: 0 }..).next() else {
                 break;
             };
-            relief = self.start_spill(id);
-            if matches!(relief, Relief::Spill(_)) {
-                return relief;
+            match self.start_spill(id) {
+                Some(victim) => return Relief::Spill(victim),
+                None => is_disk_full = true,
             }
         }
-        if self.spilling_bytes > 0 && matches!(relief, Relief::Nothing) {
-            return Relief::Wait;
+        if is_disk_full {
+            Relief::DiskLimit
+        } else if self.spilling_bytes > 0 {
+            Relief::Wait
+        } else {
+            Relief::Nothing
         }
-        relief
     }
 
-    /// Marks a segment as being spilled, if it is in memory, not pinned, and the disk may take it.
-    fn start_spill(&mut self, id: SegmentId) -> Relief {
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return Relief::Nothing;
-        };
+    /// Marks a segment of the order as being spilled; none if the disk may not take it.
+    fn start_spill(&mut self, id: SegmentId) -> Option<Victim> {
+        let entry = self.entries.get_mut(&id);
+        let entry = entry.expect("a segment leaves the order before it is freed");
         let Place::Memory { fd, last_use } = &entry.place else {
-            return Relief::Nothing;
+            unreachable!("a segment leaves the order before it leaves memory");
         };
-        if entry.pins > 0 {
-            return Relief::Nothing;
-        }
+        assert_eq!(entry.pins, 0, "{id:?} is pinned, and in the order");
         let spilled_after_bytes = self.spilled_bytes.saturating_add(entry.bytes);
         if spilled_after_bytes > self.spill_limit_bytes {
-            return Relief::DiskLimit;
+            return None;
         }
         let victim = Victim {
             id,
@@ -104,7 +104,7 @@ impl Ledger {
         self.spillable_bytes -= victim.bytes;
         self.spilling_bytes += victim.bytes;
         self.spilled_bytes = spilled_after_bytes;
-        Relief::Spill(victim)
+        Some(victim)
     }
 
     /// Ends what [`Self::start_spill`] began, with the finished copy or without one.
