@@ -22,6 +22,8 @@
 //! The order is topological. A parallel run departs from it by at most the number of tasks that run
 //! at once. The walk is iterative; a chain of a million tasks is fine.
 
+mod sizes;
+
 /// A graph over tasks `0..len()`, as two lists of neighbours in compressed rows.
 #[derive(Clone, Debug)]
 pub(crate) struct Edges {
@@ -287,8 +289,6 @@ impl<'a> Walk<'a> {
             .any(|dependency| self.holders[*dependency as usize] == 1)
     }
 }
-
-mod sizes;
 
 #[cfg(test)]
 mod tests;
