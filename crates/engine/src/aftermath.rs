@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use lineshaft_store::Pin;
 
-use crate::command::Command;
-use crate::options::{TaskRequest, Work};
+use crate::options::Work;
 use crate::outcome::Outcome;
 use crate::payload::Payload;
 use crate::promise::{Pledge, Promise, Wakes};
@@ -35,9 +34,7 @@ pub(crate) enum Discarded {
     Outcome(Outcome),
     Call(Call),
     Pins(Vec<Pin>),
-    Request(TaskRequest),
-    Command(Command),
-    /// A pool, a worker, or a process that was killed and is to be waited for.
+    /// What is rare: a pool, a worker, or a process that was killed and is to be waited for.
     Other(Box<dyn Send>),
 }
 

@@ -344,14 +344,14 @@ impl Shared {
                 Command::Submit { pledge, request } => vec![(pledge, request)],
                 Command::SubmitGraph { tasks, .. } => tasks,
                 other => {
-                    aftermath.discard(Discarded::Command(other));
+                    aftermath.discard(Discarded::other(other));
                     continue;
                 }
             };
             for (pledge, request) in tasks {
                 let error = TaskError::Poisoned(message.to_owned());
                 aftermath.keep(pledge, Outcome::Error(error));
-                aftermath.discard(Discarded::Request(request));
+                aftermath.discard(Discarded::other(request));
             }
         }
     }
