@@ -114,8 +114,8 @@ impl Worker {
             what: "socketpair",
             source,
         })?;
-        let control: SharedPage<ControlPage> = SharedPage::create()?;
         let socket = Ours::new(socket);
+        let control: SharedPage<ControlPage> = SharedPage::create()?;
         let (stdout, their_stdout) = output_pipe()?;
         let (stderr, their_stderr) = output_pipe()?;
         let (stdout, stderr) = (Ours::new(stdout), Ours::new(stderr));

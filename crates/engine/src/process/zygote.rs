@@ -43,6 +43,8 @@ enum Process {
     /// It is still to be started.
     Unknown,
     Started(Child),
+    /// Is reaped with this.
+    Killed(#[expect(dead_code, reason = "it is kept for what it does when dropped")] Dying),
     /// Ends with this.
     Forked(#[expect(dead_code, reason = "it is kept for what it does when dropped")] Forked),
 }
@@ -168,14 +170,11 @@ impl Zygote {
     pub(super) fn close(mut self, shared: &Shared) -> Discarded {
         shared.poller.remove(self.socket.as_fd());
         drop(self.take_start());
-        let dying = match std::mem::replace(&mut self.process, Process::Unknown) {
-            Process::Started(child) => Some(Dying::kill(child)),
-            other => {
-                self.process = other;
-                None
-            }
+        self.process = match self.process {
+            Process::Started(child) => Process::Killed(Dying::kill(child)),
+            other => other,
         };
-        Discarded::other((dying, self))
+        Discarded::other(self)
     }
 }
 

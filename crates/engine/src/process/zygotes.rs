@@ -43,7 +43,9 @@ impl Zygotes {
             self.known.insert(number, zygote);
             *self.own.insert(number)
         };
-        self.known.get_mut(&number).ok_or(EngineError::SnapshotGone)
+        let zygote = self.known.get_mut(&number);
+        Ok(zygote
+            .expect("it is only out while its messages are read, and no worker is wanted then"))
     }
 
     fn next_number(&mut self) -> u32 {

@@ -322,12 +322,11 @@ impl Session {
         &self,
         workers: u32,
         tasks_per_worker_max: Option<u32>,
-        initializer: Option<(u64, Vec<u64>, Sent)>,
+        mut initializer: Option<(u64, Vec<u64>, Sent)>,
     ) -> Result<u64, EngineError> {
         if workers == 0 {
             return Err(EngineError::NoWorkers);
         }
-        let mut initializer = initializer;
         let (initializer, descriptors) = match &mut initializer {
             None => (None, Vec::new()),
             Some((code, definitions, args)) => {
