@@ -176,7 +176,12 @@ def _fork(
     worker, descriptors, growth_bytes_max, tasks_max = request
     zygote_pid = os.getpid()
     try:
-        pid = os.fork()
+        # Held for the handle of the worker's process: one whose end nobody would notice must not begin.
+        place = os.dup(0)
+        try:
+            pid = os.fork()
+        finally:
+            os.close(place)
     except OSError as error:
         _tell(zygote.spawn_failed, worker, error.errno or 0)
     else:
@@ -196,17 +201,10 @@ def _fork(
             finally:
                 flush()
                 os._exit(code)
-        try:
-            handle = os.pidfd_open(pid)
-        except OSError as error:
-            # Nobody would notice its end.
-            os.kill(pid, _signal.SIGKILL)
-            os.waitpid(pid, 0)
-            _tell(zygote.spawn_failed, worker, error.errno or 0)
-        else:
-            children[handle] = (worker, pid)
-            poller.register(handle, select.POLLIN)
-            _tell(zygote.spawned, worker, pid)
+        handle = os.pidfd_open(pid)
+        children[handle] = (worker, pid)
+        poller.register(handle, select.POLLIN)
+        _tell(zygote.spawned, worker, pid)
     for fd in descriptors:
         os.close(fd)
 
