@@ -1,6 +1,7 @@
 """What a signal handler of the program raises while it waits for a result is the program's."""
 
 import signal
+import threading
 
 import pytest
 from tests.events import enter_and_wait
@@ -25,13 +26,28 @@ def stay(events):
 
 @pytest.fixture
 def alarm():
-    """Return a function after which a signal handler raises soon."""
+    """Return a function after which a signal handler raises soon after an event.
+
+    Not before it, because what a handler raises while workers are forked may be lost: hooks of others run then.
+    """
 
     def interrupt(*_):
         raise TooSlowError("too slow")
 
+    def set_after(event):
+        event.wait()
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+
     before = signal.signal(signal.SIGALRM, interrupt)
-    yield lambda: signal.setitimer(signal.ITIMER_REAL, 0.05)
+    setters = []
+
+    def alarm(event):
+        setters.append(threading.Thread(target=set_after, args=(event,)))
+        setters[-1].start()
+
+    yield alarm
+    for setter in setters:
+        setter.join()
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
 
@@ -39,7 +55,7 @@ def alarm():
 @pytest.mark.parametrize("how", WAITS)
 def test_a_timeout_of_the_programs_own(pool, how, alarm, event):
     entered, leave = event("entered"), event("leave")
-    alarm()
+    alarm(entered)
     try:
         with pytest.raises(TooSlowError, match="too slow"):
             WAITS[how](pool, stay, (entered, leave))
@@ -51,8 +67,7 @@ def test_a_timeout_of_the_programs_own(pool, how, alarm, event):
 def test_an_iteration_goes_on_after_it(pool, timeout, alarm, event):
     entered, leave = event("entered"), event("leave")
     results = pool.imap(stay, [(entered, leave)])
-    entered.wait()
-    alarm()
+    alarm(entered)
     with pytest.raises(TooSlowError):
         results.next(timeout)
     leave.set()
