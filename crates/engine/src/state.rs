@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Weak};
 
 use lineshaft_core::{
-    Action, Attempt, Explanation, Input, PoolId, Rejection, Scheduler, TaskId, Time, WorkerId,
+    Action, Attempt, Input, PoolId, Rejection, Scheduler, TaskId, Time, WorkerId,
 };
 use lineshaft_wire::{Descriptors, Value};
 use rustc_hash::FxHashMap;
@@ -142,11 +142,8 @@ impl State {
     /// Whether the task has begun to run.
     pub(crate) fn is_running(&self, task: TaskId) -> bool {
         self.processes.has_begun(task)
-            || match self.scheduler.explain(crate::clock::now(), task) {
-                Explanation::Running { .. } => true,
-                Explanation::Assigned { .. } => self.is_on_thread(task),
-                _ => false,
-            }
+            || self.scheduler.has_started(task)
+            || self.attempt_on_thread(task).is_some()
     }
 
     /// Cancels what has not begun, in one pool or in all; with `kill`, what runs in a worker process

@@ -66,6 +66,25 @@ pub enum QueuedBecause {
 }
 
 impl Scheduler {
+    /// The attempt of a task that a worker has, whether it has started or not.
+    pub fn attempt_at_worker(&self, task: TaskId) -> Option<Attempt> {
+        self.assigned(task).map(|(attempt, _)| attempt)
+    }
+
+    /// Whether a task is known to have started, and has not ended.
+    pub fn has_started(&self, task: TaskId) -> bool {
+        self.assigned(task)
+            .is_some_and(|(_, phase)| phase != Phase::HandedOver)
+    }
+
+    fn assigned(&self, task: TaskId) -> Option<(Attempt, Phase)> {
+        let task = &self.graph[self.graph.find(task)?];
+        match task.state {
+            State::Assigned(assigned) => Some((task.attempt, assigned.phase)),
+            _ => None,
+        }
+    }
+
     /// Explains one task. May take time linear in the pool's queue: for people, not for programs.
     ///
     /// `now` is the current time: a wait that is over is about to end.

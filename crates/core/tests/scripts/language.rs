@@ -249,7 +249,15 @@ impl Bench {
 
     fn explain(&mut self, name: &str) -> String {
         let task = self.task(name);
-        match self.scheduler.explain(self.now, task) {
+        let explanation = self.scheduler.explain(self.now, task);
+        let (attempt, started) = match explanation {
+            Explanation::Assigned { attempt, .. } => (Some(attempt), false),
+            Explanation::Running { attempt, .. } => (Some(attempt), true),
+            _ => (None, false),
+        };
+        assert_eq!(self.scheduler.attempt_at_worker(task), attempt);
+        assert_eq!(self.scheduler.has_started(task), started);
+        match explanation {
             Explanation::Unknown => "unknown".into(),
             Explanation::Waiting {
                 missing,

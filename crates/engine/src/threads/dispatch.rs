@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lineshaft_core::{Attempt, Explanation, Input, PoolId, TaskId, WorkerId};
+use lineshaft_core::{Attempt, Input, PoolId, TaskId, WorkerId};
 
 use crate::aftermath::Discarded;
 use crate::options::Work;
@@ -64,22 +64,11 @@ impl State {
         }
     }
 
-    /// Whether a thread has begun a call that was handed over.
-    pub(crate) fn is_on_thread(&self, task: TaskId) -> bool {
-        self.lanes_of(task).is_some_and(|lanes| !lanes.holds(task))
-    }
-
-    /// The attempt that a thread runs, if one does.
+    /// The attempt that a thread has begun, if one has.
     pub(crate) fn attempt_on_thread(&self, task: TaskId) -> Option<Attempt> {
-        if !self.is_on_thread(task) {
-            return None;
-        }
-        match self.scheduler.explain(crate::clock::now(), task) {
-            Explanation::Running { attempt, .. } | Explanation::Assigned { attempt, .. } => {
-                Some(attempt)
-            }
-            _ => None,
-        }
+        let attempt = self.scheduler.attempt_at_worker(task)?;
+        let lanes = self.lanes_of(task)?;
+        (!lanes.holds(task)).then_some(attempt)
     }
 
     /// Takes back the calls that were handed to this worker and that no thread has begun.
