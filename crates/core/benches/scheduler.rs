@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use divan::counter::ItemsCount;
 use lineshaft_core::{
-    Action, GroupId, Input, PoolId, PoolSpec, Retries, Scheduler, TaskId, TaskSpec, Time, WorkerId,
+    Action, GroupId, Input, PoolId, PoolSpec, Prefetch, Retries, Scheduler, TaskId, TaskSpec, Time,
+    WorkerId,
 };
 
 const WORKERS: u32 = 4;
@@ -82,7 +83,7 @@ impl Driver {
             pool: PoolId(0),
             workers_max: WORKERS,
             cores_per_task: 1,
-            prefetch: true,
+            prefetch: Prefetch::Long,
         }));
         for worker in 0..WORKERS {
             driver.handle(Input::WorkerUp {

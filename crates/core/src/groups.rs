@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::graph::nanoseconds;
 use crate::ids::GroupId;
 use crate::limits::{
-    GROUPS_MAX, PREFETCH_MAX, PREFETCH_ROOTS_TARGET, PREFETCH_TARGET, PREFETCH_UNKNOWN,
+    GROUPS_MAX, PREFETCH_LONG_TARGET, PREFETCH_MAX, PREFETCH_SHORT_TARGET, PREFETCH_UNKNOWN,
 };
 
 /// Counters of one group since the scheduler was made.
@@ -86,15 +86,17 @@ impl Group {
         self.estimate_ns.unwrap_or(0)
     }
 
-    /// How many tasks of this group to hand ahead to one worker.
-    pub(crate) fn window(&self) -> u32 {
-        let tasks = self.within(PREFETCH_TARGET).unwrap_or(PREFETCH_UNKNOWN);
+    /// How many tasks of this group to hand ahead to one worker, if the way to it is long.
+    pub(crate) fn window_long(&self) -> u32 {
+        let tasks = self
+            .within(PREFETCH_LONG_TARGET)
+            .unwrap_or(PREFETCH_UNKNOWN);
         tasks.clamp(1, PREFETCH_MAX)
     }
 
-    /// How many if they are roots; none if they take long, or nobody knows.
-    pub(crate) fn window_of_roots(&self) -> u32 {
-        let tasks = self.within(PREFETCH_ROOTS_TARGET).unwrap_or(0);
+    /// How many if it is short, or if they are roots; none if they take long, or nobody knows.
+    pub(crate) fn window_short(&self) -> u32 {
+        let tasks = self.within(PREFETCH_SHORT_TARGET).unwrap_or(0);
         tasks.min(PREFETCH_MAX)
     }
 
@@ -118,25 +120,19 @@ mod tests {
     }
 
     #[test]
-    fn the_window_holds_about_two_milliseconds_of_work() {
-        assert_eq!(group_after(&[]).window(), 1);
-        assert_eq!(group_after(&[Duration::ZERO]).window(), PREFETCH_MAX);
-        assert_eq!(group_after(&[Duration::from_micros(100)]).window(), 20);
-        assert_eq!(group_after(&[Duration::from_millis(1)]).window(), 2);
-        assert_eq!(group_after(&[Duration::from_secs(5)]).window(), 1);
+    fn the_long_window_holds_about_two_milliseconds_of_work() {
+        assert_eq!(group_after(&[]).window_long(), 1);
+        assert_eq!(group_after(&[Duration::ZERO]).window_long(), PREFETCH_MAX);
+        assert_eq!(group_after(&[Duration::from_micros(100)]).window_long(), 20);
+        assert_eq!(group_after(&[Duration::from_millis(1)]).window_long(), 2);
+        assert_eq!(group_after(&[Duration::from_secs(5)]).window_long(), 1);
     }
 
     #[test]
-    fn few_roots_are_handed_ahead_and_none_that_take_long() {
-        assert_eq!(group_after(&[]).window_of_roots(), 0);
-        assert_eq!(
-            group_after(&[Duration::from_micros(10)]).window_of_roots(),
-            20
-        );
-        assert_eq!(
-            group_after(&[Duration::from_millis(1)]).window_of_roots(),
-            0
-        );
+    fn the_short_window_has_no_task_that_takes_long() {
+        assert_eq!(group_after(&[]).window_short(), 0);
+        assert_eq!(group_after(&[Duration::from_micros(10)]).window_short(), 20);
+        assert_eq!(group_after(&[Duration::from_millis(1)]).window_short(), 0);
     }
 
     #[test]

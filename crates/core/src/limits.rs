@@ -4,17 +4,17 @@ use std::time::Duration;
 
 /// Work kept ready at a busy worker, so that the way to it is hidden. Long enough to cover a
 /// wake-up and a batch of frames, short enough that moving it elsewhere is rarely needed.
-pub const PREFETCH_TARGET: Duration = Duration::from_millis(2);
+pub const PREFETCH_LONG_TARGET: Duration = Duration::from_millis(2);
 
-/// The same for roots of graphs: tasks that need nothing while something needs them. A root that is
-/// handed ahead runs before whatever is ready by then, also before that which would free memory. What
-/// this time lets them write too early is about a megabyte or two.
-pub const PREFETCH_ROOTS_TARGET: Duration = Duration::from_micros(200);
+/// The same for threads of this process, and everywhere for roots of graphs: tasks that need nothing while
+/// something needs them. What is handed ahead runs before whatever is ready by then, also before that which
+/// would free memory. What this time lets it write too early is about a megabyte or two.
+pub const PREFETCH_SHORT_TARGET: Duration = Duration::from_micros(200);
 
 /// Tasks handed ahead to one worker at most, however short they are.
 pub const PREFETCH_MAX: u32 = 512;
 
-/// Tasks other than roots handed ahead while nobody knows how long they take.
+/// Tasks handed ahead over the long way, but for roots, while nobody knows how long they take.
 pub const PREFETCH_UNKNOWN: u32 = 1;
 
 /// Work waiting at one worker that is worth moving to an idle one.

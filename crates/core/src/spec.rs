@@ -44,7 +44,18 @@ pub struct PoolSpec {
     /// Cores of the machine's budget that a running task takes: 1 for computation, 0 for threads
     /// that wait for I/O.
     pub cores_per_task: u32,
-    /// Whether tasks may be handed to a worker before it is free, to hide the way there. Off for
-    /// workers whose queue is in this process anyway.
-    pub prefetch: bool,
+    /// How far ahead tasks are handed to workers.
+    pub prefetch: Prefetch,
+}
+
+/// How far ahead tasks are handed to a worker that is not free yet, to hide the way there. What is handed
+/// ahead runs before anything better that is ready by then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Prefetch {
+    /// Not at all.
+    Off,
+    /// Only tasks that are short: the way is one within this process.
+    Short,
+    /// At least one task: the way is to another process.
+    Long,
 }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lineshaft_core::{
-    Action, Attempt, GroupId, Input, PoolId, PoolSpec, Rejection, Retries, Scheduler, TaskId,
-    TaskSpec, Time, WorkerId,
+    Action, Attempt, GroupId, Input, PoolId, PoolSpec, Prefetch, Rejection, Retries, Scheduler,
+    TaskId, TaskSpec, Time, WorkerId,
 };
 use proptest::prelude::*;
 
@@ -92,7 +92,7 @@ struct Machine {
 }
 
 impl Machine {
-    fn new(workers_max: u32, prefetch: bool) -> Machine {
+    fn new(workers_max: u32, prefetch: Prefetch) -> Machine {
         let mut machine = Machine {
             scheduler: Scheduler::new(),
             reference: Reference::default(),
@@ -308,7 +308,7 @@ proptest! {
     #[test]
     fn the_scheduler_does_what_the_reference_says(
         workers_max in 1..4_u32,
-        prefetch: bool,
+        prefetch in prop::sample::select(&[Prefetch::Off, Prefetch::Short, Prefetch::Long][..]),
         steps in prop::collection::vec((any::<u8>(), any::<u16>()), 0..150),
     ) {
         let mut machine = Machine::new(workers_max, prefetch);

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use lineshaft_core::{
-    Action, GroupId, Input, PoolId, PoolSpec, Retries, Scheduler, TaskId, TaskSpec, Time, WorkerId,
+    Action, GroupId, Input, PoolId, PoolSpec, Prefetch, Retries, Scheduler, TaskId, TaskSpec, Time,
+    WorkerId,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -37,7 +38,7 @@ impl Driver {
             pool: PoolId(0),
             workers_max: workers,
             cores_per_task: 1,
-            prefetch: true,
+            prefetch: Prefetch::Long,
         }));
         for worker in 0..workers {
             driver.handle(Input::WorkerUp {

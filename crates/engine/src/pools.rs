@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lineshaft_core::{Input, PoolId, PoolSpec};
+use lineshaft_core::{Input, PoolId, PoolSpec, Prefetch};
 
 use crate::aftermath::Discarded;
 use crate::options::{PoolKind, PoolOptions};
@@ -26,8 +26,8 @@ pub(crate) enum Executor {
     Threads {
         lanes: Arc<Lanes>,
         takes_core: bool,
-        /// Calls may be handed over before a thread is free.
-        prefetch: bool,
+        /// How far ahead calls are handed over.
+        prefetch: Prefetch,
     },
     Processes(Arc<ProcessPool>),
 }
@@ -40,7 +40,11 @@ impl Pool {
                 threads_max,
                 takes_core,
             } => {
-                let prefetch = threads_max.is_none();
+                // Calls that are handed on to an event loop are nowhere else before they begin.
+                let prefetch = match threads_max {
+                    None => Prefetch::Short,
+                    Some(_) => Prefetch::Off,
+                };
                 let threads_max = threads_max.unwrap_or(options.workers) as usize;
                 let lanes = Lanes::new(options.name, threads_max, runner);
                 Executor::Threads {
@@ -97,7 +101,7 @@ impl Pool {
                 pool,
                 workers_max: self.workers,
                 cores_per_task: 1,
-                prefetch: true,
+                prefetch: Prefetch::Long,
             },
         }
     }

@@ -14,6 +14,7 @@ use super::{Scheduler, Step};
 use crate::action::Action;
 use crate::graph::State;
 use crate::ids::PoolId;
+use crate::spec::Prefetch;
 use crate::time::Time;
 
 /// What became of an attempt to start a task.
@@ -149,7 +150,8 @@ impl Scheduler {
     fn feed_ahead(&mut self, id: PoolId, step: &mut Step) {
         loop {
             let pool = self.pools.get_mut(&id).expect("checked by settle");
-            if !pool.spec.prefetch || pool.tally.ready == 0 {
+            let prefetch = pool.spec.prefetch;
+            if prefetch == Prefetch::Off || pool.tally.ready == 0 {
                 return;
             }
             if pool.sums.active > pool.spec.workers_max {
@@ -168,10 +170,10 @@ impl Scheduler {
                 return;
             };
             let group = self.groups.get(self.graph[slot].group);
-            let window = if self.graph.is_root(slot) {
-                group.window_of_roots()
+            let window = if prefetch == Prefetch::Short || self.graph.is_root(slot) {
+                group.window_short()
             } else {
-                group.window()
+                group.window_long()
             };
             if ahead > window {
                 return;

@@ -18,6 +18,24 @@ fn a_slow_function_is_handed_ahead_one_task_a_fast_one_many() {
 }
 
 #[test]
+fn over_a_short_way_only_short_tasks_are_handed_ahead() {
+    check(
+        "
+        pool p prefetch=short
+        up w0
+        graph a b / group=fast            run a#1 on w0
+        finish a 100us                    resolve a, run b#1 on w0
+        graph c d e / group=fast          run c#1 on w0, run d#1 on w0
+        finish b 100us                    resolve b, run e#1 on w0
+        pool q prefetch=short
+        up w1 pool=q
+        graph r s t / pool=q group=slow   run r#1 on w1
+        finish r 1s                       resolve r, run s#1 on w1
+    ",
+    );
+}
+
+#[test]
 fn free_workers_are_served_before_busy_ones_are_fed() {
     check("
         pool p max=3

@@ -2,7 +2,7 @@
 //! the orders that follow. If there are none, nothing may follow.
 //!
 //! ```text
-//! pool p max=2                    a pool; also cores=, prefetch=off
+//! pool p max=2                    a pool; also cores=, prefetch=off or short
 //! submit b(a) timeout=1s          a task that needs a; also pool=, group=, prio=, retries=, deaths=,
 //!                                 backoff=
 //! graph a b(a) c(a,b) / g=2       a graph; options after the slash hold for all
@@ -21,8 +21,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use lineshaft_core::{
-    Action, Attempt, Explanation, GroupId, Input, PoolId, PoolSpec, Rejection, Retries, Scheduler,
-    TaskId, TaskSpec, Time, WorkerId,
+    Action, Attempt, Explanation, GroupId, Input, PoolId, PoolSpec, Prefetch, Rejection, Retries,
+    Scheduler, TaskId, TaskSpec, Time, WorkerId,
 };
 
 /// Runs a script and compares the orders that each line causes with those beside it.
@@ -92,7 +92,12 @@ impl Bench {
                 pool: PoolId(position(&mut self.pools, first)),
                 workers_max: options.number("max", 1),
                 cores_per_task: options.number("cores", 1),
-                prefetch: options.get("prefetch") != Some("off"),
+                prefetch: match options.get("prefetch") {
+                    Some("off") => Prefetch::Off,
+                    Some("short") => Prefetch::Short,
+                    Some(other) => panic!("no such prefetch: {other}"),
+                    None => Prefetch::Long,
+                },
             }),
             "remove" => Input::RemovePool {
                 pool: self.pool(first),

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lineshaft_core::{
-    Action, Attempt, Counts, Input, PoolId, PoolSpec, Rejection, TaskId, TaskSpec, WorkerId, limits,
+    Action, Attempt, Counts, Input, PoolId, PoolSpec, Prefetch, Rejection, TaskId, TaskSpec,
+    WorkerId, limits,
 };
 
 #[derive(Default)]
@@ -196,10 +197,9 @@ impl Ledger {
             seat.pool == pool.pool && !seat.retired,
             "a worker of the pool that stays"
         );
-        let ahead = if pool.prefetch {
-            limits::PREFETCH_MAX as usize
-        } else {
-            0
+        let ahead = match pool.prefetch {
+            Prefetch::Off => 0,
+            Prefetch::Short | Prefetch::Long => limits::PREFETCH_MAX as usize,
         };
         assert!(seat.holds.len() < seat.slots + ahead, "{worker:?} has room");
         seat.holds.insert(task);

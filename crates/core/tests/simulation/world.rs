@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use lineshaft_core::{
-    Action, Attempt, GroupId, Input, PoolId, PoolSpec, Retries, Scheduler, TaskId, TaskSpec, Time,
-    WorkerId,
+    Action, Attempt, GroupId, Input, PoolId, PoolSpec, Prefetch, Retries, Scheduler, TaskId,
+    TaskSpec, Time, WorkerId,
 };
 
 use crate::ledger::Ledger;
@@ -344,7 +344,11 @@ impl World {
             pool,
             workers_max: 1 + self.random.count(4),
             cores_per_task: self.random.count(3),
-            prefetch: self.random.percent(70),
+            prefetch: match self.random.below(3) {
+                0 => Prefetch::Off,
+                1 => Prefetch::Short,
+                _ => Prefetch::Long,
+            },
         };
         self.tell(Input::AddPool(spec));
     }
