@@ -48,3 +48,10 @@ def test_page_about_joblib(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     # On a busy machine its progress bar is seen.
     run(ROOT / "docs" / "joblib.md", tmp_path)
+
+
+def test_page_about_dask(tmp_path: Path) -> None:
+    for needed in ("dask", "numpy"):
+        pytest.importorskip(needed)
+    finished = run(ROOT / "docs" / "dask.md", tmp_path)
+    assert finished.stderr == ""
