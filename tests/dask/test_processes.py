@@ -2,7 +2,9 @@
 
 import os
 import signal
+import sys
 import threading
+import types
 
 import dask
 import dask.bag as db
@@ -45,6 +47,19 @@ def test_a_bag():
         assert even.frequencies().count().compute() == 500
         assert dict(bag.foldby(lambda x: x % 3, add, 0).compute()) == {k: sum(range(k, 1000, 3)) for k in range(3)}
         assert sorted(map(len, dict(bag.groupby(lambda x: x % 3).compute()).values())) == [333, 333, 334]
+
+
+def test_workers_are_forked_from_the_program_if_dasks_configuration_says_so(monkeypatch):
+    def is_there(name):
+        return name in sys.modules
+
+    for name in ("made_at_run_time", "made_later"):  # each graph sees the program as it is then
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+        with dask.config.set({"multiprocessing.context": "fork"}):
+            assert get_processes({"x": (is_there, name), "y": (where, "x")}, ["x", "y"])[0]
+            assert dask.delayed(is_there)(name).compute(scheduler="lineshaft")
+            assert db.from_sequence([name]).map(is_there).compute(scheduler="lineshaft") == [True]
+        assert not get_processes({"x": (is_there, name)}, "x")
 
 
 def test_each_task_may_choose_where_it_runs():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from dask.multiprocessing import get_context
+
 from lineshaft import _process
 
 if TYPE_CHECKING:
@@ -26,11 +28,19 @@ def end_pool(engine: Engine) -> _native.Pool:
 
 @contextmanager
 def process_pool(engine: Engine, size: int, initializer: Callable[[], object] | None) -> Iterator[_native.Pool]:
-    """Give a pool of worker processes: the engine's, or one of its own if there is an initializer."""
-    if initializer is None:
+    """Give a pool of worker processes: the engine's, or one of its own.
+
+    It has its own if there is an initializer, and if Dask's ``multiprocessing.context`` is ``"fork"``: then
+    the workers are forked from the program as it is now.
+    """
+    context = get_context()
+    forked = context.get_start_method() == "fork"
+    if initializer is None and not forked:
         yield engine._pool("processes", size)
         return
-    pool = engine._open_processes(size, name="lineshaft-dask", initializer=initializer)
+    pool = engine._open_processes(
+        size, name="lineshaft-dask", initializer=initializer, context=context if forked else None
+    )
     try:
         yield pool
     finally:
