@@ -132,3 +132,35 @@ export interface Dot {
   failed: number;
   task: number;
 }
+
+export interface GroupPage {
+  rows: Group[];
+  found: number;
+}
+
+export interface TaskPage {
+  rows: Task[];
+  found: number;
+  listed: number;
+  unlisted: number;
+}
+
+export interface Task {
+  task: number;
+  group: number;
+  name: string;
+  state: string;
+  attempts: number;
+  worker: number | null;
+  submitted_s: number | null;
+  ready_s: number | null;
+  assigned_s: number | null;
+  ended_s: number | null;
+  ran_s: number | null;
+  queued_s: number | null;
+}
+
+export interface TaskDetail extends Task {
+  explanation: string;
+  output: string;
+}

@@ -7,6 +7,8 @@ import { duration } from "./format";
 import { connect, type Link, type Live } from "./live";
 import { OverviewPage } from "./overview";
 import { useRoute } from "./route";
+import { TaskDrawer } from "./tasks/drawer";
+import { TasksPage } from "./tasks/page";
 import { TimelinePage } from "./timeline/page";
 
 type Page = (props: { live: Live; overview: Overview }) => preact.JSX.Element;
@@ -14,12 +16,14 @@ type Page = (props: { live: Live; overview: Overview }) => preact.JSX.Element;
 const PAGES: [string, string, Page][] = [
   ["overview", "Overview", OverviewPage],
   ["timeline", "Timeline", TimelinePage],
+  ["tasks", "Tasks", TasksPage],
 ];
 
 function App() {
   const [live, setLive] = useState<Live>({ link: "connecting", overview: null, samples: [] });
   useEffect(() => connect(setLive), []);
-  const { page } = useRoute();
+  const { page, params } = useRoute();
+  const task = params.get("task");
   const { overview } = live;
   const [name, title, Page] = PAGES.find(([name]) => name === page) ?? PAGES[0]!;
   useEffect(() => {
@@ -45,6 +49,7 @@ function App() {
           <p class="empty">Connecting to the program. If it has ended, there is nothing to connect to.</p>
         )}
       </main>
+      {overview && task !== null && <TaskDrawer key={task} task={task} live={live} />}
     </>
   );
 }

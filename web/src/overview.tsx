@@ -1,12 +1,13 @@
 // The whole in a screenful: what the tasks are doing, how fast, on what, and which functions take the time.
 
 import { useMemo, useState } from "preact/hooks";
-import type { Group, Overview, Sample, TaskCounts } from "./api";
+import type { Overview, Sample, TaskCounts } from "./api";
 import { useAsked } from "./ask";
 import { Chart } from "./chart";
-import { bytes, count, duration, percent, rough } from "./format";
+import { bytes, count, percent, rough } from "./format";
+import { GroupTable } from "./groups";
 import type { Live } from "./live";
-import { STATES, colour } from "./palette";
+import { STATES } from "./palette";
 
 export function OverviewPage({ live, overview }: { live: Live; overview: Overview }) {
   const [whole, setWhole] = useState(false);
@@ -183,60 +184,16 @@ function Charts({ samples, overview }: { samples: Sample[]; overview: Overview }
 }
 
 function Groups({ overview }: { overview: Overview }) {
-  const total_s = overview.groups.reduce((sum, group) => sum + group.total_s, 0);
   return (
     <section class="card groups" aria-labelledby="groups">
       <h2 id="groups">Functions, by the time they took</h2>
-      <div class="scroll" tabIndex={0} role="region" aria-labelledby="groups">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">function</th>
-              <th scope="col">done</th>
-              <th scope="col">failed</th>
-              <th scope="col">time in all</th>
-              <th scope="col">share</th>
-              <th scope="col">least</th>
-              <th scope="col">25 %</th>
-              <th scope="col">median</th>
-              <th scope="col">75 %</th>
-              <th scope="col">most</th>
-              <th scope="col" title="Half of its tasks waited for a worker no longer than this">
-                queued (median)
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {overview.groups.map((group) => (
-              <GroupRow key={group.group} group={group} total_s={total_s} />
-            ))}
-          </tbody>
-        </table>
-      </div>
-      {overview.groups_more > 0 && <p class="note">{count(overview.groups_more)} more functions took less time.</p>}
+      <GroupTable groups={overview.groups} label="groups" />
+      {overview.groups_more > 0 && (
+        <p class="note">
+          {count(overview.groups_more)} more functions took less time. <a href="#/tasks">All functions</a>
+        </p>
+      )}
     </section>
-  );
-}
-
-function GroupRow({ group, total_s }: { group: Group; total_s: number }) {
-  const share = total_s > 0 ? group.total_s / total_s : 0;
-  const done = group.submitted > 0 ? group.finished / group.submitted : 0;
-  return (
-    <tr>
-      <th scope="row" title={group.name}>
-        <i class="dot" style={{ background: colour(group.group) }} />
-        {group.name}
-      </th>
-      <td>
-        {count(group.finished)} / {count(group.submitted)}
-        <meter value={done} aria-label="done" />
-      </td>
-      <td class={group.failed ? "bad" : ""}>{group.failed ? count(group.failed) : ""}</td>
-      <td>{duration(group.total_s)}</td>
-      <td>{percent(share)}</td>
-      {group.ran_s ? group.ran_s.map((value, index) => <td key={index}>{duration(value)}</td>) : <td colSpan={5}>no run has been seen to its end</td>}
-      <td>{group.queued_median_s === null ? "" : duration(group.queued_median_s)}</td>
-    </tr>
   );
 }
 

@@ -7,6 +7,12 @@ export function colour(group: number): string {
   return COLOURS[group % COLOURS.length]!;
 }
 
+/** The colour of a task's state, as `api.ts` has them. */
+export function stateColour(state: string): string {
+  if (state in STATES) return STATES[state as keyof typeof STATES];
+  return state === "cancelled" || state === "dependency-failed" || state === "unknown" ? STATES.dropped : STATES.failed;
+}
+
 export const STATES = {
   running: "#009e73",
   blocked: "#8a7fd1",

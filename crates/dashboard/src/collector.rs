@@ -20,8 +20,8 @@ use crate::picture::Picture;
 use crate::server::Server;
 use crate::trace::Traced;
 use crate::view::{
-    Overview, SampleRow, Scatter, ScatterQuery, TaskPage, TaskQuery, TaskRow, Timeline,
-    TimelineQuery,
+    GroupPage, GroupQuery, Overview, SampleRow, Scatter, ScatterQuery, TaskPage, TaskQuery,
+    TaskRow, Timeline, TimelineQuery,
 };
 
 /// The picture of one engine, and the thread that keeps it up to date.
@@ -112,6 +112,11 @@ impl Dashboard {
     /// How long attempts ran, depending on when they began.
     pub fn scatter(&self, query: &ScatterQuery) -> Scatter {
         self.shared.picture().scatter(query)
+    }
+
+    /// A page of the table of functions.
+    pub fn groups(&self, query: &GroupQuery) -> GroupPage {
+        self.shared.picture().group_page(query)
     }
 
     /// A page of the table of tasks.

@@ -38,6 +38,14 @@ impl Groups {
         self.groups.get(&group).map_or("", |group| &group.name)
     }
 
+    /// Those whose name has this in it, in any case of letters.
+    pub(crate) fn named(&self, part: &str) -> impl Iterator<Item = GroupId> {
+        let part = part.to_lowercase();
+        let groups = self.groups.iter();
+        let named = groups.filter(move |(_, group)| group.name.to_lowercase().contains(&part));
+        named.map(|(id, _)| *id)
+    }
+
     /// Notes that there is such a group. Those beyond the bound are not noted.
     pub(crate) fn see(&mut self, group: GroupId) {
         if self.groups.len() < limits::GROUPS_MAX && !self.groups.contains_key(&group) {

@@ -149,6 +149,14 @@ fn every_view_can_be_asked_for() {
             .map(|label| &label[..7]),
         Some("threads")
     );
+    let scatter = site.json("/api/scatter?from_s=0&to_s=1000&columns=100&rows=10");
+    assert_eq!(scatter["count"], 25);
+    let groups = site.json("/api/groups?name=DOUB&sort=name");
+    assert_eq!(
+        (&groups["found"], &groups["rows"][0]["finished"]),
+        (&1.into(), &25.into())
+    );
+    assert_eq!(site.json("/api/groups?name=other")["found"], 0);
     assert!(
         site.json("/api/run")
             .as_array()
@@ -173,6 +181,8 @@ fn what_makes_no_sense_is_an_error_of_its_own() {
         ("/api/tasks?limit=-1", 400),
         ("/api/tasks?colour=red", 400),
         ("/api/timeline", 400),
+        ("/api/scatter?from_s=0&to_s=1", 400),
+        ("/api/groups?sort=colour", 400),
         ("/api/timeline?from_s=a&to_s=b&columns=c", 400),
         ("/api/overview?since=x", 400),
         ("/../../etc/passwd", 404),

@@ -56,6 +56,17 @@ impl OutputRing {
         }
     }
 
+    /// What one task printed, in the order in which it was read.
+    pub(crate) fn of(&self, task: TaskId) -> Vec<u8> {
+        let of_task = self
+            .printed
+            .iter()
+            .filter(|printed| printed.task == Some(task));
+        of_task
+            .flat_map(|printed| printed.bytes.iter().copied())
+            .collect()
+    }
+
     /// All of it, oldest first.
     pub(crate) fn all(&self) -> Vec<Printed> {
         self.printed.iter().cloned().collect()
@@ -96,6 +107,8 @@ mod tests {
             .map(|printed| printed.bytes)
             .collect();
         assert_eq!(texts, [b"ab".to_vec(), b"c".to_vec()]);
+        assert_eq!(ring.of(TaskId(1)), b"ab");
+        assert_eq!(ring.of(TaskId(3)), b"");
     }
 
     #[test]

@@ -97,6 +97,12 @@ impl Reader {
         sentence.unwrap_or_else(|| "the engine is shut down".into())
     }
 
+    /// What the task printed, if it ran in a worker process and that is not too long ago.
+    pub fn output(&self, task: TaskId) -> Vec<u8> {
+        let look = |state: &mut State| state.processes.output.of(task);
+        self.shared.look(look).unwrap_or_default()
+    }
+
     /// The name of a group.
     pub fn group_name(&self, group: GroupId) -> String {
         self.shared.groups.name(group)

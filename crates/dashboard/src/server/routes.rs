@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::{assets, guard, stream};
 use crate::collector::Shared;
-use crate::view::{ScatterQuery, TaskQuery, TimelineQuery};
+use crate::view::{GroupQuery, ScatterQuery, TaskQuery, TimelineQuery};
 
 /// What handlers share.
 #[derive(Clone)]
@@ -44,6 +44,7 @@ pub(crate) fn router(shared: Arc<Shared>, stopped: watch::Receiver<bool>) -> Rou
         .route("/api/events", get(stream::events))
         .route("/api/overview", get(overview))
         .route("/api/run", get(run))
+        .route("/api/groups", get(groups))
         .route("/api/tasks", get(tasks))
         .route("/api/tasks/{task}", get(task))
         .route("/api/timeline", get(timeline))
@@ -69,6 +70,12 @@ async fn run(State(context): State<Context>) -> Response {
     json(&samples)
 }
 
+async fn groups(State(context): State<Context>, Query(query): Query<GroupQuery>) -> Response {
+    context.shared.refresh();
+    let page = context.shared.picture().group_page(&query);
+    json(&page)
+}
+
 async fn tasks(State(context): State<Context>, Query(query): Query<TaskQuery>) -> Response {
     context.shared.read();
     let page = context.shared.picture().task_page(&query);
@@ -81,6 +88,8 @@ struct TaskDetail {
     #[serde(flatten)]
     row: crate::view::TaskRow,
     explanation: String,
+    /// What it printed, as far as the engine still has it.
+    output: String,
 }
 
 async fn task(State(context): State<Context>, Path(task): Path<u64>) -> Response {
@@ -91,7 +100,12 @@ async fn task(State(context): State<Context>, Path(task): Path<u64>) -> Response
         return (StatusCode::NOT_FOUND, "no such task is listed\n").into_response();
     };
     let explanation = context.shared.reader.explain(task);
-    json(&TaskDetail { row, explanation })
+    let output = context.shared.reader.output(task);
+    json(&TaskDetail {
+        row,
+        explanation,
+        output: String::from_utf8_lossy(&output).into_owned(),
+    })
 }
 
 async fn timeline(State(context): State<Context>, Query(query): Query<TimelineQuery>) -> Response {

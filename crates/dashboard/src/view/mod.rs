@@ -3,12 +3,14 @@
 //! Times are seconds since the picture's origin, durations seconds, sizes bytes. `None` is something
 //! that has not happened or was not seen; it is never shown as zero.
 
+mod groups;
 mod overview;
 mod scatter;
 mod tasks;
 mod timeline;
 
-pub use overview::{Beyond, Cores, GroupRow, Memory, Overview, SampleRow, TaskCounts, Workers};
+pub use groups::{GroupPage, GroupQuery, GroupRow, GroupSort};
+pub use overview::{Beyond, Cores, Memory, Overview, SampleRow, TaskCounts, Workers};
 pub use scatter::{Dot, Scatter, ScatterQuery};
 pub use tasks::{Sort, TaskPage, TaskQuery, TaskRow};
 pub use timeline::{BarRow, Cell, GroupShare, LaneRow, Timeline, TimelineQuery};

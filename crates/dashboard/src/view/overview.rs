@@ -1,9 +1,9 @@
 //! The whole in a screenful: tasks by state, rates, cores, memory, groups.
 
-use lineshaft_core::{GroupId, GroupSummary};
+use lineshaft_core::GroupSummary;
 use serde::Serialize;
 
-use super::seconds;
+use super::GroupRow;
 use crate::history::Sample;
 use crate::limits;
 use crate::picture::Picture;
@@ -97,31 +97,6 @@ pub struct Workers {
     pub starting: usize,
     /// Processes that died under a task or without being asked to end.
     pub died: u64,
-}
-
-/// One function.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct GroupRow {
-    /// Identity.
-    pub group: u32,
-    /// Its name.
-    pub name: String,
-    /// Tasks submitted.
-    pub submitted: u64,
-    /// Tasks that returned.
-    pub finished: u64,
-    /// Tasks that failed for good.
-    pub failed: u64,
-    /// Attempts that were followed by another.
-    pub retried: u64,
-    /// Time that all of them ran.
-    pub total_s: f64,
-    /// The shortest run, quartiles and the longest one, of the `seen` runs.
-    pub ran_s: Option<[f64; 5]>,
-    /// Half of the tasks waited for a worker no longer than this.
-    pub queued_median_s: Option<f64>,
-    /// Runs whose events were seen.
-    pub seen: u64,
 }
 
 /// What happened and is not in the tables in full.
@@ -230,49 +205,6 @@ impl Picture {
             grown / elapsed_s
         } else {
             0.0
-        }
-    }
-
-    /// The groups that took the most time, and how many more there are.
-    pub(crate) fn group_rows(&self, most: usize) -> (Vec<GroupRow>, usize) {
-        let mut all: Vec<&(GroupId, GroupSummary)> = self.totals.groups.iter().collect();
-        all.sort_by_key(|(id, group)| (std::cmp::Reverse((group.ran_total, group.submitted)), *id));
-        let more = all.len().saturating_sub(most);
-        let rows = all.into_iter().take(most);
-        (
-            rows.map(|(id, group)| self.group_row(*id, group)).collect(),
-            more,
-        )
-    }
-
-    fn group_row(&self, id: GroupId, summary: &GroupSummary) -> GroupRow {
-        let group = self.groups.get(id);
-        let ran_s = group.and_then(|group| {
-            let ran = &group.ran;
-            let quantile = |fraction| seconds(ran.quantile(fraction));
-            let quartiles = (quantile(0.25)?, quantile(0.5)?, quantile(0.75)?);
-            let (least, most) = (seconds(ran.min())?, seconds(ran.max())?);
-            Some([least, quartiles.0, quartiles.1, quartiles.2, most])
-        });
-        GroupRow {
-            group: id.0,
-            name: self.group_label(id),
-            submitted: summary.submitted,
-            finished: summary.finished,
-            failed: summary.failed - summary.retried,
-            retried: summary.retried,
-            total_s: summary.ran_total.as_secs_f64(),
-            ran_s,
-            queued_median_s: group.and_then(|group| seconds(group.queued.quantile(0.5))),
-            seen: group.map_or(0, |group| group.ran.count()),
-        }
-    }
-
-    /// The name of a group, for people.
-    pub(crate) fn group_label(&self, id: GroupId) -> String {
-        match self.groups.name(id) {
-            "" => format!("group {}", id.0),
-            name => name.to_owned(),
         }
     }
 

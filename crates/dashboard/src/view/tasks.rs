@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use lineshaft_core::{GroupId, TaskId};
+use lineshaft_core::{GroupId, TaskId, WorkerId};
 use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +18,12 @@ use crate::tasks::{Task, TaskState};
 pub struct TaskQuery {
     /// Of one group.
     pub group: Option<u32>,
-    /// In one state, as in `TaskRow::state`.
+    /// Of functions whose name has this in it, in any case of letters.
+    pub name: Option<String>,
+    /// In one state, as in `TaskRow::state`; or `unfinished`, or `unsuccessful`: ended without a result.
     pub state: Option<String>,
+    /// Handed last to this worker.
+    pub worker: Option<u32>,
     /// In what order.
     pub sort: Sort,
     /// Rows passed over.
@@ -90,17 +94,26 @@ impl Picture {
     pub(crate) fn task_page(&self, query: &TaskQuery) -> TaskPage {
         let running = self.running_tasks();
         let state = |task: &Task| state_name(task, &running);
-        let mut found: Vec<&Task> = self
-            .tasks
-            .iter()
-            .filter(|task| query.group.is_none_or(|group| task.group == GroupId(group)))
-            .filter(|task| {
-                query
-                    .state
-                    .as_deref()
-                    .is_none_or(|wanted| wanted == state(task))
-            })
-            .collect();
+        let named = query.name.as_deref().filter(|name| !name.is_empty());
+        let named: Option<FxHashSet<GroupId>> = named.map(|name| self.groups.named(name).collect());
+        let is_wanted = |task: &&Task| {
+            query.group.is_none_or(|group| task.group == GroupId(group))
+                && query
+                    .worker
+                    .is_none_or(|worker| task.worker == Some(WorkerId(worker)))
+                && named
+                    .as_ref()
+                    .is_none_or(|named| named.contains(&task.group))
+                && match query.state.as_deref() {
+                    None | Some("") => true,
+                    Some("unfinished") => !task.state.has_ended(),
+                    Some("unsuccessful") => {
+                        task.state.has_ended() && task.state != TaskState::Finished
+                    }
+                    Some(wanted) => wanted == state(task),
+                }
+        };
+        let mut found: Vec<&Task> = self.tasks.iter().filter(is_wanted).collect();
         let count = found.len();
         let limit = match query.limit {
             0 => limits::PAGE_MAX,
@@ -275,6 +288,22 @@ mod tests {
             ..all.clone()
         };
         assert_eq!(ids(&queued), [2, 1, 3]);
+        let of_name = TaskQuery {
+            name: Some("F8".into()),
+            ..all.clone()
+        };
+        assert_eq!(ids(&of_name), [3]);
+        let of_worker = TaskQuery {
+            worker: Some(1),
+            state: Some("unfinished".into()),
+            ..all.clone()
+        };
+        assert_eq!(ids(&of_worker), [2]);
+        let unsuccessful = TaskQuery {
+            state: Some("unsuccessful".into()),
+            ..all.clone()
+        };
+        assert_eq!(ids(&unsuccessful), [0; 0]);
         let none = TaskQuery {
             state: Some("no such state".into()),
             ..all

@@ -1,0 +1,198 @@
+//! Functions: how many of their tasks there are, and how long these ran.
+
+use std::cmp::Reverse;
+
+use lineshaft_core::{GroupId, GroupSummary};
+use serde::{Deserialize, Serialize};
+
+use super::seconds;
+use crate::limits;
+use crate::picture::Picture;
+
+/// Which functions, and in what order.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GroupQuery {
+    /// Whose name has this in it, in any case of letters.
+    pub name: Option<String>,
+    /// In what order.
+    pub sort: GroupSort,
+    /// Rows passed over.
+    pub offset: usize,
+    /// Rows wanted, at most `limits::PAGE_MAX`; zero for that many.
+    pub limit: usize,
+}
+
+/// The order of a page of functions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GroupSort {
+    /// Those that took the most time first.
+    #[default]
+    Time,
+    /// Those with the most tasks first.
+    Tasks,
+    /// Those with the most failed tasks first.
+    Failed,
+    /// By name.
+    Name,
+}
+
+/// Some functions.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct GroupPage {
+    /// The rows.
+    pub rows: Vec<GroupRow>,
+    /// How many there are in all that the query is for.
+    pub found: usize,
+}
+
+/// One function.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct GroupRow {
+    /// Identity.
+    pub group: u32,
+    /// Its name.
+    pub name: String,
+    /// Tasks submitted.
+    pub submitted: u64,
+    /// Tasks that returned.
+    pub finished: u64,
+    /// Tasks that failed for good.
+    pub failed: u64,
+    /// Attempts that were followed by another.
+    pub retried: u64,
+    /// Time that all of them ran.
+    pub total_s: f64,
+    /// The shortest run, quartiles and the longest one, of the `seen` runs.
+    pub ran_s: Option<[f64; 5]>,
+    /// Half of the tasks waited for a worker no longer than this.
+    pub queued_median_s: Option<f64>,
+    /// Runs whose events were seen.
+    pub seen: u64,
+}
+
+impl Picture {
+    pub(crate) fn group_page(&self, query: &GroupQuery) -> GroupPage {
+        let part = query.name.as_deref().unwrap_or_default().to_lowercase();
+        let all = self.totals.groups.iter();
+        let mut found: Vec<&(GroupId, GroupSummary)> = all
+            .filter(|(id, _)| {
+                part.is_empty() || self.group_label(*id).to_lowercase().contains(&part)
+            })
+            .collect();
+        match query.sort {
+            GroupSort::Time => {
+                found.sort_by_key(|(id, group)| (Reverse((group.ran_total, group.submitted)), *id));
+            }
+            GroupSort::Tasks => found.sort_by_key(|(id, group)| (Reverse(group.submitted), *id)),
+            GroupSort::Failed => {
+                found.sort_by_key(|(id, group)| (Reverse(group.failed - group.retried), *id));
+            }
+            GroupSort::Name => found.sort_by_cached_key(|(id, _)| (self.group_label(*id), *id)),
+        }
+        let limit = match query.limit {
+            0 => limits::PAGE_MAX,
+            limit => limit.min(limits::PAGE_MAX),
+        };
+        let rows = found.iter().skip(query.offset).take(limit);
+        GroupPage {
+            rows: rows.map(|(id, group)| self.group_row(*id, group)).collect(),
+            found: found.len(),
+        }
+    }
+
+    /// The groups that took the most time, and how many more there are.
+    pub(crate) fn group_rows(&self, most: usize) -> (Vec<GroupRow>, usize) {
+        let mut all: Vec<&(GroupId, GroupSummary)> = self.totals.groups.iter().collect();
+        all.sort_by_key(|(id, group)| (std::cmp::Reverse((group.ran_total, group.submitted)), *id));
+        let more = all.len().saturating_sub(most);
+        let rows = all.into_iter().take(most);
+        (
+            rows.map(|(id, group)| self.group_row(*id, group)).collect(),
+            more,
+        )
+    }
+
+    fn group_row(&self, id: GroupId, summary: &GroupSummary) -> GroupRow {
+        let group = self.groups.get(id);
+        let ran_s = group.and_then(|group| {
+            let ran = &group.ran;
+            let quantile = |fraction| seconds(ran.quantile(fraction));
+            let quartiles = (quantile(0.25)?, quantile(0.5)?, quantile(0.75)?);
+            let (least, most) = (seconds(ran.min())?, seconds(ran.max())?);
+            Some([least, quartiles.0, quartiles.1, quartiles.2, most])
+        });
+        GroupRow {
+            group: id.0,
+            name: self.group_label(id),
+            submitted: summary.submitted,
+            finished: summary.finished,
+            failed: summary.failed - summary.retried,
+            retried: summary.retried,
+            total_s: summary.ran_total.as_secs_f64(),
+            ran_s,
+            queued_median_s: group.and_then(|group| seconds(group.queued.quantile(0.5))),
+            seen: group.map_or(0, |group| group.ran.count()),
+        }
+    }
+
+    /// The name of a group, for people.
+    pub(crate) fn group_label(&self, id: GroupId) -> String {
+        match self.groups.name(id) {
+            "" => format!("group {}", id.0),
+            name => name.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::script::picture;
+
+    fn names(query: &GroupQuery) -> (Vec<String>, usize) {
+        let mut picture = picture("0 submit 1 0\n0 submit 2 1\n0 submit 3 2");
+        for (group, submitted, failed, ran_s) in [(0, 5, 0, 9), (1, 7, 1, 3), (2, 6, 2, 1)] {
+            let summary = GroupSummary {
+                submitted,
+                failed,
+                ran_total: Duration::from_secs(ran_s),
+                ..GroupSummary::default()
+            };
+            picture.totals.groups.push((GroupId(group), summary));
+        }
+        let page = picture.group_page(query);
+        let names = page.rows.into_iter().map(|row| row.name);
+        (names.collect(), page.found)
+    }
+
+    #[test]
+    fn orders_names_and_pages() {
+        for (sort, expected) in [
+            (GroupSort::Time, ["f0", "f1", "f2"]),
+            (GroupSort::Tasks, ["f1", "f2", "f0"]),
+            (GroupSort::Failed, ["f2", "f1", "f0"]),
+            (GroupSort::Name, ["f0", "f1", "f2"]),
+        ] {
+            let query = GroupQuery {
+                sort,
+                ..GroupQuery::default()
+            };
+            assert_eq!(names(&query).0, expected, "{sort:?}");
+        }
+        let second = GroupQuery {
+            offset: 1,
+            limit: 1,
+            ..GroupQuery::default()
+        };
+        assert_eq!(names(&second), (vec!["f1".into()], 3));
+        let named = GroupQuery {
+            name: Some("F2".into()),
+            ..GroupQuery::default()
+        };
+        assert_eq!(names(&named), (vec!["f2".into()], 1));
+    }
+}

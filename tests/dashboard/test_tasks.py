@@ -1,0 +1,102 @@
+"""Functions, tasks and the drawer of one task, in a browser."""
+
+import re
+
+from playwright.sync_api import expect
+
+import lineshaft as ls
+
+
+def double(number):
+    return 2 * number
+
+
+def shout(word):
+    print(word.upper())
+
+
+def fail(number):
+    raise ValueError(number)
+
+
+def row(page, region, text):
+    """Return the row of a table that a function's name begins."""
+    rows = page.get_by_role("region", name=region).last.get_by_role("row")
+    return rows.filter(has=page.get_by_role("rowheader", name=text))
+
+
+def test_before_the_first_task_it_says_so(tab):
+    with ls.Engine(workers=1) as engine:
+        page = tab.open(engine.dashboard_url, "tasks")
+        expect(page.get_by_text("No task has been submitted yet")).to_be_visible()
+
+
+def test_pages_of_a_hundred_thousand_tasks(tab):
+    with ls.Engine(workers=2) as engine:
+        last = [engine.submit(double, number) for number in range(100_000)][-1]
+        page = tab.open(engine.dashboard_url, "tasks")
+        assert last.result() == 199_998
+        pager = page.locator(".pager").last
+        expect(pager).to_contain_text(re.compile(r"1 to 25 of [\d,]+ tasks"))
+        expect(row(page, "Functions", "double").get_by_role("cell").first).to_contain_text("100,000 / 100,000", timeout=60_000)
+        page.get_by_role("button", name="Next tasks").click()
+        expect(pager).to_contain_text("26 to 50 of")
+        page.get_by_label("Order of the tasks").select_option("longest run first")
+        expect(pager).to_contain_text("1 to 25 of")
+        tab.check_accessibility()
+
+
+def test_filters_are_in_the_address(tab):
+    with ls.Engine(workers=1) as engine:
+        engine.submit(double, 1).result()
+        failed = engine.submit(fail, 1)
+        assert isinstance(failed.exception(), ValueError)
+        page = tab.open(engine.dashboard_url, "tasks")
+        expect(row(page, "Tasks", "double")).to_be_visible()
+        page.get_by_label("State").select_option("ended without a result")
+        expect(row(page, "Tasks", "double")).to_have_count(0)
+        expect(row(page, "Tasks", "fail")).to_have_count(1)
+        assert "state=unsuccessful" in page.url
+        page.reload()
+        expect(row(page, "Tasks", "fail")).to_have_count(1)
+        expect(row(page, "Tasks", "double")).to_have_count(0)
+        page.get_by_role("searchbox").fill("DOUB")
+        expect(page.get_by_text("There is no such task")).to_be_visible()
+        expect(row(page, "Functions", "double")).to_have_count(1)
+        expect(row(page, "Functions", "fail")).to_have_count(0)
+
+
+def test_a_task_says_why_it_is_not_running_and_what_it_printed(tab, event):
+    go_on = event("go on")
+    with ls.Engine(workers=1) as engine:
+        printed = engine.submit(shout, "lineshaft")
+        printed.result()
+        held = engine.submit(go_on.wait)
+        waiting = engine.submit(double, 21)
+        page = tab.open(engine.dashboard_url, "tasks?state=finished")
+        row(page, "Tasks", "shout").get_by_role("link").click()
+        drawer = page.get_by_role("complementary")
+        expect(drawer).to_contain_text("LINESHAFT")
+        expect(drawer).to_contain_text("Where its time went")
+        expect(drawer).to_be_focused()
+        tab.check_accessibility()
+        page.keyboard.press("Escape")
+        expect(drawer).to_have_count(0)
+        page.get_by_label("State").select_option("not ended")
+        row(page, "Tasks", "double").get_by_role("link").click()
+        expect(drawer).to_contain_text("Why it has not ended")
+        why = drawer.locator("h3 + p").inner_text()
+        assert "worker" in why, why
+        go_on.set()
+        assert held.result()
+        assert waiting.result() == 42
+        expect(drawer).to_contain_text("finished")
+        expect(drawer).not_to_contain_text("Why it has not ended")
+
+
+def test_a_task_that_is_not_there_says_so(tab):
+    tab.expected.append("404")
+    with ls.Engine(workers=1) as engine:
+        engine.submit(double, 1).result()
+        page = tab.open(engine.dashboard_url, "tasks?task=12345")
+        expect(page.get_by_role("complementary")).to_contain_text("no such task is listed")
