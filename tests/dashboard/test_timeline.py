@@ -4,16 +4,9 @@ import time
 
 import pytest
 from playwright.sync_api import expect
+from tests.dashboard.jobs import double, fail
 
 import lineshaft as ls
-
-
-def double(number):
-    return 2 * number
-
-
-def fail(number):
-    raise ValueError(number)
 
 
 def point(page, across, down):

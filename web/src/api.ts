@@ -164,3 +164,71 @@ export interface TaskDetail extends Task {
   explanation: string;
   output: string;
 }
+
+export interface WorkerList {
+  at_s: number;
+  program: Process | null;
+  workers: Worker[];
+  gone_more: number;
+  deaths: Death[];
+  deaths_more: number;
+}
+
+export interface Process {
+  pid: number;
+  cores: number | null;
+  cpu_s: number;
+  resident_bytes: number;
+}
+
+export interface Worker {
+  worker: number;
+  is_threads: boolean;
+  slots: number;
+  pid: number | null;
+  process: Process | null;
+  up_s: number;
+  down_s: number | null;
+  attempts: number;
+  busy_s: number;
+  running: Running[];
+  ahead: number;
+}
+
+export interface Running {
+  task: number;
+  group: number;
+  name: string;
+  for_s: number;
+  stack: string | null;
+}
+
+export interface Death {
+  at_s: number;
+  worker: number;
+  pid: number;
+  task: number | null;
+  name: string;
+  signal: number | null;
+  exit_code: number | null;
+  peak_bytes: number | null;
+  oom_killed: boolean;
+  stack: string | null;
+}
+
+export interface ProfileTree {
+  stacks: number;
+  every_s: number;
+  frames: Frame[];
+  frames_more: number;
+  dropped: number;
+  cut: number;
+  groups: { group: number; name: string; stacks: number }[];
+}
+
+export interface Frame {
+  name: string;
+  parent: number;
+  stacks: number;
+  own: number;
+}

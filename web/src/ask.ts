@@ -55,3 +55,9 @@ export function useAsked<T>(path: string | null, params: Params, every: number |
   }, [key, every, round]);
   return { answer: path === null ? null : answer, error, again: () => setRound((round) => round + 1) };
 }
+
+/** Has the server do something. The header is one that no page of another origin can send. */
+export async function act(path: string): Promise<void> {
+  const answer = await fetch(path, { method: "POST", headers: { "X-Lineshaft-Action": "1" } });
+  if (!answer.ok) throw new Error((await answer.text()).trim() || `${path}: ${answer.status}`);
+}

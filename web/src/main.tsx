@@ -6,10 +6,12 @@ import type { Overview } from "./api";
 import { duration } from "./format";
 import { connect, type Link, type Live } from "./live";
 import { OverviewPage } from "./overview";
+import { ProfilePage } from "./profile/page";
 import { useRoute } from "./route";
 import { TaskDrawer } from "./tasks/drawer";
 import { TasksPage } from "./tasks/page";
 import { TimelinePage } from "./timeline/page";
+import { WorkersPage } from "./workers";
 
 type Page = (props: { live: Live; overview: Overview }) => preact.JSX.Element;
 
@@ -17,6 +19,8 @@ const PAGES: [string, string, Page][] = [
   ["overview", "Overview", OverviewPage],
   ["timeline", "Timeline", TimelinePage],
   ["tasks", "Tasks", TasksPage],
+  ["workers", "Workers", WorkersPage],
+  ["profile", "Profile", ProfilePage],
 ];
 
 function App() {

@@ -15,13 +15,13 @@ use lineshaft_core::{TaskId, Time};
 use lineshaft_engine::{Engine, Reader, Since, Totals};
 use tokio::sync::watch;
 
-use crate::limits::{EVENTS_AT_ONCE, EVENTS_UNREAD_MAX, QUIET_SAMPLES, SAMPLE_EVERY};
+use crate::limits::{self, EVENTS_AT_ONCE, EVENTS_UNREAD_MAX, QUIET_SAMPLES, SAMPLE_EVERY};
 use crate::picture::Picture;
 use crate::server::Server;
 use crate::trace::Traced;
 use crate::view::{
-    GroupPage, GroupQuery, Overview, SampleRow, Scatter, ScatterQuery, TaskPage, TaskQuery,
-    TaskRow, Timeline, TimelineQuery,
+    GroupPage, GroupQuery, Overview, ProfileQuery, ProfileTree, SampleRow, Scatter, ScatterQuery,
+    TaskPage, TaskQuery, TaskRow, Timeline, TimelineQuery, WorkerList,
 };
 
 /// The picture of one engine, and the thread that keeps it up to date.
@@ -114,6 +114,16 @@ impl Dashboard {
         self.shared.picture().scatter(query)
     }
 
+    /// Where tasks spend their time, as far as stacks were taken.
+    pub fn profile(&self, query: &ProfileQuery) -> ProfileTree {
+        self.shared.picture().profile_tree(query)
+    }
+
+    /// All workers, and how those died that did.
+    pub fn workers(&self) -> WorkerList {
+        self.shared.workers()
+    }
+
     /// A page of the table of functions.
     pub fn groups(&self, query: &GroupQuery) -> GroupPage {
         self.shared.picture().group_page(query)
@@ -154,6 +164,11 @@ impl Drop for Dashboard {
 }
 
 impl Shared {
+    pub(crate) fn workers(&self) -> WorkerList {
+        let deaths = self.reader.deaths();
+        self.picture().worker_list(deaths)
+    }
+
     pub(crate) fn picture(&self) -> MutexGuard<'_, Picture> {
         self.picture.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -178,6 +193,25 @@ impl Shared {
         }
     }
 
+    /// Somebody wants to see stacks: they are taken for a while.
+    pub(crate) fn want_stacks(&self) {
+        if self.picture().profile.want(Engine::now()) {
+            self.reader.wake();
+        }
+    }
+
+    /// Takes the stacks of tasks that run, if somebody wants to see them; how long to sleep then.
+    fn take_stacks(&self, timeout: Option<Duration>) -> Option<Duration> {
+        let now = Engine::now();
+        if !self.picture().profile.is_wanted(now) {
+            return timeout;
+        }
+        let stacks = self.reader.stacks();
+        self.picture().add_stacks(now, stacks);
+        let every = limits::PROFILE_EVERY;
+        Some(timeout.map_or(every, |timeout| timeout.min(every)))
+    }
+
     /// The same for events only: what single tasks do is up to date then, numbers and rates need not be.
     pub(crate) fn read(&self) {
         self.collector().read(self);
@@ -196,6 +230,7 @@ impl Shared {
                 collector.sample(self);
             }
             let (next, timeout) = collector.pause();
+            let timeout = self.take_stacks(timeout);
             drop(collector);
             self.reader.wait_for_events(next, timeout);
         }
@@ -315,7 +350,7 @@ impl Collector {
         self.unfinished = totals.counts.total.unfinished();
         let last = shared.picture().usage.clone();
         let pids = totals.workers.iter().filter_map(|worker| worker.pid);
-        let usage = last.now(pids);
+        let usage = last.now(now, pids);
         let mut picture = shared.picture();
         picture.sample(now, totals, usage);
         drop(picture);

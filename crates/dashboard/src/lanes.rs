@@ -287,6 +287,11 @@ impl Worker {
         })
     }
 
+    /// How many tasks it has been handed that have not ended.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
     fn take(&mut self, task: TaskId) -> Option<InFlight> {
         let position = self.in_flight.iter().position(|other| other.task == task)?;
         self.in_flight.remove(position)

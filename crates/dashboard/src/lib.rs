@@ -16,6 +16,7 @@ mod lanes;
 pub mod limits;
 mod metrics;
 mod picture;
+mod profile;
 mod server;
 mod tasks;
 mod trace;

@@ -49,6 +49,21 @@ pub(crate) const EVENTS_UNREAD_MAX: u64 = lineshaft_core::limits::EVENTS_MAX as 
 /// within this time; its length is measured.
 pub(crate) const REPORT_DELAY: Duration = Duration::from_micros(300);
 
+/// Stacks kept, 24 bytes each.
+pub const STACKS_MAX: usize = 1 << 17;
+
+/// Frames in the tree that stacks are kept as, and names of frames.
+pub const FRAMES_MAX: usize = 1 << 15;
+
+/// Bytes of the name of a frame.
+pub(crate) const FRAME_BYTES_MAX: usize = 200;
+
+/// Time between two stacks of one worker, while somebody wants to know.
+pub const PROFILE_EVERY: Duration = Duration::from_millis(50);
+
+/// How long stacks are taken after somebody wanted to know.
+pub(crate) const PROFILE_WANTED: Duration = Duration::from_secs(5);
+
 /// Rows of one page of a table.
 pub const PAGE_MAX: usize = 500;
 

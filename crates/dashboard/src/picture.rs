@@ -8,12 +8,13 @@
 use std::time::Duration;
 
 use lineshaft_core::{Event, EventKind, GroupId, PoolCounts, TaskId, Time};
-use lineshaft_engine::Totals;
+use lineshaft_engine::{Stack, Totals};
 use rustc_hash::FxHashSet;
 
 use crate::groups::Groups;
 use crate::history::{History, Sample};
 use crate::lanes::{End, Lanes};
+use crate::profile::Profile;
 use crate::tasks::{TaskState, Tasks};
 use crate::usage::Usage;
 
@@ -26,6 +27,7 @@ pub(crate) struct Picture {
     pub(crate) groups: Groups,
     pub(crate) lanes: Lanes,
     pub(crate) history: History,
+    pub(crate) profile: Profile,
     /// As of the last sample.
     pub(crate) totals: Totals,
     /// As of the last sample.
@@ -42,6 +44,7 @@ impl Picture {
             groups: Groups::default(),
             lanes: Lanes::default(),
             history: History::default(),
+            profile: Profile::default(),
             totals: Totals::default(),
             usage: Usage::default(),
             missed: 0,
@@ -131,6 +134,8 @@ impl Picture {
     /// Takes over the engine's totals, and what its processes use.
     pub(crate) fn sample(&mut self, at: Time, totals: Totals, usage: Usage) {
         self.lanes.learn(&totals.workers, at);
+        let there = |id| totals.workers.iter().any(|worker| worker.worker == id);
+        self.profile.keep(there);
         let now = &totals.counts.total;
         let sum = |of: fn(&lineshaft_core::GroupSummary) -> u64| -> u64 {
             totals.groups.iter().map(|(_, summary)| of(summary)).sum()
@@ -164,6 +169,16 @@ impl Picture {
         let unblocked = now.in_flight() - now.blocked;
         seen.saturating_sub(now.blocked)
             .clamp(now.running.min(unblocked), unblocked)
+    }
+
+    /// Takes in stacks of tasks that run.
+    pub(crate) fn add_stacks(&mut self, at: Time, stacks: Vec<Stack>) {
+        for stack in stacks {
+            if let Some(task) = self.tasks.get(stack.task) {
+                let group = task.group;
+                self.profile.add(at, group, stack);
+            }
+        }
     }
 
     /// Gives names to groups that have none yet.

@@ -1,21 +1,28 @@
 //! What the processes of an engine use, as the kernel says.
 
 use std::fs;
+use std::time::Duration;
 
+use lineshaft_core::Time;
 use rustix::param::{clock_ticks_per_second, page_size};
 
+/// Rates of single processes are of at least this time.
+const RATE_OVER: Duration = Duration::from_secs(1);
+
 /// What one process uses.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub(crate) struct ProcessUsage {
     pub(crate) pid: u32,
     /// Processor time so far, in nanoseconds.
     pub(crate) cpu_ns: u64,
     /// Resident memory, in bytes. Pages that it shares with others count in each.
     pub(crate) resident_bytes: u64,
+    /// Cores that it kept busy during the last second or so; None before.
+    pub(crate) cores: Option<f64>,
 }
 
 /// What all of them use.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Usage {
     /// This process and the workers that run.
     pub(crate) processes: Vec<ProcessUsage>,
@@ -23,13 +30,16 @@ pub(crate) struct Usage {
     /// last seen.
     pub(crate) cpu_ns: u64,
     gone_cpu_ns: u64,
+    /// What rates are reckoned from: when, and the processor time of each process then.
+    base: (Time, Vec<(u32, u64)>),
 }
 
 impl Usage {
     /// The usage now of this process and these workers.
-    pub(crate) fn now(&self, workers: impl Iterator<Item = u32>) -> Usage {
+    pub(crate) fn now(&self, at: Time, workers: impl Iterator<Item = u32>) -> Usage {
         let pids = std::iter::once(std::process::id()).chain(workers);
-        let processes: Vec<ProcessUsage> = pids.filter_map(of_process).collect();
+        let mut processes: Vec<ProcessUsage> = pids.filter_map(of_process).collect();
+        let base = self.set_rates(at, &mut processes);
         let is_gone = |was: &&ProcessUsage| processes.iter().all(|is| is.pid != was.pid);
         let gone = self.processes.iter().filter(is_gone);
         let gone_cpu_ns = self.gone_cpu_ns + gone.map(|process| process.cpu_ns).sum::<u64>();
@@ -38,7 +48,34 @@ impl Usage {
             processes,
             cpu_ns,
             gone_cpu_ns,
+            base,
         }
+    }
+
+    /// The kernel counts in steps of ten milliseconds, so rates are of a second at least.
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    fn set_rates(&self, at: Time, processes: &mut [ProcessUsage]) -> (Time, Vec<(u32, u64)>) {
+        let (since, base) = &self.base;
+        let elapsed = at - *since;
+        let is_due = elapsed >= RATE_OVER;
+        for process in processes.iter_mut() {
+            let was = self.processes.iter().find(|was| was.pid == process.pid);
+            let before = base.iter().find(|(pid, _)| *pid == process.pid);
+            process.cores = match before.filter(|_| is_due) {
+                Some((_, cpu_ns)) => {
+                    let grown_ns = process.cpu_ns.saturating_sub(*cpu_ns);
+                    Some(grown_ns as f64 / elapsed.as_nanos() as f64)
+                }
+                None => was.and_then(|was| was.cores),
+            };
+        }
+        if !is_due {
+            return self.base.clone();
+        }
+        let base = processes
+            .iter()
+            .map(|process| (process.pid, process.cpu_ns));
+        (at, base.collect())
     }
 }
 
@@ -56,6 +93,7 @@ fn parse(pid: u32, text: &str) -> Option<ProcessUsage> {
         pid,
         cpu_ns: ticks.saturating_mul(1_000_000_000 / clock_ticks_per_second().max(1)),
         resident_bytes: field(24)?.saturating_mul(page_size() as u64),
+        cores: None,
     })
 }
 
@@ -65,7 +103,7 @@ mod tests {
 
     #[test]
     fn this_process_is_found() {
-        let usage = Usage::default().now(std::iter::empty());
+        let usage = Usage::default().now(Time(0), std::iter::empty());
         let [own] = usage.processes[..] else {
             panic!("it runs: {usage:?}");
         };
@@ -81,13 +119,31 @@ mod tests {
                 pid: u32::MAX,
                 cpu_ns: 7,
                 resident_bytes: 1,
+                cores: None,
             }],
             cpu_ns: 7,
             gone_cpu_ns: 5,
+            ..Usage::default()
         };
-        let is = was.now(std::iter::once(u32::MAX));
+        let is = was.now(Time(0), std::iter::once(u32::MAX));
         assert_eq!(is.processes.len(), 1);
         assert_eq!(is.cpu_ns, 12 + is.processes[0].cpu_ns);
+    }
+
+    #[test]
+    fn a_rate_is_that_of_the_last_second_or_more() {
+        let (second, pid) = (1_000_000_000, std::process::id());
+        let base = (Time(0), vec![(pid, 0)]);
+        let was = Usage {
+            base,
+            ..Usage::default()
+        };
+        let soon = was.now(Time(second / 2), std::iter::empty());
+        assert_eq!(soon.processes[0].cores, None);
+        let later = soon.now(Time(second * 2), std::iter::empty());
+        let busy = later.processes[0].cpu_ns as f64 / 2e9;
+        assert!((later.processes[0].cores.expect("a rate") - busy).abs() < 1e-9);
+        assert_eq!(later.base.0, Time(second * 2));
     }
 
     #[test]

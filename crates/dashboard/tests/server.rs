@@ -157,6 +157,11 @@ fn every_view_can_be_asked_for() {
         (&1.into(), &25.into())
     );
     assert_eq!(site.json("/api/groups?name=other")["found"], 0);
+    let workers = site.json("/api/workers?stacks=true");
+    assert_eq!(workers["workers"][0]["attempts"], 25);
+    assert_eq!(workers["program"]["pid"], std::process::id());
+    let profile = site.json("/api/profile?from_s=0");
+    assert_eq!(profile["stacks"], 0, "threads of this process have none");
     assert!(
         site.json("/api/run")
             .as_array()
@@ -218,6 +223,14 @@ fn other_origins_names_and_methods_are_refused() {
         ("GET / HTTP/1.1\r\n\r\n", "403"),
         (
             "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n",
+            "403",
+        ),
+        (
+            "POST /api/workers/1/restart HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n",
+            "403",
+        ),
+        (
+            "OPTIONS /api/workers/1/restart HTTP/1.1\r\nHost: localhost\r\n\r\n",
             "405",
         ),
     ] {

@@ -59,6 +59,9 @@ pub const MEMORY_CHECK: Duration = Duration::from_millis(50);
 /// sleeps.
 pub const STALL_CHECK: Duration = Duration::from_millis(50);
 
+/// Deaths of workers that are kept to be looked at later.
+pub const DEATHS_MAX: usize = 64;
+
 /// Crash report that is kept of a worker.
 pub const STACK_BYTES_MAX: usize = 64 * 1024;
 

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use lineshaft_core::{Counts, GroupId, GroupSummary, PoolId, Since, TaskId, WorkerId};
 use lineshaft_store::StoreStats;
 
+use crate::clock;
+use crate::process::{Death, Stack};
 use crate::shared::Shared;
 use crate::state::State;
 
@@ -101,6 +103,33 @@ impl Reader {
     pub fn output(&self, task: TaskId) -> Vec<u8> {
         let look = |state: &mut State| state.processes.output.of(task);
         self.shared.look(look).unwrap_or_default()
+    }
+
+    /// The worker processes that died last, oldest first.
+    pub fn deaths(&self) -> Vec<Death> {
+        let look = |state: &mut State| state.processes.recent_deaths();
+        self.shared.look(look).unwrap_or_default()
+    }
+
+    /// The Python stacks of tasks in worker processes, as they were when this was last called; has
+    /// them write the next ones. For one reader at a time, like `wait_for_events`.
+    pub fn stacks(&self) -> Vec<Stack> {
+        let sample = |state: &mut State| state.processes.sample();
+        self.shared.look(sample).unwrap_or_default()
+    }
+
+    /// Kills a worker process; another one takes its place. What it runs fails or is run again, as
+    /// after any death. False if there is no such process.
+    pub fn restart_worker(&self, worker: WorkerId) -> bool {
+        let restart = |state: &mut State| state.restart_worker(worker, clock::now());
+        self.shared.with_state(restart).unwrap_or(false)
+    }
+
+    /// Has a worker process end once it has done what it runs; another one takes its place when there
+    /// is something to do. False if there is no such process.
+    pub fn retire_worker(&self, worker: WorkerId) -> bool {
+        let retire = |state: &mut State| state.retire_worker(worker, clock::now());
+        self.shared.with_state(retire).unwrap_or(false)
     }
 
     /// The name of a group.

@@ -72,6 +72,8 @@ pub struct ControlPage {
     /// Of a task that calls its function once per item: which item it is at, counted from 1; 0 if
     /// it is at none. Written by the worker.
     item: AtomicU64,
+    /// Not 0 once the worker is to end after what it runs. Written by the engine.
+    leave: AtomicU64,
     /// Results that the worker has not sent yet.
     held: HeldBack,
 }
@@ -132,6 +134,11 @@ impl ControlPage {
         self.task.store(0, Ordering::Release);
     }
 
+    /// Whether the engine wants the worker to end when it has done what it runs.
+    pub fn is_leave_wanted(&self) -> bool {
+        self.leave.load(Ordering::Acquire) != 0
+    }
+
     /// Whether the engine wants the task that runs now to be interrupted. Safe in a signal handler.
     pub fn is_interrupted(&self) -> bool {
         let task = self.task.load(Ordering::Relaxed);
@@ -171,6 +178,11 @@ impl ControlPage {
     /// Asks for a task to be interrupted, or for none with 0. Signal the worker afterwards.
     pub fn set_interrupt(&self, task: u64) {
         self.interrupt.store(task, Ordering::Release);
+    }
+
+    /// Asks the worker to end when it has done what it runs.
+    pub fn set_leave(&self) {
+        self.leave.store(1, Ordering::Release);
     }
 
     /// The task that was last asked to be interrupted, or 0.

@@ -2,8 +2,9 @@
 //!
 //! Only this machine can connect. But a browser on it runs pages of other origins, which may send
 //! requests here, and one whose name was made to resolve to this address may read the answers too. So
-//! the name that was asked for must be one of this machine, requests that a browser says come from
-//! elsewhere are refused, and nothing can be changed by any request.
+//! the name that was asked for must be one of this machine, and requests that a browser says come from
+//! elsewhere are refused. Those that change something must have a header that browsers let no page of
+//! another origin send without asking here first, and that question is refused.
 
 use axum::extract::Request;
 use axum::http::header::{self, HeaderName};
@@ -32,6 +33,9 @@ const HEADERS: [(HeaderName, &str); 7] = [
     (HeaderName::from_static("x-frame-options"), "DENY"),
 ];
 
+/// Requests that change something have it.
+pub(crate) const ACTION: HeaderName = HeaderName::from_static("x-lineshaft-action");
+
 pub(crate) async fn guard(request: Request, next: Next) -> Response {
     let mut response = match refusal(request.method(), request.headers()) {
         Some((status, why)) => (status, why).into_response(),
@@ -47,8 +51,11 @@ pub(crate) async fn guard(request: Request, next: Next) -> Response {
 
 /// Why a request is not answered; None if it is.
 fn refusal(method: &Method, headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
-    if ![Method::GET, Method::HEAD].contains(method) {
-        return Some((StatusCode::METHOD_NOT_ALLOWED, "this server only shows\n"));
+    match *method {
+        Method::GET | Method::HEAD => {}
+        Method::POST if only(headers, &ACTION).is_some() => {}
+        Method::POST => return Some((StatusCode::FORBIDDEN, "an action needs its header\n")),
+        _ => return Some((StatusCode::METHOD_NOT_ALLOWED, "this is not done here\n")),
     }
     let Some(host) = only(headers, &header::HOST).filter(|host| is_loopback(host)) else {
         return Some((StatusCode::FORBIDDEN, "ask for 127.0.0.1 or localhost\n"));
@@ -169,19 +176,29 @@ mod tests {
     }
 
     #[test]
-    fn nothing_can_be_changed() {
+    fn what_changes_something_needs_its_header_and_no_method_is_answered_that_has_no_use() {
+        let host = ("host", "localhost");
+        let action = ("x-lineshaft-action", "1");
+        let post = |headers: &[(&'static str, &'static str)]| status(&Method::POST, headers);
+        assert_eq!(post(&[host]), Some(403));
+        assert_eq!(post(&[host, action]), None);
+        assert_eq!(post(&[action]), Some(403));
+        assert_eq!(post(&[host, action, ("origin", "http://localhost")]), None);
+        assert_eq!(
+            post(&[host, action, ("origin", "http://evil.example")]),
+            Some(403)
+        );
+        assert_eq!(
+            post(&[host, action, ("sec-fetch-site", "cross-site")]),
+            Some(403)
+        );
         for method in [
-            Method::POST,
             Method::PUT,
             Method::DELETE,
             Method::OPTIONS,
             Method::CONNECT,
         ] {
-            assert_eq!(
-                status(&method, &[("host", "localhost")]),
-                Some(405),
-                "{method}"
-            );
+            assert_eq!(status(&method, &[host, action]), Some(405), "{method}");
         }
     }
 }

@@ -7,14 +7,14 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use lineshaft_core::TaskId;
+use axum::routing::{get, post};
+use lineshaft_core::{TaskId, WorkerId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::{assets, guard, stream};
 use crate::collector::Shared;
-use crate::view::{GroupQuery, ScatterQuery, TaskQuery, TimelineQuery};
+use crate::view::{GroupQuery, ProfileQuery, ScatterQuery, TaskQuery, TimelineQuery};
 
 /// What handlers share.
 #[derive(Clone)]
@@ -45,6 +45,9 @@ pub(crate) fn router(shared: Arc<Shared>, stopped: watch::Receiver<bool>) -> Rou
         .route("/api/overview", get(overview))
         .route("/api/run", get(run))
         .route("/api/groups", get(groups))
+        .route("/api/profile", get(profile))
+        .route("/api/workers", get(workers))
+        .route("/api/workers/{worker}/{deed}", post(act))
         .route("/api/tasks", get(tasks))
         .route("/api/tasks/{task}", get(task))
         .route("/api/timeline", get(timeline))
@@ -68,6 +71,48 @@ async fn overview(State(context): State<Context>, Query(since): Query<Since>) ->
 async fn run(State(context): State<Context>) -> Response {
     let samples = context.shared.picture().whole_run();
     json(&samples)
+}
+
+async fn profile(State(context): State<Context>, Query(query): Query<ProfileQuery>) -> Response {
+    context.shared.want_stacks();
+    let tree = context.shared.picture().profile_tree(&query);
+    json(&tree)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    /// Whether the stacks of what runs are wanted, from now on and for a while.
+    #[serde(default)]
+    stacks: bool,
+}
+
+async fn workers(State(context): State<Context>, Query(wanted): Query<Wanted>) -> Response {
+    if wanted.stacks {
+        context.shared.want_stacks();
+    }
+    context.shared.refresh();
+    json(&context.shared.workers())
+}
+
+/// What may be done to a worker.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Deed {
+    Restart,
+    Retire,
+}
+
+async fn act(State(context): State<Context>, Path((worker, deed)): Path<(u32, Deed)>) -> Response {
+    let (reader, worker) = (&context.shared.reader, WorkerId(worker));
+    let done = match deed {
+        Deed::Restart => reader.restart_worker(worker),
+        Deed::Retire => reader.retire_worker(worker),
+    };
+    if !done {
+        return (StatusCode::NOT_FOUND, "no such worker process is there\n").into_response();
+    }
+    StatusCode::NO_CONTENT.into_response()
 }
 
 async fn groups(State(context): State<Context>, Query(query): Query<GroupQuery>) -> Response {

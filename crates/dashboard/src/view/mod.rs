@@ -5,15 +5,19 @@
 
 mod groups;
 mod overview;
+mod profile;
 mod scatter;
 mod tasks;
 mod timeline;
+mod workers;
 
 pub use groups::{GroupPage, GroupQuery, GroupRow, GroupSort};
 pub use overview::{Beyond, Cores, Memory, Overview, SampleRow, TaskCounts, Workers};
+pub use profile::{FrameRow, ProfileQuery, ProfileTree, ProfiledGroup};
 pub use scatter::{Dot, Scatter, ScatterQuery};
 pub use tasks::{Sort, TaskPage, TaskQuery, TaskRow};
 pub use timeline::{BarRow, Cell, GroupShare, LaneRow, Timeline, TimelineQuery};
+pub use workers::{DeathRow, ProcessRow, RunningRow, WorkerList, WorkerRow};
 
 use std::time::Duration;
 

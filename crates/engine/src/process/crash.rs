@@ -37,14 +37,28 @@ pub(super) fn report(
 
 impl Worker {
     /// What the crash handler wrote.
-    fn stack(&self) -> Option<String> {
+    pub(super) fn stack(&self) -> Option<String> {
         let mut text = vec![0_u8; STACK_BYTES_MAX];
         let count = rustix::io::pread(&self.crash, &mut text, 0).ok()?;
         text.truncate(count);
         (count > 0).then(|| String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// Empties what the crash handler writes to: the worker lives on.
+    /// It is about to be killed: has it write its stack, and nothing else from now on.
+    pub(super) fn condemn(&mut self) {
+        self.condemned = true;
+        self.sampled = None;
+        self.forget_stack();
+        self.dump_stack();
+    }
+
+    /// It lives on.
+    pub(super) fn pardon(&mut self) {
+        self.condemned = false;
+        self.forget_stack();
+    }
+
+    /// Empties what the crash handler writes to.
     pub(super) fn forget_stack(&self) {
         // The worker writes where the shared offset is. A stale stack in a later report is a
         // blemish, no reason to end anything.

@@ -53,7 +53,7 @@ impl State {
             match stage {
                 Stage::DumpStack(task, attempt) => {
                     if worker.is_running(task, attempt) {
-                        worker.dump_stack();
+                        worker.condemn();
                         self.processes.deadlines.add(
                             now + limits::STACK_GRACE,
                             id,
@@ -62,7 +62,7 @@ impl State {
                     }
                 }
                 Stage::KillUnder(task, attempt) if !worker.is_running(task, attempt) => {
-                    worker.forget_stack();
+                    worker.pardon();
                 }
                 Stage::KillUnder(..) | Stage::Kill => worker.kill(),
                 Stage::Flush => self.processes.dirty.push(id),

@@ -420,7 +420,13 @@ impl State {
         if status.is_some() && is_clear {
             running.retain(|sent| shown == Some(*sent));
         }
-        self.processes.deaths += u64::from(!worker.retired);
+        if !worker.retired {
+            let group = running.first().and_then(|sent| self.tasks.get(sent.task));
+            let group = group.map(|task| shared.groups.name(task.group));
+            let at = crate::clock::now();
+            let death = worker.death(at, group, status, peak_memory_bytes);
+            self.processes.deaths.note(death);
+        }
         let garbage = worker.garbage.take();
         for sent in &running {
             let group = self

@@ -12,6 +12,7 @@ mod crash;
 mod deadlines;
 mod events;
 mod health;
+mod inspect;
 mod nested;
 mod snapshot;
 mod stall;
@@ -35,6 +36,7 @@ use crate::poller::{Source, Stream};
 use crate::shared::Shared;
 use crate::tasks::Task;
 
+pub use inspect::{Death, Stack};
 pub use nested::lost;
 pub use snapshot::Snapshot;
 pub(crate) use stall::Stalls;
@@ -42,6 +44,7 @@ pub(crate) use zygote::{Dying, start};
 
 use deadlines::{Deadlines, Stage};
 use health::Health;
+use inspect::Deaths;
 use worker::{Sent, Worker};
 use zygotes::Zygotes;
 
@@ -66,7 +69,7 @@ pub(crate) struct Processes {
     health: Health,
     pub(crate) output: OutputRing,
     /// Workers that ended without having been asked to.
-    deaths: u64,
+    deaths: Deaths,
     /// What nobody needs any more, for the aftermath.
     pub(crate) discarded: Vec<Discarded>,
 }
@@ -85,7 +88,7 @@ impl Processes {
     }
 
     pub(crate) fn deaths(&self) -> u64 {
-        self.deaths
+        self.deaths.count
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -229,7 +232,7 @@ impl Processes {
             // If the task ends by itself meanwhile, no other may begin and be killed in its place.
             // The scheduler gives them to others when the worker is gone.
             let _: Vec<Sent> = process.retract();
-            process.dump_stack();
+            process.condemn();
             self.deadlines
                 .add(now + limits::STACK_GRACE, worker, Stage::Kill);
         }

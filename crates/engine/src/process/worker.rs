@@ -62,6 +62,10 @@ pub(super) struct Worker {
     stderr: Option<Ours>,
     /// A file in memory that the worker's crash handler writes to.
     pub(super) crash: OwnedFd,
+    /// It is about to be killed, and its stack is for the report.
+    pub(super) condemned: bool,
+    /// What it ran when it was asked for its stack, until that is read.
+    pub(super) sampled: Option<u64>,
     pid: Option<u32>,
     /// To signal the process by; none if it had ended by the time we heard of it.
     process: Option<OwnedFd>,
@@ -156,6 +160,8 @@ impl Worker {
             stdout: Some(stdout),
             stderr: Some(stderr),
             crash,
+            condemned: false,
+            sampled: None,
             pid: None,
             process: None,
             kill_wanted: false,

@@ -261,6 +261,7 @@ impl Session {
         let tasks_done = self.tasks_done.load(Ordering::Relaxed);
         let is_over = self.tasks_max.is_some_and(|max| tasks_done >= max)
             || self.unfit.load(Ordering::Relaxed)
+            || self.control.is_leave_wanted()
             || self.growth.as_ref().is_some_and(Growth::is_exceeded);
         if is_over {
             self.outbox.push_quietly(&FromWorker::Recycle, Vec::new())?;

@@ -1,0 +1,260 @@
+//! Workers: what each uses and runs, and how those ended that died.
+
+use lineshaft_core::{GroupId, TaskId};
+use lineshaft_engine::Death;
+use serde::Serialize;
+
+use crate::lanes::Worker;
+use crate::picture::Picture;
+
+/// Workers that are gone, in one answer; the page says how many more there were.
+const GONE_SHOWN: usize = 32;
+
+/// All workers that are there, and the last ones that were.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct WorkerList {
+    /// When this was so.
+    pub at_s: f64,
+    /// This process: it runs tasks on threads, and the engine.
+    pub program: Option<ProcessRow>,
+    /// Those that are there, then those that are gone, the last one first.
+    pub workers: Vec<WorkerRow>,
+    /// Workers that are gone and not listed.
+    pub gone_more: u64,
+    /// How worker processes died, the last one first.
+    pub deaths: Vec<DeathRow>,
+    /// Deaths that are not listed.
+    pub deaths_more: u64,
+}
+
+/// What a process uses.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct ProcessRow {
+    /// Its number.
+    pub pid: u32,
+    /// Cores that it kept busy lately; None in its first second.
+    pub cores: Option<f64>,
+    /// Processor time so far.
+    pub cpu_s: f64,
+    /// Resident memory; pages that it shares with others count in each.
+    pub resident_bytes: u64,
+}
+
+/// One worker.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct WorkerRow {
+    /// Identity.
+    pub worker: u32,
+    /// Whether it is the threads of a pool, and not a process.
+    pub is_threads: bool,
+    /// Tasks that it runs at a time.
+    pub slots: u32,
+    /// Its process number, while and after it is there.
+    pub pid: Option<u32>,
+    /// What its process uses, while it is there.
+    pub process: Option<ProcessRow>,
+    /// When it came up.
+    pub up_s: f64,
+    /// When it was gone.
+    pub down_s: Option<f64>,
+    /// Attempts that it has run.
+    pub attempts: u64,
+    /// Time that it ran tasks.
+    pub busy_s: f64,
+    /// What it runs now.
+    pub running: Vec<RunningRow>,
+    /// Tasks that it was handed and has not begun.
+    pub ahead: usize,
+}
+
+/// A task that runs.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct RunningRow {
+    /// The task.
+    pub task: u64,
+    /// Its function.
+    pub group: u32,
+    /// The name of that.
+    pub name: String,
+    /// How long it has run.
+    pub for_s: f64,
+    /// Its Python stack a moment ago, if somebody asked for it.
+    pub stack: Option<String>,
+}
+
+/// How a worker died.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct DeathRow {
+    /// When.
+    pub at_s: f64,
+    /// The worker.
+    pub worker: u32,
+    /// Its process.
+    pub pid: u32,
+    /// What it ran.
+    pub task: Option<u64>,
+    /// The function of that, or nothing.
+    pub name: String,
+    /// The signal that killed it.
+    pub signal: Option<i32>,
+    /// Its exit status, if it ended by itself.
+    pub exit_code: Option<i32>,
+    /// The most memory that it ever had resident.
+    pub peak_bytes: Option<u64>,
+    /// Whether the kernel killed it for lack of memory.
+    pub oom_killed: bool,
+    /// Its last Python stack.
+    pub stack: Option<String>,
+}
+
+impl Picture {
+    /// All workers; the engine knows of deaths.
+    pub(crate) fn worker_list(&self, deaths: Vec<Death>) -> WorkerList {
+        let all = self.lanes.workers();
+        let there = all.iter().filter(|worker| worker.down.is_none());
+        let mut gone: Vec<&Worker> = all.iter().filter(|worker| worker.down.is_some()).collect();
+        gone.sort_by_key(|worker| std::cmp::Reverse((worker.down, worker.id)));
+        let gone_more = gone.len().saturating_sub(GONE_SHOWN) as u64 + self.lanes.workers_forgotten;
+        let shown = there.chain(gone.into_iter().take(GONE_SHOWN));
+        let deaths_more = self.totals.deaths.saturating_sub(deaths.len() as u64);
+        WorkerList {
+            at_s: self.seconds_of(self.now()),
+            program: self.process_row(std::process::id()),
+            workers: shown.map(|worker| self.worker_row(worker)).collect(),
+            gone_more,
+            deaths: deaths
+                .into_iter()
+                .rev()
+                .map(|death| self.death_row(death))
+                .collect(),
+            deaths_more,
+        }
+    }
+
+    fn worker_row(&self, worker: &Worker) -> WorkerRow {
+        let running = worker.running().map(|bar| self.until_now(bar));
+        let running: Vec<RunningRow> = running
+            .map(|bar| RunningRow {
+                task: bar.task.0,
+                group: bar.group.0,
+                name: self.group_label(bar.group),
+                for_s: bar.ran.as_secs_f64(),
+                stack: self.stack_of(worker, bar.task),
+            })
+            .collect();
+        let is_there = worker.down.is_none();
+        WorkerRow {
+            worker: worker.id.0,
+            is_threads: worker.is_threads,
+            slots: worker.slots,
+            pid: worker.pid,
+            process: worker
+                .pid
+                .filter(|_| is_there)
+                .and_then(|pid| self.process_row(pid)),
+            up_s: self.seconds_of(worker.up),
+            down_s: worker.down.map(|at| self.seconds_of(at)),
+            attempts: worker
+                .lanes
+                .iter()
+                .map(|lane| lane.dropped + lane.bars.len() as u64)
+                .sum(),
+            busy_s: worker
+                .lanes
+                .iter()
+                .map(|lane| lane.busy.as_secs_f64())
+                .sum(),
+            ahead: worker.in_flight().saturating_sub(running.len()),
+            running,
+        }
+    }
+
+    fn stack_of(&self, worker: &Worker, task: TaskId) -> Option<String> {
+        let latest = self.profile.latest(worker.id, task)?;
+        Some(latest.text.clone())
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "processor time to a nanosecond")]
+    fn process_row(&self, pid: u32) -> Option<ProcessRow> {
+        let process = self
+            .usage
+            .processes
+            .iter()
+            .find(|process| process.pid == pid)?;
+        Some(ProcessRow {
+            pid,
+            cores: process.cores,
+            cpu_s: process.cpu_ns as f64 / 1e9,
+            resident_bytes: process.resident_bytes,
+        })
+    }
+
+    fn death_row(&self, death: Death) -> DeathRow {
+        let report = death.report;
+        let group = death
+            .task
+            .and_then(|task| self.tasks.get(task))
+            .map(|task| task.group);
+        let name = |group: GroupId| self.group_label(group);
+        DeathRow {
+            at_s: self.seconds_of(death.at),
+            worker: death.worker.0,
+            pid: report.pid,
+            task: death.task.map(|task| task.0),
+            name: group.map_or(report.task, name),
+            signal: report.signal,
+            exit_code: report.exit_code,
+            peak_bytes: report.peak_memory_bytes,
+            oom_killed: report.oom_killed,
+            stack: report.stack,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::picture;
+
+    #[test]
+    fn workers_that_are_there_come_first_and_no_one_is_left_out_silently() {
+        let mut script = String::new();
+        for worker in 0..100 {
+            script += &format!("{worker} up {worker} 1\n{} down {worker}\n", worker + 1);
+        }
+        script += "200 up 100 1\n200 submit 1 7\n200 hand 1 100 7\n200 hand 2 100 7\n";
+        let list = picture(&script).worker_list(Vec::new());
+        assert_eq!(list.workers.len(), 1 + GONE_SHOWN);
+        assert_eq!(list.gone_more as usize, 100 - GONE_SHOWN);
+        let first = &list.workers[0];
+        assert_eq!((first.worker, first.ahead), (100, 1));
+        assert_eq!(
+            (first.running[0].task, first.running[0].name.as_str()),
+            (1, "f7")
+        );
+        assert_eq!(list.workers[1].worker, 99);
+    }
+
+    #[test]
+    fn a_death_names_the_task_and_what_is_known() {
+        let picture = picture("0 up 1 1\n0 submit 5 7\n1 hand 5 1 7\n2 down 1");
+        let death = Death {
+            at: lineshaft_core::Time(3_000),
+            worker: lineshaft_core::WorkerId(1),
+            pool: lineshaft_core::PoolId(0),
+            task: Some(TaskId(5)),
+            report: lineshaft_engine::DeathReport {
+                signal: Some(9),
+                ..Default::default()
+            },
+        };
+        let list = picture.worker_list(vec![death]);
+        let [death] = &list.deaths[..] else {
+            panic!("one died: {list:?}");
+        };
+        assert_eq!(
+            (death.name.as_str(), death.signal, death.task),
+            ("f7", Some(9), Some(5))
+        );
+    }
+}

@@ -1,0 +1,155 @@
+//! What those who look at workers ask: the Python stack of what runs, how workers died, and that one
+//! should end.
+//!
+//! A stack is written by the worker's crash handler when it gets a signal, without the interpreter's
+//! lock and at any place, so a task that hangs in C has one too. It takes the handler some time, so
+//! asking and reading are two calls: [`Processes::sample`] reads what was asked for by the last one
+//! and asks again.
+
+use std::collections::VecDeque;
+
+use lineshaft_core::{Input, PoolId, TaskId, Time, WorkerId};
+
+use super::Processes;
+use super::crash;
+use super::deadlines::Stage;
+use super::worker::Worker;
+use crate::limits::{DEATHS_MAX, EXIT_GRACE};
+use crate::outcome::DeathReport;
+use crate::state::State;
+
+/// The Python stack of a task that a worker process runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stack {
+    /// The worker.
+    pub worker: WorkerId,
+    /// What it ran when it was asked. It answers at once, so next to always that is what the stack is of.
+    pub task: TaskId,
+    /// Its threads and their frames, in the words of `faulthandler`.
+    pub text: String,
+}
+
+/// A worker process that ended without having been asked to.
+#[derive(Clone, Debug)]
+pub struct Death {
+    /// When that was noticed.
+    pub at: Time,
+    /// The worker.
+    pub worker: WorkerId,
+    /// Its pool.
+    pub pool: PoolId,
+    /// What it ran, if it ran anything.
+    pub task: Option<TaskId>,
+    /// How it ended.
+    pub report: DeathReport,
+}
+
+/// The last deaths, oldest first.
+#[derive(Default)]
+pub(super) struct Deaths {
+    /// How many there were in all.
+    pub(super) count: u64,
+    recent: VecDeque<Death>,
+}
+
+impl Deaths {
+    pub(super) fn note(&mut self, death: Death) {
+        self.count += 1;
+        if self.recent.len() == DEATHS_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(death);
+    }
+}
+
+impl Processes {
+    /// The last deaths, oldest first.
+    pub(crate) fn recent_deaths(&self) -> Vec<Death> {
+        self.deaths.recent.iter().cloned().collect()
+    }
+
+    /// The stacks that workers wrote since this was last called; asks those that run a task for the
+    /// next ones.
+    pub(crate) fn sample(&mut self) -> Vec<Stack> {
+        let workers = self.workers.values_mut();
+        let mut stacks: Vec<Stack> = workers.filter_map(|worker| worker.sample()).collect();
+        stacks.sort_unstable_by_key(|stack| stack.worker);
+        stacks
+    }
+}
+
+impl Worker {
+    /// Notes how it died, if that was not asked of it.
+    pub(super) fn death(
+        &self,
+        at: Time,
+        group: Option<String>,
+        status: Option<i32>,
+        peak_memory_bytes: u64,
+    ) -> Death {
+        let task = self.running().map(|sent| sent.task);
+        Death {
+            at,
+            worker: self.id,
+            pool: self.pool,
+            task,
+            report: crash::report(self, group.unwrap_or_default(), status, peak_memory_bytes),
+        }
+    }
+
+    fn sample(&mut self) -> Option<Stack> {
+        // Its stack is wanted for the report of its death.
+        if self.condemned {
+            return None;
+        }
+        let running = self.control.task();
+        let stack = self.sampled.take().and_then(|task| {
+            let text = self.stack();
+            self.forget_stack();
+            Some(Stack {
+                worker: self.id,
+                task: TaskId(task),
+                text: text?,
+            })
+        });
+        if running != 0 {
+            self.sampled = Some(running);
+            self.dump_stack();
+        }
+        stack
+    }
+}
+
+impl State {
+    /// Kills a worker process. What it runs fails or is run again, as after any death. False if
+    /// there is no such process.
+    pub(crate) fn restart_worker(&mut self, worker: WorkerId, now: Time) -> bool {
+        let is_there = self.processes.workers.contains_key(&worker);
+        if is_there {
+            self.processes.kill(worker, now);
+        }
+        is_there
+    }
+
+    /// Has a worker process end once it has done what it runs; another one takes its place when there
+    /// is something to do. False if there is no such process.
+    pub(crate) fn retire_worker(&mut self, id: WorkerId, now: Time) -> bool {
+        let Some(worker) = self.processes.workers.get_mut(&id) else {
+            return false;
+        };
+        worker.control.set_leave();
+        let is_idle = worker.in_flight.is_empty() && !worker.departed && !worker.retired;
+        if is_idle {
+            worker.departed = true;
+            worker.send_exit();
+            self.processes.dirty.push(id);
+            let deadlines = &mut self.processes.deadlines;
+            deadlines.add(now + EXIT_GRACE, id, Stage::Kill);
+            self.inputs.push_back(Input::WorkerDown {
+                worker: id,
+                running: Vec::new(),
+            });
+        }
+        true
+    }
+}

@@ -1,0 +1,34 @@
+"""What the tests have workers run: a module that imports next to nothing, since workers import it too."""
+
+import os
+import signal
+import time
+
+
+def double(number):
+    return 2 * number
+
+
+def fail(number):
+    raise ValueError(number)
+
+
+def shout(word):
+    print(word.upper())
+
+
+def crash():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait_inside(event):
+    return event.wait()
+
+
+def inner(until):
+    while time.monotonic() < until:
+        pass
+
+
+def outer(seconds):
+    inner(time.monotonic() + seconds)

@@ -1,0 +1,88 @@
+"""Workers in a browser: what they run, how they died, and that they can be told to end."""
+
+import os
+import re
+
+from playwright.sync_api import expect
+from tests.dashboard.jobs import crash, wait_inside
+
+import lineshaft as ls
+from lineshaft.errors import WorkerDied
+
+
+def workers(page):
+    return page.get_by_role("region", name="Workers", exact=True).last.get_by_role("row")
+
+
+def test_a_worker_that_died_is_there_with_what_is_known(tab):
+    with ls.Engine(workers=1) as engine:
+        assert isinstance(engine.submit(crash).exception(), WorkerDied)
+        page = tab.open(engine.dashboard_url, "workers")
+        death = page.get_by_role("group").filter(has_text="killed by SIGKILL")
+        expect(death).to_contain_text("crash")
+        death.locator("summary").click()
+        expect(death).to_contain_text("It left no Python stack")
+        tab.check_accessibility()
+
+
+def test_the_stack_of_what_runs_is_shown_when_wanted(tab, event):
+    go_on = event("go on")
+    with ls.Engine(workers=1) as engine:
+        running = engine.submit(wait_inside, go_on)
+        page = tab.open(engine.dashboard_url, "workers")
+        row = workers(page).filter(has_text="wait_inside")
+        expect(row).to_be_visible()
+        expect(row.locator("pre")).to_have_count(0)
+        page.get_by_label("Python stacks of what runs").check()
+        expect(row.locator("pre")).to_contain_text(re.compile(r"line \d+ in wait_inside"))
+        expect(row.locator("pre")).not_to_contain_text("_worker.py")
+        tab.check_accessibility()
+        go_on.set()
+        assert running.result()
+        expect(row).to_have_count(0)
+
+
+def test_a_retired_worker_ends_what_it_runs(tab, event):
+    go_on, begun = event("go on"), event("begun")
+    with ls.Engine(workers=1) as engine:
+        first = engine.submit(os.getpid).result()
+        running = engine.submit(lambda: (begun.set(), go_on.wait(), os.getpid())[-1])
+        begun.wait()
+        page = tab.open(engine.dashboard_url, "workers")
+        page.get_by_role("button", name=re.compile("Retire")).click()
+        expect(page.get_by_text("ends after what it runs")).to_be_visible()
+        go_on.set()
+        assert running.result() == first
+        assert engine.submit(os.getpid).result() != first
+        expect(page.get_by_role("region", name="Workers that are gone").last).to_contain_text(str(first))
+
+
+def test_an_idle_worker_is_retired_at_once(tab):
+    with ls.Engine(workers=1) as engine:
+        first = engine.submit(os.getpid).result()
+        page = tab.open(engine.dashboard_url, "workers")
+        page.get_by_role("button", name=re.compile("Retire")).click()
+        expect(page.get_by_role("region", name="Workers that are gone").last).to_contain_text(str(first))
+        assert engine.submit(os.getpid).result() != first
+        expect(page.get_by_role("heading", name="Workers that died")).to_have_count(0)
+
+
+def test_a_restarted_worker_is_replaced_and_its_task_runs_again(tab, event):
+    go_on, begun = event("go on"), event("begun")
+
+    def once():
+        begun.set()
+        go_on.wait()
+        return os.getpid()
+
+    with ls.Engine(workers=1) as engine:
+        first = engine.submit(os.getpid).result()
+        running = ls.task(retries=1)(once)
+        future = engine.submit(running)
+        begun.wait()
+        page = tab.open(engine.dashboard_url, "workers")
+        page.get_by_role("button", name=re.compile("Restart")).click()
+        expect(page.get_by_text("is being ended")).to_be_visible()
+        expect(page.get_by_role("heading", name="Workers that died")).to_be_visible()
+        go_on.set()
+        assert future.result() != first

@@ -1,0 +1,201 @@
+// Workers: what each uses and runs, and how those ended that died.
+
+import { useState } from "preact/hooks";
+import type { Death, Overview, Process, Worker, WorkerList } from "./api";
+import { act, useAsked } from "./ask";
+import { bytes, count, duration, percent, rough } from "./format";
+import type { Live } from "./live";
+import { colour } from "./palette";
+import { link } from "./route";
+
+export function WorkersPage({ live }: { live: Live; overview: Overview }) {
+  const ended = live.link === "ended";
+  const [stacks, setStacks] = useState(false);
+  const { answer, error, again } = useAsked<WorkerList>("/api/workers", { stacks: stacks ? "true" : undefined }, ended ? null : 1000);
+  const [said, setSaid] = useState("");
+  if (!answer) return <p class="empty">{error ? `The server has not answered: ${error}` : "Asking for the workers"}</p>;
+  const order = async (worker: Worker, deed: "restart" | "retire") => {
+    try {
+      await act(`/api/workers/${worker.worker}/${deed}`);
+      setSaid(deed === "restart" ? `Worker ${worker.worker} is being ended.` : `Worker ${worker.worker} ends after what it runs.`);
+    } catch (problem) {
+      setSaid(`Worker ${worker.worker}: ${problem instanceof Error ? problem.message : problem}`);
+    }
+    again();
+  };
+  const there = answer.workers.filter((worker) => worker.down_s === null);
+  const gone = answer.workers.filter((worker) => worker.down_s !== null);
+  return (
+    <>
+      {answer.program && <Program program={answer.program} />}
+      <section class="card groups" aria-labelledby="workers">
+        <div class="head">
+          <h2 id="workers">Workers</h2>
+          {!ended && (
+            <label>
+              <input type="checkbox" checked={stacks} onChange={(event) => setStacks(event.currentTarget.checked)} /> Python stacks of what runs
+            </label>
+          )}
+        </div>
+        <p class="note close" role="status">
+          {said}
+        </p>
+        {there.length > 0 ? (
+          <Table label="workers" workers={there} at_s={answer.at_s} order={ended ? null : order} stacks={stacks} />
+        ) : (
+          <p class="note close">No worker is there. One is started when there is something for it to do.</p>
+        )}
+      </section>
+      {answer.deaths.length > 0 && <Deaths deaths={answer.deaths} more={answer.deaths_more} />}
+      {gone.length > 0 && (
+        <section class="card groups" aria-labelledby="gone">
+          <h2 id="gone">Workers that are gone</h2>
+          <Table label="gone" workers={gone} at_s={answer.at_s} order={null} stacks={false} />
+          {answer.gone_more > 0 && <p class="note close">{count(answer.gone_more)} more went before.</p>}
+        </section>
+      )}
+    </>
+  );
+}
+
+function Program({ program }: { program: Process }) {
+  return (
+    <dl class="numbers">
+      <Number name="this program" value={`process ${program.pid}`} more="its threads and the engine" />
+      <Number name="cores busy in it" value={program.cores === null ? "–" : rough(program.cores)} more={`${duration(program.cpu_s)} so far`} />
+      <Number name="resident memory of it" value={bytes(program.resident_bytes)} more="shared pages included" />
+    </dl>
+  );
+}
+
+function Number({ name, value, more }: { name: string; value: string; more: string }) {
+  return (
+    <div class="card">
+      <dt>{name}</dt>
+      <dd>
+        <b>{value}</b> <span>{more}</span>
+      </dd>
+    </div>
+  );
+}
+
+interface TableProps {
+  label: string;
+  workers: Worker[];
+  at_s: number;
+  order: ((worker: Worker, deed: "restart" | "retire") => void) | null;
+  stacks: boolean;
+}
+
+function Table({ label, workers, at_s, order, stacks }: TableProps) {
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-labelledby={label}>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">worker</th>
+            <th scope="col">cores busy</th>
+            <th scope="col">memory</th>
+            <th scope="col">attempts</th>
+            <th scope="col" title="Time that it ran tasks, of the time that it was there">
+              busy
+            </th>
+            <th scope="col">ahead</th>
+            <th scope="col" class="left">
+              runs
+            </th>
+            {order && <th scope="col">actions</th>}
+          </tr>
+        </thead>
+        <tbody>
+          {workers.map((worker) => (
+            <Row key={worker.worker} worker={worker} at_s={at_s} order={order} stacks={stacks} />
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Row({ worker, at_s, order, stacks }: { worker: Worker; at_s: number; order: TableProps["order"]; stacks: boolean }) {
+  const there_s = Math.max((worker.down_s ?? at_s) - worker.up_s, 1e-9);
+  return (
+    <tr>
+      <th scope="row">
+        <a href={link({ worker: worker.worker }, "tasks")}>{worker.worker}</a>{" "}
+        <span class="dim">{worker.is_threads ? `${count(worker.slots)} threads of the program` : worker.pid ? `process ${worker.pid}` : "starting"}</span>
+      </th>
+      <td>{worker.process?.cores == null ? "" : rough(worker.process.cores)}</td>
+      <td>{worker.process ? bytes(worker.process.resident_bytes) : ""}</td>
+      <td>{count(worker.attempts)}</td>
+      <td>{percent(Math.min(1, worker.busy_s / there_s / worker.slots))}</td>
+      <td>{worker.ahead > 0 ? count(worker.ahead) : ""}</td>
+      <td class="left runs">
+        {worker.down_s !== null && <span class="dim">gone at {worker.down_s.toFixed(3)} s</span>}
+        {worker.running.map((running) => (
+          <div key={running.task}>
+            <i class="dot" style={{ background: colour(running.group) }} />
+            {running.name} <a href={link({ task: running.task })}>{running.task}</a> <span class="dim">for {duration(running.for_s)}</span>
+            {stacks && running.stack && <pre tabIndex={0}>{running.stack}</pre>}
+            {stacks && !running.stack && (
+              <p class="dim">{worker.is_threads ? "Stacks of the program's own threads are not taken." : "Its stack is on its way, unless it ends before."}</p>
+            )}
+          </div>
+        ))}
+        {worker.down_s === null && worker.running.length === 0 && <span class="dim">nothing</span>}
+      </td>
+      {order && (
+        <td>
+          {!worker.is_threads && (
+            <>
+              <button onClick={() => order(worker, "retire")} title="It ends after what it runs; another takes its place when there is work">
+                Retire<span class="spoken"> worker {worker.worker}</span>
+              </button>{" "}
+              <button onClick={() => order(worker, "restart")} title="It is killed now; what it runs fails, or runs again if it has retries left">
+                Restart<span class="spoken"> worker {worker.worker}</span>
+              </button>
+            </>
+          )}
+        </td>
+      )}
+    </tr>
+  );
+}
+
+const SIGNALS: Record<number, string> = { 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM" };
+
+function Deaths({ deaths, more }: { deaths: Death[]; more: number }) {
+  return (
+    <section class="card groups" aria-labelledby="deaths">
+      <h2 id="deaths">Workers that died</h2>
+      {deaths.map((death) => (
+        <details key={`${death.worker} ${death.at_s}`}>
+          <summary>
+            <b class="bad">{how(death)}</b> at {death.at_s.toFixed(3)} s: worker {death.worker} (process {death.pid}){" "}
+            {death.name ? (
+              <>
+                in <b>{death.name}</b>
+              </>
+            ) : (
+              "without a task"
+            )}
+            {death.peak_bytes !== null && `, at most ${bytes(death.peak_bytes)} resident`}
+          </summary>
+          {death.task !== null && (
+            <p>
+              <a href={link({ task: death.task })}>Task {death.task}</a>
+            </p>
+          )}
+          {death.stack ? <pre tabIndex={0}>{death.stack.trim()}</pre> : <p class="note close">It left no Python stack.</p>}
+        </details>
+      ))}
+      {more > 0 && <p class="note close">{count(more)} died before.</p>}
+    </section>
+  );
+}
+
+function how(death: Death): string {
+  if (death.oom_killed) return "killed for lack of memory";
+  if (death.signal !== null) return `killed by ${SIGNALS[death.signal] ?? `signal ${death.signal}`}`;
+  return death.exit_code === null ? "died" : `exited with status ${death.exit_code}`;
+}
