@@ -73,6 +73,10 @@ class Engine:
         process that serves its other end, they are forked from that child, and `encoder` knows what
         they have inherited.
         """
+    def report(self, /, path: str | PathLike[str]) -> None:
+        """
+        Writes the run so far, all of it if the engine has been shut down, to a page that needs no server.
+        """
     def serve(self, /) -> str:
         """
         Serves pages that show the engine, from the first call on; returns their address.

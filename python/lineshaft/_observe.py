@@ -48,6 +48,22 @@ class Observed:
 
         return Traced(*self._observed().trace(os.fspath(path)))
 
+    def report(self, path: str | os.PathLike[str]) -> None:
+        """Write what was run so far to one HTML file with the dashboard's pages, which opens without a server.
+
+        What is in it is what `dashboard_url` shows: the last 262,144 tasks and attempts, and what is beyond is
+        counted. After `shutdown` it is of the whole run, if `report`, `trace`, `metrics` or the like was called
+        before it.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written, or if this build of Lineshaft has no pages.
+        RuntimeError
+            In a worker process, which has no engine of its own.
+        """
+        self._observed().report(os.fspath(path))
+
     def metrics(self) -> str:
         """Return what the engine does in numbers, in the text format of Prometheus.
 
@@ -87,10 +103,11 @@ class Observed:
 
 #: The process whose default engine serves its dashboard from the start; its forks do not.
 _dashboard_pid: int | None = None
-#: Where the trace of the default engine goes, and the process whose engine that is.
-_trace: tuple[str, int] | None = None
-#: Traces written so far: each default engine has its own.
-_written = 0
+#: What is written of default engines when they end: the file for each kind, and the process whose engines these are.
+_files: dict[str, str] = {}
+_files_pid: int | None = None
+#: Default engines that have ended: each has files of its own.
+_ended = 0
 
 
 def announce(engine: Engine) -> None:
@@ -98,10 +115,12 @@ def announce(engine: Engine) -> None:
     _say(f"dashboard at {engine.dashboard_url}")
 
 
-def trace_default_engine(path: str) -> None:
-    """Have the default engine of this process write a trace when it ends."""
-    global _trace
-    _trace = (os.path.abspath(path), os.getpid())
+def write_default_engine(*, trace: str | None, report: str | None) -> None:
+    """Have the default engine of this process write a trace, a report or both when it ends."""
+    global _files_pid
+    wanted = {"trace": trace, "report": report}
+    _files.update({kind: os.path.abspath(path) for kind, path in wanted.items() if path is not None})
+    _files_pid = os.getpid()
 
 
 def serve_default_engine() -> None:
@@ -117,23 +136,28 @@ def on_default_start(engine: Engine) -> None:
             announce(engine)
         except OSError as error:
             _say(f"no dashboard: {error}")
-    if _trace is not None and _trace[1] == os.getpid() and engine._native is not None:
+    if _files and _files_pid == os.getpid() and engine._native is not None:
         engine._native.observe()
 
 
 def on_default_end(engine: Engine) -> None:
     """Write down what the default engine did, now that it has ended."""
-    global _written
-    if _trace is None or _trace[1] != os.getpid() or engine._native is None:
+    global _ended
+    if not _files or _files_pid != os.getpid() or engine._native is None:
         return
-    _written += 1
-    stem, extension = os.path.splitext(_trace[0])
-    path = _trace[0] if _written == 1 else f"{stem}-{_written}{extension}"
-    try:
-        report = f"trace in {path}: {engine.trace(path)}"
-    except OSError as error:
-        report = f"no trace: {error}"
-    _say(report)
+    _ended += 1
+    for kind, first in _files.items():
+        stem, extension = os.path.splitext(first)
+        path = first if _ended == 1 else f"{stem}-{_ended}{extension}"
+        try:
+            if kind == "trace":
+                said = f"trace in {path}: {engine.trace(path)}"
+            else:
+                engine.report(path)
+                said = f"report in {path}"
+        except OSError as error:
+            said = f"no {kind}: {error}"
+        _say(said)
 
 
 def _say(text: str) -> None:

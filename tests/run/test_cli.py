@@ -50,6 +50,7 @@ def test_repeated_options_add_up():
         "no_patch": [],
         "progress": False,
         "dashboard": False,
+        "report": None,
         "trace": None,
         "no_summary": False,
     }

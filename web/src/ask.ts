@@ -1,16 +1,25 @@
-// Questions to the server, asked again while the page that needs the answer is shown.
+// Questions to the server, asked again while the page that needs the answer is shown. Once there is a record of the whole
+// run they are answered from that: in a report, and when the engine has ended.
 
 import { useEffect, useRef, useState } from "preact/hooks";
+import { answer, type Run } from "./record";
+
+let run: Run | null = null;
+
+export function setRecord(record: Run): void {
+  run = record;
+}
 
 export type Params = Record<string, string | number | undefined>;
 
 /** Asks once. An answer that is no answer is an error with the server's words. */
 export async function ask<T>(path: string, params: Params = {}, signal?: AbortSignal): Promise<T> {
+  if (run) return answer(run, path, params) as T;
   const given = Object.entries(params).filter(([, value]) => value !== undefined && value !== "");
   const query = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
-  const answer = await fetch(query ? `${path}?${query}` : path, signal ? { signal } : {});
-  if (!answer.ok) throw new Error((await answer.text()).trim() || `${path}: ${answer.status}`);
-  return answer.json();
+  const response = await fetch(query ? `${path}?${query}` : path, signal ? { signal } : {});
+  if (!response.ok) throw new Error((await response.text()).trim() || `${path}: ${response.status}`);
+  return response.json();
 }
 
 export interface Asked<T> {

@@ -3,6 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import "uplot/dist/uPlot.min.css";
 import "./style.css";
 import type { Overview } from "./api";
+import { ask } from "./ask";
 import { duration } from "./format";
 import { connect, type Link, type Live } from "./live";
 import { OverviewPage } from "./overview";
@@ -63,6 +64,7 @@ const LINKS: Record<Link, string> = {
   live: "live",
   lost: "connection lost: this is how it was; trying again",
   ended: "the engine has ended: this is how it was",
+  report: "report of a run that is over",
 };
 
 function Status({ live }: { live: Live }) {
@@ -73,11 +75,14 @@ function Status({ live }: { live: Live }) {
       {LINKS[live.link]}
       {overview && (
         <span>
-          started {new Date(overview.origin_unix_ms).toLocaleTimeString()}, last change {duration(Math.max(0, overview.at_s))} after that
+          started {new Date(overview.origin_unix_ms).toLocaleString()}, last change {duration(Math.max(0, overview.at_s))} after that
         </span>
       )}
     </p>
   );
 }
+
+// For the console, and for programs that read a page: the same questions, with or without a server.
+Object.assign(window, { lineshaft: { ask } });
 
 render(<App />, document.getElementById("app")!);

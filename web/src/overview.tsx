@@ -6,7 +6,7 @@ import { useAsked } from "./ask";
 import { Chart } from "./chart";
 import { bytes, count, percent, rough } from "./format";
 import { GroupTable } from "./groups";
-import type { Live } from "./live";
+import { isOver, type Live } from "./live";
 import { STATES } from "./palette";
 
 export function OverviewPage({ live, overview }: { live: Live; overview: Overview }) {
@@ -43,7 +43,7 @@ export function OverviewPage({ live, overview }: { live: Live; overview: Overvie
 
 /** The recent samples, or those of the whole run, which are asked for now and then while they are shown. */
 function useSamples(live: Live, whole: boolean): Sample[] {
-  const every = live.link === "ended" ? null : 2000;
+  const every = isOver(live) ? null : 2000;
   const run = useAsked<Sample[]>(whole ? "/api/run" : null, {}, every).answer;
   return run && run.length > 0 ? run : live.samples;
 }

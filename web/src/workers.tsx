@@ -4,12 +4,12 @@ import { useState } from "preact/hooks";
 import type { Death, Overview, Process, Worker, WorkerList } from "./api";
 import { act, useAsked } from "./ask";
 import { bytes, count, duration, percent, rough } from "./format";
-import type { Live } from "./live";
+import { isOver, type Live } from "./live";
 import { colour } from "./palette";
 import { link } from "./route";
 
 export function WorkersPage({ live }: { live: Live; overview: Overview }) {
-  const ended = live.link === "ended";
+  const ended = isOver(live);
   const [stacks, setStacks] = useState(false);
   const { answer, error, again } = useAsked<WorkerList>("/api/workers", { stacks: stacks ? "true" : undefined }, ended ? null : 1000);
   const [said, setSaid] = useState("");

@@ -17,11 +17,12 @@ use tokio::sync::watch;
 
 use crate::limits::{self, EVENTS_AT_ONCE, EVENTS_UNREAD_MAX, QUIET_SAMPLES, SAMPLE_EVERY};
 use crate::picture::Picture;
+use crate::report;
 use crate::server::Server;
 use crate::trace::Traced;
 use crate::view::{
-    GroupPage, GroupQuery, Overview, ProfileQuery, ProfileTree, SampleRow, Scatter, ScatterQuery,
-    TaskPage, TaskQuery, TaskRow, Timeline, TimelineQuery, WorkerList,
+    Beside, GroupPage, GroupQuery, Overview, ProfileQuery, ProfileTree, Record, SampleRow, Scatter,
+    ScatterQuery, TaskPage, TaskQuery, TaskRow, Timeline, TimelineQuery, WorkerList,
 };
 
 /// The picture of one engine, and the thread that keeps it up to date.
@@ -145,6 +146,13 @@ impl Dashboard {
         self.shared.picture().metrics()
     }
 
+    /// Writes the run so far as one page that needs no server. Fails if this build has no pages.
+    pub fn report(&self, to: &mut dyn Write) -> io::Result<()> {
+        self.shared.refresh();
+        report::write(&self.shared.record(), to)?;
+        to.flush()
+    }
+
     /// Writes the run so far as a trace in Chrome's format.
     pub fn trace(&self, to: &mut dyn Write) -> io::Result<Traced> {
         self.shared.refresh();
@@ -164,6 +172,15 @@ impl Drop for Dashboard {
 }
 
 impl Shared {
+    pub(crate) fn record(&self) -> Record {
+        let beside = Beside {
+            origin_unix_ms: self.origin_unix_ms,
+            deaths: self.reader.deaths(),
+            printed: self.reader.printed(),
+        };
+        self.picture().record(beside)
+    }
+
     pub(crate) fn workers(&self) -> WorkerList {
         let deaths = self.reader.deaths();
         self.picture().worker_list(deaths)

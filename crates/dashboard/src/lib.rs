@@ -17,6 +17,7 @@ pub mod limits;
 mod metrics;
 mod picture;
 mod profile;
+mod report;
 mod server;
 mod tasks;
 mod trace;

@@ -85,5 +85,5 @@ pub(crate) const REQUEST_BYTES_MAX: usize = 32 << 10;
 /// Time between two attempts to accept a connection, when one failed.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Time that readers have to take the last event when a server stops.
-pub(crate) const STOP_GRACE: Duration = Duration::from_millis(500);
+/// Time that readers have to take the last events, one of which is the whole run, when a server stops.
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(2);

@@ -141,7 +141,7 @@ mod tests {
         let soon = was.now(Time(second / 2), std::iter::empty());
         assert_eq!(soon.processes[0].cores, None);
         let later = soon.now(Time(second * 2), std::iter::empty());
-        let busy = later.processes[0].cpu_ns as f64 / 2e9;
+        let busy = Duration::from_nanos(later.processes[0].cpu_ns).as_secs_f64() / 2.0;
         assert!((later.processes[0].cores.expect("a rate") - busy).abs() < 1e-9);
         assert_eq!(later.base.0, Time(second * 2));
     }

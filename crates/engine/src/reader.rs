@@ -12,6 +12,7 @@ use lineshaft_core::{Counts, GroupId, GroupSummary, PoolId, Since, TaskId, Worke
 use lineshaft_store::StoreStats;
 
 use crate::clock;
+use crate::output::Printed;
 use crate::process::{Death, Stack};
 use crate::shared::Shared;
 use crate::state::State;
@@ -102,6 +103,12 @@ impl Reader {
     /// What the task printed, if it ran in a worker process and that is not too long ago.
     pub fn output(&self, task: TaskId) -> Vec<u8> {
         let look = |state: &mut State| state.processes.output.of(task);
+        self.shared.look(look).unwrap_or_default()
+    }
+
+    /// What tasks in worker processes printed lately, oldest first.
+    pub fn printed(&self) -> Vec<Printed> {
+        let look = |state: &mut State| state.processes.output.all();
         self.shared.look(look).unwrap_or_default()
     }
 

@@ -391,6 +391,12 @@ impl Engine {
         ))
     }
 
+    /// Writes the run so far, all of it if the engine has been shut down, to a page that needs no server.
+    fn report(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let observed = self.core.observed()?;
+        Ok(py.detach(|| observed.report(path))?)
+    }
+
     /// What worker processes printed lately, oldest first: tuples of worker, task (or None), whether
     /// it was on standard error, and text.
     #[expect(

@@ -54,6 +54,12 @@ impl Observed {
         dashboard.trace(&mut BufWriter::new(File::create(path)?))
     }
 
+    /// Writes the run so far to a page that needs no server.
+    pub fn report(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        let dashboard = self.dashboard()?;
+        dashboard.report(&mut BufWriter::new(File::create(path)?))
+    }
+
     /// Ends the engine. Pages that are open show how it ended.
     pub fn shut_down(&self) {
         self.engine.shut_down();

@@ -267,6 +267,11 @@ RUN = Command(
             "attempts of tasks are kept; the end says how many there were.",
             metavar="FILE",
         ),
+        Flag(
+            "--report",
+            "Write the dashboard's pages with what ran to one HTML file, which opens without a server.",
+            metavar="FILE",
+        ),
         Flag("--no-summary", "Print no summary at the end."),
     ),
     ends_options=("-m", "-c"),

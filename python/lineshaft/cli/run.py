@@ -42,10 +42,10 @@ def run(parsed: Parsed) -> int:
         from lineshaft._observe import serve_default_engine
 
         serve_default_engine()
-    if options["trace"] is not None:
-        from lineshaft._observe import trace_default_engine
+    if options["trace"] is not None or options["report"] is not None:
+        from lineshaft._observe import write_default_engine
 
-        trace_default_engine(options["trace"])
+        write_default_engine(trace=options["trace"], report=options["report"])
     if not options["no_summary"]:
         # Registered before the program can register anything, so that it runs last.
         atexit.register(_print_summary, os.getpid())

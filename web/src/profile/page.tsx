@@ -4,7 +4,7 @@ import { useMemo, useRef, useState, useEffect } from "preact/hooks";
 import type { Frame, Overview, ProfileTree } from "../api";
 import { useAsked } from "../ask";
 import { count, duration, percent } from "../format";
-import type { Live } from "../live";
+import { isOver, type Live } from "../live";
 import { go, useRoute } from "../route";
 import { useDark } from "../theme";
 import { Flame, layout, type Box } from "./flame";
@@ -14,7 +14,7 @@ const ROWS_SHOWN = 12;
 
 export function ProfilePage({ live }: { live: Live; overview: Overview }) {
   const { params } = useRoute();
-  const ended = live.link === "ended";
+  const ended = isOver(live);
   const group = params.get("group") ?? undefined;
   const since = params.get("since");
   const last = live.overview?.at_s ?? 0;

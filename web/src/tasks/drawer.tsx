@@ -4,13 +4,13 @@ import { useEffect, useRef } from "preact/hooks";
 import type { TaskDetail } from "../api";
 import { useAsked } from "../ask";
 import { duration } from "../format";
-import type { Live } from "../live";
+import { isOver, type Live } from "../live";
 import { colour, STATES } from "../palette";
 import { go, link } from "../route";
 import { State } from "./page";
 
 export function TaskDrawer({ task, live }: { task: string; live: Live }) {
-  const every = live.link === "ended" ? null : 1000;
+  const every = isOver(live) ? null : 1000;
   const { answer, error } = useAsked<TaskDetail>(`/api/tasks/${encodeURIComponent(task)}`, {}, every);
   const box = useRef<HTMLElement>(null);
   // Who opened it by the keyboard goes on in it, and back where it was opened.

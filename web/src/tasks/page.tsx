@@ -4,7 +4,7 @@ import type { GroupPage, Overview, Task, TaskPage } from "../api";
 import { useAsked } from "../ask";
 import { count, duration } from "../format";
 import { GroupTable } from "../groups";
-import type { Live } from "../live";
+import { isOver, type Live } from "../live";
 import { colour, stateColour } from "../palette";
 import { go, link, useRoute } from "../route";
 
@@ -48,7 +48,7 @@ const GROUP_SORTS: [string, string][] = [
 export function TasksPage({ live, overview }: { live: Live; overview: Overview }) {
   const { params } = useRoute();
   if (overview.tasks.submitted === 0) return <p class="empty">No task has been submitted yet. Each one is listed here as soon as it is.</p>;
-  const every = live.link === "ended" ? null : EVERY_MS;
+  const every = isOver(live) ? null : EVERY_MS;
   return (
     <>
       <Functions params={params} every={every} />

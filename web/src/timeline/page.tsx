@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { GroupShare, Overview, Sample, Timeline } from "../api";
 import { useAsked } from "../ask";
 import { count, duration, percent } from "../format";
-import type { Live } from "../live";
+import { isOver, type Live } from "../live";
 import { colour } from "../palette";
 import { go, useRoute } from "../route";
 import { useDark } from "../theme";
@@ -29,7 +29,7 @@ export function TimelinePage({ live, overview }: { live: Live; overview: Overvie
   const isDark = useDark();
   const { params } = useRoute();
   const mode: Mode = params.get("view") === "scatter" ? "scatter" : "lanes";
-  const ended = live.link === "ended";
+  const ended = isOver(live);
   const empty = overview.tasks.submitted === 0;
   const names = useNames(overview, shown?.timeline ?? null);
   const run = useAsked<Sample[]>(empty ? null : "/api/run", {}, ended ? null : 2000).answer;

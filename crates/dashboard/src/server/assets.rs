@@ -17,5 +17,10 @@ const WITHOUT: &str = "<!doctype html>
 ";
 
 pub(crate) fn page() -> &'static str {
-    if PAGE.is_empty() { WITHOUT } else { PAGE }
+    built().unwrap_or(WITHOUT)
+}
+
+/// The page, if this build has it.
+pub(crate) fn built() -> Option<&'static str> {
+    (!PAGE.is_empty()).then_some(PAGE)
 }

@@ -5,7 +5,7 @@
 //! is queued for a reader: each takes what has happened since its last look when it is ready for more
 //! (`stream`), so a slow one costs a connection and gets fewer, larger steps. Connections are bounded.
 
-mod assets;
+pub(crate) mod assets;
 mod guard;
 mod routes;
 mod stream;

@@ -3,11 +3,12 @@
 //! Each event is the overview with the samples since the one before, and its id says which these are.
 //! So a reader that comes back with the id of its last event goes on where it was, if the samples are
 //! still there and it is the same run; if not, it is told that it was not resumed, and starts afresh.
+//! The last event has the whole run in it, so that pages that are open go on without the server.
 //! What is sent is put together when the reader can take it: nothing waits in a queue, and a reader
 //! that was slow gets more samples at once.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -20,7 +21,11 @@ use crate::collector::Shared;
 
 /// The event last put together, which is the same for all readers that keep up.
 #[derive(Default)]
-pub(crate) struct Latest(Mutex<Option<Prepared>>);
+pub(crate) struct Latest {
+    overview: Mutex<Option<Prepared>>,
+    /// The whole run, once it is over.
+    record: OnceLock<Arc<str>>,
+}
 
 #[derive(Clone)]
 struct Prepared {
@@ -37,6 +42,8 @@ struct Reader {
     since: u64,
     /// Whether it has had an event.
     begun: bool,
+    /// Whether it has had the last overview.
+    ended: bool,
     done: bool,
 }
 
@@ -50,6 +57,7 @@ pub(crate) async fn events(
         ticks: context.shared.ticks.subscribe(),
         since: since.unwrap_or(0),
         begun: false,
+        ended: false,
         done: false,
         context,
     };
@@ -66,6 +74,12 @@ async fn next(mut reader: Reader) -> Option<(Result<Event, Infallible>, Reader)>
     if reader.done {
         return None;
     }
+    if reader.ended {
+        reader.done = true;
+        let record = reader.context.latest.record(&reader.context.shared);
+        let event = Event::default().event("record").data(&*record);
+        return Some((Ok(event), reader));
+    }
     if reader.begun {
         let Context { stopped, .. } = &mut reader.context;
         tokio::select! {
@@ -81,7 +95,8 @@ async fn next(mut reader: Reader) -> Option<(Result<Event, Infallible>, Reader)>
         .latest
         .prepare(&reader.context.shared, reader.since, tick);
     reader.since = prepared.next;
-    reader.done |= prepared.ended;
+    reader.ended = prepared.ended;
+    reader.done &= !prepared.ended;
     let id = format!("{}-{}", reader.context.shared.origin_unix_ms, prepared.next);
     let event = Event::default()
         .event("overview")
@@ -92,7 +107,7 @@ async fn next(mut reader: Reader) -> Option<(Result<Event, Infallible>, Reader)>
 
 impl Latest {
     fn prepare(&self, shared: &Shared, since: u64, tick: u64) -> Prepared {
-        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = self.overview.lock().unwrap_or_else(PoisonError::into_inner);
         let is_same = |latest: &&Prepared| latest.since == since && latest.tick == tick;
         if let Some(latest) = latest.as_ref().filter(is_same) {
             return latest.clone();
@@ -108,6 +123,17 @@ impl Latest {
         };
         *latest = Some(prepared.clone());
         prepared
+    }
+}
+
+impl Latest {
+    /// The same for all readers: it is put together once.
+    fn record(&self, shared: &Shared) -> Arc<str> {
+        let text = || {
+            let text = serde_json::to_string(&shared.record());
+            text.expect("views have string keys").into()
+        };
+        Arc::clone(self.record.get_or_init(text))
     }
 }
 

@@ -6,6 +6,7 @@
 mod groups;
 mod overview;
 mod profile;
+mod record;
 mod scatter;
 mod tasks;
 mod timeline;
@@ -14,6 +15,8 @@ mod workers;
 pub use groups::{GroupPage, GroupQuery, GroupRow, GroupSort};
 pub use overview::{Beyond, Cores, Memory, Overview, SampleRow, TaskCounts, Workers};
 pub use profile::{FrameRow, ProfileQuery, ProfileTree, ProfiledGroup};
+pub(crate) use record::Beside;
+pub use record::Record;
 pub use scatter::{Dot, Scatter, ScatterQuery};
 pub use tasks::{Sort, TaskPage, TaskQuery, TaskRow};
 pub use timeline::{BarRow, Cell, GroupShare, LaneRow, Timeline, TimelineQuery};

@@ -142,7 +142,7 @@ impl Picture {
         Some(self.task_row(task, state_name(task, &self.running_tasks())))
     }
 
-    fn running_tasks(&self) -> FxHashSet<TaskId> {
+    pub(super) fn running_tasks(&self) -> FxHashSet<TaskId> {
         let workers = self.lanes.workers().iter();
         let running = workers.flat_map(Worker::running);
         running.map(|bar| bar.task).collect()
@@ -174,7 +174,7 @@ fn queued(task: &Task) -> Option<f64> {
     between(task.ready, task.assigned)
 }
 
-fn state_name(task: &Task, running: &FxHashSet<TaskId>) -> &'static str {
+pub(super) fn state_name(task: &Task, running: &FxHashSet<TaskId>) -> &'static str {
     match task.state {
         TaskState::Waiting => "waiting",
         TaskState::Ready => "ready",

@@ -218,14 +218,12 @@ mod tests {
 
     #[test]
     fn workers_that_are_there_come_first_and_no_one_is_left_out_silently() {
-        let mut script = String::new();
-        for worker in 0..100 {
-            script += &format!("{worker} up {worker} 1\n{} down {worker}\n", worker + 1);
-        }
-        script += "200 up 100 1\n200 submit 1 7\n200 hand 1 100 7\n200 hand 2 100 7\n";
+        let lines = (0..100).map(|id| format!("{id} up {id} 1\n{} down {id}", id + 1));
+        let mut script = lines.collect::<Vec<String>>().join("\n");
+        script += "\n200 up 100 1\n200 submit 1 7\n200 hand 1 100 7\n200 hand 2 100 7\n";
         let list = picture(&script).worker_list(Vec::new());
         assert_eq!(list.workers.len(), 1 + GONE_SHOWN);
-        assert_eq!(list.gone_more as usize, 100 - GONE_SHOWN);
+        assert_eq!(list.gone_more, 100 - GONE_SHOWN as u64);
         let first = &list.workers[0];
         assert_eq!((first.worker, first.ahead), (100, 1));
         assert_eq!(

@@ -1,0 +1,115 @@
+"""The whole run in one file, and pages whose engine has ended: the same answers without a server."""
+
+import pytest
+from playwright.sync_api import expect
+from tests.dashboard.jobs import crash, double, fail, outer, shout
+
+import lineshaft as ls
+
+#: Questions that have the same answer with and without a server. Cells of the timeline are left out: without one their
+#: columns begin at the run's start.
+QUESTIONS = [
+    ("/api/groups", {"sort": "name"}),
+    ("/api/groups", {"sort": "tasks", "name": "OU", "limit": 2}),
+    ("/api/tasks", {"sort": "oldest", "offset": 3, "limit": 7}),
+    ("/api/tasks", {"sort": "ran", "limit": 5}),
+    ("/api/tasks", {"sort": "queued", "limit": 5}),
+    ("/api/tasks", {"state": "unsuccessful"}),
+    ("/api/tasks", {"state": "unfinished"}),
+    ("/api/tasks", {"name": "doub", "limit": 3}),
+    ("/api/timeline", {"from_s": 0, "to_s": 1e-9, "columns": 1}),
+    ("/api/timeline", {"from_s": -1, "to_s": 3600, "columns": 1}),
+    ("/api/workers", {}),
+]
+
+
+def ask(page, path, params):
+    return page.evaluate("([path, params]) => window.lineshaft.ask(path, params)", [path, params])
+
+
+def same(live, recorded):
+    """Whether two answers are equal but for the last digits of numbers, what time it was, and cells."""
+    if isinstance(live, dict):
+        left_out = {"at_s", "whole_s", "from_s", "to_s", "cells", "bars", "program", "down_s", "process", "column_s"}
+        keys = set(live) - left_out
+        return keys == set(recorded) - left_out and all(same(live[key], recorded[key]) for key in keys)
+    if isinstance(live, list):
+        return len(live) == len(recorded) and all(map(same, live, recorded))
+    return live == pytest.approx(recorded, rel=1e-6) if isinstance(live, float) else live == recorded
+
+
+def run_something(engine):
+    tasks = [engine.submit(double, number) for number in range(300)]
+    tasks += [engine.submit(outer, 0.002) for _ in range(20)]
+    tasks.append(engine.submit(shout, "lineshaft"))
+    for task in tasks:
+        task.result()
+    assert engine.submit(fail, 1).exception()
+    assert engine.submit(crash).exception()
+
+
+def test_a_report_answers_as_the_server_did(tab, tmp_path):
+    with ls.Engine(workers=2) as engine:
+        run_something(engine)
+        page = tab.open(engine.dashboard_url, "overview")
+        expect(page.get_by_role("row").filter(has_text="crash")).to_be_visible()
+        live = [ask(page, path, params) for path, params in QUESTIONS]
+        engine.report(tmp_path / "run.html")
+    file = (tmp_path / "run.html").as_uri()
+    page.goto("about:blank")
+    page.context.set_offline(True)
+    page.goto(f"{file}#/tasks")
+    expect(page.get_by_role("status").first).to_contain_text("report of a run that is over")
+    for (path, params), answer in zip(QUESTIONS, live, strict=True):
+        recorded = ask(page, path, params)
+        assert same(answer, recorded), f"{path} {params}: {answer} {recorded}"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_of_a_report_opens_offline_and_is_accessible(tab, tmp_path, scheme):
+    with ls.Engine(workers=1) as engine:
+        run_something(engine)
+        engine.report(tmp_path / "run.html")
+    page = tab.page
+    page.emulate_media(color_scheme=scheme)
+    page.context.set_offline(True)
+    page.goto((tmp_path / "run.html").as_uri())
+    texts = {
+        "Overview": "Functions, by the time they took",
+        "Timeline": "In this window",
+        "Tasks": "Functions",
+        "Workers": "Workers that died",
+        "Profile": "No stack was taken",
+    }
+    navigation = page.get_by_role("navigation")
+    assert navigation.get_by_role("link").all_inner_texts() == list(texts)
+    for name, text in texts.items():
+        navigation.get_by_role("link", name=name).click()
+        expect(page.get_by_text(text).first).to_be_visible()
+        tab.check_accessibility()
+    assert page.get_by_role("button", name="Restart").count() == 0
+    navigation.get_by_role("link", name="Tasks").click()
+    page.get_by_label("Order of the tasks").select_option("oldest first")
+    page.get_by_label("State").select_option("finished")
+    page.get_by_role("searchbox").fill("shout")
+    page.get_by_role("region", name="Tasks").last.get_by_role("row").filter(has_text="shout").get_by_role(
+        "link"
+    ).click()
+    expect(page.get_by_role("complementary")).to_contain_text("LINESHAFT")
+
+
+def test_an_open_page_goes_on_when_its_engine_has_ended(tab):
+    # The page may ask for something while the server is gone and the record not yet there.
+    tab.expected.append("ERR_CONNECTION_REFUSED")
+    with ls.Engine(workers=1) as engine:
+        run_something(engine)
+        page = tab.open(engine.dashboard_url, "timeline")
+        row = page.get_by_role("row").filter(has_text="double")
+        expect(row).to_be_visible()
+    expect(page.get_by_role("status").first).to_contain_text("the engine has ended")
+    page.get_by_role("link", name="Tasks").click()
+    expect(page.get_by_role("row").filter(has_text="double").first).to_be_visible()
+    page.get_by_role("link", name="Timeline").click()
+    expect(row).to_be_visible()
+    page.get_by_role("button", name="Zoom in").click()
+    expect(page.get_by_text("The server has not answered")).to_have_count(0)
