@@ -65,8 +65,10 @@ def test_a_reader_sees_the_end():
             assert engine.submit(abs, -1).result() == 1
             engine.shutdown()
             data = [json.loads(line[5:]) for line in events if line.startswith(b"data:")]
-    assert data[-1]["ended"] is True
-    assert data[-1]["tasks"]["finished"] == 1
+    *_, overview, record = data
+    assert overview["ended"] is True
+    assert overview["tasks"]["finished"] == 1
+    assert record["tasks"]["task"] == [1], "the whole run is what comes last"
 
 
 def test_a_forked_child_does_not_keep_the_port_open():
