@@ -77,8 +77,7 @@ def test_dask_may_be_imported_before_it_is_served_and_is_given_back(when):
 
 
 CTRL_C = """
-import os, signal, threading, time
-import dask
+import os, signal, threading
 from lineshaft.dask import get
 started = threading.Event()
 
@@ -91,7 +90,6 @@ def press():
     os.kill(os.getpid(), signal.SIGINT)
 
 threading.Thread(target=press).start()
-ran = []
 try:
     get({("hold", i): (hold,) for i in range(1000)}, [("hold", i) for i in range(1000)], num_workers=2)
 except KeyboardInterrupt:
@@ -102,5 +100,38 @@ print(get({"x": (sum, [1, 2])}, "x"))
 
 def test_ctrl_c_ends_the_graph_and_not_the_engine(tmp_path):
     done = run(tmp_path, program=CTRL_C)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["interrupted", "3"]
+
+
+CTRL_C_IN_PROCESSES = """
+import os, signal, threading
+import dask
+from lineshaft.dask import get_processes
+
+begun = os.path.join(os.path.dirname(__file__), "begun")
+os.mkfifo(begun)
+
+def hold():
+    open(begun, "w").close()
+    threading.Event().wait()
+
+def press():
+    open(begun).close()
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=press).start()
+dask.config.set({"multiprocessing.context": CONTEXT})
+try:
+    get_processes({"x": (hold,), "y": (sum, ["x", "x"])}, "y")
+except KeyboardInterrupt:
+    print("interrupted")
+print(get_processes({"x": (sum, [1, 2])}, "x"))
+"""
+
+
+@pytest.mark.parametrize("context", ["spawn", "fork"])
+def test_ctrl_c_ends_calls_in_worker_processes(tmp_path, context):
+    done = run(tmp_path, program=f"CONTEXT = {context!r}\n{CTRL_C_IN_PROCESSES}")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == ["interrupted", "3"]
