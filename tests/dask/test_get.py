@@ -5,6 +5,7 @@ import os
 import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import dask
 import dask.array as da
@@ -96,6 +97,16 @@ def test_an_exception_is_the_one_that_was_raised_with_its_traceback():
         get({"x": (inc, 1), "y": (fail, "x"), "z": (inc, "y")}, "z")
     assert "in fail" in "".join(traceback.format_exception(caught.value))
     assert get(LEGACY, "z") == 5
+
+
+def test_tracebacks_are_shown_without_frames_of_schedulers():
+    shortened = [frames for frames in dask.config.get("admin.traceback.shorten") if "lineshaft" not in frames]
+    # As `dask.config.refresh` leaves it.
+    with dask.config.set({"admin.traceback.shorten": shortened}), ThreadPoolExecutor(1) as pool:
+        for options in ({}, {"pool": pool}):
+            with pytest.raises(ValueError, match="cannot work on 1") as raised:
+                dask.delayed(fail)(1).compute(scheduler=get, **options)
+            assert {entry.name for entry in raised.traceback[1:]} == {"compute", "fail"}
 
 
 def test_an_exception_is_raised_while_others_run_and_nothing_new_begins(event):

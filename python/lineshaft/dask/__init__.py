@@ -24,14 +24,9 @@ __all__ = ["get", "get_processes", "get_threads"]
 
 
 def _register() -> None:
-    import dask.config
     from dask.base import named_schedulers
 
     named_schedulers["lineshaft"] = get
-    # Tracebacks are shown without the frames of schedulers.
-    shortened = dask.config.get("admin.traceback.shorten", None)
-    if shortened:
-        dask.config.set({"admin.traceback.shorten": [*shortened, r"lineshaft[\\\/](_dask\.py|dask[\\\/])"]})
 
 
 _register()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import dask.config
@@ -18,10 +19,13 @@ from lineshaft.dask._run import run
 from lineshaft.dask._stepwise import get_stepwise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from lineshaft._engine import Engine
     from lineshaft.dask._places import Place
+
+#: Frames of this package, as Dask's configuration names frames.
+_OWN_FRAMES = r"lineshaft[\\\/](_dask\.py|dask[\\\/])"
 
 
 def get(dsk: Any, keys: Any, **kwargs: Any) -> Any:
@@ -117,7 +121,7 @@ def _get(
     cache = config("cache", None) if cache is None else cache
     initializer = initializer or config("multiprocessing.initializer", None)
     layers, annotations = materialize(dsk)
-    with local_callbacks(callbacks) as active:
+    with _shortened_tracebacks(), local_callbacks(callbacks) as active:
         graph = Graph(layers, _wanted(keys))
         placed = places(dsk, graph, annotations, default)
         threads, processes = num_workers or default_threads(engine), num_workers or engine.workers
@@ -172,3 +176,18 @@ def _get(
 
 def _wanted(keys: Any) -> list[Any]:
     return list(dict.fromkeys(flatten(keys))) if isinstance(keys, list) else [keys]
+
+
+@contextmanager
+def _shortened_tracebacks() -> Iterator[None]:
+    """Have Dask show what is raised without frames of this package, as it does without those of its schedulers.
+
+    It is told at each error, because a configuration that is read anew (`dask.config.refresh`) has forgotten it.
+    """
+    try:
+        yield
+    except Exception:
+        shortened = dask.config.get("admin.traceback.shorten", None)
+        if shortened and _OWN_FRAMES not in shortened:
+            dask.config.set({"admin.traceback.shorten": [*shortened, _OWN_FRAMES]})
+        raise
