@@ -17,12 +17,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from benches import arrays, dask_graphs, dask_programs, floors, idle, joblib_backends, latency, startup, throughput
+from benches import (
+    arrays,
+    dask_graphs,
+    dask_programs,
+    floors,
+    idle,
+    joblib_backends,
+    latency,
+    startup,
+    throughput,
+    watched,
+)
 from benches.measure import WORKERS, Measure
 
 MEASURES = {
     measure.name: measure
-    for module in (throughput, latency, arrays, startup, idle, floors, joblib_backends, dask_graphs, dask_programs)
+    for module in (
+        throughput,
+        latency,
+        arrays,
+        startup,
+        idle,
+        floors,
+        joblib_backends,
+        dask_graphs,
+        dask_programs,
+        watched,
+    )
     for measure in module.MEASURES
 }
 

@@ -2,6 +2,7 @@
 
 import { useMemo, useState } from "preact/hooks";
 import type { Overview, Sample, TaskCounts } from "./api";
+import { findings } from "./advice";
 import { useAsked } from "./ask";
 import { Chart } from "./chart";
 import { bytes, count, percent, rough } from "./format";
@@ -24,6 +25,7 @@ export function OverviewPage({ live, overview }: { live: Live; overview: Overvie
     <>
       <Numbers overview={overview} />
       <States tasks={overview.tasks} />
+      <Advice overview={overview} samples={live.samples} />
       <div class="span">
         <div class="choice" role="group" aria-label="Span of the charts">
           <button aria-pressed={!whole} onClick={() => setWhole(false)}>
@@ -111,6 +113,23 @@ function States({ tasks }: { tasks: TaskCounts }) {
           <li key={state} title={meaning}>
             <i style={{ background: STATES[state] }} />
             {name} <b>{count(tasks[state])}</b>
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function Advice({ overview, samples }: { overview: Overview; samples: Sample[] }) {
+  const found = findings(overview, samples);
+  if (found.length === 0) return null;
+  return (
+    <section class="card advice" aria-labelledby="advice">
+      <h2 id="advice">Advice</h2>
+      <ul>
+        {found.map((finding) => (
+          <li key={finding.id}>
+            <b>{finding.title}.</b> {finding.why} <span>{finding.remedy}</span>
           </li>
         ))}
       </ul>

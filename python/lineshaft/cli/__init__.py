@@ -48,6 +48,10 @@ def _body(name: str) -> Callable[[Parsed], int]:
         from lineshaft.cli.run import run
 
         return run
+    if name == "top":
+        from lineshaft.cli.top import top
+
+        return top
     from lineshaft.cli.info import info
 
     return info

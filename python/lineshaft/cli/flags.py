@@ -286,4 +286,16 @@ INFO = Command(
     flags=(Flag("--json", "Print one JSON object."),),
 )
 
-COMMANDS = {command.name: command for command in (RUN, INFO)}
+TOP = Command(
+    name="top",
+    summary="show what a running program does, in this terminal",
+    description=(
+        "Shows the numbers of a program's dashboard, by default of the one at http://127.0.0.1:8787, until Ctrl-C. "
+        "Where the output is no terminal it shows them once."
+    ),
+    usages=("[--once] [ADDRESS]",),
+    flags=(Flag("--once", "Show them once and end."),),
+    takes_rest=True,
+)
+
+COMMANDS = {command.name: command for command in (RUN, TOP, INFO)}

@@ -1,0 +1,138 @@
+"""The command ``lineshaft top``: what a running program does, in a terminal, over its dashboard's HTTP interface."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any, Final
+
+from lineshaft._size import format_size
+from lineshaft.cli.summary import format_duration
+
+if TYPE_CHECKING:
+    from lineshaft.cli.flags import Parsed
+
+EVERY_S: Final = 1.0
+TIMEOUT_S: Final = 5.0
+DEFAULT_URL: Final = "http://127.0.0.1:8787"
+#: Enters and leaves the terminal's second screen, where nothing scrolls away.
+ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+HOME, CLEAR_BELOW, CLEAR_RIGHT = "\x1b[H", "\x1b[J", "\x1b[K"
+STATES: Final = ("running", "blocked", "ahead", "ready", "backoff", "waiting", "finished", "failed", "dropped")
+
+
+def top(parsed: Parsed) -> int:
+    """Show what the program at an address does, until it ends or Ctrl-C."""
+    url = (parsed.rest[0] if parsed.rest else DEFAULT_URL).rstrip("/")
+    if "://" not in url:
+        url = f"http://{url}"
+    if parsed.values["once"] or not sys.stdout.isatty():
+        return _once(url)
+    try:
+        sys.stdout.write(ENTER)
+        return _follow(url)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        sys.stdout.write(LEAVE)
+        sys.stdout.flush()
+
+
+def _once(url: str) -> int:
+    try:
+        size = shutil.get_terminal_size()
+        print("\n".join(screen(_ask(url, "overview"), _ask(url, "workers"), columns=size.columns)))
+    except OSError as error:
+        print(f"lineshaft top: {url} does not answer: {_reason(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _follow(url: str) -> int:
+    last: list[str] = []
+    while True:
+        size = shutil.get_terminal_size()
+        try:
+            last = screen(_ask(url, "overview"), _ask(url, "workers"), columns=size.columns)
+            lines = last
+        except OSError as error:
+            lines = [f"{url} does not answer: {_reason(error)}; trying again, Ctrl-C ends", "", *last]
+        shown = lines[: size.lines - 1]
+        if len(lines) > len(shown):
+            shown[-1] = f"{len(lines) - len(shown) + 1} more lines"
+        sys.stdout.write(HOME + "\n".join(line + CLEAR_RIGHT for line in shown) + "\n" + CLEAR_BELOW)
+        sys.stdout.flush()
+        time.sleep(EVERY_S)
+
+
+def _ask(url: str, what: str) -> Any:
+    # The dashboard is on this machine: no proxy is to be asked for it.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"{url}/api/{what}", timeout=TIMEOUT_S) as answer:
+        return json.load(answer)
+
+
+def _reason(error: OSError) -> str:
+    return str(error.reason if isinstance(error, urllib.error.URLError) else error)
+
+
+def screen(overview: dict[str, Any], workers: dict[str, Any], *, columns: int) -> list[str]:
+    """Return the lines that say what an engine does.
+
+    Parameters
+    ----------
+    overview, workers
+        What ``/api/overview`` and ``/api/workers`` answer.
+    columns
+        How long a line may be.
+    """
+    tasks, cores, memory = overview["tasks"], overview["cores"], overview["memory"]
+    ended = tasks["finished"] + tasks["failed"] + tasks["dropped"]
+    spilled = f", {format_size(memory['spilled_bytes'])} on disk" if memory["spilled_bytes"] else ""
+    used, budget = memory["used_bytes"], memory["budget_bytes"]
+    states = ", ".join(f"{tasks[state]:,} {state}" for state in STATES if tasks[state])
+    lines = [
+        f"lineshaft  {'ended' if overview['ended'] else 'up'} after {format_duration(max(0.0, overview['at_s']))}",
+        f"tasks      {ended:,} of {tasks['submitted']:,} ended, {overview['tasks_per_s']:,.0f} per second",
+        f"           {states or 'none'}",
+        f"cores      {_bar(cores['busy'], cores['budget'])} {cores['busy']:.2f} of {cores['budget']} busy",
+        f"memory     {_bar(used, budget)} {format_size(used)} of {format_size(budget)}{spilled}",
+        "",
+        f"{'FUNCTION':<34}{'DONE':>19}{'FAILED':>8}{'TIME':>11}{'MEDIAN':>10}{'MOST':>10}",
+    ]
+    for group in overview["groups"]:
+        median, most = ("", "") if group["ran_s"] is None else map(format_duration, group["ran_s"][2::2])
+        done = f"{group['finished']:,}/{group['submitted']:,}"
+        time_s = format_duration(group["total_s"])
+        failed = f"{group['failed']:,}" if group["failed"] else ""
+        lines.append(f"{_cut(group['name'], 33):<34}{done:>19}{failed:>8}{time_s:>11}{median:>10}{most:>10}")
+    if overview["groups_more"]:
+        lines.append(f"{overview['groups_more']:,} more functions took less time")
+    lines += ["", f"{'WORKER':<24}{'CORES':>8}{'MEMORY':>12}{'ATTEMPTS':>11}  RUNS"]
+    for worker in workers["workers"]:
+        if worker["down_s"] is not None:
+            continue
+        place = f"{worker['slots']} threads" if worker["is_threads"] else f"process {worker['pid'] or 'starting'}"
+        process = worker["process"] or {"cores": None, "resident_bytes": None}
+        busy = "" if process["cores"] is None else f"{process['cores']:.2f}"
+        resident = "" if process["resident_bytes"] is None else format_size(process["resident_bytes"])
+        runs = ", ".join(f"{running['name']} for {format_duration(running['for_s'])}" for running in worker["running"])
+        name = f"{worker['worker']} ({place})"
+        lines.append(f"{_cut(name, 23):<24}{busy:>8}{resident:>12}{worker['attempts']:>11,}  {runs}")
+    died = overview["workers"]["died"]
+    if died:
+        lines += ["", f"{died:,} {'worker' if died == 1 else 'workers'} died"]
+    return [_cut(line, columns) for line in lines]
+
+
+def _bar(value: float, most: float, width: int = 24) -> str:
+    filled = round(width * min(1.0, value / most)) if most else 0
+    return "[" + "#" * filled + " " * (width - filled) + "]"
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: max(0, width - 1)] + "~"

@@ -1,0 +1,61 @@
+"""`lineshaft top`: the same numbers as the pages', in a terminal."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import lineshaft as ls
+
+TOP = [sys.executable, "-m", "lineshaft", "top"]
+
+
+def run(*arguments):
+    return subprocess.run([*TOP, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_one_look_at_a_live_engine():
+    with ls.Engine(workers=2) as engine:
+        for number in range(20):
+            engine.submit(abs, -number).result()
+        done = run("--once", engine.dashboard_url)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^tasks +20 of 20 ended", done.stdout, re.MULTILINE)
+    assert re.search(r"^abs +20/20 ", done.stdout, re.MULTILINE)
+    assert re.search(r"^\d+ \(process \d+\) ", done.stdout, re.MULTILINE)
+    assert "\x1b" not in done.stdout
+
+
+def test_lines_are_cut_to_the_terminal_and_a_host_without_a_scheme_is_one():
+    with ls.Engine(workers=1) as engine:
+        engine.submit(abs, -1).result()
+        address = engine.dashboard_url.removeprefix("http://")
+        done = subprocess.run(
+            [*TOP, address], capture_output=True, text=True, timeout=60, check=True, env=os.environ | {"COLUMNS": "40"}
+        )
+    assert max(map(len, done.stdout.splitlines())) == 40
+
+
+def test_nobody_there():
+    with ls.Engine(workers=1) as engine:
+        url = engine.dashboard_url
+    done = run(url)
+    assert done.returncode == 1
+    assert "does not answer" in done.stderr
+
+
+def test_in_a_terminal_it_follows_until_ctrl_c():
+    with ls.Engine(workers=1) as engine:
+        ours, theirs = pty.openpty()
+        with subprocess.Popen([*TOP, engine.dashboard_url], stdin=theirs, stdout=theirs, stderr=theirs) as shown:
+            os.close(theirs)
+            text = ""
+            while "0 of 0 ended" not in text:
+                text += os.read(ours, 65536).decode()
+            engine.submit(abs, -1).result()
+            while "1 of 1 ended" not in text:
+                text += os.read(ours, 65536).decode()
+            shown.send_signal(2)
+            assert shown.wait(timeout=30) == 0
+        os.close(ours)
