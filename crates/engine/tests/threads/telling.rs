@@ -16,11 +16,11 @@ fn a_task_says_what_it_does_and_what_it_waits_for() {
     assert_eq!(explain(&held.task), "it runs on a thread of this process");
     assert_eq!(
         explain(&next),
-        "it was handed to a thread of this process and runs there after what runs now"
+        "it is the next of its pool; all workers of the pool are busy"
     );
     assert_eq!(
         explain(&last),
-        "it is the next of its pool; all workers of the pool are busy"
+        "one task of its pool comes first; all workers of the pool are busy"
     );
     let names = [&held.task, &last].map(|task| format!("test (task {})", task.task().0));
     assert_eq!(
