@@ -35,6 +35,7 @@ pub type Body = Arc<dyn Any + Send + Sync>;
 /// The calls that one thread is to run.
 pub struct Calls<'a> {
     pub(crate) lanes: &'a Lanes,
+    pub(crate) thread: rustix::thread::Pid,
 }
 
 impl Calls<'_> {
@@ -44,7 +45,7 @@ impl Calls<'_> {
         reason = "an empty queue is not the end of the calls"
     )]
     pub fn next(&mut self) -> Option<Call> {
-        let call = self.lanes.try_next()?;
+        let call = self.lanes.try_next(self.thread)?;
         if call.timed
             && let Some(engine) = call.engine.upgrade()
         {

@@ -2,24 +2,36 @@
 //!
 //! A task may wait for something the engine knows nothing of: a socket, a lock, a task of another
 //! pool. It holds a core of the budget and uses none. While others are held back for want of
-//! cores, workers are looked at now and then: one whose process has slept through a whole interval
-//! lends its core to the budget until it computes again. So pools whose tasks wait for each other
-//! cannot lock each other out, and nothing idles that could run. The size of a pool is not
-//! changed by this: it is its user's limit.
+//! cores, what runs tasks is looked at now and then: a worker process, or a thread of this one, that
+//! has slept through a whole interval lends its core to the budget until it computes again. So pools
+//! whose tasks wait for each other cannot lock each other out, and nothing idles that could run. The
+//! size of a pool is not changed by this: it is its user's limit.
+//!
+//! A thread whose call is known to wait for other tasks has given its core back already, and one
+//! that is given up has none.
 
 use std::fs;
 
 use lineshaft_core::{Time, WorkerId};
 use rustc_hash::FxHashMap;
+use rustix::thread::Pid;
 
 use crate::limits::STALL_CHECK;
+use crate::pools::Executor;
 use crate::state::State;
 
-/// What was last seen of each busy worker.
+/// What was last seen of each that has something to run.
 #[derive(Default)]
 pub(crate) struct Stalls {
-    seen: FxHashMap<WorkerId, Seen>,
+    seen: FxHashMap<Busy, Seen>,
     next: Option<Time>,
+}
+
+/// Something that holds a core.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Busy {
+    Worker(WorkerId, u32),
+    Thread(Pid),
 }
 
 struct Seen {
@@ -41,7 +53,7 @@ impl Stalls {
 }
 
 impl State {
-    /// Looks at the workers if tasks are held back for want of cores. Called after each change.
+    /// Looks at what runs if tasks are held back for want of cores. Called after each change.
     pub(crate) fn look_for_stalls(&mut self, now: Time) {
         match self.stalls.next {
             Some(at) if at > now => return,
@@ -49,19 +61,17 @@ impl State {
             _ => {}
         }
         let before = self.stalls.lent_cores();
-        let busy: Vec<(WorkerId, u32)> = self.processes.busy();
-        self.stalls
-            .seen
-            .retain(|worker, _| busy.iter().any(|(other, _)| other == worker));
-        for (worker, pid) in busy {
-            let Some((sleeps, cpu_ticks)) = read_stat(pid) else {
+        let busy = self.busy();
+        self.stalls.seen.retain(|each, _| busy.contains(each));
+        for each in busy {
+            let Some((sleeps, cpu_ticks)) = each.read_stat() else {
                 continue;
             };
             let fresh = Seen {
                 cpu_ticks,
                 asleep: false,
             };
-            let seen = self.stalls.seen.entry(worker).or_insert(fresh);
+            let seen = self.stalls.seen.entry(each).or_insert(fresh);
             let first_look = self.stalls.next.is_none();
             seen.asleep = !first_look && sleeps && seen.cpu_ticks == cpu_ticks;
             seen.cpu_ticks = cpu_ticks;
@@ -77,6 +87,23 @@ impl State {
         }
     }
 
+    fn busy(&self) -> Vec<Busy> {
+        let workers = self.processes.busy().into_iter();
+        let threads = self
+            .computing_pools()
+            .flat_map(|pool| match &pool.executor {
+                Executor::Threads { lanes, .. } => lanes.running(),
+                Executor::Processes(_) => Vec::new(),
+            });
+        let threads = threads.filter(|(_, call)| {
+            !self.blocked.contains_key(call) && !self.given_up.contains_key(call)
+        });
+        workers
+            .map(|(worker, pid)| Busy::Worker(worker, pid))
+            .chain(threads.map(|(thread, _)| Busy::Thread(thread)))
+            .collect()
+    }
+
     /// Whether the pools together want more cores than there are. One pool alone never does: the
     /// budget is at least as large as every pool.
     fn is_short_of_cores(&self) -> bool {
@@ -87,12 +114,18 @@ impl State {
     }
 }
 
-/// Whether a process sleeps, and the processor time it has used: fields 3, 14 and 15 of
-/// `/proc/PID/stat`, see proc(5).
-fn read_stat(pid: u32) -> Option<(bool, u64)> {
-    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+impl Busy {
+    /// Whether it sleeps, and the processor time it has used.
+    fn read_stat(self) -> Option<(bool, u64)> {
+        let path = match self {
+            Busy::Worker(_, pid) => format!("/proc/{pid}/stat"),
+            Busy::Thread(thread) => format!("/proc/self/task/{thread}/stat"),
+        };
+        parse_stat(&fs::read_to_string(path).ok()?)
+    }
 }
 
+/// Fields 3, 14 and 15 of `/proc/PID/stat`, see proc(5).
 fn parse_stat(text: &str) -> Option<(bool, u64)> {
     // The name in field 2 may contain anything, parentheses too.
     let mut fields = text.rsplit_once(") ")?.1.split_ascii_whitespace();

@@ -14,7 +14,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use lineshaft_core::{TaskId, WorkerId};
+use lineshaft_core::{Attempt, TaskId, WorkerId};
+use rustc_hash::FxHashMap;
+use rustix::thread::{Pid, gettid};
 
 use crate::runner::{Call, Calls, Runner};
 
@@ -32,6 +34,8 @@ struct Queue {
     threads: usize,
     /// Threads there may be: those of the pool, and one for each that does not count.
     threads_max: usize,
+    /// What each thread runs that is not idle.
+    running: FxHashMap<Pid, (TaskId, Attempt)>,
     closed: bool,
 }
 
@@ -43,6 +47,7 @@ impl Lanes {
             idle: 0,
             threads: 0,
             threads_max,
+            running: FxHashMap::default(),
             closed: false,
         };
         Arc::new(Lanes {
@@ -103,8 +108,25 @@ impl Lanes {
         Ok(())
     }
 
-    pub(crate) fn try_next(&self) -> Option<Call> {
-        self.queue().calls.pop_front()
+    /// The next call for a thread, which has ended the one before.
+    pub(crate) fn try_next(&self, thread: Pid) -> Option<Call> {
+        let mut queue = self.queue();
+        let call = queue.calls.pop_front();
+        match &call {
+            Some(call) => queue.running.insert(thread, (call.task, call.attempt)),
+            None => queue.running.remove(&thread),
+        };
+        call
+    }
+
+    /// The threads that run calls, and which.
+    pub(crate) fn running(&self) -> Vec<(Pid, (TaskId, Attempt))> {
+        let queue = self.queue();
+        queue
+            .running
+            .iter()
+            .map(|(&thread, &call)| (thread, call))
+            .collect()
     }
 
     /// Whether the call waits for a thread.
@@ -140,14 +162,19 @@ impl Lanes {
     }
 
     fn run_calls(&self) {
+        let thread = gettid();
         loop {
             // A panic in a runner loses the calls it held, which fail by being dropped; the thread
             // goes on for the others.
             let _: thread::Result<()> =
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                    self.runner.run(&mut Calls { lanes: self });
+                    self.runner.run(&mut Calls {
+                        lanes: self,
+                        thread,
+                    });
                 }));
             let mut queue = self.queue();
+            queue.running.remove(&thread);
             while queue.calls.is_empty() {
                 if queue.closed {
                     queue.threads -= 1;

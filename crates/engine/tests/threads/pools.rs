@@ -161,3 +161,19 @@ fn an_engine_without_processes_says_so() {
         other => panic!("{other:?}"),
     }
 }
+
+/// The engine knows nothing of what such a call waits for: here, a thread that is not its own.
+#[test]
+fn a_call_that_sleeps_lends_its_core_to_another_pool() {
+    let threads = Threads::new(1);
+    let other = threads.open_pool(1);
+    let task = threads.submit(move |_| {
+        let other = other.share();
+        let waiting = thread::spawn(move || {
+            let inner = other.submit(|_| Ok(7));
+            other.result(&inner)
+        });
+        Ok(waiting.join().expect("no panic"))
+    });
+    assert_eq!(threads.result(&task), 7);
+}
