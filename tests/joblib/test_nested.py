@@ -237,3 +237,18 @@ def test_an_outer_error_ends_inner_calls(tmp_path, event):
             [delayed(inner_wait)(tmp_path / "pid", told, event("never")), delayed(fail_after)(told)]
         )
     wait_for_the_end_of(tmp_path / "pid")
+
+
+def below_a_thread_of_its_own(backend):
+    """Call Parallel on a thread that nobody knows to be the task's, and wait for it."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(Parallel(2, backend)(delayed(abs)(-x) for x in range(3))))
+    thread.start()
+    thread.join()
+    return found
+
+
+@pytest.mark.parametrize("inner_backend", [LineshaftBackend, LineshaftThreadingBackend])
+def test_threads_whose_tasks_wait_for_a_call_on_another_thread_do_not_lock_it_out(inner_backend):
+    calls = [delayed(below_a_thread_of_its_own)(inner_backend()) for _ in range(4)]
+    assert Parallel(2, LineshaftThreadingBackend())(calls) == [[[0, 1, 2]]] * 4

@@ -159,7 +159,13 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         surroundings = self._surroundings()
         is_nested = self._is_nested()
         in_processes = not self._on_threads
-        pool, at_once = self._pools.threads(self._n_jobs) if self._on_threads else self._pools.processes(self._n_jobs)
+        at_once = None
+        if in_processes:
+            pool, at_once = self._pools.processes(self._n_jobs)
+        elif is_nested:
+            pool = self._pools.helping_threads(self._n_jobs)
+        else:
+            pool = self._pools.threads(self._n_jobs)
         options: dict[str, Any] = {"in_processes": in_processes, "surroundings": surroundings}
         if self._on_threads and not _process.is_worker():
             self._lowered_to = surroundings.threads

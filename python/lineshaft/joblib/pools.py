@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 from lineshaft import _process
 
 TYPE_CHECKING = False
@@ -23,7 +25,8 @@ class Pools:
     Most calls share the engine's own pool, whose workers are warm. Who asks for more jobs than the
     engine has workers gets a pool of that size for as long as the backend is configured, because the
     budget of cores grows while it is open. Workers with an initializer are kept for the next call
-    with the same one.
+    with the same one. A call on threads has a pool to itself: one of its tasks may wait for another
+    call in a way that nobody knows of, through a thread of its own say, and that call must find threads.
     """
 
     def __init__(
@@ -32,6 +35,8 @@ class Pools:
         self._engine = engine
         self._initializer = None if initializer is None else (initializer, initargs)
         self._own: dict[int, _native.Pool] = {}
+        #: Threads that nobody else uses meanwhile, and how many.
+        self._leased: tuple[int, _native.Pool] | None = None
 
     def processes(self, n_jobs: int) -> tuple[_native.Pool, int | None]:
         """Return a pool for `n_jobs` processes, and how many batches it may be given at a time, if that is limited."""
@@ -46,19 +51,44 @@ class Pools:
             return self._own[n_jobs], None
         return self._engine._pool("processes", workers), n_jobs if n_jobs < workers else None
 
-    def threads(self, n_jobs: int) -> tuple[_native.Pool, int | None]:
-        """Return a pool for `n_jobs` threads of this process; see `processes`."""
-        workers = self._engine.workers
-        if n_jobs > workers:
-            return self._engine._pool("threads", n_jobs), None
-        return self._engine._pool("threads", workers), n_jobs if n_jobs < workers else None
+    def threads(self, n_jobs: int) -> _native.Pool:
+        """Return a pool of `n_jobs` threads of this process for this backend alone."""
+        if self._leased is None or self._leased[0] != n_jobs:
+            self._give_back()
+            self._leased = n_jobs, _spare_of(self._engine).pop(n_jobs, None) or self._open_threads(n_jobs)
+        return self._leased[1]
+
+    def helping_threads(self, n_jobs: int) -> _native.Pool:
+        """Return a pool for threads that help a task; it can do without them, so all such tasks share one."""
+        return self._engine._pool("threads", max(n_jobs, self._engine.workers))
+
+    def _open_threads(self, n_jobs: int) -> _native.Pool:
+        takes_core = n_jobs <= self._engine.workers
+        return self._engine._open_threads(n_jobs, name="lineshaft-thread", takes_core=takes_core)
+
+    def _give_back(self) -> None:
+        """Keep the threads for the next call, unless there are some already."""
+        leased, self._leased = self._leased, None
+        if leased is not None and not self._engine.closed:
+            n_jobs, pool = leased
+            if _spare_of(self._engine).setdefault(n_jobs, pool) is not pool:
+                pool.close()
 
     def close(self) -> None:
-        """Close the pools that belong to the backend alone."""
+        """Give back or close the pools that belong to the backend alone."""
+        self._give_back()
         if not self._engine.closed:
             for pool in self._own.values():
                 pool.close()
         self._own.clear()
+
+
+#: Pools of threads that no call uses at the moment, by the number of their threads.
+_spare: WeakKeyDictionary[Engine, dict[int, _native.Pool]] = WeakKeyDictionary()
+
+
+def _spare_of(engine: Engine) -> dict[int, _native.Pool]:
+    return _spare.setdefault(engine, {})
 
 
 #: The last pool with an initializer: its engine, what it was made for, and itself.
