@@ -78,6 +78,8 @@ test: $(TESTS) $(EXAMPLES) $(WHEEL) $(CARGO_DENY) $(BROWSER) ## check and test e
 	@RUSTDOCFLAGS='$(RUSTDOC_LINTS)' cargo doc --quiet --workspace --no-deps --document-private-items --locked
 	@$(say) "cargo test: every crate but the Python module, which pytest tests"
 	@cargo test --quiet --workspace --locked
+	@$(say) "cargo test: the dashboard as it is where npm is missing"
+	@env -u LINESHAFT_WEB_DIST cargo test --quiet -p lineshaft-dashboard --tests --locked
 	@$(say) "stubtest: the committed stubs say what the native module has"
 	@$(generate_stubs)
 	@diff -u python/lineshaft/_native.pyi $(NATIVE_STUB) || { echo "error: the stubs are not those of the Rust code; write them anew by: make stubs" >&2; exit 1; }

@@ -63,7 +63,7 @@ const LINKS: Record<Link, string> = {
   connecting: "connecting",
   live: "live",
   lost: "connection lost: this is how it was; trying again",
-  ended: "the engine has ended: this is how it was",
+  ended: "the engine has ended",
   report: "report of a run that is over",
 };
 
@@ -75,7 +75,7 @@ function Status({ live }: { live: Live }) {
       {LINKS[live.link]}
       {overview && (
         <span>
-          started {new Date(overview.origin_unix_ms).toLocaleString()}, last change {duration(Math.max(0, overview.at_s))} after that
+          started {new Date(overview.origin_unix_ms).toLocaleString()}, last change {duration(Math.max(0, overview.at_s))} later
         </span>
       )}
     </p>

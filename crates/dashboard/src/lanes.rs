@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use lineshaft_core::{GroupId, PoolId, TaskId, Time, WorkerId};
 use lineshaft_engine::WorkerTotals;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::limits;
 
@@ -124,8 +124,20 @@ impl Lanes {
         self.forget_gone();
     }
 
-    /// Takes over what the engine says of its workers.
+    /// Takes over what the engine says of its workers, after all events until then. One that it does not
+    /// name is gone: of workers whose pool was closed before they ended no event says so.
     pub(crate) fn learn(&mut self, totals: &[WorkerTotals], at: Time) {
+        let there: FxHashSet<WorkerId> = totals.iter().map(|totals| totals.worker).collect();
+        let mut gone = 0;
+        for worker in &mut self.workers {
+            if worker.down.is_none() && !there.contains(&worker.id) {
+                worker.down = Some(at);
+                gone += 1;
+            }
+        }
+        for _ in 0..gone {
+            self.forget_gone();
+        }
         for totals in totals {
             let worker = self.worker(totals.worker, at);
             worker.pool = Some(totals.pool);
@@ -474,6 +486,26 @@ mod tests {
             lanes.workers()[0].lanes[0].busy,
             Duration::from_micros(7_500)
         );
+    }
+
+    #[test]
+    fn a_worker_that_the_engine_has_no_more_is_gone() {
+        let mut lanes = Lanes::default();
+        let totals = |id| WorkerTotals {
+            worker: WorkerId(id),
+            pool: PoolId(0),
+            slots: 1,
+            is_threads: false,
+            pid: None,
+        };
+        for id in 1..=2 {
+            lanes.worker_up(WorkerId(id), PoolId(0), 1, us(0));
+        }
+        lanes.learn(&[totals(1), totals(2)], us(1));
+        lanes.learn(&[totals(2)], us(2));
+        lanes.learn(&[totals(2)], us(3));
+        let down = lanes.workers().iter().map(|worker| worker.down);
+        assert!(down.eq([Some(us(2)), None]));
     }
 
     #[test]

@@ -100,6 +100,30 @@ fn a_reader_that_comes_late_counts_all_and_says_what_it_missed() {
 }
 
 #[test]
+fn a_report_has_the_run_in_it_and_a_build_without_pages_says_that_it_has_none() {
+    let rig = Rig::new();
+    let dashboard = Dashboard::start(rig.engine.reader()).expect("a thread starts");
+    rig.run("</script>few", 3);
+    let mut report = Vec::new();
+    let written = dashboard.report(&mut report);
+    // The same variable says which of the two this build is.
+    if option_env!("LINESHAFT_WEB_DIST").is_some_and(|dist| std::path::Path::new(dist).is_dir()) {
+        written.expect("a vector takes everything");
+        let report = String::from_utf8(report).expect("HTML is text");
+        assert!(
+            report.contains("\\u003c/script>few"),
+            "what looks like a tag is text"
+        );
+        assert_eq!(report.matches("</script").count(), 2);
+        assert!(!report.contains("app.js") && !report.contains("app.css"));
+    } else {
+        let error = written.expect_err("there are no pages");
+        assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
+        assert!(report.is_empty());
+    }
+}
+
+#[test]
 fn the_picture_does_not_keep_the_engine_from_ending_nor_the_engine_the_picture() {
     let rig = Rig::new();
     let first = Dashboard::start(rig.engine.reader()).expect("a thread starts");
