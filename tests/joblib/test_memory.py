@@ -1,5 +1,7 @@
 """Arrays lie in shared memory, each once, and `joblib.Memory` works in workers."""
 
+import functools
+
 import numpy as np
 import pytest
 from tests.joblib.calls import square
@@ -70,6 +72,36 @@ def test_what_is_written_to_a_mapped_file_is_in_the_file(tmp_path):
     Parallel(2, "lineshaft")(delayed(fill)(output, at) for at in range(20))
     Parallel(2, "lineshaft")(delayed(fill)(array=output[20:], at=at) for at in range(20))
     assert output.tolist() == [*range(20), *range(20)]
+
+
+class Filler:
+    def __init__(self, output):
+        self.output = output
+
+    def fill(self, at):
+        self.output[at] = at
+
+
+def fill_part(parts, at):
+    parts["output"][0][at] = at
+
+
+def filling(kind, output):
+    """A function that fills the array it has in some other way than as its argument."""
+    if kind == "method":
+        return Filler(output).fill
+    if kind == "container":
+        return functools.partial(fill_part, {"output": [output]})
+    return lambda at: fill(output, at)
+
+
+@pytest.mark.parametrize("return_as", ["list", "generator"])
+@pytest.mark.parametrize("kind", ["method", "container", "closure"])
+def test_a_mapped_file_is_shared_wherever_a_call_has_it(tmp_path, kind, return_as):
+    output = np.lib.format.open_memmap(tmp_path / "output.npy", "w+", shape=(20,))
+    call = delayed(filling(kind, output[::2]))
+    assert list(Parallel(2, "lineshaft", return_as)(call(at) for at in range(10))) == [None] * 10
+    assert output[::2].tolist() == list(range(10))
 
 
 def counted(folder, x):

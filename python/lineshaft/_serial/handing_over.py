@@ -11,14 +11,38 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import threading
+from contextlib import contextmanager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Callable, Iterator, MutableMapping
     from types import TracebackType
     from typing import Any
 
-__all__ = ["HandingOver", "names_shared_objects", "reducers"]
+__all__ = ["HandingOver", "added_reducers", "names_shared_objects", "reducers", "reducing"]
+
+
+class _Added(threading.local):
+    reducers: MutableMapping[type, Callable[[Any], Any]] | None = None
+
+
+_added = _Added()
+
+
+@contextmanager
+def reducing(reducers: MutableMapping[type, Callable[[Any], Any]]) -> Iterator[None]:
+    """Have what this thread pickles for workers meanwhile reduced by `reducers`, by the exact type."""
+    before, _added.reducers = _added.reducers, reducers
+    try:
+        yield
+    finally:
+        _added.reducers = before
+
+
+def added_reducers() -> MutableMapping[type, Callable[[Any], Any]] | None:
+    """Return what `reducing` has added on this thread."""
+    return _added.reducers
 
 
 def names_shared_objects(data: bytes) -> bool:
@@ -27,9 +51,10 @@ def names_shared_objects(data: bytes) -> bool:
 
 
 def reducers() -> MutableMapping[type, Any]:
-    """Return what only the pickler of `multiprocessing` knows."""
+    """Return what only the pickler of `multiprocessing` knows, and what `reducing` has added."""
     reduction: Any = sys.modules.get("multiprocessing.reduction")
-    return reduction.ForkingPickler._extra_reducers if reduction is not None else {}
+    known: MutableMapping[type, Any] = reduction.ForkingPickler._extra_reducers if reduction is not None else {}
+    return known if _added.reducers is None else {**known, **_added.reducers}
 
 
 class HandingOver:

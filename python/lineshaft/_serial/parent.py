@@ -17,7 +17,7 @@ from weakref import ref
 
 from lineshaft._serial import worker
 from lineshaft._serial.definition import ABSENT, Code, Definition, Encoded, holder, name_of, new_id
-from lineshaft._serial.handing_over import names_shared_objects
+from lineshaft._serial.handing_over import added_reducers, names_shared_objects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ class Encoder:
         futures: list[object] = []
         _local.references = futures
         try:
-            data = pickle.dumps(obj, 5, buffer_callback=collect)
+            data = _dumps_by_reference(obj, collect)
             by_value = self._must_go_by_value(obj, data)
         except (OSError, MemoryError):
             raise
@@ -252,7 +252,7 @@ class Encoder:
         buffers: list[pickle.PickleBuffer] = []
         closure: Closure | None = None
         try:
-            data = pickle.dumps(fn, 5, buffer_callback=buffers.append)
+            data = _dumps_by_reference(fn, buffers.append)
             by_value = self._must_go_by_value(fn, data)
         except Exception:
             by_value = True
@@ -320,6 +320,21 @@ class Encoder:
 
             self._namespace = Namespace(self._inherited)
         return self._namespace
+
+
+def _dumps_by_reference(obj: object, buffer_callback: Callable[[pickle.PickleBuffer], object] | None) -> bytes:
+    """Pickle as `pickle` does: functions and classes by their names."""
+    added = added_reducers()
+    if added is None:
+        return pickle.dumps(obj, 5, buffer_callback=buffer_callback)
+    import copyreg
+    import io
+
+    file = io.BytesIO()
+    pickler = pickle.Pickler(file, 5, buffer_callback=buffer_callback)
+    pickler.dispatch_table = {**copyreg.dispatch_table, **added}
+    pickler.dump(obj)
+    return file.getvalue()
 
 
 class _Activated:

@@ -12,8 +12,6 @@ A batch is a `Batch` from `Run.submit` on. Of three ways of running them `backen
 
 from __future__ import annotations
 
-import sys
-
 from lineshaft._serial.definition import name_of
 from lineshaft.joblib.batch import bind, on_thread, under_name
 
@@ -98,8 +96,6 @@ class Run:
         name = name_of(function)
         if not self._in_processes:
             return self._runner(name, name, on_thread), (calls,)
-        if any(_has_mapped(item) for item in items):
-            items = [(call, *_by_name(args, kwargs)) for call, args, kwargs in items]
         identity = _identity(function)
         if identity is None or any(_identity(item[0]) != identity for item in items):
             return self._runner(name, name, under_name), (items, self._surroundings)
@@ -112,38 +108,6 @@ class Run:
             # A bound function is kept by its runner, so its identity stays its own.
             runner = self._runners[key] = make(of)
         return runner
-
-
-class _Mapped:
-    """Stands for an array that is a mapped file: workers map the same file, and what they write is in it."""
-
-    def __init__(self, array: Any) -> None:
-        self._array = array
-
-    def __reduce__(self) -> Any:
-        from joblib import _memmapping_reducer as joblibs
-
-        return joblibs._reduce_memmap_backed(self._array, joblibs._get_backing_memmap(self._array))
-
-
-def _is_mapped(value: Any) -> bool:
-    numpy = sys.modules.get("numpy")
-    while numpy is not None and isinstance(value, numpy.ndarray):
-        if isinstance(value, numpy.memmap) and value.filename is not None and value.mode != "c":
-            return True
-        value = value.base
-    return False
-
-
-def _has_mapped(item: Any) -> bool:
-    _, args, kwargs = item
-    return any(map(_is_mapped, args)) or any(map(_is_mapped, kwargs.values()))
-
-
-def _by_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Send arrays that are mapped files by the names of the files."""
-    sent = [_Mapped(value) if _is_mapped(value) else value for value in args]
-    return tuple(sent), {name: _Mapped(value) if _is_mapped(value) else value for name, value in kwargs.items()}
 
 
 def was_killed(error: BaseException) -> bool:

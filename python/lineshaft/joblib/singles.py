@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lineshaft import _native
+from lineshaft.joblib.mapped import by_name
 from lineshaft.joblib.run import Batch, Run, was_killed
 
 TYPE_CHECKING = False
@@ -35,7 +36,8 @@ class Singles(Run):
         self._open[batch] = None
         try:
             runner, arguments = self._call_of(batch.calls)
-            future = self._pool.submit(runner, arguments, None, self._options)
+            with by_name():
+                future = self._pool.submit(runner, arguments, None, self._options)
         except BaseException:
             self._open.pop(batch, None)
             raise

@@ -9,6 +9,7 @@ from itertools import islice
 from lineshaft import _native
 from lineshaft._failures import cancelled
 from lineshaft._serial.parent import load_exception, load_result
+from lineshaft.joblib.mapped import by_name
 from lineshaft.joblib.run import WINDOW, Batch, Run, timeout_error, was_killed
 
 TYPE_CHECKING = False
@@ -125,7 +126,8 @@ class Waiting(Run):
             self._kept.extendleft(reversed(batches[len(items) :]))
             del batches[len(items) :]
             assert runner is not None, "a group has a batch"
-            future = self._pool.submit_each(runner, items)
+            with by_name():
+                future = self._pool.submit_each(runner, items)
         self._away += len(batches)
         self._groups[_Group(batches, future, sent_s)] = None
 
