@@ -43,7 +43,7 @@ export function WorkersPage({ live }: { live: Live; overview: Overview }) {
         {there.length > 0 ? (
           <Table label="workers" workers={there} at_s={answer.at_s} order={ended ? null : order} stacks={stacks} />
         ) : (
-          <p class="note close">No worker is there. One is started when there is something for it to do.</p>
+          <p class="note close">No worker is there{!ended && ". One is started when there is something for it to do"}.</p>
         )}
       </section>
       {answer.deaths.length > 0 && <Deaths deaths={answer.deaths} more={answer.deaths_more} />}

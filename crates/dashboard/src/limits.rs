@@ -58,8 +58,9 @@ pub const FRAMES_MAX: usize = 1 << 15;
 /// Bytes of the name of a frame.
 pub(crate) const FRAME_BYTES_MAX: usize = 200;
 
-/// Time between two stacks of one worker, while somebody wants to know.
-pub const PROFILE_EVERY: Duration = Duration::from_millis(50);
+/// Time between two stacks of one worker, while somebody wants to know. The deepest that is written
+/// takes a worker just under a millisecond.
+pub const PROFILE_EVERY: Duration = Duration::from_millis(100);
 
 /// How long stacks are taken after somebody wanted to know.
 pub(crate) const PROFILE_WANTED: Duration = Duration::from_secs(5);
