@@ -98,6 +98,20 @@ def test_every_page_of_a_report_opens_offline_and_is_accessible(tab, tmp_path, s
     expect(page.get_by_role("complementary")).to_contain_text("LINESHAFT")
 
 
+def test_a_report_that_is_opened_at_the_timeline_shows_the_bars(tab, tmp_path):
+    with ls.Engine(workers=1) as engine:
+        # Long after the run's first second, which is what is asked for before it is known where the run lies.
+        engine.submit(outer, 1.5).result()
+        engine.submit(outer, 0.5).result()
+        engine.report(tmp_path / "run.html")
+    page = tab.page
+    page.goto((tmp_path / "run.html").as_uri() + "#/timeline")
+    box = page.get_by_role("application").bounding_box()
+    for across in (0.3, 0.95):
+        page.mouse.move(box["x"] + across * box["width"], box["y"] + 40)
+        expect(page.locator(".tip")).to_contain_text("outer")
+
+
 def test_an_open_page_goes_on_when_its_engine_has_ended(tab):
     # The page may ask for something while the server is gone and the record not yet there.
     tab.expected.append("ERR_CONNECTION_REFUSED")

@@ -6,6 +6,13 @@ import { width, type Span } from "./span";
 /** How much more than what is seen is asked for, on each side, so that moving shows something at once. */
 const MARGIN = 0.5;
 
+/** The server has no more. */
+const COLUMNS_MAX = 4096;
+
+function columnsOf(seen: number): number {
+  return Math.min(COLUMNS_MAX, Math.ceil(seen * (1 + 2 * MARGIN)));
+}
+
 export interface Wanted {
   span: Span;
   columns: number;
@@ -41,7 +48,8 @@ export class Feed<T extends { from_s: number; to_s: number }> {
   private suffices({ span, columns, more }: Wanted): boolean {
     if (!this.asked || this.asked.key !== JSON.stringify(more)) return false;
     const { span: has, columns: in_ } = this.asked;
-    const finer = width(has) / in_ / (width(span) / columns);
+    const wide = width(span) * (1 + 2 * MARGIN);
+    const finer = width(has) / in_ / (wide / columnsOf(columns));
     return has.from <= span.from && span.to <= has.to && finer > 0.4 && finer < 1.1;
   }
 
@@ -52,7 +60,7 @@ export class Feed<T extends { from_s: number; to_s: number }> {
       this.wanted = null;
       const margin = width(span) * MARGIN;
       const wide = { from: span.from - margin, to: span.to + margin };
-      const asked = { span: wide, columns: Math.min(4096, Math.ceil(columns * (1 + 2 * MARGIN))), key: JSON.stringify(more) };
+      const asked = { span: wide, columns: columnsOf(columns), key: JSON.stringify(more) };
       try {
         this.answer = await ask<T>(this.path, { from_s: wide.from, to_s: wide.to, columns: asked.columns, ...more });
         this.came = performance.now();

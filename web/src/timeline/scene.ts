@@ -162,6 +162,8 @@ export class Scene {
   private answered(error: string | null): void {
     this.error = error;
     this.goOn();
+    // The first answer says where the run lies, and that may be elsewhere.
+    if (error === null) this.ask(false);
     this.hit = this.pointer && this.find(...this.pointer);
     this.paint();
     this.tell();
