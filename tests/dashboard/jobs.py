@@ -13,8 +13,10 @@ def fail(number):
     raise ValueError(number)
 
 
-def shout(word):
-    print(word.upper())
+def shout(word, event=None):
+    print(word.upper(), flush=True)
+    if event is not None:
+        event.wait()
 
 
 def crash():

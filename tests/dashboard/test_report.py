@@ -95,7 +95,7 @@ def test_every_page_of_a_report_opens_offline_and_is_accessible(tab, tmp_path, s
     page.get_by_role("region", name="Tasks").last.get_by_role("row").filter(has_text="shout").get_by_role(
         "link"
     ).click()
-    expect(page.get_by_role("complementary")).to_contain_text("LINESHAFT")
+    expect(page.get_by_role("complementary")).to_contain_text("Where its time went")
 
 
 def test_a_report_that_is_opened_at_the_timeline_shows_the_bars(tab, tmp_path):
