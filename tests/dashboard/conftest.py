@@ -23,9 +23,9 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Start Debian's Chromium, once for all tests."""
+    """Start Debian's Chromium. Until it ends, Playwright's event loop runs in this thread, and no other can."""
     chromium = shutil.which("chromium")
     assert chromium is not None, "chromium is missing; on Debian: apt install chromium"
     with sync_playwright() as playwright:

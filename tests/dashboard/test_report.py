@@ -118,7 +118,7 @@ def test_an_open_page_goes_on_when_its_engine_has_ended(tab):
     with ls.Engine(workers=1) as engine:
         run_something(engine)
         page = tab.open(engine.dashboard_url, "timeline")
-        row = page.get_by_role("row").filter(has_text="double")
+        row = page.get_by_role("row").filter(has_text="double").first
         expect(row).to_be_visible()
     expect(page.get_by_role("status").first).to_contain_text("the engine has ended")
     page.get_by_role("link", name="Tasks").click()
