@@ -103,9 +103,12 @@ fn who_looks_is_answered_while_others_submit_without_a_pause() {
     let looked = AtomicBool::new(false);
     let submitted = thread::scope(|scope| {
         let submitting = scope.spawn(|| {
-            let until_looked = |_: &usize| !looked.load(Ordering::Relaxed);
-            let calls = (0..SUBMITTED_MAX).take_while(until_looked);
-            calls.map(|_| threads.submit(|_| Ok(1))).count()
+            let mut submitted = 0;
+            while submitted < SUBMITTED_MAX && !looked.load(Ordering::Relaxed) {
+                threads.submit(|_| Ok(1));
+                submitted += 1;
+            }
+            submitted
         });
         for _ in 0..3 {
             assert!(reader.totals().is_some());
