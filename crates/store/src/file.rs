@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::error::{CallFailure, Medium, StoreError};
 use crate::layout::Layout;
-use crate::limits::{SPILL_CHUNK_BYTES, SPILL_NAMES_MAX};
+use crate::limits::{SEAL_TRIES_MAX, SPILL_CHUNK_BYTES, SPILL_NAMES_MAX};
 
 /// The seals of a finished segment: neither its bytes nor its length nor its seals can change.
 pub(crate) const SEGMENT_SEALS: SealFlags = SealFlags::WRITE
@@ -43,12 +43,30 @@ pub(crate) fn create_memfd() -> Result<OwnedFd, CallFailure> {
 pub(crate) fn write_memfd(parts: &[&[u8]], layout: &Layout) -> Result<OwnedFd, CallFailure> {
     let fd = create_memfd()?;
     write_parts(fd.as_fd(), Medium::Memory, parts, layout)?;
-    rustix::fs::fcntl_add_seals(&fd, SEGMENT_SEALS).map_err(|errno| CallFailure {
-        call: "fcntl(F_ADD_SEALS)",
-        medium: Medium::Memory,
-        errno,
-    })?;
+    seal(fd.as_fd())?;
     Ok(fd)
+}
+
+/// Seals a segment that has been written.
+///
+/// The kernel does not seal pages that something else has a hold of, as when it moves them or writes
+/// them to swap. It waits for that itself, but for a fraction of a second only, and says EBUSY.
+fn seal(fd: BorrowedFd<'_>) -> Result<(), CallFailure> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match rustix::fs::fcntl_add_seals(fd, SEGMENT_SEALS) {
+            Ok(()) => return Ok(()),
+            Err(Errno::BUSY) if tries < SEAL_TRIES_MAX => {}
+            Err(errno) => {
+                return Err(CallFailure {
+                    call: "fcntl(F_ADD_SEALS)",
+                    medium: Medium::Memory,
+                    errno,
+                });
+            }
+        }
+    }
 }
 
 /// Writes the parts into a new file of the spill directory that has no name.
@@ -266,6 +284,29 @@ pub(crate) fn spill_device(spill_dir: &Path) -> Result<u64, CallFailure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_that_something_has_a_hold_of_are_sealed_once_it_lets_go() {
+        let fd = create_memfd().unwrap();
+        assert_eq!(rustix::io::pwrite(&fd, &[1; 4096], 0).unwrap(), 4096);
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        // The page is now in the pipe as well.
+        let no_flags = rustix::pipe::SpliceFlags::empty();
+        let spliced = rustix::pipe::splice(&fd, Some(&mut 0), &write, None, 4096, no_flags);
+        assert_eq!(spliced.unwrap(), 4096);
+        std::thread::scope(|scope| {
+            let sealing = scope.spawn(|| seal(fd.as_fd()));
+            // Calls for one file come one after the other, so the thread's first one fails as these do.
+            for _ in 0..2 {
+                let refused = rustix::fs::fcntl_add_seals(&fd, SEGMENT_SEALS);
+                assert_eq!(refused, Err(Errno::BUSY));
+            }
+            drop((read, write));
+            assert!(sealing.join().unwrap().is_ok());
+        });
+        let seals = rustix::fs::fcntl_get_seals(&fd).unwrap();
+        assert!(seals.contains(SEGMENT_SEALS));
+    }
 
     #[test]
     fn the_fallback_makes_files_without_names_too() {

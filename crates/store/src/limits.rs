@@ -40,3 +40,7 @@ pub(crate) const KEPT_MAPS_MAX: usize = 4;
 /// Smaller mappings are not worth keeping: entering their pages costs less than looking whether
 /// they were written to.
 pub(crate) const KEPT_BYTES_MIN: u64 = 1 << 20;
+
+/// How often a segment is sealed of which something else has a page, each time after the kernel has
+/// waited for it: for some 15 seconds in all.
+pub(crate) const SEAL_TRIES_MAX: u32 = 100;
