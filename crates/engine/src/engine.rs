@@ -132,6 +132,7 @@ impl Engine {
     /// error and panics.
     pub fn submit(&self, request: TaskRequest) -> Result<Arc<Promise>, EngineError> {
         self.shared.check_open()?;
+        self.shared.keep_pace();
         Ok(self.shared.submit(request))
     }
 
@@ -143,6 +144,7 @@ impl Engine {
         graph: Vec<(TaskRequest, Vec<usize>)>,
     ) -> Result<Vec<Arc<Promise>>, EngineError> {
         self.shared.check_open()?;
+        self.shared.keep_pace();
         Ok(self.shared.submit_graph(graph))
     }
 
@@ -185,7 +187,7 @@ impl Engine {
     /// What the engine is doing.
     pub fn stats(&self) -> EngineStats {
         let store = self.shared.store.stats();
-        let stats = self.shared.look(|state| EngineStats {
+        let stats = self.shared.with_state(|state| EngineStats {
             unfinished: state.tasks.len(),
             workers: state
                 .processes
@@ -213,9 +215,7 @@ impl Engine {
 
     /// What worker processes printed lately, oldest first.
     pub fn output(&self) -> Vec<Printed> {
-        self.shared
-            .look(|state| state.processes.output.all())
-            .unwrap_or_default()
+        self.reader().printed()
     }
 
     /// What the task is doing, and if it is not running, why: one sentence for people.
@@ -238,21 +238,21 @@ impl Engine {
         !promise.is_done()
             && self
                 .shared
-                .look(|state| state.is_running(promise.task()))
+                .with_state(|state| state.is_running(promise.task()))
                 .unwrap_or(false)
     }
 
     /// Whether the pool rejects its tasks because it can start no worker.
     pub fn is_broken(&self, pool: PoolId) -> bool {
         self.shared
-            .look(|state| state.open(pool).is_some_and(|pool| pool.broken))
+            .with_state(|state| state.open(pool).is_some_and(|pool| pool.broken))
             .unwrap_or(false)
     }
 
     /// The worker processes that a pool has right now, and how many of its tasks are unfinished.
     pub fn pool_stats(&self, pool: PoolId) -> (Vec<u32>, usize) {
         self.shared
-            .look(|state| {
+            .with_state(|state| {
                 let workers = state.processes.pids(Some(pool));
                 let pids = workers.into_iter().map(|(_, pid)| pid).collect();
                 (pids, state.unfinished(Some(pool)))
@@ -276,7 +276,7 @@ impl Engine {
     /// How many of the tasks with an id in this range have not ended.
     pub fn unfinished_within(&self, range: RangeInclusive<TaskId>) -> usize {
         let count = |state: &mut State| state.tasks.ids_within(range).count();
-        self.shared.look(count).unwrap_or(0)
+        self.shared.with_state(count).unwrap_or(0)
     }
 
     /// Waits until there is no unfinished task, in one pool or in all.

@@ -17,6 +17,13 @@ pub const SIGNAL_CHECK: Duration = Duration::from_millis(50);
 /// those that arrive while it is awake.
 pub const MISSED_SIGNAL_CHECK: Duration = Duration::from_millis(200);
 
+/// How often in a row one thread empties the inbox that others fill, before it leaves that to whoever
+/// polls.
+pub const DRIVE_ROUNDS_MAX: u32 = 8;
+
+/// Commands in the inbox beyond which callers that submit wait until it is emptied.
+pub const INBOX_MAX: usize = 4096;
+
 /// How long a task has to end after the exception of its time limit was raised in it.
 pub const INTERRUPT_GRACE: Duration = Duration::from_secs(1);
 

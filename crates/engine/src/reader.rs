@@ -66,14 +66,14 @@ impl Reader {
     /// Others wait no longer than it takes to copy these.
     pub fn events(&self, sequence: u64, limit: usize) -> Option<Since> {
         self.shared
-            .look(|state| state.scheduler.events().since(sequence, limit))
+            .with_state(|state| state.scheduler.events().since(sequence, limit))
     }
 
     /// How much there is of everything. None if the engine is poisoned.
     pub fn totals(&self) -> Option<Totals> {
         let store = self.shared.store.stats();
         let memory_bytes_max = self.shared.store.budget_page().limit_bytes();
-        self.shared.look(|state| Totals {
+        self.shared.with_state(|state| Totals {
             next_event: state.scheduler.events().next(),
             counts: state.scheduler.counts(),
             groups: state.scheduler.groups(),
@@ -91,38 +91,40 @@ impl Reader {
             known.collect()
         };
         let none = || vec![false; tasks.len()];
-        self.shared.look(look).unwrap_or_else(none)
+        self.shared.with_state(look).unwrap_or_else(none)
     }
 
     /// What the task is doing, and if it is not running, why: one sentence for people.
     pub fn explain(&self, task: TaskId) -> String {
-        let sentence = self.shared.look(|state| state.explain(&self.shared, task));
+        let sentence = self
+            .shared
+            .with_state(|state| state.explain(&self.shared, task));
         sentence.unwrap_or_else(|| "the engine is shut down".into())
     }
 
     /// What the task printed, if it ran in a worker process and that is not too long ago.
     pub fn output(&self, task: TaskId) -> Vec<u8> {
         let look = |state: &mut State| state.processes.output.of(task);
-        self.shared.look(look).unwrap_or_default()
+        self.shared.with_state(look).unwrap_or_default()
     }
 
     /// What tasks in worker processes printed lately, oldest first.
     pub fn printed(&self) -> Vec<Printed> {
         let look = |state: &mut State| state.processes.output.all();
-        self.shared.look(look).unwrap_or_default()
+        self.shared.with_state(look).unwrap_or_default()
     }
 
     /// The worker processes that died last, oldest first.
     pub fn deaths(&self) -> Vec<Death> {
         let look = |state: &mut State| state.processes.recent_deaths();
-        self.shared.look(look).unwrap_or_default()
+        self.shared.with_state(look).unwrap_or_default()
     }
 
     /// The Python stacks of tasks in worker processes, as they were when this was last called; has
     /// them write the next ones. For one reader at a time, like `wait_for_events`.
     pub fn stacks(&self) -> Vec<Stack> {
         let sample = |state: &mut State| state.processes.sample();
-        self.shared.look(sample).unwrap_or_default()
+        self.shared.with_state(sample).unwrap_or_default()
     }
 
     /// Kills a worker process; another one takes its place. What it runs fails or is run again, as
@@ -156,7 +158,9 @@ impl Reader {
         let watch = &self.shared.log_watch;
         watch.wanted.store(next, Ordering::SeqCst);
         // Whoever holds the state lock after this knows what is wanted; what was there before is seen here.
-        let next_now = self.shared.look(|state| state.scheduler.events().next());
+        let next_now = self
+            .shared
+            .with_state(|state| state.scheduler.events().next());
         if next_now.is_none_or(|next_now| next_now >= next) {
             watch.wanted.store(NOBODY, Ordering::SeqCst);
             return;

@@ -9,10 +9,15 @@
 //! # The inbox
 //!
 //! Commands are put into the inbox, under a lock held for a push only, and then somebody drains
-//! it: the sender itself if the state lock is free, else the holder of the state lock, who looks
-//! again after releasing it. A sender therefore never waits for the state lock; a command is never
-//! left lying, because the holder's last look comes after its unlock, and the sender's push came
-//! before its failed attempt to lock.
+//! it: the sender itself if the state lock is free, else whoever holds the state lock, who looks
+//! again after releasing it, or whoever waits for it, who looks once it has it. A sender therefore
+//! never waits for the state lock; a command is never left lying, because the holder's last look
+//! comes after its unlock, and the sender's push came before its failed attempt to lock.
+//!
+//! Others may go on sending without a pause, and nobody is to be kept by that. Who holds the lock
+//! empties the inbox once and gives the lock back; the lock is not fair, so it is left to those who
+//! wait for it. After a few times the rest is for whoever polls. And who submits waits when the inbox
+//! is long, or it would grow for as long as it is filled faster than emptied.
 //!
 //! # Defects
 //!
@@ -34,6 +39,7 @@ use crate::clock;
 use crate::command::Command;
 use crate::error::EngineError;
 use crate::groups::Groups;
+use crate::limits::{DRIVE_ROUNDS_MAX, INBOX_MAX};
 use crate::options::{EngineOptions, TaskRequest};
 use crate::outcome::{Outcome, TaskError};
 use crate::payload::{Code, CodeId, Payload, Unused};
@@ -49,13 +55,6 @@ use crate::state::State;
 struct Inbox {
     commands: Vec<Command>,
     tasks: u64,
-}
-
-/// How often the inbox is emptied while the state lock is held.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Rounds {
-    One,
-    UntilEmpty,
 }
 
 pub(crate) struct Shared {
@@ -80,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) log_watch: LogWatch,
     /// Callers that wait for a pool to have no tasks or no workers.
     pub(crate) quiet_waiters: AtomicUsize,
+    /// Threads that wait for the state lock.
+    state_waiters: AtomicUsize,
 }
 
 impl Shared {
@@ -107,6 +108,7 @@ impl Shared {
             relief: Relief::default(),
             log_watch: LogWatch::default(),
             quiet_waiters: AtomicUsize::new(0),
+            state_waiters: AtomicUsize::new(0),
         }))
     }
 
@@ -237,51 +239,53 @@ impl Shared {
 
     /// Carries out what is in the inbox, unless somebody else is about to.
     pub(crate) fn drive(&self) {
+        let mut rounds = 0;
         while !self.inbox().commands.is_empty() {
+            if rounds == DRIVE_ROUNDS_MAX && !self.is_closed() && !self.is_poisoned() {
+                return self.poller.wake();
+            }
+            rounds += 1;
+            if self.state_waiters.load(Ordering::SeqCst) > 0 {
+                return;
+            }
             let state = match self.state.try_lock() {
                 Ok(state) => state,
                 Err(TryLockError::WouldBlock) => return,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             };
-            self.work(state, Rounds::UntilEmpty, |_| ());
+            self.work(state, |_| ());
         }
     }
 
-    /// Changes the state, after everything that is in the inbox. None if the engine is poisoned.
+    /// Waits while the inbox is long. For those who submit; not with the state lock.
+    pub(crate) fn keep_pace(&self) {
+        if self.inbox().commands.len() > INBOX_MAX {
+            self.with_state(|_| ());
+        }
+    }
+
+    /// Looks at the state, or changes it, after everything that was in the inbox before. None if the
+    /// engine is poisoned.
     pub(crate) fn with_state<T>(&self, change: impl FnOnce(&mut State) -> T) -> Option<T> {
+        self.state_waiters.fetch_add(1, Ordering::SeqCst);
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let value = self.work(state, Rounds::UntilEmpty, change);
+        // Only now: what was left to whoever waits is in the inbox, which is emptied next.
+        self.state_waiters.fetch_sub(1, Ordering::SeqCst);
+        let value = self.work(state, change);
         self.drive();
-        value
-    }
-
-    /// Looks at the state, after everything that was in the inbox before. None if the engine is
-    /// poisoned. Whoever looks does not become the loop: while others submit without a pause, the inbox
-    /// is never empty, and the look would come when they are done. What they put into it meanwhile is
-    /// left to whoever polls, if anybody still does.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&mut State) -> T) -> Option<T> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let value = self.work(state, Rounds::One, look);
-        if self.is_closed() || self.is_poisoned() {
-            self.drive();
-        } else if !self.inbox().commands.is_empty() {
-            self.poller.wake();
-        }
         value
     }
 
     fn work<T>(
         &self,
         mut state: MutexGuard<'_, State>,
-        rounds: Rounds,
         change: impl FnOnce(&mut State) -> T,
     ) -> Option<T> {
         let value = if let Some(message) = self.poison.get() {
             self.refuse_commands(&mut state, message);
             None
         } else {
-            let changed =
-                catch_unwind(AssertUnwindSafe(|| self.change(&mut state, rounds, change)));
+            let changed = catch_unwind(AssertUnwindSafe(|| self.change(&mut state, change)));
             let poisoned = |panic: Box<dyn Any + Send>| self.poison(&mut state, text_of(&*panic));
             changed.map_err(poisoned).ok()
         };
@@ -300,24 +304,11 @@ impl Shared {
         value
     }
 
-    fn change<T>(
-        &self,
-        state: &mut State,
-        rounds: Rounds,
-        change: impl FnOnce(&mut State) -> T,
-    ) -> T {
+    fn change<T>(&self, state: &mut State, change: impl FnOnce(&mut State) -> T) -> T {
         let now = clock::now();
-        loop {
-            let commands = std::mem::take(&mut self.inbox().commands);
-            if commands.is_empty() {
-                break;
-            }
-            for command in commands {
-                state.on_command(self, now, command);
-            }
-            if rounds == Rounds::One {
-                break;
-            }
+        let commands = std::mem::take(&mut self.inbox().commands);
+        for command in commands {
+            state.on_command(self, now, command);
         }
         let value = change(state);
         state.settle(self, now);
@@ -418,6 +409,9 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+    use std::thread;
+
     use super::*;
     use crate::options::{Policy, Work};
     use crate::runner::{Calls, Runner};
@@ -428,18 +422,50 @@ mod tests {
         fn run(&self, _: &mut Calls<'_>) {}
     }
 
-    #[test]
-    fn what_is_submitted_while_somebody_looks_at_an_engine_that_has_ended() {
-        let engine = Shared::without_loop();
-        engine.close();
-        let request = TaskRequest {
+    fn request() -> TaskRequest {
+        TaskRequest {
             pool: PoolId(1),
             group: GroupId(0),
             work: Work::Local(Arc::new(NeverCalled)),
             inputs: Vec::new(),
             policy: Policy::default(),
-        };
-        let promise = engine.look(|_| engine.submit(request));
+        }
+    }
+
+    #[test]
+    fn what_is_submitted_while_somebody_looks_at_an_engine_that_has_ended() {
+        let engine = Shared::without_loop();
+        engine.close();
+        let promise = engine.with_state(|_| engine.submit(request()));
         assert!(promise.expect("no panic").is_done());
+    }
+
+    #[test]
+    fn who_submits_waits_while_the_inbox_is_long() {
+        let engine = Shared::without_loop();
+        let (hold, held) = channel();
+        let (release, released) = channel();
+        thread::scope(|scope| {
+            let engine = &engine;
+            scope.spawn(move || {
+                engine.with_state(|_| {
+                    hold.send(()).expect("somebody waits for this");
+                    released.recv().expect("somebody sends this");
+                })
+            });
+            held.recv().expect("the state is held");
+            let submitting = scope.spawn(|| {
+                for _ in 0..=INBOX_MAX {
+                    engine.submit(request());
+                }
+                engine.keep_pace();
+            });
+            while engine.state_waiters.load(Ordering::SeqCst) == 0 {
+                assert!(!submitting.is_finished(), "it has not waited");
+                thread::yield_now();
+            }
+            release.send(()).expect("somebody waits for this");
+        });
+        assert!(engine.inbox().commands.is_empty());
     }
 }
