@@ -137,7 +137,7 @@ impl Reader {
     /// Has a worker process end once it has done what it runs; another one takes its place when there
     /// is something to do. False if there is no such process.
     pub fn retire_worker(&self, worker: WorkerId) -> bool {
-        let retire = |state: &mut State| state.retire_worker(worker, clock::now());
+        let retire = |state: &mut State| state.retire_worker(worker);
         self.shared.with_state(retire).unwrap_or(false)
     }
 

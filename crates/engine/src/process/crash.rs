@@ -1,9 +1,14 @@
-//! What is known of the death of a worker.
+//! What is known of the death of a worker, and the stack that it wrote before.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use lineshaft_core::TaskId;
+use rustix::fs::{MemfdFlags, SeekFrom, ftruncate, memfd_create, seek};
+
+use crate::error::EngineError;
 use crate::limits::STACK_BYTES_MAX;
 use crate::outcome::DeathReport;
 
@@ -31,41 +36,75 @@ pub(super) fn report(
         peak_memory_bytes: (peak_memory_bytes > 0).then_some(peak_memory_bytes),
         oom_killed: signal == Some(KILL) && oom_kills_since_start() > 0,
         item: worker.control.item(),
-        stack: worker.stack(),
+        stack: worker.crash.text(),
     }
 }
 
-impl Worker {
-    /// What the crash handler wrote.
-    pub(super) fn stack(&self) -> Option<String> {
+/// A file in memory that a worker's crash handler writes stacks to, one at a time.
+pub(super) struct CrashFile {
+    file: OwnedFd,
+    pub(super) stack_for: StackFor,
+}
+
+/// Whom the worker was last asked for its stack for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum StackFor {
+    /// For nobody who has not read it.
+    Nobody,
+    /// For somebody who looks at what it runs: this task, when it was asked.
+    Reader(TaskId),
+    /// For the report of its death. It is about to be killed.
+    Report,
+}
+
+impl CrashFile {
+    pub(super) fn create() -> Result<CrashFile, EngineError> {
+        let file = memfd_create("lineshaft-crash", MemfdFlags::CLOEXEC)
+            .map_err(EngineError::system("memfd_create"))?;
+        Ok(CrashFile {
+            file,
+            stack_for: StackFor::Nobody,
+        })
+    }
+
+    /// The file, for the worker.
+    pub(super) fn fd(&self) -> Result<OwnedFd, EngineError> {
+        self.file.try_clone().map_err(|source| EngineError::System {
+            what: "dup",
+            source,
+        })
+    }
+
+    /// What the crash handler wrote, if it wrote anything.
+    pub(super) fn text(&self) -> Option<String> {
         let mut text = vec![0_u8; STACK_BYTES_MAX];
-        let count = rustix::io::pread(&self.crash, &mut text, 0).ok()?;
+        let count = rustix::io::pread(&self.file, &mut text, 0).ok()?;
         text.truncate(count);
         (count > 0).then(|| String::from_utf8_lossy(&text).into_owned())
     }
 
+    /// Makes room for the next stack.
+    pub(super) fn empty(&self) {
+        // The worker writes where the shared offset is. A stale stack in a later report is a
+        // blemish, no reason to end anything.
+        if ftruncate(&self.file, 0).is_ok() {
+            let _: Result<u64, rustix::io::Errno> = seek(&self.file, SeekFrom::Start(0));
+        }
+    }
+}
+
+impl Worker {
     /// It is about to be killed: has it write its stack, and nothing else from now on.
     pub(super) fn condemn(&mut self) {
-        self.condemned = true;
-        self.sampled = None;
-        self.forget_stack();
+        self.crash.stack_for = StackFor::Report;
+        self.crash.empty();
         self.dump_stack();
     }
 
     /// It lives on.
     pub(super) fn pardon(&mut self) {
-        self.condemned = false;
-        self.forget_stack();
-    }
-
-    /// Empties what the crash handler writes to.
-    pub(super) fn forget_stack(&self) {
-        // The worker writes where the shared offset is. A stale stack in a later report is a
-        // blemish, no reason to end anything.
-        if rustix::fs::ftruncate(&self.crash, 0).is_ok() {
-            let _: Result<u64, rustix::io::Errno> =
-                rustix::fs::seek(&self.crash, rustix::fs::SeekFrom::Start(0));
-        }
+        self.crash.stack_for = StackFor::Nobody;
+        self.crash.empty();
     }
 }
 

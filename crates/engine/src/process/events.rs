@@ -8,12 +8,13 @@ use lineshaft_wire::{Filled, FromWorker, FromZygote, WireError};
 use crate::aftermath::Discarded;
 use crate::error::EngineError;
 use crate::limits::{EXIT_GRACE, FILLS_MAX};
-use crate::outcome::{Outcome, TaskError};
+use crate::outcome::{DeathReport, Outcome, TaskError};
 use crate::poller::Stream;
 use crate::shared::Shared;
 use crate::state::State;
 
 use super::deadlines::Stage;
+use super::inspect::Death;
 use super::worker::Worker;
 use super::zygote::Zygote;
 use super::{STILLBORN_MAX, crash};
@@ -225,7 +226,7 @@ impl State {
     }
 
     /// The worker ends by itself and has reported everything it began.
-    fn depart(&mut self, worker: &mut Worker) {
+    pub(super) fn depart(&mut self, worker: &mut Worker) {
         worker.departed = true;
         worker.retract();
         worker.release_all();
@@ -420,28 +421,30 @@ impl State {
         if status.is_some() && is_clear {
             running.retain(|sent| shown == Some(*sent));
         }
+        let report_of = |group| crash::report(worker, group, status, peak_memory_bytes);
+        let reports: Vec<(TaskId, DeathReport)> = running
+            .iter()
+            .map(|sent| (sent.task, report_of(self.group_name(shared, sent.task))))
+            .collect();
         if !worker.retired {
-            let group = running.first().and_then(|sent| self.tasks.get(sent.task));
-            let group = group.map(|task| shared.groups.name(task.group));
-            let at = crate::clock::now();
-            let death = worker.death(at, group, status, peak_memory_bytes);
-            self.processes.deaths.note(death);
+            let first = reports.first().cloned();
+            self.processes.deaths.note(Death {
+                at: crate::clock::now(),
+                worker: worker.id,
+                pool: worker.pool,
+                task: first.as_ref().map(|(task, _)| *task),
+                report: first.map_or_else(|| report_of(String::new()), |(_, report)| report),
+            });
         }
+        let begun = !reports.is_empty();
         let garbage = worker.garbage.take();
-        for sent in &running {
-            let group = self
-                .tasks
-                .get(sent.task)
-                .map(|task| shared.groups.name(task.group));
-            let report =
-                crash::report(worker, group.unwrap_or_default(), status, peak_memory_bytes);
+        for (task, report) in reports {
             let error = match &garbage {
                 None => TaskError::WorkerDied(report),
                 Some(garbage) => TaskError::Transfer(garbage.clone()),
             };
-            self.ended(sent.task, Outcome::Error(error));
+            self.ended(task, Outcome::Error(error));
         }
-        let begun = !running.is_empty();
         if begun || worker.proved {
             self.processes.health.note_life(worker.pool);
         }
@@ -461,6 +464,13 @@ impl State {
                 )
             });
         }
+    }
+
+    /// The name of a task's group, empty if the task has ended.
+    fn group_name(&self, shared: &Shared, task: TaskId) -> String {
+        let task = self.tasks.get(task);
+        task.map(|task| shared.groups.name(task.group))
+            .unwrap_or_default()
     }
 }
 

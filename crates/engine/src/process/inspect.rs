@@ -8,13 +8,12 @@
 
 use std::collections::VecDeque;
 
-use lineshaft_core::{Input, PoolId, TaskId, Time, WorkerId};
+use lineshaft_core::{PoolId, TaskId, Time, WorkerId};
 
 use super::Processes;
-use super::crash;
-use super::deadlines::Stage;
+use super::crash::StackFor;
 use super::worker::Worker;
-use crate::limits::{DEATHS_MAX, EXIT_GRACE};
+use crate::limits::DEATHS_MAX;
 use crate::outcome::DeathReport;
 use crate::state::State;
 
@@ -79,43 +78,28 @@ impl Processes {
 }
 
 impl Worker {
-    /// Notes how it died, if that was not asked of it.
-    pub(super) fn death(
-        &self,
-        at: Time,
-        group: Option<String>,
-        status: Option<i32>,
-        peak_memory_bytes: u64,
-    ) -> Death {
-        let task = self.running().map(|sent| sent.task);
-        Death {
-            at,
-            worker: self.id,
-            pool: self.pool,
-            task,
-            report: crash::report(self, group.unwrap_or_default(), status, peak_memory_bytes),
-        }
-    }
-
     fn sample(&mut self) -> Option<Stack> {
-        // Its stack is wanted for the report of its death.
-        if self.condemned {
-            return None;
-        }
-        let running = self.control.task();
-        let stack = self.sampled.take().and_then(|task| {
-            let text = self.stack();
-            self.forget_stack();
+        let task = match self.crash.stack_for {
+            StackFor::Report => return None,
+            StackFor::Reader(task) => Some(task),
+            StackFor::Nobody => None,
+        };
+        let stack = task.and_then(|task| {
+            let text = self.crash.text();
+            self.crash.empty();
             Some(Stack {
                 worker: self.id,
-                task: TaskId(task),
+                task,
                 text: text?,
             })
         });
-        if running != 0 {
-            self.sampled = Some(running);
-            self.dump_stack();
-        }
+        self.crash.stack_for = match self.control.task() {
+            0 => StackFor::Nobody,
+            running => {
+                self.dump_stack();
+                StackFor::Reader(TaskId(running))
+            }
+        };
         stack
     }
 }
@@ -133,23 +117,18 @@ impl State {
 
     /// Has a worker process end once it has done what it runs; another one takes its place when there
     /// is something to do. False if there is no such process.
-    pub(crate) fn retire_worker(&mut self, id: WorkerId, now: Time) -> bool {
-        let Some(worker) = self.processes.workers.get_mut(&id) else {
+    pub(crate) fn retire_worker(&mut self, id: WorkerId) -> bool {
+        let Some(mut worker) = self.processes.workers.remove(&id) else {
             return false;
         };
         worker.control.set_leave();
         let is_idle = worker.in_flight.is_empty() && !worker.departed && !worker.retired;
         if is_idle {
-            worker.departed = true;
             worker.send_exit();
+            self.depart(&mut worker);
             self.processes.dirty.push(id);
-            let deadlines = &mut self.processes.deadlines;
-            deadlines.add(now + EXIT_GRACE, id, Stage::Kill);
-            self.inputs.push_back(Input::WorkerDown {
-                worker: id,
-                running: Vec::new(),
-            });
         }
+        self.processes.workers.insert(id, worker);
         true
     }
 }

@@ -8,7 +8,6 @@ use lineshaft_core::{Attempt, PoolId, TaskId, WorkerId};
 use lineshaft_store::{Pin, SharedPage};
 use lineshaft_wire::{ControlPage, Flushed, Receiver, Sender, ToWorker, WireError};
 use rustc_hash::FxHashMap;
-use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::clock::now;
@@ -25,6 +24,7 @@ use crate::tasks::Task;
 use crate::worker::{DUMP_SIGNAL, INTERRUPT_SIGNAL};
 
 use super::Processes;
+use super::crash::CrashFile;
 
 /// One worker process, seen from the engine.
 #[expect(
@@ -60,12 +60,7 @@ pub(super) struct Worker {
     pub(super) blamed: bool,
     stdout: Option<Ours>,
     stderr: Option<Ours>,
-    /// A file in memory that the worker's crash handler writes to.
-    pub(super) crash: OwnedFd,
-    /// It is about to be killed, and its stack is for the report.
-    pub(super) condemned: bool,
-    /// What it ran when it was asked for its stack, until that is read.
-    pub(super) sampled: Option<u64>,
+    pub(super) crash: CrashFile,
     pid: Option<u32>,
     /// To signal the process by; none if it had ended by the time we heard of it.
     process: Option<OwnedFd>,
@@ -123,18 +118,14 @@ impl Worker {
         let (stdout, their_stdout) = output_pipe()?;
         let (stderr, their_stderr) = output_pipe()?;
         let (stdout, stderr) = (Ours::new(stdout), Ours::new(stderr));
-        let crash = memfd_create("lineshaft-crash", MemfdFlags::CLOEXEC)
-            .map_err(EngineError::system("memfd_create"))?;
+        let crash = CrashFile::create()?;
         let inherited = vec![
             theirs,
             control.fd()?,
             shared.store.budget_page().fd()?,
             their_stdout,
             their_stderr,
-            crash.try_clone().map_err(|source| EngineError::System {
-                what: "dup",
-                source,
-            })?,
+            crash.fd()?,
         ];
         let ends = [socket.as_fd(), stdout.as_fd(), stderr.as_fd()];
         for (fd, source) in ends.into_iter().zip(Processes::sources(id)) {
@@ -160,8 +151,6 @@ impl Worker {
             stdout: Some(stdout),
             stderr: Some(stderr),
             crash,
-            condemned: false,
-            sampled: None,
             pid: None,
             process: None,
             kill_wanted: false,
