@@ -14,6 +14,7 @@ import textwrap
 import threading
 import uuid
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,20 +84,20 @@ def worker_pids(engine: ls.Engine) -> list[int]:
     return [pid for _, pid in sorted(engine._native.stats()["workers"])]
 
 
+def find_zygote(engine: ls.Engine) -> psutil.Process | None:
+    """Return the process that the engine's workers are forked from, if there are workers."""
+    # A worker that is listed may just have ended, and be nobody's child or this process's.
+    for pid in worker_pids(engine):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            parent = psutil.Process(pid).parent()
+            if parent is not None and parent.ppid() == os.getpid():
+                return parent
+    return None
+
+
 def zygote_of(engine: ls.Engine) -> psutil.Process:
     """Return the process that the engine's workers are forked from."""
-    me = psutil.Process()
-
-    def find() -> psutil.Process | None:
-        # A worker that is listed may just have ended, and be nobody's child or this process's.
-        for pid in worker_pids(engine):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                parent = psutil.Process(pid).parent()
-                if parent is not None and parent.ppid() == me.pid:
-                    return parent
-        return None
-
-    return eventually(find, "a worker is known")
+    return eventually(partial(find_zygote, engine), "a worker is known")
 
 
 def is_alive(pid: int) -> bool:
