@@ -18,6 +18,11 @@ use crate::interpreter::{front, hanging_if_unwound};
 use crate::locked::Locked;
 use crate::resolver::Resolver;
 
+/// How long a thread runs calls before it lets go of the interpreter between two of them. Objects that
+/// threads without the interpreter drop, such as results that no task needs any more, are freed by the
+/// next thread that takes it. As long as the interpreter itself lets a thread run while others wait.
+const ATTACHED_MAX: Duration = Duration::from_millis(5);
+
 /// A Python call.
 pub struct Body {
     pub function: Py<PyAny>,
@@ -143,6 +148,7 @@ impl ThreadRunner {
     }
 
     fn run_attached(&self, py: Python<'_>, calls: &mut Calls<'_>) {
+        let mut ran_since_taken = Duration::ZERO;
         while let Some(call) = calls.next() {
             let (outcome, ran) = if self.initialize(py) {
                 call.enter(|| hanging_if_unwound(|| invoke(py, &call)))
@@ -156,6 +162,11 @@ impl ThreadRunner {
             };
             end(py, &self.core, call, outcome, ran);
             self.resolver.drain(py);
+            ran_since_taken += ran;
+            if ran_since_taken > ATTACHED_MAX {
+                py.detach(|| ());
+                ran_since_taken = Duration::ZERO;
+            }
         }
     }
 }
