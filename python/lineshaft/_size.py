@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lineshaft._startup import SIZE_END_BYTES
+
 UNITS = {
     "": 1, "B": 1,
     "K": 1 << 10, "KIB": 1 << 10, "KB": 10**3,
@@ -35,7 +37,7 @@ def parse_size(text: str) -> int:
         size = int(value)
     except (KeyError, ValueError, OverflowError):
         size = 0
-    if not 0 < size < 1 << 63:
+    if not 0 < size < SIZE_END_BYTES:
         raise ValueError(f"{text!r} is not a size such as 512MiB or 8GiB")
     return size
 

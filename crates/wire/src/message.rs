@@ -276,8 +276,8 @@ pub enum FromWorker<'a> {
         /// The pool.
         pool: u64,
     },
-    /// The worker grew beyond its memory limit, ran its number of tasks or could not load a
-    /// definition; it has reported all results, and ends.
+    /// The worker grew beyond its memory limit, ran its number of tasks, could not load a definition
+    /// or was asked to leave; it has reported all results, and ends.
     Recycle,
 }
 
