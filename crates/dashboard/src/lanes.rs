@@ -7,7 +7,8 @@
 //! and it had ended when its report came. Reports are held back for a moment, so the bar is put that
 //! much before its report, or later if the lane was not free. Bars of a lane never overlap.
 
-use std::collections::VecDeque;
+mod worker;
+
 use std::time::Duration;
 
 use lineshaft_core::{GroupId, PoolId, TaskId, Time, WorkerId};
@@ -15,64 +16,7 @@ use lineshaft_engine::WorkerTotals;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::limits;
-
-/// One attempt of one task.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Bar {
-    pub(crate) task: TaskId,
-    pub(crate) start: Time,
-    pub(crate) ran: Duration,
-    pub(crate) group: GroupId,
-    pub(crate) end: End,
-}
-
-/// How an attempt ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum End {
-    Finished,
-    Failed,
-    /// It has not.
-    Running,
-}
-
-/// What a worker ran at one time after the other.
-#[derive(Debug, Default)]
-pub(crate) struct Lane {
-    /// In the order of time.
-    pub(crate) bars: VecDeque<Bar>,
-    /// When the last one ended.
-    free: Time,
-    /// Bars that are gone.
-    pub(crate) dropped: u64,
-    /// Time that it ran tasks, those of dropped bars included.
-    pub(crate) busy: Duration,
-}
-
-/// A task that a worker has been handed and that has not ended.
-#[derive(Clone, Copy, Debug)]
-struct InFlight {
-    task: TaskId,
-    group: GroupId,
-    assigned: Time,
-    /// If that was reported.
-    started: Option<Time>,
-}
-
-/// One worker.
-#[derive(Debug)]
-pub(crate) struct Worker {
-    pub(crate) id: WorkerId,
-    /// Unknown if it was up before the first event that was read.
-    pub(crate) pool: Option<PoolId>,
-    pub(crate) slots: u32,
-    pub(crate) is_threads: bool,
-    pub(crate) pid: Option<u32>,
-    pub(crate) up: Time,
-    pub(crate) down: Option<Time>,
-    pub(crate) lanes: Vec<Lane>,
-    /// In the order in which they were handed over, which is that in which a process runs them.
-    in_flight: VecDeque<InFlight>,
-}
+pub(crate) use worker::{Bar, End, Lane, Worker};
 
 /// All lanes.
 #[derive(Debug)]
@@ -128,16 +72,12 @@ impl Lanes {
     /// name is gone: of workers whose pool was closed before they ended no event says so.
     pub(crate) fn learn(&mut self, totals: &[WorkerTotals], at: Time) {
         let there: FxHashSet<WorkerId> = totals.iter().map(|totals| totals.worker).collect();
-        let mut gone = 0;
         for worker in &mut self.workers {
-            if worker.down.is_none() && !there.contains(&worker.id) {
-                worker.down = Some(at);
-                gone += 1;
+            if !there.contains(&worker.id) {
+                worker.down.get_or_insert(at);
             }
         }
-        for _ in 0..gone {
-            self.forget_gone();
-        }
+        self.forget_gone();
         for totals in totals {
             let worker = self.worker(totals.worker, at);
             worker.pool = Some(totals.pool);
@@ -148,20 +88,11 @@ impl Lanes {
     }
 
     pub(crate) fn hand_over(&mut self, id: WorkerId, task: TaskId, group: GroupId, at: Time) {
-        self.worker(id, at).in_flight.push_back(InFlight {
-            task,
-            group,
-            assigned: at,
-            started: None,
-        });
+        self.worker(id, at).hand_over(task, group, at);
     }
 
     pub(crate) fn start(&mut self, id: WorkerId, task: TaskId, at: Time) {
-        let worker = self.worker(id, at);
-        let mut tasks = worker.in_flight.iter_mut();
-        if let Some(task) = tasks.find(|other| other.task == task) {
-            task.started = Some(at);
-        }
+        self.worker(id, at).start(task, at);
     }
 
     /// The worker has it no more, and has not run it.
@@ -193,7 +124,7 @@ impl Lanes {
     /// Forgets tasks in flight about which `is_unfinished` says no.
     pub(crate) fn keep_in_flight(&mut self, is_unfinished: impl Fn(TaskId) -> bool) {
         for worker in &mut self.workers {
-            worker.in_flight.retain(|task| is_unfinished(task.task));
+            worker.keep_in_flight(&is_unfinished);
         }
     }
 
@@ -226,146 +157,31 @@ impl Lanes {
         self.bars -= count;
     }
 
-    /// Forgets the worker that has been gone for the longest time, if there are too many.
+    /// Forgets the workers that came up first among those that are gone, if there are too many of these.
     fn forget_gone(&mut self) {
-        let is_gone = |worker: &Worker| worker.down.is_some();
-        let gone = self.workers.iter().filter(|worker| is_gone(worker)).count();
-        if gone <= limits::WORKERS_GONE_MAX {
+        let gone = self.workers.iter().filter(|worker| worker.down.is_some());
+        let mut surplus = gone.count().saturating_sub(limits::WORKERS_GONE_MAX);
+        if surplus == 0 {
             return;
         }
-        let oldest = self.workers.iter().position(is_gone).expect("some are");
-        let worker = self.workers.remove(oldest);
-        self.workers_forgotten += 1;
-        for lane in &worker.lanes {
-            self.bars -= lane.bars.len();
-            self.bars_forgotten += lane.bars.len() as u64 + lane.dropped;
-        }
+        self.workers.retain(|worker| {
+            if surplus == 0 || worker.down.is_none() {
+                return true;
+            }
+            surplus -= 1;
+            self.workers_forgotten += 1;
+            for lane in &worker.lanes {
+                self.bars -= lane.bars.len();
+                self.bars_forgotten += lane.bars.len() as u64 + lane.dropped;
+            }
+            false
+        });
         let numbered = self.workers.iter().enumerate();
         self.index = numbered
             .map(|(number, worker)| (worker.id, number))
             .collect();
     }
 }
-
-impl Lane {
-    /// Bars that lie between these times, at least in part.
-    pub(crate) fn bars_between(&self, from: Time, to: Time) -> impl Iterator<Item = &Bar> {
-        // They do not overlap, so those that end before come first.
-        let first = self.bars.partition_point(|bar| bar.start + bar.ran < from);
-        self.bars
-            .range(first..)
-            .take_while(move |bar| bar.start < to)
-    }
-}
-
-impl Worker {
-    fn new(id: WorkerId, at: Time) -> Worker {
-        Worker {
-            id,
-            pool: None,
-            slots: 1,
-            is_threads: false,
-            pid: None,
-            up: at,
-            down: None,
-            lanes: Vec::new(),
-            in_flight: VecDeque::new(),
-        }
-    }
-
-    /// The name of one of its lanes, for people.
-    pub(crate) fn label(&self, lane: usize) -> String {
-        match self.pid {
-            Some(pid) => format!("worker {} (process {pid})", self.id.0),
-            None if self.is_threads => format!("threads {}, {}", self.id.0, lane + 1),
-            None => format!("worker {}", self.id.0),
-        }
-    }
-
-    /// Tasks that it probably runs: those that it was handed first.
-    pub(crate) fn running(&self) -> impl Iterator<Item = Bar> {
-        let free = self.lanes.iter().map(|lane| lane.free).max();
-        let running = self.in_flight.iter().take(self.slots as usize);
-        running.map(move |task| {
-            let free = if self.slots == 1 { free } else { None };
-            let start = task.started.unwrap_or(task.assigned);
-            Bar {
-                task: task.task,
-                start: start.max(free.unwrap_or(Time(0))),
-                ran: Duration::ZERO,
-                group: task.group,
-                end: End::Running,
-            }
-        })
-    }
-
-    /// How many tasks it has been handed that have not ended.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.len()
-    }
-
-    fn take(&mut self, task: TaskId) -> Option<InFlight> {
-        let position = self.in_flight.iter().position(|other| other.task == task)?;
-        self.in_flight.remove(position)
-    }
-
-    /// Puts a bar onto a lane; false if there is none for it.
-    fn place(&mut self, task: InFlight, at: Time, ran: Option<Duration>, end: End) -> bool {
-        let earliest = task.started.unwrap_or(task.assigned);
-        // The latest possible beginning.
-        let latest = match ran {
-            Some(ran) => earliest.max(Time(at.0.saturating_sub(nanoseconds(ran)))),
-            None => earliest,
-        };
-        let Some(number) = self.lane_for(latest) else {
-            return false;
-        };
-        let lane = &mut self.lanes[number];
-        let reported = Time(latest.0.saturating_sub(nanoseconds(limits::REPORT_DELAY)));
-        let start = reported.max(earliest).max(lane.free);
-        let ran = ran.unwrap_or(at - start);
-        lane.free = start + ran;
-        lane.busy += ran;
-        lane.bars.push_back(Bar {
-            task: task.task,
-            start,
-            ran,
-            group: task.group,
-            end,
-        });
-        true
-    }
-
-    /// The lane that was free last before this time. If none was, a new one; or where the overlap is
-    /// no more than reports are late, and there are as many lanes as tasks run at a time, the one
-    /// that became free first.
-    fn lane_for(&mut self, start: Time) -> Option<usize> {
-        let numbered = || self.lanes.iter().enumerate();
-        let free = numbered().filter(|(_, lane)| lane.free <= start);
-        if let Some((number, _)) = free.max_by_key(|(_, lane)| lane.free) {
-            return Some(number);
-        }
-        let first = numbered().min_by_key(|(_, lane)| lane.free);
-        if let Some((number, lane)) = first
-            && self.lanes.len() >= self.slots as usize
-            && (self.slots == 1 || lane.free - start <= limits::REPORT_DELAY)
-        {
-            return Some(number);
-        }
-        if self.lanes.len() == limits::LANES_PER_WORKER_MAX {
-            return None;
-        }
-        self.lanes.push(Lane::default());
-        Some(self.lanes.len() - 1)
-    }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-// A quarter of a million of them are kept.
-const _: () = assert!(size_of::<Bar>() <= 40);
 
 #[cfg(test)]
 mod tests {

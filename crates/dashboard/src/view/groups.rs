@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use lineshaft_core::{GroupId, GroupSummary};
+use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 
 use super::seconds;
@@ -74,17 +75,13 @@ pub struct GroupRow {
 
 impl Picture {
     pub(crate) fn group_page(&self, query: &GroupQuery) -> GroupPage {
-        let part = query.name.as_deref().unwrap_or_default().to_lowercase();
+        let named = self.groups_named(query.name.as_deref());
         let all = self.totals.groups.iter();
         let mut found: Vec<&(GroupId, GroupSummary)> = all
-            .filter(|(id, _)| {
-                part.is_empty() || self.group_label(*id).to_lowercase().contains(&part)
-            })
+            .filter(|(id, _)| named.as_ref().is_none_or(|named| named.contains(id)))
             .collect();
         match query.sort {
-            GroupSort::Time => {
-                found.sort_by_key(|(id, group)| (Reverse((group.ran_total, group.submitted)), *id));
-            }
+            GroupSort::Time => found.sort_by_key(|group| by_time(group)),
             GroupSort::Tasks => found.sort_by_key(|(id, group)| (Reverse(group.submitted), *id)),
             GroupSort::Failed => {
                 found.sort_by_key(|(id, group)| (Reverse(group.failed - group.retried), *id));
@@ -105,13 +102,19 @@ impl Picture {
     /// The groups that took the most time, and how many more there are.
     pub(crate) fn group_rows(&self, most: usize) -> (Vec<GroupRow>, usize) {
         let mut all: Vec<&(GroupId, GroupSummary)> = self.totals.groups.iter().collect();
-        all.sort_by_key(|(id, group)| (std::cmp::Reverse((group.ran_total, group.submitted)), *id));
+        all.sort_by_key(|group| by_time(group));
         let more = all.len().saturating_sub(most);
         let rows = all.into_iter().take(most);
         (
             rows.map(|(id, group)| self.group_row(*id, group)).collect(),
             more,
         )
+    }
+
+    /// The groups whose name has this in it; None for all, if it is empty.
+    pub(super) fn groups_named(&self, part: Option<&str>) -> Option<FxHashSet<GroupId>> {
+        let part = part.filter(|part| !part.is_empty())?;
+        Some(self.groups.named(part).collect())
     }
 
     fn group_row(&self, id: GroupId, summary: &GroupSummary) -> GroupRow {
@@ -144,6 +147,11 @@ impl Picture {
             name => name.to_owned(),
         }
     }
+}
+
+/// Those that took the most time first.
+pub(super) fn by_time((id, group): &(GroupId, GroupSummary)) -> impl Ord + use<> {
+    (Reverse((group.ran_total, group.submitted)), *id)
 }
 
 #[cfg(test)]

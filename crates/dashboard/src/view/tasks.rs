@@ -94,8 +94,7 @@ impl Picture {
     pub(crate) fn task_page(&self, query: &TaskQuery) -> TaskPage {
         let running = self.running_tasks();
         let state = |task: &Task| state_name(task, &running);
-        let named = query.name.as_deref().filter(|name| !name.is_empty());
-        let named: Option<FxHashSet<GroupId>> = named.map(|name| self.groups.named(name).collect());
+        let named = self.groups_named(query.name.as_deref());
         let is_wanted = |task: &&Task| {
             query.group.is_none_or(|group| task.group == GroupId(group))
                 && query

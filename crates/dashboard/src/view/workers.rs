@@ -1,5 +1,7 @@
 //! Workers: what each uses and runs, and how those ended that died.
 
+use std::cmp::Reverse;
+
 use lineshaft_core::{GroupId, TaskId};
 use lineshaft_engine::Death;
 use serde::Serialize;
@@ -113,7 +115,7 @@ impl Picture {
         let all = self.lanes.workers();
         let there = all.iter().filter(|worker| worker.down.is_none());
         let mut gone: Vec<&Worker> = all.iter().filter(|worker| worker.down.is_some()).collect();
-        gone.sort_by_key(|worker| std::cmp::Reverse((worker.down, worker.id)));
+        gone.sort_by_key(|worker| Reverse((worker.down, worker.id)));
         let gone_more = gone.len().saturating_sub(GONE_SHOWN) as u64 + self.lanes.workers_forgotten;
         let shown = there.chain(gone.into_iter().take(GONE_SHOWN));
         let deaths_more = self.totals.deaths.saturating_sub(deaths.len() as u64);
