@@ -15,9 +15,9 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "dashboard"
-COMMAND = [sys.executable, "-m", "lineshaft", "run", "--dashboard", str(ROOT / "examples" / "flights.py")]
+COMMAND = [sys.executable, "-m", "lineshaft", "run", str(ROOT / "examples" / "flights.py")]
 SIZE = {"width": 1280, "height": 800}
-PAGES = ["overview", "timeline", "tasks", "workers", "profile"]
+PAGES = ["overview", "timeline", "tasks", "graph", "workers", "profile"]
 
 
 def address(program: subprocess.Popen[str]) -> str:

@@ -94,6 +94,17 @@ class Observed:
             raise RuntimeError("this engine serves no dashboard: it was made with dashboard=False")
         return self._observed().serve()
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the engine, and a link to its pages if it may have any."""
+        from html import escape
+
+        text = escape(repr(self))
+        try:
+            url = escape(self.dashboard_url)
+        except (RuntimeError, OSError):
+            return f"<code>{text}</code>"
+        return f'<code>{text}</code> <a href="{url}" target="_blank" rel="noopener">dashboard</a>'
+
     def _observed(self) -> NativeEngine:
         native = self._native or self._native_threads
         if native is None:

@@ -36,7 +36,7 @@ def run(tmp_path, *arguments, program=PROGRAM):
 
 
 def test_all_collections_run_on_the_engine(tmp_path):
-    done = run(tmp_path, "-m", "lineshaft", "run", "--no-summary")
+    done = run(tmp_path, "-m", "lineshaft", "run", "--no-summary", "--no-dashboard")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == ["lineshaft", "lineshaft", "lineshaft", "MainThrea"]
 

@@ -93,7 +93,7 @@ def test_bars_under_run(tmp_path):
         lines = [line for line in done.stderr.splitlines() if line.startswith(f"Parallel(n_jobs={n_jobs})")]
         assert any("6/6" in line for line in lines), done.stderr
         assert any("7/7" in line for line in lines), done.stderr
-    assert run(BARS, tmp_path, "--no-summary").stderr == ""
+    assert run(BARS, tmp_path, "--no-summary", "--no-dashboard").stderr == ""
 
 
 @pytest.mark.parametrize("backend", ["lineshaft", "threading", "sequential"])

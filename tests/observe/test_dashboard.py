@@ -115,7 +115,7 @@ with ProcessPoolExecutor(1) as pool:
 
 
 def test_lineshaft_run_serves_it_for_an_unmodified_program():
-    command = [sys.executable, "-m", "lineshaft", "run", "--dashboard", "--no-summary", "-c", PROGRAM]
+    command = [sys.executable, "-m", "lineshaft", "run", "--no-summary", "-c", PROGRAM]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, text=True, **pipes) as program:
         assert program.stdout.readline() == "1\n"
@@ -125,3 +125,36 @@ def test_lineshaft_run_serves_it_for_an_unmodified_program():
         assert 'outcome="finished"} 1' in fetch(url + "/metrics")
         out, err = program.communicate("bye\n", timeout=60)
     assert (program.returncode, out, err) == (0, "bye\n", "")
+
+
+LISTENS = """
+import psutil
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(1) as pool:
+    pool.submit(abs, -1).result()
+    print(sum(one.status == psutil.CONN_LISTEN for one in psutil.Process().net_connections("tcp")))
+"""
+
+
+@pytest.mark.parametrize(("options", "ports", "says"), [([], "1\n", True), (["--no-dashboard"], "0\n", False)])
+def test_lineshaft_run_can_be_told_to_serve_none(options, ports, says):
+    command = [sys.executable, "-m", "lineshaft", "run", "--no-summary", *options, "-c", LISTENS]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (0, ports), ended.stderr
+    assert ended.stderr.startswith("lineshaft: dashboard at ") if says else ended.stderr == ""
+
+
+def test_lineshaft_run_opens_no_port_for_a_program_without_pools():
+    code = "import sys; print('lineshaft._native' in sys.modules)"
+    command = [sys.executable, "-m", "lineshaft", "run", "-c", code]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "False\n", "")
+
+
+def test_in_a_notebook_an_engine_is_shown_with_a_link():
+    with ls.Engine(workers=1) as engine:
+        assert f'href="{engine.dashboard_url}"' in engine._repr_html_()
+    assert "href" not in engine._repr_html_()
+    with ls.Engine(workers=1, dashboard=False) as engine:
+        assert "href" not in engine._repr_html_()
+        assert "Engine" in engine._repr_html_()

@@ -107,7 +107,7 @@ def test_a_file_that_cannot_be_written_is_an_error(tmp_path):
 
 
 def run(*arguments, cwd):
-    command = [sys.executable, "-m", "lineshaft", "run", *arguments]
+    command = [sys.executable, "-m", "lineshaft", "run", "--no-dashboard", *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
 
 

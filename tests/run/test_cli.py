@@ -49,7 +49,7 @@ def test_repeated_options_add_up():
         "memory": None,
         "no_patch": [],
         "progress": False,
-        "dashboard": False,
+        "no_dashboard": False,
         "report": None,
         "trace": None,
         "no_summary": False,

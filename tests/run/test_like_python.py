@@ -44,7 +44,7 @@ def same(corpus):
     def compare(*arguments, interpreter=(), stdin=b"", env=None, cwd="."):
         options = {"stdin": stdin, "cwd": corpus / cwd, "env": environment(**(env or {}))}
         expected = outcome([sys.executable, *interpreter, *arguments], **options)
-        run = [sys.executable, *interpreter, "-m", "lineshaft", "run", "--no-summary"]
+        run = [sys.executable, *interpreter, "-m", "lineshaft", "run", "--no-summary", "--no-dashboard"]
         assert outcome([*run, *arguments], **options) == expected
         return expected
 

@@ -14,7 +14,7 @@ if importlib.util.find_spec("lineshaft._native") is None:
     pytest.skip("lineshaft._native is not built", allow_module_level=True)
 
 POOLS = Path(__file__).parent / "pools"
-RUN = [sys.executable, "-m", "lineshaft", "run"]
+RUN = [sys.executable, "-m", "lineshaft", "run", "--no-dashboard"]
 
 
 def environment():

@@ -233,8 +233,9 @@ RUN = Command(
     summary="run an unmodified program with its pools served by Lineshaft",
     description=(
         "Runs a program as `python` would: arguments, exit code, tracebacks and Ctrl-C are the same. The "
-        "process and thread pools it uses run on one Lineshaft engine. A summary follows on standard error "
-        "if any pool was used. Options of the interpreter go before -m: python -O -m lineshaft run script.py"
+        "process and thread pools it uses run on one Lineshaft engine. If there are any, standard error says where "
+        "its dashboard is, and a summary follows at the end. Options of the interpreter go before -m: "
+        "python -O -m lineshaft run script.py"
     ),
     usages=(
         "[OPTION]... SCRIPT [ARGUMENT]...",
@@ -258,8 +259,9 @@ RUN = Command(
         ),
         Flag("--progress", "Show a progress bar for each joblib.Parallel and lineshaft.map that takes over a second."),
         Flag(
-            "--dashboard",
-            "Serve pages that show what runs, on a free port of 127.0.0.1 from 8787 on, and say where.",
+            "--no-dashboard",
+            "Serve no dashboard. Otherwise there are pages that show what runs, on a free port of 127.0.0.1 from 8787 "
+            "on, from the first use of a pool to the end, and standard error says where.",
         ),
         Flag(
             "--trace",

@@ -38,7 +38,7 @@ def run(parsed: Parsed) -> int:
         from lineshaft._bars import progress
 
         progress()
-    if options["dashboard"]:
+    if not options["no_dashboard"]:
         from lineshaft._observe import serve_default_engine
 
         serve_default_engine()
