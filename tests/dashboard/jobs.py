@@ -9,6 +9,10 @@ def double(number):
     return 2 * number
 
 
+def total(numbers):
+    return sum(numbers)
+
+
 def fail(number):
     raise ValueError(number)
 
@@ -34,3 +38,4 @@ def inner(until):
 
 def outer(seconds):
     inner(time.monotonic() + seconds)
+    return seconds

@@ -2,7 +2,7 @@
 
 import pytest
 from playwright.sync_api import expect
-from tests.dashboard.jobs import crash, double, fail, outer, shout
+from tests.dashboard.jobs import crash, double, fail, outer, shout, total
 
 import lineshaft as ls
 
@@ -19,6 +19,8 @@ QUESTIONS = [
     ("/api/tasks", {"name": "doub", "limit": 3}),
     ("/api/timeline", {"from_s": 0, "to_s": 1e-9, "columns": 1}),
     ("/api/timeline", {"from_s": -1, "to_s": 3600, "columns": 1}),
+    ("/api/graph", {}),
+    ("/api/graph", {"expand": "0,1,2,3,99"}),
     ("/api/workers", {}),
 ]
 
@@ -42,6 +44,7 @@ def run_something(engine):
     tasks = [engine.submit(double, number) for number in range(300)]
     tasks += [engine.submit(outer, 0.002) for _ in range(20)]
     tasks.append(engine.submit(shout, "lineshaft"))
+    tasks.append(engine.submit(total, [engine.submit(double, one) for one in tasks[:30]]))
     for task in tasks:
         task.result()
     assert engine.submit(fail, 1).exception()
@@ -78,6 +81,7 @@ def test_every_page_of_a_report_opens_offline_and_is_accessible(tab, tmp_path, s
         "Overview": "Functions, by the time they took",
         "Timeline": "In this window",
         "Tasks": "Functions",
+        "Graph": "Functions and what they need",
         "Workers": "Workers that died",
         "Profile": "No stack was taken",
     }

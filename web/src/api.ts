@@ -165,6 +165,49 @@ export interface TaskDetail extends Task {
   output: string;
 }
 
+export interface GraphView {
+  nodes: GraphNode[];
+  links: GraphLink[];
+  path: GraphPath;
+  total_s: number;
+  groups_apart: number;
+  edges: number;
+  edges_dropped: number;
+  edges_unlinked: number;
+  events_missed: number;
+}
+
+export interface GraphNode {
+  group: number | null;
+  task: number | null;
+  name: string;
+  groups: number;
+  state: string | null;
+  submitted: number;
+  finished: number;
+  failed: number;
+  ran_s: number;
+  expanded: boolean;
+  within: number;
+  path_tasks: number;
+  path_s: number;
+}
+
+export interface GraphLink {
+  from: number;
+  to: number;
+  count: number;
+  on_path: boolean;
+}
+
+export interface GraphPath {
+  tasks: number;
+  ran_s: number;
+  is_cut: boolean;
+  steps: { group: number; name: string; task: number; tasks: number; ran_s: number }[];
+  steps_more: number;
+}
+
 export interface WorkerList {
   at_s: number;
   program: Process | null;

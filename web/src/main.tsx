@@ -5,6 +5,7 @@ import "./style.css";
 import type { Overview } from "./api";
 import { ask } from "./ask";
 import { duration } from "./format";
+import { GraphPage } from "./graph/page";
 import { connect, type Link, type Live } from "./live";
 import { OverviewPage } from "./overview";
 import { ProfilePage } from "./profile/page";
@@ -20,6 +21,7 @@ const PAGES: [string, string, Page][] = [
   ["overview", "Overview", OverviewPage],
   ["timeline", "Timeline", TimelinePage],
   ["tasks", "Tasks", TasksPage],
+  ["graph", "Graph", GraphPage],
   ["workers", "Workers", WorkersPage],
   ["profile", "Profile", ProfilePage],
 ];

@@ -8,6 +8,7 @@ import { Chart } from "./chart";
 import { bytes, count, percent, rough } from "./format";
 import { GroupTable } from "./groups";
 import { isOver, type Live } from "./live";
+import { NumberCard } from "./number";
 import { STATES } from "./palette";
 
 export function OverviewPage({ live, overview }: { live: Live; overview: Overview }) {
@@ -55,34 +56,23 @@ function Numbers({ overview }: { overview: Overview }) {
   const ended = tasks.finished + tasks.failed + tasks.dropped;
   return (
     <dl class="numbers">
-      <Number name="tasks ended" value={count(ended)} more={`of ${count(tasks.submitted)}`} />
-      <Number name="throughput" value={rough(overview.tasks_per_s)} more="tasks/s" />
-      <Number name="cores busy" value={rough(cores.busy)} more={`of ${cores.budget}`} />
-      <Number
+      <NumberCard name="tasks ended" value={count(ended)} more={`of ${count(tasks.submitted)}`} />
+      <NumberCard name="throughput" value={rough(overview.tasks_per_s)} more="tasks/s" />
+      <NumberCard name="cores busy" value={rough(cores.busy)} more={`of ${cores.budget}`} />
+      <NumberCard
         name="shared memory"
         value={bytes(memory.used_bytes)}
         more={`of ${bytes(memory.budget_bytes)}${memory.spilled_bytes ? `, ${bytes(memory.spilled_bytes)} on disk` : ""}`}
       />
-      <Number
+      <NumberCard
         name="workers"
         value={count(workers.up)}
         more={`${count(workers.idle)} idle${workers.starting ? `, ${count(workers.starting)} starting` : ""}`}
       />
-      {workers.died > 0 && <Number name="workers died" value={count(workers.died)} more="and were replaced" bad />}
-      {tasks.failed > 0 && <Number name="tasks failed" value={count(tasks.failed)} more={percent(tasks.failed / tasks.submitted)} bad />}
-      {tasks.retried > 0 && <Number name="attempts retried" value={count(tasks.retried)} more="" />}
+      {workers.died > 0 && <NumberCard name="workers died" value={count(workers.died)} more="and were replaced" bad />}
+      {tasks.failed > 0 && <NumberCard name="tasks failed" value={count(tasks.failed)} more={percent(tasks.failed / tasks.submitted)} bad />}
+      {tasks.retried > 0 && <NumberCard name="attempts retried" value={count(tasks.retried)} more="" />}
     </dl>
-  );
-}
-
-function Number({ name, value, more, bad }: { name: string; value: string; more: string; bad?: boolean }) {
-  return (
-    <div class={bad ? "card bad" : "card"}>
-      <dt>{name}</dt>
-      <dd>
-        <b>{value}</b> <span>{more}</span>
-      </dd>
-    </div>
   );
 }
 

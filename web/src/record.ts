@@ -2,6 +2,7 @@
 // that `crates/dashboard/src/view` gives.
 
 import type { Bar, Cell, Dot, Frame, Group, GroupPage, GroupShare, Lane, Overview, ProfileTree, Sample, Scatter, Task, TaskDetail, TaskPage, Timeline, WorkerList } from "./api";
+import { graphView, type RecordedGraph } from "./graph/record";
 
 type Params = Record<string, string | number | undefined>;
 
@@ -26,6 +27,7 @@ export interface Run {
     unlisted: number;
   };
   profile: { every_s: number; dropped: number; cut: number; name: string[]; parent: number[]; at_ns: number[]; group: number[]; leaf: number[] };
+  graph: RecordedGraph;
   output: [number, string][];
 }
 
@@ -63,6 +65,8 @@ export function answer(run: Run, path: string, params: Params): unknown {
       return timeline(run, params);
     case "/api/scatter":
       return scatter(run, params);
+    case "/api/graph":
+      return graphView(run, params);
     case "/api/workers":
       return run.workers;
     case "/api/profile":

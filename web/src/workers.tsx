@@ -6,6 +6,7 @@ import { act, useAsked } from "./ask";
 import { bytes, count, duration, percent, rough } from "./format";
 import { isOver, type Live } from "./live";
 import { colour } from "./palette";
+import { NumberCard } from "./number";
 import { link } from "./route";
 
 export function WorkersPage({ live }: { live: Live; overview: Overview }) {
@@ -61,21 +62,10 @@ export function WorkersPage({ live }: { live: Live; overview: Overview }) {
 function Program({ program }: { program: Process }) {
   return (
     <dl class="numbers">
-      <Number name="this program" value={`process ${program.pid}`} more="its threads and the engine" />
-      <Number name="cores busy in it" value={program.cores === null ? "–" : rough(program.cores)} more={`${duration(program.cpu_s)} so far`} />
-      <Number name="resident memory of it" value={bytes(program.resident_bytes)} more="shared pages included" />
+      <NumberCard name="this program" value={`process ${program.pid}`} more="its threads and the engine" />
+      <NumberCard name="cores busy in it" value={program.cores === null ? "–" : rough(program.cores)} more={`${duration(program.cpu_s)} so far`} />
+      <NumberCard name="resident memory of it" value={bytes(program.resident_bytes)} more="shared pages included" />
     </dl>
-  );
-}
-
-function Number({ name, value, more }: { name: string; value: string; more: string }) {
-  return (
-    <div class="card">
-      <dt>{name}</dt>
-      <dd>
-        <b>{value}</b> <span>{more}</span>
-      </dd>
-    </div>
   );
 }
 

@@ -134,6 +134,7 @@ fn spec(task: u64, dependencies: Vec<TaskId>) -> TaskSpec {
         pool: PoolId(0),
         group: GroupId(0),
         dependencies,
+        supplied: Vec::new(),
         priority: 0,
         retries: Retries::default(),
         timeout: None,

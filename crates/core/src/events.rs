@@ -44,6 +44,9 @@ pub enum EventKind {
         pool: PoolId,
         group: GroupId,
     },
+    /// The result of another task, which the task needs, is there. There is one of these for each edge of the
+    /// graph, at the time when it counts: so a graph of any size is read as it runs.
+    Supplied { task: TaskId, by: TaskId },
     /// The task has all it needs.
     Ready { task: TaskId },
     /// The task was handed to a worker. The group is named again, for readers that have missed the

@@ -15,6 +15,8 @@ pub struct TaskSpec {
     pub group: GroupId,
     /// Unfinished tasks whose results it needs. The caller leaves out what has finished.
     pub dependencies: Vec<TaskId>,
+    /// Finished tasks whose results it needs. Nothing waits for these: they are told to readers of events.
+    pub supplied: Vec<TaskId>,
     /// Greater runs earlier, among tasks that are ready.
     pub priority: i32,
     /// What to do when it fails.

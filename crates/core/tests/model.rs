@@ -269,6 +269,7 @@ impl Machine {
             pool: POOL,
             group: GroupId(u32::from(which % 2)),
             dependencies: open,
+            supplied: Vec::new(),
             priority: i32::from(which % 3),
             retries: Retries {
                 failures_max: which % 2,

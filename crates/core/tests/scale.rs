@@ -88,6 +88,7 @@ fn spec(task: u64, dependencies: impl IntoIterator<Item = u64>) -> TaskSpec {
         pool: PoolId(0),
         group: GroupId(0),
         dependencies: dependencies.into_iter().map(TaskId).collect(),
+        supplied: Vec::new(),
         priority: 0,
         retries: Retries::default(),
         timeout: None,

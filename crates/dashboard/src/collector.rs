@@ -21,8 +21,9 @@ use crate::report;
 use crate::server::Server;
 use crate::trace::Traced;
 use crate::view::{
-    Beside, GroupPage, GroupQuery, Overview, ProfileQuery, ProfileTree, Record, SampleRow, Scatter,
-    ScatterQuery, TaskPage, TaskQuery, TaskRow, Timeline, TimelineQuery, WorkerList,
+    Beside, GraphQuery, GraphView, GroupPage, GroupQuery, Overview, ProfileQuery, ProfileTree,
+    Record, SampleRow, Scatter, ScatterQuery, TaskPage, TaskQuery, TaskRow, Timeline,
+    TimelineQuery, WorkerList,
 };
 
 /// The picture of one engine, and the thread that keeps it up to date.
@@ -123,6 +124,11 @@ impl Dashboard {
     /// All workers, and how those died that did.
     pub fn workers(&self) -> WorkerList {
         self.shared.workers()
+    }
+
+    /// What needed what, by function.
+    pub fn graph(&self, query: &GraphQuery) -> GraphView {
+        self.shared.picture().graph_view(query)
     }
 
     /// A page of the table of functions.

@@ -9,6 +9,7 @@
 //! missed is counted.
 
 mod collector;
+mod graph;
 mod groups;
 mod histogram;
 mod history;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Tasks kept with their times; 80 bytes each. What is beyond is in the counters only.
+/// Tasks kept with their times; 112 bytes each. What is beyond is in the counters only.
 pub const TASKS_MAX: usize = 1 << 18;
 
 /// Tasks that failed and are kept although newer ones have taken their places.
@@ -22,6 +22,24 @@ pub const WORKERS_GONE_MAX: usize = 1_024;
 
 /// Groups with quartiles; of further ones there are counters only.
 pub const GROUPS_MAX: usize = 4_096;
+
+/// Edges between single tasks that are kept, 16 bytes each; of further ones there are sums by function.
+pub const EDGES_MAX: usize = 1 << 18;
+
+/// Pairs of functions between which edges are summed.
+pub const LINKS_MAX: usize = 1 << 14;
+
+/// Nodes of the graph that is shown.
+pub const NODES_MAX: usize = 200;
+
+/// Functions of which single tasks are shown in it, and how many of each.
+pub const GROUPS_EXPANDED_MAX: usize = 8;
+/// See there.
+pub const TASKS_EXPANDED_MAX: usize = 16;
+const _: () = assert!(GROUPS_EXPANDED_MAX * (TASKS_EXPANDED_MAX + 1) < NODES_MAX);
+
+/// Steps of the longest chain in one answer.
+pub(crate) const STEPS_MAX: usize = 100;
 
 /// Samples of the recent past, one for each `SAMPLE_EVERY`: five minutes.
 pub const RECENT_MAX: usize = 1_200;

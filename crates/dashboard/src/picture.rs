@@ -11,6 +11,7 @@ use lineshaft_core::{Event, EventKind, GroupId, PoolCounts, TaskId, Time};
 use lineshaft_engine::{Stack, Totals};
 use rustc_hash::FxHashSet;
 
+use crate::graph::{Edge, Graph};
 use crate::groups::Groups;
 use crate::history::{History, Sample};
 use crate::lanes::{End, Lanes};
@@ -25,6 +26,7 @@ pub(crate) struct Picture {
     pub(crate) origin: Time,
     pub(crate) tasks: Tasks,
     pub(crate) groups: Groups,
+    pub(crate) graph: Graph,
     pub(crate) lanes: Lanes,
     pub(crate) history: History,
     pub(crate) profile: Profile,
@@ -42,6 +44,7 @@ impl Picture {
             origin,
             tasks: Tasks::default(),
             groups: Groups::default(),
+            graph: Graph::default(),
             lanes: Lanes::default(),
             history: History::default(),
             profile: Profile::default(),
@@ -68,6 +71,9 @@ impl Picture {
                 if let Some(task) = self.tasks.enter(task, group, TaskState::Waiting) {
                     task.submitted = at;
                 }
+            }
+            EventKind::Supplied { task, by } => {
+                self.graph.add(Edge { by, task }, &mut self.tasks);
             }
             EventKind::Ready { task } => self.on_ready(task, at),
             EventKind::Assigned {
@@ -213,6 +219,8 @@ impl Picture {
             None => self.lanes.unplaced += 1,
         }
         if let Some(ran) = ran {
+            task.chain += ran;
+            self.graph.end_chain(task.chain, id);
             self.groups.note_run(group, ran);
         }
     }

@@ -1,7 +1,7 @@
 //! Tests: a picture made from a script of events.
 //!
 //! One event a line: the time in microseconds, a verb, and numbers. `submit TASK GROUP`, `ready TASK`,
-//! `hand TASK WORKER GROUP`, `start TASK`, `finish TASK RAN_US`, `fail TASK`, `retry TASK`,
+//! `hand TASK WORKER GROUP`, `start TASK`, `supply TASK BY`, `finish TASK RAN_US`, `fail TASK`, `retry TASK`,
 //! `reject TASK WHY`, `block TASK`, `unblock TASK`, `up WORKER SLOTS`, `down WORKER`, `miss COUNT`.
 
 use std::time::Duration;
@@ -62,6 +62,10 @@ fn of_task(verb: &str, task: TaskId, small: &dyn Fn(usize) -> u32) -> EventKind 
             attempt,
             worker: WorkerId(small(3)),
             group: GroupId(small(4)),
+        },
+        "supply" => EventKind::Supplied {
+            task,
+            by: TaskId(small(3).into()),
         },
         "start" => EventKind::Started { task, attempt },
         "block" => EventKind::Blocked { task, attempt },

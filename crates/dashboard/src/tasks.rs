@@ -27,6 +27,10 @@ pub(crate) struct Task {
     pub(crate) ended: Time,
     /// Time that the last attempt ran, once it has returned.
     pub(crate) ran: Duration,
+    /// Time that the tasks of the longest chain ran that ends with this one, itself included once it has
+    /// returned; and the task before it on that chain.
+    pub(crate) chain: Duration,
+    pub(crate) after: Option<TaskId>,
 }
 
 /// What a task is doing, or how it ended.
@@ -97,6 +101,8 @@ impl Task {
             assigned: Time::NEVER,
             ended: Time::NEVER,
             ran: Duration::ZERO,
+            chain: Duration::ZERO,
+            after: None,
         }
     }
 }
@@ -193,7 +199,7 @@ impl Tasks {
 }
 
 // A quarter of a million of them are kept.
-const _: () = assert!(size_of::<Task>() <= 80);
+const _: () = assert!(size_of::<Task>() <= 112);
 
 #[cfg(test)]
 mod tests {

@@ -54,16 +54,20 @@ impl State {
         };
         pool.unfinished += 1;
         let task = pledge.promise().task();
-        let dependencies = request
-            .inputs
-            .iter()
-            .filter(|input| !input.is_done())
-            .map(|input| input.task());
+        let (mut dependencies, mut supplied) = (Vec::new(), Vec::new());
+        for input in &request.inputs {
+            if !input.is_done() {
+                dependencies.push(input.task());
+            } else if input.is_beside(pledge.promise()) {
+                supplied.push(input.task());
+            }
+        }
         let spec = TaskSpec {
             task,
             pool: request.pool,
             group: request.group,
-            dependencies: dependencies.collect(),
+            dependencies,
+            supplied,
             priority: request.policy.priority,
             retries: request.policy.retries,
             timeout: request.policy.timeout,

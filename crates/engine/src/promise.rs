@@ -148,6 +148,11 @@ impl Promise {
         self.engine == engine || self.is_done()
     }
 
+    /// Whether both are tasks of one engine: of others, ids mean nothing.
+    pub(crate) fn is_beside(&self, other: &Promise) -> bool {
+        self.engine == other.engine && self.engine != EngineId::NONE
+    }
+
     /// The task's identity.
     pub fn task(&self) -> TaskId {
         TaskId(self.task.load(Ordering::Relaxed))

@@ -153,11 +153,21 @@ impl Scheduler {
         let id = self.forget(slot);
         step.actions.push(Action::Resolve { task: id });
         for dependent in dependents.drain(..) {
-            let State::Waiting { missing } = &mut self.graph[dependent].state else {
+            let task = &mut self.graph[dependent];
+            let State::Waiting { missing } = &mut task.state else {
                 unreachable!("a task with an unfinished dependency waits");
             };
             *missing -= 1;
-            if *missing == 0 {
+            let is_free = *missing == 0;
+            let supplied = task.id;
+            self.note(
+                step,
+                EventKind::Supplied {
+                    task: supplied,
+                    by: id,
+                },
+            );
+            if is_free {
                 self.graph.drop_dependencies(dependent);
                 self.make_ready(dependent, step);
             }

@@ -100,6 +100,9 @@ impl Scheduler {
         } = *spec;
         self.groups.get_mut(group).summary.submitted += 1;
         self.note(step, EventKind::Submitted { task, pool, group });
+        for &by in &spec.supplied {
+            self.note(step, EventKind::Supplied { task, by });
+        }
     }
 
     /// Why a pool takes no tasks, if it does not.

@@ -4,7 +4,7 @@
 //! ```text
 //! pool p max=2                    a pool; also cores=, prefetch=off or short
 //! submit b(a) timeout=1s          a task that needs a; also pool=, group=, prio=, retries=, deaths=,
-//!                                 backoff=
+//!                                 backoff=, given= for one that it needs and that has finished
 //! graph a b(a) c(a,b) / g=2       a graph; options after the slash hold for all
 //! up w0 slots=4                   a worker; also pool=
 //! start a, finish a 10ms, fail a, fail a final, block a, unblock a
@@ -12,7 +12,7 @@
 //! retracted w0 a b, down w0 running a, cancel a kill
 //! cores 4, memory short, memory ok, spawn-failed p broken, remove p
 //! tick 10ms                       time passes, then a tick
-//! explain a, counts, deadline     questions
+//! explain a, counts, deadline     questions; edges: who supplied whom, by the events
 //! ```
 //!
 //! Names are given to ids in the order in which they appear. Invariants are checked after each line.
@@ -21,8 +21,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use lineshaft_core::{
-    Action, Attempt, Explanation, GroupId, Input, PoolId, PoolSpec, Prefetch, Rejection, Retries,
-    Scheduler, TaskId, TaskSpec, Time, WorkerId,
+    Action, Attempt, EventKind, Explanation, GroupId, Input, PoolId, PoolSpec, Prefetch, Rejection,
+    Retries, Scheduler, Since, TaskId, TaskSpec, Time, WorkerId,
 };
 
 /// Runs a script and compares the orders that each line causes with those beside it.
@@ -70,6 +70,7 @@ impl Bench {
                 };
             }
             "counts" => return self.counts(),
+            "edges" => return self.edges(),
             "tick" => {
                 self.now = self.now + words.first().map_or(Duration::ZERO, |text| duration(text));
             }
@@ -177,6 +178,11 @@ impl Bench {
                 options.get("group").unwrap_or("g"),
             )),
             dependencies,
+            supplied: options
+                .get("given")
+                .map(|name| self.task(name))
+                .into_iter()
+                .collect(),
             priority: options
                 .get("prio")
                 .map_or(0, |text| text.parse().expect("a priority")),
@@ -285,6 +291,19 @@ impl Bench {
                 format!("{how} on w{} as #{}", worker.0, attempt.0)
             }
         }
+    }
+
+    fn edges(&self) -> String {
+        let Since::Batch { events, .. } = self.scheduler.events().since(0, usize::MAX) else {
+            panic!("a script has few events");
+        };
+        let edges = events.iter().filter_map(|event| match event.kind {
+            EventKind::Supplied { task, by } => {
+                Some(format!("{} by {}", self.name(task), self.name(by)))
+            }
+            _ => None,
+        });
+        edges.collect::<Vec<String>>().join(", ")
     }
 
     fn counts(&self) -> String {

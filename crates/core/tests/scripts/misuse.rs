@@ -55,6 +55,7 @@ fn a_cycle_panics_and_leaves_no_trace() {
         pool: PoolId(0),
         group: GroupId(0),
         dependencies: dependencies.iter().copied().map(TaskId).collect(),
+        supplied: Vec::new(),
         priority: 0,
         retries: Retries::default(),
         timeout: None,

@@ -33,6 +33,31 @@ fn a_finished_dependency_counts_as_finished() {
     );
 }
 
+/// ```text
+/// a ──> b ──> c
+/// └───────────^
+/// ```
+#[test]
+fn each_edge_is_told_once_when_its_result_is_there() {
+    check(
+        "
+        pool p
+        submit a         spawn 1 for p
+        edges
+        graph b(a) c(a,b)
+        up w0            run a#1 on w0
+        edges
+        finish a         resolve a, run b#1 on w0
+        edges            b by a, c by a
+        finish b         resolve b, run c#1 on w0
+        edges            b by a, c by a, c by b
+        finish c         resolve c
+        submit d given=a  run d#1 on w0
+        edges            b by a, c by a, c by b, d by a
+    ",
+    );
+}
+
 #[test]
 fn greater_priority_runs_first_then_the_order_of_submission() {
     check(

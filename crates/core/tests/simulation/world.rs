@@ -421,6 +421,7 @@ impl World {
             pool: self.random.pick(&self.pools).expect("there is a pool"),
             group: GroupId(self.random.count(3)),
             dependencies: dependencies.into_iter().collect(),
+            supplied: Vec::new(),
             priority: i32::try_from(self.random.below(3)).expect("a small number"),
             retries: Retries {
                 failures_max: u16::try_from(self.random.below(3)).expect("a small number"),

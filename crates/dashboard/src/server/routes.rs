@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::{assets, guard, stream};
 use crate::collector::Shared;
-use crate::view::{GroupQuery, ProfileQuery, ScatterQuery, TaskQuery, TimelineQuery};
+use crate::view::{GraphQuery, GroupQuery, ProfileQuery, ScatterQuery, TaskQuery, TimelineQuery};
 
 /// What handlers share.
 #[derive(Clone)]
@@ -46,6 +46,7 @@ pub(crate) fn router(shared: Arc<Shared>, stopped: watch::Receiver<bool>) -> Rou
         .route("/api/run", get(run))
         .route("/api/groups", get(groups))
         .route("/api/profile", get(profile))
+        .route("/api/graph", get(graph))
         .route("/api/workers", get(workers))
         .route("/api/workers/{worker}/{deed}", post(act))
         .route("/api/tasks", get(tasks))
@@ -113,6 +114,12 @@ async fn act(State(context): State<Context>, Path((worker, deed)): Path<(u32, De
         return (StatusCode::NOT_FOUND, "no such worker process is there\n").into_response();
     }
     StatusCode::NO_CONTENT.into_response()
+}
+
+async fn graph(State(context): State<Context>, Query(query): Query<GraphQuery>) -> Response {
+    context.shared.refresh();
+    let graph = context.shared.picture().graph_view(&query);
+    json(&graph)
 }
 
 async fn groups(State(context): State<Context>, Query(query): Query<GroupQuery>) -> Response {

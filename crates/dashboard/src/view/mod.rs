@@ -3,6 +3,7 @@
 //! Times are seconds since the picture's origin, durations seconds, sizes bytes. `None` is something
 //! that has not happened or was not seen; it is never shown as zero.
 
+mod graph;
 mod groups;
 mod overview;
 mod profile;
@@ -12,6 +13,7 @@ mod tasks;
 mod timeline;
 mod workers;
 
+pub use graph::{GraphQuery, GraphView, LinkRow, NodeRow, PathRow, StepRow};
 pub use groups::{GroupPage, GroupQuery, GroupRow, GroupSort};
 pub use overview::{Beyond, Cores, Memory, Overview, SampleRow, TaskCounts, Workers};
 pub use profile::{FrameRow, ProfileQuery, ProfileTree, ProfiledGroup};

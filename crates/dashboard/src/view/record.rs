@@ -8,7 +8,7 @@ use lineshaft_core::{TaskId, Time};
 use lineshaft_engine::{Death, Printed};
 use serde::Serialize;
 
-use super::{GroupQuery, GroupRow, Overview, SampleRow, WorkerList};
+use super::{GroupQuery, GroupRow, Overview, PathRow, SampleRow, WorkerList};
 use crate::lanes::{Bar, End};
 use crate::picture::Picture;
 use crate::tasks::Task;
@@ -22,6 +22,7 @@ pub struct Record {
     workers: WorkerList,
     lanes: Vec<RecordedLane>,
     tasks: RecordedTasks,
+    graph: RecordedGraph,
     profile: RecordedProfile,
     /// What tasks printed.
     output: Vec<(u64, String)>,
@@ -64,6 +65,20 @@ struct RecordedTasks {
 }
 
 #[derive(Debug, Serialize)]
+struct RecordedGraph {
+    /// Two groups, and how many edges there are from the one to the other.
+    links: Vec<(u32, u32, u64)>,
+    /// The tasks that each edge is between.
+    by: Vec<u64>,
+    task: Vec<u64>,
+    dropped: u64,
+    unlinked: u64,
+    /// The tasks of the longest chain, and the rest of what is said of it.
+    chain: Vec<u64>,
+    path: PathRow,
+}
+
+#[derive(Debug, Serialize)]
 struct RecordedProfile {
     every_s: f64,
     dropped: u64,
@@ -94,6 +109,7 @@ impl Picture {
             workers: self.worker_list(beside.deaths),
             lanes: self.recorded_lanes(),
             tasks: self.recorded_tasks(),
+            graph: self.recorded_graph(),
             profile: self.recorded_profile(),
             output: by_task(beside.printed),
         }
@@ -169,6 +185,25 @@ impl Picture {
                 .push((name == "finished").then(|| ns_of(task.ran)));
         }
         rows
+    }
+
+    fn recorded_graph(&self) -> RecordedGraph {
+        let graph = &self.graph;
+        let chain = graph.longest(&self.tasks);
+        let links = graph.links();
+        let mut links: Vec<_> = links
+            .map(|(from, to, count)| (from.0, to.0, count))
+            .collect();
+        links.sort_unstable();
+        RecordedGraph {
+            links,
+            by: graph.edges().map(|edge| edge.by.0).collect(),
+            task: graph.edges().map(|edge| edge.task.0).collect(),
+            dropped: graph.dropped,
+            unlinked: graph.unlinked,
+            chain: chain.tasks.iter().map(|task| task.0).collect(),
+            path: self.path_row(&chain),
+        }
     }
 
     fn recorded_profile(&self) -> RecordedProfile {

@@ -50,6 +50,7 @@ fn events_tell_in_order_what_happened() {
         of_second[..],
         [
             EventKind::Submitted { .. },
+            EventKind::Supplied { .. },
             EventKind::Ready { .. },
             EventKind::Assigned { .. },
             EventKind::Finished { .. },

@@ -1,0 +1,117 @@
+"""What needs what, and the critical path, in a browser."""
+
+import operator
+import re
+
+import dask
+import dask.array
+import pytest
+from playwright.sync_api import expect
+from tests.dashboard.jobs import double, outer, total
+
+import lineshaft as ls
+import lineshaft.dask
+
+
+def graph(page):
+    return page.get_by_role("region", name="Functions and what they need")
+
+
+def node(page, name):
+    return graph(page).get_by_role("button", name=re.compile(f"^{name} "))
+
+
+def test_without_a_graph_it_says_so(tab):
+    with ls.Engine(workers=1) as engine:
+        engine.submit(double, 1).result()
+        page = tab.open(engine.dashboard_url, "graph")
+        expect(page.get_by_text("No task has needed the result of another yet")).to_be_visible()
+        tab.check_accessibility()
+
+
+def submit_fan(engine):
+    """Six calls of `outer`, the last of which runs longest, each doubled, and the total of these."""
+    outers = [engine.submit(outer, 0.02) for _ in range(5)] + [engine.submit(outer, 0.3)]
+    return outers, engine.submit(total, [engine.submit(double, one) for one in outers])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_functions_their_links_and_the_critical_path(tab, scheme):
+    tab.page.emulate_media(color_scheme=scheme)
+    with ls.Engine(workers=2) as engine:
+        submit_fan(engine)[1].result()
+        page = tab.open(engine.dashboard_url, "graph")
+        expect(node(page, "outer")).to_contain_text("6 tasks")
+        expect(node(page, "double")).to_contain_text("needs outer; is needed by total; 1 on the critical path")
+        expect(graph(page).locator("path.path")).to_have_count(2)
+        steps = page.get_by_role("region", name="Critical path").get_by_role("rowheader")
+        assert steps.all_inner_texts() == ["outer", "double", "total"]
+        cell = page.get_by_role("row").filter(has_text="outer").get_by_role("cell").nth(2)
+        ran_s = float(cell.inner_text().removesuffix(" ms")) / 1000
+        assert 0.3 <= ran_s < 1, "the longest of them is on the path"
+        tab.check_accessibility()
+
+
+def test_a_function_is_opened_and_closed_by_the_keyboard(tab):
+    with ls.Engine(workers=2) as engine:
+        submit_fan(engine)[1].result()
+        page = tab.open(engine.dashboard_url, "graph")
+        expect(node(page, "outer")).to_have_attribute("aria-expanded", "false")
+        node(page, "outer").focus()
+        page.keyboard.press("Enter")
+        expect(node(page, "outer")).to_have_attribute("aria-expanded", "true")
+        expect(node(page, "outer")).to_be_focused()
+        tasks = graph(page).get_by_role("link")
+        expect(tasks).to_have_count(6)
+        expect(graph(page).locator("a.path")).to_have_count(1)
+        assert "expand=" in page.url
+        tab.check_accessibility()
+        tasks.first.focus()
+        page.keyboard.press("Enter")
+        drawer = page.get_by_role("complementary")
+        expect(drawer).to_contain_text("outer")
+        page.keyboard.press("Escape")
+        expect(drawer).to_have_count(0)
+        node(page, "outer").focus()
+        page.keyboard.press("Space")
+        expect(tasks).to_have_count(0)
+
+
+def test_a_result_that_was_there_before_is_an_edge_too(tab):
+    with ls.Engine(workers=1) as engine:
+        first = engine.submit(double, 1)
+        assert first.result() == 2
+        assert engine.submit(total, [first]).result() == 2
+        page = tab.open(engine.dashboard_url, "graph")
+        expect(node(page, "total")).to_contain_text("needs double")
+
+
+def test_a_graph_of_dask(tab):
+    with ls.Engine(workers=2) as engine:
+        array = dask.array.ones((8, 8), chunks=(1, 1)).sum(split_every=4)
+        assert lineshaft.dask.get(array.__dask_graph__(), array.__dask_keys__(), engine=engine) is not None
+        page = tab.open(engine.dashboard_url, "graph")
+        buttons = graph(page).get_by_role("button")
+        expect(buttons.filter(has_text="critical path").first).to_be_visible()
+        expect(page.get_by_role("region", name="Critical path").get_by_role("row").nth(2)).to_be_visible()
+        tab.check_accessibility()
+
+
+def test_a_hundred_thousand_tasks(tab):
+    # The page may ask for something while the server is gone and the record not yet there.
+    tab.expected.append("ERR_CONNECTION_REFUSED")
+    with ls.Engine(workers=2) as engine:
+        page = tab.open(engine.dashboard_url, "graph")
+        last = None
+        for number in range(50_000):
+            last = engine.submit(operator.neg, engine.submit(double, number))
+        assert last.result() == -99_998
+        engine.shutdown()
+        expect(page.get_by_role("status").first).to_contain_text("the engine has ended")
+        expect(node(page, "double")).to_contain_text("50,000 tasks")
+        expect(node(page, "neg")).to_contain_text("50,000 tasks")
+        expect(page.get_by_text("50,000 results were handed on")).to_be_visible()
+        node(page, "double").click()
+        expect(graph(page).get_by_role("link")).to_have_count(16)
+        expect(node(page, "double")).to_contain_text("49,984 more tasks")
+        tab.check_accessibility()
