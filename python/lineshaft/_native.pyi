@@ -227,6 +227,11 @@ class GraphRun:
         """
         The key of the task that failed first, or None.
         """
+    def futures(self, /) -> list:
+        """
+        What is wanted, in its order: futures, and what is known as it is. From now on the graph goes on
+        whatever becomes of this.
+        """
     def result(self, /) -> list:
         """
         What is wanted, in its order; waits for it. Raises what a task raised as soon as one has; those

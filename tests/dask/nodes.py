@@ -35,3 +35,23 @@ class Tracked:
     def __del__(self):
         with Tracked.lock:
             Tracked.now -= 1
+
+
+class LoadedIn:
+    """Knows in which process it was loaded."""
+
+    def __init__(self, pid=None):
+        self.pid = pid
+
+    def __reduce__(self):
+        return LoadedIn._load, ()
+
+    @staticmethod
+    def _load():
+        return LoadedIn(os.getpid())
+
+    def again(self):
+        return LoadedIn()
+
+    def process(self):
+        return self.pid

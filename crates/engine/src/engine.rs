@@ -136,8 +136,8 @@ impl Engine {
         Ok(self.shared.submit(request))
     }
 
-    /// Submits a graph: tasks, each with the indices of those of the same graph whose results it
-    /// needs, behind its other inputs. Their ids are consecutive. A cycle, or an unfinished task of
+    /// Submits a graph: tasks, each with the indices of those of the same graph whose results are its
+    /// first inputs. Their ids are consecutive. A cycle, or an unfinished task of
     /// another engine, is a programmer error and panics.
     pub fn submit_graph(
         &self,

@@ -181,7 +181,7 @@ impl Shared {
     }
 
     /// Submits a graph: each request with the indices of the requests of the same graph whose
-    /// results it needs, behind its other inputs.
+    /// results are its first inputs.
     pub(crate) fn submit_graph(
         &self,
         requests: Vec<(TaskRequest, Vec<usize>)>,
@@ -200,13 +200,16 @@ impl Shared {
             .zip(&promises)
             .map(|((mut request, needs), promise)| {
                 let is_remote = !request.work.is_local();
-                for needed in needs.into_iter().map(|index| &promises[index]) {
-                    if is_remote && needed.is_local() {
-                        let in_time = needed.request_for_workers();
-                        debug_assert!(in_time, "the engine does not know of the graph yet");
-                    }
-                    request.inputs.push(Arc::clone(needed));
-                }
+                let needed = needs
+                    .into_iter()
+                    .map(|index| &promises[index])
+                    .inspect(|needed| {
+                        if is_remote && needed.is_local() {
+                            let in_time = needed.request_for_workers();
+                            debug_assert!(in_time, "the engine does not know of the graph yet");
+                        }
+                    });
+                request.inputs.splice(..0, needed.cloned());
                 (Pledge::new(promise), request)
             })
             .collect();

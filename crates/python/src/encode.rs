@@ -29,7 +29,8 @@ fn is_plain(value: &Bound<'_, PyAny>) -> bool {
         || value.is_exact_instance_of::<PyBytes>()
 }
 
-/// Pickles the arguments of a call.
+/// Pickles the arguments of a call. Futures in them stand for inputs of the task behind the first
+/// `inputs_before`.
 pub fn encode_arguments(
     py: Python<'_>,
     core: &Core,
@@ -37,6 +38,7 @@ pub fn encode_arguments(
     function: &Bound<'_, PyAny>,
     args: &Bound<'_, PyTuple>,
     kwargs: Option<&Bound<'_, PyDict>>,
+    inputs_before: usize,
 ) -> PyResult<Arguments> {
     let interpreter = interpreter(py)?;
     if args.is_empty() && kwargs.is_none() {
@@ -63,7 +65,7 @@ pub fn encode_arguments(
             inputs: Vec::new(),
         });
     }
-    let encoded = Encoded::new(py, encoder, function, &call)?;
+    let encoded = Encoded::new(py, encoder, function, &call, inputs_before)?;
     let payload = to_payload(
         py,
         encoded.data.as_bytes(),
@@ -72,11 +74,8 @@ pub fn encode_arguments(
         &core.live,
     )?;
     let definitions = core.definitions(py, &encoded.definitions)?;
-    let inputs = encoded.futures.try_iter()?.map(|found| {
-        let found = found?;
-        let promise = promise_of(core, &found)?;
-        promise.ok_or_else(|| future_of_another_engine(&found))
-    });
+    let inputs = encoded.futures.try_iter()?;
+    let inputs = inputs.map(|found| dependency(core, &found?));
     let inputs = inputs.collect::<PyResult<_>>()?;
     Ok(Arguments {
         payload,
@@ -116,6 +115,11 @@ pub fn promise_of(core: &Core, found: &Bound<'_, PyAny>) -> PyResult<Option<Arc<
     })
 }
 
+/// The promise behind a future that a task of this engine depends on.
+pub fn dependency(core: &Core, found: &Bound<'_, PyAny>) -> PyResult<Arc<Promise>> {
+    promise_of(core, found)?.ok_or_else(|| future_of_another_engine(found))
+}
+
 /// Says that a future cannot be a dependency here.
 pub fn future_of_another_engine(found: &Bound<'_, PyAny>) -> PyErr {
     PyTypeError::new_err(format!(
@@ -138,10 +142,14 @@ impl<'py> Encoded<'py> {
         encoder: &Py<PyAny>,
         function: &Bound<'py, PyAny>,
         call: &Bound<'py, PyTuple>,
+        inputs_before: usize,
     ) -> PyResult<Encoded<'py>> {
         let buffers = PyList::empty(py);
         let keywords = PyDict::new(py);
         keywords.set_item(pyo3::intern!(py, "call"), function)?;
+        if inputs_before > 0 {
+            keywords.set_item(pyo3::intern!(py, "inputs_before"), inputs_before)?;
+        }
         let dumps = encoder.bind(py).getattr(pyo3::intern!(py, "dumps"))?;
         let encoded = dumps.call(
             (call, buffers.getattr(pyo3::intern!(py, "append"))?),

@@ -234,7 +234,7 @@ impl Engine {
             let code = self.core.code(py, &encoder, &initializer)?;
             let initargs = initargs.unwrap_or_else(|| PyTuple::empty(py));
             let core = &self.core;
-            let arguments = encode_arguments(py, core, &encoder, &initializer, &initargs, None)?;
+            let arguments = encode_arguments(py, core, &encoder, &initializer, &initargs, None, 0)?;
             definitions = arguments.definitions;
             encoded = Some((code, arguments.payload));
         }
@@ -328,7 +328,7 @@ impl Engine {
         plan: Plan<'_>,
         keep: bool,
     ) -> PyResult<GraphRun> {
-        graph::submit(py, &self.core, graph, &plan, keep)
+        graph::submit(py, &self.core, &graph, &plan, keep)
     }
 
     /// What the engine is doing, in numbers.

@@ -132,7 +132,7 @@ fn submit_remote<'py>(
         ..
     } = *call;
     let encoded = core.code(py, encoder, function).and_then(|code| {
-        let arguments = encode_arguments(py, core, encoder, function, args, kwargs)?;
+        let arguments = encode_arguments(py, core, encoder, function, args, kwargs, 0)?;
         Ok((code, arguments))
     });
     let promise = match encoded {

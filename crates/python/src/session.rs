@@ -99,7 +99,7 @@ impl Client {
         let code = self.define(&function_code)?;
         let keywords = kwargs.cloned().unwrap_or_else(|| PyDict::new(py));
         let call = PyTuple::new(py, [args.as_any(), keywords.as_any()])?;
-        let encoded = Encoded::new(py, encoder, function, &call)?;
+        let encoded = Encoded::new(py, encoder, function, &call, 0)?;
         let definitions = encoded.definitions.try_iter()?;
         let definitions = definitions.map(|definition| self.define(&definition?));
         Ok(EncodedCall {

@@ -53,6 +53,11 @@ class _Local(threading.local):
 _local = _Local()
 
 
+def takes_references() -> bool:
+    """Whether a future that is pickled now, by this thread, is an argument of a task."""
+    return _local.references is not None
+
+
 def reference(future: object) -> tuple[Callable[[int], object], tuple[int]]:
     """Reduce a future, from its ``__reduce__``, to the place that its result takes in the worker.
 
@@ -176,6 +181,7 @@ class Encoder:
         buffer_callback: Callable[[pickle.PickleBuffer], object] | None = None,
         *,
         call: Callable[..., Any] | None = None,
+        inputs_before: int = 0,
     ) -> Encoded:
         """Pickle a value for a worker.
 
@@ -187,6 +193,8 @@ class Encoder:
             Receives the out-of-band buffers, once pickling succeeded. What it returns is ignored.
         call
             The function the arguments are for: errors then name the argument.
+        inputs_before
+            How many inputs the task has besides the futures found in the value: these come behind them.
 
         Raises
         ------
@@ -196,7 +204,8 @@ class Encoder:
         buffers: list[pickle.PickleBuffer] = []
         collect = None if buffer_callback is None else buffers.append
         before = _local.references
-        futures: list[object] = []
+        before_them = [None] * inputs_before
+        futures: list[object] = [*before_them]
         _local.references = futures
         try:
             data = _dumps_by_reference(obj, collect)
@@ -209,7 +218,7 @@ class Encoder:
             _local.references = before
         definitions: tuple[Definition, ...] = ()
         if by_value:
-            _local.references = futures = []
+            _local.references = futures = [*before_them]
             try:
                 data, buffers, definitions = self._dumps_by_value(obj, call, collect is not None)
             finally:
@@ -217,7 +226,7 @@ class Encoder:
         if buffer_callback is not None:
             for buffer in buffers:
                 buffer_callback(buffer)
-        return _new_tuple(Encoded, (data, definitions, tuple(futures)))
+        return _new_tuple(Encoded, (data, definitions, tuple(futures[inputs_before:])))
 
     def _must_go_by_value(self, obj: object, data: bytes) -> bool:
         """Whether `data`, an ordinary pickle of `obj`, refers to what workers do not have."""

@@ -19,8 +19,9 @@ in shared memory: only what is asked for comes back.
 from __future__ import annotations
 
 from lineshaft.dask._get import get, get_processes, get_threads
+from lineshaft.dask._persist import futures_of, persist
 
-__all__ = ["get", "get_processes", "get_threads"]
+__all__ = ["futures_of", "get", "get_processes", "get_threads", "persist"]
 
 
 def _register() -> None:

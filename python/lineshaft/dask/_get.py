@@ -7,13 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import dask.config
 from dask.callbacks import local_callbacks
-from dask.core import flatten
 from dask.local import nested_get
 
-from lineshaft._engine import default_engine
-from lineshaft.dask._graph import Graph, materialize
-from lineshaft.dask._places import options, places
-from lineshaft.dask._pools import default_threads
+from lineshaft.dask._job import job
 from lineshaft.dask._progress import Bars, is_bar
 from lineshaft.dask._run import run
 from lineshaft.dask._stepwise import get_stepwise
@@ -115,16 +111,10 @@ def _get(
     **kwargs: Any,
 ) -> Any:
     config = dask.config.get
-    engine = engine or default_engine()
-    num_workers = num_workers or config("num_workers", None)
     pool = pool or config("pool", None)
     cache = config("cache", None) if cache is None else cache
-    initializer = initializer or config("multiprocessing.initializer", None)
-    layers, annotations = materialize(dsk)
+    asked = job(dsk, keys, default, engine=engine, num_workers=num_workers, initializer=initializer)
     with _shortened_tracebacks(), local_callbacks(callbacks) as active:
-        graph = Graph(layers, _wanted(keys))
-        placed = places(dsk, graph, annotations, default)
-        threads, processes = num_workers or default_threads(engine), num_workers or engine.workers
         stepwise = (
             pool is not None
             or cache is not None
@@ -133,17 +123,13 @@ def _get(
             or not all(map(is_bar, active))
         )
         if stepwise:
-            place: Place = default or ("processes" if placed else "threads")
             if raise_exception is not None:
                 kwargs["raise_exception"] = raise_exception
             return get_stepwise(
-                engine,
-                layers,
+                asked,
                 keys,
-                place,
-                workers=threads if place == "threads" else processes,
+                default or ("processes" if asked.places else "threads"),
                 pool=pool,
-                initializer=initializer,
                 chunksize=chunksize,
                 func_dumps=func_dumps,
                 func_loads=func_loads,
@@ -155,27 +141,17 @@ def _get(
         if rerun_exceptions_locally is None:
             rerun_exceptions_locally = config("rerun_exceptions_locally", False)
         try:
-            with Bars(active, graph.nodes) as bars:
+            with Bars(active, asked.graph.nodes) as bars:
                 values = run(
-                    engine,
-                    graph,
-                    places=placed,
-                    options=options(annotations) if annotations else {},
-                    threads=threads,
-                    processes=processes,
+                    asked,
                     rerun_exceptions_locally=rerun_exceptions_locally,
-                    initializer=initializer,
                     on_submitted=bars.submitted if active else None,
                 )
         except Exception as error:
             if raise_exception is not None:
                 raise_exception(error, error.__traceback__)
             raise
-    return nested_get(keys, dict(zip(graph.wanted, values, strict=True)))
-
-
-def _wanted(keys: Any) -> list[Any]:
-    return list(dict.fromkeys(flatten(keys))) if isinstance(keys, list) else [keys]
+    return nested_get(keys, dict(zip(asked.graph.wanted, values, strict=True)))
 
 
 @contextmanager

@@ -12,8 +12,12 @@ from dask._task_spec import Alias, DataNode, GraphNode, List, Set, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph
 from dask.utils import ensure_dict
 
+from lineshaft.dask._chunk import Chunk
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from lineshaft.futures import Future
 
 #: By the name of an annotation, its value by key.
 Annotations = dict[str, dict[Any, Any]]
@@ -33,7 +37,7 @@ class _Notation(NamedTuple):
 
 
 class Graph:
-    """A graph whose every key is a task, a value that is known, or another name for a key.
+    """A graph whose every key is a task, a value that is known or a future's, or another name for a key.
 
     Parameters
     ----------
@@ -48,6 +52,7 @@ class Graph:
     def __init__(self, layers: Mapping[Any, Any], wanted: list[Any]) -> None:
         self.nodes: dict[Any, GraphNode] = {}
         self.values: dict[Any, Any] = {}
+        self.futures: dict[Any, Future[Any]] = {}
         self.aliases: dict[Any, Any] = {}
         self.wanted = wanted
         for key, node in layers.items():
@@ -60,6 +65,8 @@ class Graph:
                 # One for itself stands for what another scheduler has; it says nothing here.
                 if node.target != key:
                     self.aliases[key] = node.target
+            elif kind is Task and type(node.func) is Chunk:
+                self.futures[key] = node.func.future
             elif isinstance(node, GraphNode):
                 self.nodes[key] = node
             else:

@@ -13,9 +13,8 @@ from lineshaft.dask._remote import StandIn, call_node
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lineshaft._engine import Engine
     from lineshaft.dask._graph import Graph
-    from lineshaft.dask._places import Place
+    from lineshaft.dask._job import Job
 
 
 class _Plan(NamedTuple):
@@ -31,33 +30,19 @@ class _Plan(NamedTuple):
 
 
 def run(
-    engine: Engine,
-    graph: Graph,
+    job: Job,
     *,
-    places: dict[Any, Place],
-    options: dict[Any, _native.TaskOptions],
-    threads: int,
-    processes: int,
     rerun_exceptions_locally: bool = False,
-    initializer: Callable[[], object] | None = None,
     on_submitted: Callable[[_native.GraphRun], object] | None = None,
 ) -> list[Any]:
     """Run what is needed of a graph; return what is wanted, in order.
 
     Parameters
     ----------
-    engine
-        Where it runs.
-    graph
-        The graph.
-    places, options
-        Where tasks run that do not run on threads, and how, by key.
-    threads, processes
-        How many tasks run on threads and in worker processes at the same time, at most.
+    job
+        The graph, and where and how it is to run.
     rerun_exceptions_locally
         Call a task that fails once more, on this thread, as for a debugger.
-    initializer
-        Called in each worker process before its first task; the graph then has workers of its own.
     on_submitted
         Called with what stands for the running graph.
 
@@ -67,33 +52,39 @@ def run(
         What the first task that failed has raised. Tasks that have not begun are then cancelled. After
         Ctrl-C, those that run in worker processes are killed.
     """
+    submitted = submit(job, keep=rerun_exceptions_locally)
+    try:
+        if on_submitted is not None:
+            on_submitted(submitted)
+        results: list[Any] = submitted.result()
+        return results
+    except BaseException as error:
+        submitted.cancel(not isinstance(error, Exception))
+        if rerun_exceptions_locally and isinstance(error, Exception):
+            _rerun(job.graph, submitted)
+        raise
+    finally:
+        # The traceback has this frame, and what was submitted has the exception.
+        del submitted
+
+
+def submit(job: Job, *, keep: bool = False) -> _native.GraphRun:
+    """Submit what is needed of a graph. With `keep`, all results are kept for as long as what is returned is."""
+    engine = job.engine
     # A worker has no worker processes of its own; its threads stand for them.
-    remote = bool(places) and engine._native is not None
-    with process_pool(engine, processes, initializer) if remote else nullcontext() as of_processes:
-        of_threads = engine._pool("threads", threads)
+    remote = bool(job.places) and engine._native is not None
+    with process_pool(engine, job.processes, job.initializer) if remote else nullcontext() as of_processes:
+        of_threads = engine._pool("threads", job.threads)
         plan = _Plan(
             pools=[of_threads] if of_processes is None else [of_threads, of_processes],
             end_pool=end_pool(engine),
-            places=dict.fromkeys(places, 1) if remote else {},
-            options=options,
+            places=dict.fromkeys(job.places, 1) if remote else {},
+            options=job.options,
             context=contextvars.copy_context(),
             stand_in=StandIn,
             call_node=call_node,
         )
-        submitted = engine._local().submit_graph(graph, plan, keep=rerun_exceptions_locally)
-        try:
-            if on_submitted is not None:
-                on_submitted(submitted)
-            results: list[Any] = submitted.result()
-            return results
-        except BaseException as error:
-            submitted.cancel(not isinstance(error, Exception))
-            if rerun_exceptions_locally and isinstance(error, Exception):
-                _rerun(graph, submitted)
-            raise
-        finally:
-            # The traceback has this frame, and what was submitted has the exception.
-            del submitted
+        return engine._local().submit_graph(job.graph, plan, keep=keep)
 
 
 def _rerun(graph: Graph, submitted: _native.GraphRun) -> None:

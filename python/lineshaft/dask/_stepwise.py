@@ -23,46 +23,40 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lineshaft import _native
-    from lineshaft._engine import Engine
+    from lineshaft.dask._job import Job
     from lineshaft.dask._places import Place
 
 
 def get_stepwise(
-    engine: Engine,
-    dsk: Any,
+    job: Job,
     keys: Any,
     place: Place,
     *,
-    workers: int,
     pool: Any = None,
-    initializer: Callable[[], object] | None = None,
     **kwargs: Any,
 ) -> Any:
     """Run a graph; see `dask.local.get_async` for what the further arguments do.
 
     Parameters
     ----------
-    engine
-        Where it runs, unless there is a `pool`.
-    dsk, keys
+    job
+        What is asked for.
+    keys
         As for `lineshaft.dask.get`.
     place
         Where its tasks run.
-    workers
-        How many of them run at the same time.
     pool
-        An executor or a `multiprocessing.Pool` to run them on instead.
-    initializer
-        Called in each worker process before its first task; the graph then has workers of its own.
+        An executor or a `multiprocessing.Pool` to run them on, instead of the job's engine.
     """
     if pool is None:
-        own = process_pool(engine, workers, initializer) if place == "processes" else nullcontext()
+        engine, workers = job.engine, job.threads if place == "threads" else job.processes
+        own = process_pool(engine, workers, job.initializer) if place == "processes" else nullcontext()
         with own as processes:
             submit = _to_threads(engine._pool("threads", workers)) if processes is None else _to_processes(processes)
-            return _loop(submit, workers, dsk, keys, place, **kwargs)
+            return _loop(submit, workers, job.layers, keys, place, **kwargs)
     if isinstance(pool, multiprocessing.pool.Pool):
         pool = MultiprocessingPoolExecutor(pool)
-    return _loop(pool.submit, pool._max_workers, dsk, keys, place, **kwargs)
+    return _loop(pool.submit, pool._max_workers, job.layers, keys, place, **kwargs)
 
 
 def _loop(

@@ -9,7 +9,7 @@ use pyo3::types::{PyDict, PyList, PySet, PyTuple, PyType};
 
 /// The classes of a graph's nodes that are taken apart. One that is derived from them may do anything,
 /// so it is called instead.
-#[derive(FromPyObject)]
+#[derive(Clone, FromPyObject)]
 pub struct Notation<'py> {
     /// What is called with what it needs, and has `dependencies`.
     pub node: Bound<'py, PyType>,

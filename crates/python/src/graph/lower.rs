@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use lineshaft_engine::{Policy, TaskRequest, Work};
+use lineshaft_engine::{Policy, Promise, TaskRequest, Work};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::encode::{Arguments, encode_arguments};
+use crate::encode::{Arguments, dependency, encode_arguments};
 use crate::engine::Core;
 use crate::pool::{Kind, Pool, TaskOptions};
 
@@ -37,6 +37,9 @@ pub struct Plan<'py> {
 
 /// A task, and those of the same graph that it needs, by number.
 pub type Lowered = (TaskRequest, Vec<usize>);
+
+/// What a task needs that is not of its graph.
+type Inputs = Vec<Arc<Promise>>;
 
 /// Turns rows of a graph into tasks.
 pub struct Lowering<'a, 'py> {
@@ -76,8 +79,8 @@ impl<'a, 'py> Lowering<'a, 'py> {
         };
         let group = self.names.group(&row.key)?;
         let needed = row.tasks.iter().map(|&task| self.numbers[task]).collect();
-        let (id, work) = match &pool.get().kind {
-            Kind::Threads { id, .. } => (*id, self.here(row)),
+        let (id, (work, inputs)) = match &pool.get().kind {
+            Kind::Threads { id, .. } => (*id, self.here(row)?),
             Kind::Processes { id, encoder, .. } => (*id, self.remote(py, encoder, &row)?),
             Kind::Nested { .. } => {
                 return Err(PyTypeError::new_err("a graph runs where its engine is"));
@@ -87,7 +90,7 @@ impl<'a, 'py> Lowering<'a, 'py> {
             pool: id,
             group,
             work,
-            inputs: Vec::new(),
+            inputs,
             policy,
         };
         Ok((request, needed))
@@ -98,41 +101,56 @@ impl<'a, 'py> Lowering<'a, 'py> {
         let Kind::Threads { id, .. } = &self.plan.end_pool.get().kind else {
             return Err(PyTypeError::new_err("a graph ends on a thread"));
         };
-        let numbers = wanted.iter().filter_map(|entry| match entry {
-            Entry::Task(position) => Some(self.numbers[*position]),
-            Entry::Value(_) => None,
-        });
-        let mut needed: Vec<usize> = numbers.collect();
+        let (mut needed, mut inputs) = (Vec::new(), Vec::new());
+        for entry in wanted {
+            match entry {
+                Entry::Task(position) => needed.push(self.numbers[*position]),
+                Entry::Future(future) => inputs.push(dependency(self.core, future)?),
+                Entry::Value(_) => {}
+            }
+        }
         needed.sort_unstable();
         needed.dedup();
         let request = TaskRequest {
             pool: *id,
             group: self.core.engine()?.group("end of graph"),
             work: Work::Local(Arc::new(Node::End)),
-            inputs: Vec::new(),
+            inputs,
             policy: Policy::default(),
         };
         Ok((request, needed))
     }
 
-    fn here(&self, row: Row<'py>) -> Work {
+    fn here(&self, row: Row<'py>) -> PyResult<(Work, Inputs)> {
+        let mut inputs = Vec::new();
         let needs = row.needs.into_iter().map(|(_, entry)| match entry {
-            Entry::Task(position) => Need::Input(input(&row.tasks, position)),
-            Entry::Value(value) => Need::Value(value.unbind()),
+            Entry::Task(position) => Ok(Need::Input(input(&row.tasks, position))),
+            Entry::Value(value) => Ok(Need::Value(value.unbind())),
+            Entry::Future(future) => {
+                inputs.push(dependency(self.core, &future)?);
+                Ok(Need::Input(row.tasks.len() + inputs.len() - 1))
+            }
         });
-        Work::Local(Arc::new(Node::Call {
-            needs: needs.collect(),
+        let work = Work::Local(Arc::new(Node::Call {
+            needs: needs.collect::<PyResult<_>>()?,
             call: row.call,
             context: self.plan.context.clone().unbind(),
-        }))
+        }));
+        Ok((work, inputs))
     }
 
-    fn remote(&mut self, py: Python<'py>, encoder: &Py<PyAny>, row: &Row<'py>) -> PyResult<Work> {
+    fn remote(
+        &mut self,
+        py: Python<'py>,
+        encoder: &Py<PyAny>,
+        row: &Row<'py>,
+    ) -> PyResult<(Work, Inputs)> {
         let mut needs = Vec::with_capacity(row.needs.len());
         for (_, entry) in &row.needs {
             needs.push(match entry {
                 Entry::Task(position) => self.stand_in(input(&row.tasks, *position))?.clone(),
-                Entry::Value(value) => value.clone(),
+                // A future finds its place among the inputs when it is pickled.
+                Entry::Value(value) | Entry::Future(value) => value.clone(),
             });
         }
         // The function is sent once for all tasks that call it, the arguments with each.
@@ -148,20 +166,23 @@ impl<'a, 'py> Lowering<'a, 'py> {
         let Arguments {
             payload,
             definitions,
-            inputs: futures,
-        } = encode_arguments(py, self.core, encoder, function, &args, kwargs.as_ref())?;
-        if !futures.is_empty() {
-            return Err(PyTypeError::new_err(format!(
-                "there is a future among the arguments of {}; a graph may only name its own keys",
-                row.key
-            )));
-        }
-        Ok(Work::Remote {
+            inputs,
+        } = encode_arguments(
+            py,
+            self.core,
+            encoder,
+            function,
+            &args,
+            kwargs.as_ref(),
+            row.tasks.len(),
+        )?;
+        let work = Work::Remote {
             code,
             definitions,
             args: payload,
             each: false,
-        })
+        };
+        Ok((work, inputs))
     }
 
     fn stand_in(&mut self, index: usize) -> PyResult<&Bound<'py, PyAny>> {

@@ -14,6 +14,7 @@ mod table;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use lineshaft_core::TaskId;
 use lineshaft_engine::{Outcome, Promise, TaskError};
@@ -21,8 +22,9 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
+use crate::encode::dependency;
 use crate::engine::{Core, engine_error};
-use crate::future::{object_of, wait_for};
+use crate::future::{self, Source, object_of, wait_for};
 
 use call::Notation;
 use lower::Lowering;
@@ -37,6 +39,8 @@ pub struct Graph<'py> {
     pub nodes: Bound<'py, PyDict>,
     /// What is known.
     pub values: Bound<'py, PyDict>,
+    /// What futures have or will have.
+    pub futures: Bound<'py, PyDict>,
     /// Other names for keys.
     pub aliases: Bound<'py, PyDict>,
     /// The keys whose values are wanted.
@@ -50,11 +54,11 @@ pub struct Graph<'py> {
 pub fn submit(
     py: Python<'_>,
     core: &Arc<Core>,
-    graph: Graph<'_>,
+    graph: &Graph<'_>,
     plan: &Plan<'_>,
     keep: bool,
 ) -> PyResult<GraphRun> {
-    let table = Table::new(&graph.nodes, graph.values, graph.aliases, graph.notation)?;
+    let table = Table::new(graph)?;
     let wanted = table.find_all(&graph.wanted)?;
     let rows = table.needed_for(&wanted)?;
     let mut numbers = vec![usize::MAX; table.len()];
@@ -71,10 +75,11 @@ pub fn submit(
         .detach(|| engine.submit_graph(tasks))
         .map_err(|error| engine_error(py, &error))?;
     let wanted = wanted.into_iter().map(|entry| match entry {
-        Entry::Task(position) => Wanted::Task(Arc::clone(&promises[numbers[position]])),
-        Entry::Value(value) => Wanted::Value(value.unbind()),
+        Entry::Task(position) => Ok(Wanted::Task(Arc::clone(&promises[numbers[position]]))),
+        Entry::Future(future) => Ok(Wanted::Task(dependency(core, &future)?)),
+        Entry::Value(value) => Ok(Wanted::Value(value.unbind())),
     });
-    let wanted = wanted.collect();
+    let wanted = wanted.collect::<PyResult<_>>()?;
     let end = promises.last().expect("every graph has an end");
     let tasks = promises[0].task()..=end.task();
     cancel_if_failed(core, end, tasks.clone());
@@ -85,6 +90,7 @@ pub fn submit(
         wanted,
         keys,
         kept: if keep { promises } else { Vec::new() },
+        goes_on: AtomicBool::new(false),
     })
 }
 
@@ -126,13 +132,15 @@ pub struct GraphRun {
     keys: Vec<Py<PyAny>>,
     /// Every promise, if they are kept.
     kept: Vec<Arc<Promise>>,
+    /// It is not to end with this.
+    goes_on: AtomicBool,
 }
 
 impl Drop for GraphRun {
     /// Nobody will ask for what is wanted, so nothing more need begin. It happens when a signal handler
     /// raises before the program has got hold of the run.
     fn drop(&mut self) {
-        if self.end.is_done() {
+        if self.end.is_done() || self.goes_on.load(Ordering::SeqCst) {
             return;
         }
         if let Ok(engine) = self.core.engine() {
@@ -170,6 +178,23 @@ impl GraphRun {
             Wanted::Value(value) => Ok(value.clone_ref(py)),
         });
         PyList::new(py, values.collect::<PyResult<Vec<_>>>()?)
+    }
+
+    /// What is wanted, in its order: futures, and what is known as it is. From now on the graph goes on
+    /// whatever becomes of this.
+    fn futures<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.goes_on.store(true, Ordering::SeqCst);
+        let futures = self.wanted.iter().map(|wanted| match wanted {
+            Wanted::Task(promise) => {
+                let source = Source::Task {
+                    core: Arc::clone(&self.core),
+                    promise: Arc::clone(promise),
+                };
+                Ok(future::new(py, source)?.into_any())
+            }
+            Wanted::Value(value) => Ok(value.bind(py).clone()),
+        });
+        PyList::new(py, futures.collect::<PyResult<Vec<_>>>()?)
     }
 
     /// Whether all that is wanted is there, or will never be.

@@ -9,6 +9,7 @@ use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
+use super::Graph;
 use super::call::{Call, Notation};
 
 /// What a key stands for in the end.
@@ -17,15 +18,18 @@ pub enum Entry<'py> {
     Task(usize),
     /// A value that is known.
     Value(Bound<'py, PyAny>),
+    /// The result of a future, a task of another graph.
+    Future(Bound<'py, PyAny>),
 }
 
-/// A graph by key: every key is a task, or a value that is known, or another name for a key.
+/// A graph by key: every key is a task, a value that is known or a future's, or another name for a key.
 pub struct Table<'py> {
     /// Keys and nodes of the tasks.
     nodes: Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>,
     /// From the key of a task to its position among them.
     positions: Bound<'py, PyDict>,
     values: Bound<'py, PyDict>,
+    futures: Bound<'py, PyDict>,
     aliases: Bound<'py, PyDict>,
     notation: Notation<'py>,
 }
@@ -42,23 +46,19 @@ pub struct Row<'py> {
 }
 
 impl<'py> Table<'py> {
-    pub fn new(
-        nodes: &Bound<'py, PyDict>,
-        values: Bound<'py, PyDict>,
-        aliases: Bound<'py, PyDict>,
-        notation: Notation<'py>,
-    ) -> PyResult<Table<'py>> {
-        let positions = PyDict::new(nodes.py());
-        let nodes: Vec<_> = nodes.iter().collect();
+    pub fn new(graph: &Graph<'py>) -> PyResult<Table<'py>> {
+        let positions = PyDict::new(graph.nodes.py());
+        let nodes: Vec<_> = graph.nodes.iter().collect();
         for (position, (key, _)) in nodes.iter().enumerate() {
             positions.set_item(key, position)?;
         }
         Ok(Table {
             nodes,
             positions,
-            values,
-            aliases,
-            notation,
+            values: graph.values.clone(),
+            futures: graph.futures.clone(),
+            aliases: graph.aliases.clone(),
+            notation: graph.notation.clone(),
         })
     }
 
@@ -76,6 +76,9 @@ impl<'py> Table<'py> {
             }
             if let Some(value) = self.values.get_item(&key)? {
                 return Ok(Some(Entry::Value(value)));
+            }
+            if let Some(future) = self.futures.get_item(&key)? {
+                return Ok(Some(Entry::Future(future)));
             }
             let Some(target) = self.aliases.get_item(&key)? else {
                 return Ok(None);
@@ -104,7 +107,7 @@ impl<'py> Table<'py> {
         for entry in wanted {
             let mut next = match entry {
                 Entry::Task(position) => Some(*position),
-                Entry::Value(_) => None,
+                Entry::Value(_) | Entry::Future(_) => None,
             };
             loop {
                 if let Some(position) = next.take() {

@@ -1,0 +1,94 @@
+"""Collections whose chunks are futures."""
+
+import os
+import pickle
+import threading
+
+import dask
+import dask.array as da
+import dask.bag as db
+import dask.dataframe as dd
+import pandas as pd
+import pytest
+from tests.dask.nodes import LoadedIn, Tracked, add, fail, inc
+from tests.events import PATIENCE_S, eventually
+
+import lineshaft as ls
+from lineshaft.dask import futures_of, get, get_processes, get_threads, persist
+
+
+def test_what_is_computed_of_chunks_may_be_asked_for_before_they_are_there():
+    gate, calls = threading.Event(), []
+
+    def wait(x):
+        assert gate.wait(PATIENCE_S)
+        calls.append(x)
+        return x
+
+    (later,) = persist(dask.delayed(wait)(3))
+    (more,) = persist(dask.delayed(inc)(later))
+    assert not any(future.done() for future in futures_of(later, more))
+    gate.set()
+    assert dask.compute(later, more, scheduler=get) == (3, 4)
+    assert calls == [3]
+
+
+@pytest.mark.parametrize("scheduler", [get, get_threads, get_processes, "sync", "threads"])
+@pytest.mark.parametrize(
+    ("lazy", "expected"),
+    [
+        (lambda: da.arange(10, chunks=4) + 1, 55),
+        (lambda: db.range(10, npartitions=3).map(inc), 55),
+        (lambda: dd.from_pandas(pd.DataFrame({"a": range(10)}), npartitions=3)["a"] + 1, 55),
+    ],
+)
+def test_every_scheduler_computes_them(lazy, expected, scheduler):
+    (persisted,) = persist(lazy())
+    assert len(futures_of(persisted)) == 3
+    assert int(persisted.sum().compute(scheduler=scheduler)) == expected
+    copied = pickle.loads(pickle.dumps(persisted))
+    assert int(copied.sum().compute(scheduler=scheduler)) == expected
+
+
+def test_keys_of_the_graph_and_futures_side_by_side_in_worker_processes():
+    three, five = persist(dask.delayed(inc)(2), dask.delayed(inc)(4))
+    eleven, twenty = dask.delayed(inc)(10), dask.delayed(inc)(19)
+    total = dask.delayed(sum)([five, eleven, dask.delayed(add)(three, twenty), twenty])
+    assert total.compute(scheduler=get_processes) == 5 + 11 + (3 + 20) + 20
+
+
+def test_chunks_of_bags_stay_where_workers_read_them():
+    (bag,) = persist(db.from_sequence([LoadedIn(), LoadedIn()], npartitions=2).map(LoadedIn.again))
+    loaded = bag.map(LoadedIn.process).compute(scheduler=get)
+    assert os.getpid() not in loaded
+
+
+def test_an_error_is_raised_where_the_result_is_asked_for():
+    (broken,) = persist(dask.delayed(fail)("this"))
+    with pytest.raises(ValueError, match="cannot work on 'this'"):
+        dask.delayed(inc)(broken).compute(scheduler=get)
+    assert isinstance(futures_of(broken)[0].exception(), ValueError)
+
+
+def test_chunks_go_with_the_last_collection_that_has_them():
+    before = Tracked.now
+    (persisted,) = persist(dask.delayed(Tracked)())
+    derived = dask.delayed(id)(persisted)
+    del persisted
+    derived.compute(scheduler=get)
+    assert Tracked.now == before + 1
+    del derived
+    eventually(lambda: Tracked.now == before, "the chunk is gone")
+
+
+def test_what_is_no_collection_comes_back_as_it_is():
+    pair, five = persist({"a": dask.delayed(inc)(1), "b": [2]}, 5)
+    assert dask.compute(pair, five, scheduler=get) == ({"a": 2, "b": [2]}, 5)
+
+
+def test_chunks_of_another_engine_are_named():
+    with ls.Engine(workers=1) as engine:
+        (persisted,) = persist(dask.delayed(inc)(1), engine=engine)
+        with pytest.raises(TypeError, match="belongs to another engine"):
+            dask.delayed(inc)(persisted).compute(scheduler=get)
+        assert dask.delayed(inc)(persisted).compute(scheduler=get, engine=engine) == 3
