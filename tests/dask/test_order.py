@@ -36,9 +36,6 @@ pytest.main([*options, "--pyargs", "dask.tests.test_order"], plugins=[Noting()])
 json.dump(graphs, open(sys.argv[2], "w"))
 """
 
-#: Where ours holds more than Dask's, and by how many results.
-WORSE_BY = {"test_xarray_rechunk_map_reduce_cohorts[False]": 2}
-
 
 def held_max(needs, order):
     """The results that are held at worst if the tasks run one by one."""
@@ -72,7 +69,7 @@ def test_no_more_is_held_than_by_dasks_own_order(tmp_path):
     held = [
         (name, held_max(needs, native.static_order(needs)), held_max(needs, order)) for name, needs, order in graphs
     ]
-    assert {name: ours - dasks for name, ours, dasks in held if ours > dasks} == WORSE_BY
+    assert [(name, ours, dasks) for name, ours, dasks in held if ours > dasks] == []
     assert sum(ours < dasks for _, ours, dasks in held) >= 10
 
 

@@ -48,6 +48,12 @@ pub const GROUPS_MAX: usize = 65_536;
 /// Dependencies named by `Explanation::Waiting`; the number beside them is exact.
 pub const EXPLAINED_DEPENDENCIES_MAX: usize = 16;
 
+/// Further walks that are tried for the order of a graph, with ties broken otherwise.
+pub(crate) const ORDER_TRIES: u32 = 32;
+
+/// Tasks in a graph from which on they are not: that many walks would cost as much as short tasks.
+pub(crate) const ORDER_TRIES_TASKS_MAX: usize = 2_048;
+
 /// Entries of a lane that may be dead before it is compacted, beyond the number of live ones.
 pub(crate) const READY_DEAD_MAX: usize = 64;
 

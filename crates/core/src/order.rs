@@ -8,7 +8,9 @@
 //! 2. **The hungriest dependency first.** `need` estimates how many results a task's subgraph holds
 //!    at its worst (the number of Sethi and Ullman, exact on trees). The branch that needs most is
 //!    run while nothing else is held. On graphs with shared results the estimate can mislead, so
-//!    the walk in the caller's order is kept if it holds less.
+//!    the walk in the caller's order is kept if it holds less. There much hangs on which of several
+//!    equals comes first, too; as nobody knows better, small graphs are walked with a number of ways
+//!    to break the ties, and the best counts.
 //! 3. **Eager release.** As soon as a task could run and would free at least one result (it is the
 //!    last one that needs it), it is placed at once, even if the depth-first walk is elsewhere. This
 //!    keeps two reductions over the same data in step. It never holds more than waiting would: from
@@ -23,6 +25,13 @@
 //! at once. The walk is iterative; a chain of a million tasks is fine.
 
 mod sizes;
+
+use std::cmp::Reverse;
+use std::hash::BuildHasher;
+
+use rustc_hash::FxBuildHasher;
+
+use crate::limits::{ORDER_TRIES, ORDER_TRIES_TASKS_MAX};
 
 /// A graph over tasks `0..len()`, as two lists of neighbours in compressed rows.
 #[derive(Clone, Debug)]
@@ -65,6 +74,11 @@ impl Edges {
 
     pub(crate) fn row(&self, task: u32) -> &[u32] {
         &self.targets[self.range(task)]
+    }
+
+    fn row_mut(&mut self, task: u32) -> &mut [u32] {
+        let range = self.range(task);
+        &mut self.targets[range]
     }
 
     fn range(&self, task: u32) -> std::ops::Range<usize> {
@@ -122,19 +136,36 @@ pub fn static_order(needs: &[Vec<u32>]) -> Option<Vec<u32>> {
 /// The tasks in the order in which they should run.
 pub(crate) fn depth_first(dependencies: &Edges) -> Result<Vec<u32>, Cycle> {
     let dependents = dependencies.reversed();
-    let hungriest_first = hungriest_first(dependencies, &dependents)?;
-    let mut best = Walk::new(dependencies, &dependents).run();
-    if hungriest_first.targets != dependencies.targets {
-        let other = Walk::new(&hungriest_first, &dependents).run();
-        if other.held_max < best.held_max {
-            best = other;
+    let (mut rows, needs) = hungriest_first(dependencies, &dependents)?;
+    let sinks = dependencies.tasks().filter(|t| dependents.degree(*t) == 0);
+    let mut sinks: Vec<u32> = sinks.collect();
+    let mut best = Walk::new(dependencies, &dependents).run(&sinks);
+    if rows.targets != dependencies.targets {
+        best = best.or(Walk::new(&rows, &dependents).run(&sinks));
+    }
+    if dependencies.len() <= ORDER_TRIES_TASKS_MAX {
+        // What a tree needs, and so exactly what its walk holds.
+        let of_trees = sinks.iter().map(|sink| needs[*sink as usize]).max();
+        let of_trees = of_trees.unwrap_or(0) as usize;
+        for attempt in 0..ORDER_TRIES {
+            if best.held_max <= of_trees {
+                break;
+            }
+            let tie = |task: &u32| FxBuildHasher.hash_one((attempt, *task));
+            for task in dependencies.tasks() {
+                let row = rows.row_mut(task);
+                row.sort_unstable_by_key(|t| (Reverse(needs[*t as usize]), tie(t)));
+            }
+            sinks.sort_unstable_by_key(tie);
+            best = best.or(Walk::new(&rows, &dependents).run(&sinks));
         }
     }
     Ok(sizes::improve(dependencies, &dependents, best.order))
 }
 
-/// The same rows, each sorted by how many results the subgraph of a task holds at its worst.
-fn hungriest_first(dependencies: &Edges, dependents: &Edges) -> Result<Edges, Cycle> {
+/// The same rows, each sorted by how many results the subgraph of a task holds at its worst; and that
+/// number for each task.
+fn hungriest_first(dependencies: &Edges, dependents: &Edges) -> Result<(Edges, Vec<u32>), Cycle> {
     let mut dependencies = dependencies.clone();
     let mut missing: Vec<u32> = dependencies
         .tasks()
@@ -148,9 +179,8 @@ fn hungriest_first(dependencies: &Edges, dependents: &Edges) -> Result<Edges, Cy
     let mut seen = 0;
     while let Some(task) = stack.pop() {
         seen += 1;
-        let range = dependencies.range(task);
-        let row = &mut dependencies.targets[range];
-        row.sort_by_key(|dependency| std::cmp::Reverse(needs[*dependency as usize]));
+        let row = dependencies.row_mut(task);
+        row.sort_by_key(|dependency| Reverse(needs[*dependency as usize]));
         let held = row
             .iter()
             .zip(0_u32..)
@@ -165,12 +195,29 @@ fn hungriest_first(dependencies: &Edges, dependents: &Edges) -> Result<Edges, Cy
         }
     }
     if seen == dependencies.len() {
-        return Ok(dependencies);
+        return Ok((dependencies, needs));
     }
     let through = dependencies.tasks().find(|t| missing[*t as usize] > 0);
     Err(Cycle {
         through: through.expect("a task that was never free of dependencies"),
     })
+}
+
+/// An order, and how many results it holds at worst.
+struct Walked {
+    order: Vec<u32>,
+    held_max: usize,
+}
+
+impl Walked {
+    /// The other one, if it holds less.
+    fn or(self, other: Walked) -> Walked {
+        if other.held_max < self.held_max {
+            other
+        } else {
+            self
+        }
+    }
 }
 
 /// The depth-first walk and what it has placed so far.
@@ -212,18 +259,19 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn run(mut self) -> Walk<'a> {
-        for task in self.dependencies.tasks() {
-            if self.dependents.degree(task) == 0 {
-                self.place_with_dependencies(task);
-            }
+    fn run(mut self, sinks: &[u32]) -> Walked {
+        for &sink in sinks {
+            self.place_with_dependencies(sink);
         }
         assert_eq!(
             self.order.len(),
             self.dependencies.len(),
             "every task hangs below a sink"
         );
-        self
+        Walked {
+            order: self.order,
+            held_max: self.held_max,
+        }
     }
 
     fn place_with_dependencies(&mut self, sink: u32) {
