@@ -104,6 +104,21 @@ def test_a_mapped_file_is_shared_wherever_a_call_has_it(tmp_path, kind, return_a
     assert output[::2].tolist() == list(range(10))
 
 
+def parts_of(array):
+    return {"half": [array[::2]], "whole": array}
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("return_as", ["list", "generator"])
+def test_a_mapped_file_comes_back_as_that_file(tmp_path, return_as, batch_size):
+    output = np.lib.format.open_memmap(tmp_path / "output.npy", "w+", shape=(20,))
+    output[:] = 1
+    calls = [delayed(parts_of)(output) for _ in range(4)]
+    for at, found in enumerate(Parallel(2, "lineshaft", return_as, batch_size=batch_size)(calls)):
+        found["whole"][at] = found["half"][0][5] = 7
+    assert output.tolist() == [7, 7, 7, 7, 1, 1, 1, 1, 1, 1, 7, *[1] * 9]
+
+
 def counted(folder, x):
     """Leave a trace of each call."""
     (folder / f"{x}-{len(list(folder.iterdir()))}").touch()

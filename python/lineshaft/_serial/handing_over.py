@@ -8,6 +8,7 @@ a call, in a result.
 
 from __future__ import annotations
 
+import _pickle as pickle  # what `pickle` exports, without the ten modules that it imports
 import os
 import stat
 import sys
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-__all__ = ["HandingOver", "added_reducers", "names_shared_objects", "reducers", "reducing"]
+__all__ = ["HandingOver", "dumps_by_reference", "names_shared_objects", "reducers", "reducing"]
 
 
 class _Added(threading.local):
@@ -40,9 +41,18 @@ def reducing(reducers: MutableMapping[type, Callable[[Any], Any]]) -> Iterator[N
         _added.reducers = before
 
 
-def added_reducers() -> MutableMapping[type, Callable[[Any], Any]] | None:
-    """Return what `reducing` has added on this thread."""
-    return _added.reducers
+def dumps_by_reference(obj: object, buffer_callback: Callable[[pickle.PickleBuffer], object] | None) -> bytes:
+    """Pickle as `pickle` does, functions and classes by their names, with what `reducing` has added."""
+    if _added.reducers is None:
+        return pickle.dumps(obj, 5, buffer_callback=buffer_callback)
+    import copyreg
+    import io
+
+    file = io.BytesIO()
+    pickler = pickle.Pickler(file, 5, buffer_callback=buffer_callback)
+    pickler.dispatch_table = {**copyreg.dispatch_table, **_added.reducers}
+    pickler.dump(obj)
+    return file.getvalue()
 
 
 def names_shared_objects(data: bytes) -> bool:

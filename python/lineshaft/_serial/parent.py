@@ -17,7 +17,7 @@ from weakref import ref
 
 from lineshaft._serial import worker
 from lineshaft._serial.definition import ABSENT, Code, Definition, Encoded, holder, name_of, new_id
-from lineshaft._serial.handing_over import added_reducers, names_shared_objects
+from lineshaft._serial.handing_over import dumps_by_reference, names_shared_objects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ __all__ = [
     "load_exception",
     "load_result",
     "reference",
+    "unsendable_call",
 ]
 
 #: Callables other than functions and classes that are recognised by their pickle.
@@ -208,7 +209,7 @@ class Encoder:
         futures: list[object] = [*before_them]
         _local.references = futures
         try:
-            data = _dumps_by_reference(obj, collect)
+            data = dumps_by_reference(obj, collect)
             by_value = self._must_go_by_value(obj, data)
         except (OSError, MemoryError):
             raise
@@ -261,7 +262,7 @@ class Encoder:
         buffers: list[pickle.PickleBuffer] = []
         closure: Closure | None = None
         try:
-            data = _dumps_by_reference(fn, buffers.append)
+            data = dumps_by_reference(fn, buffers.append)
             by_value = self._must_go_by_value(fn, data)
         except Exception:
             by_value = True
@@ -331,21 +332,6 @@ class Encoder:
         return self._namespace
 
 
-def _dumps_by_reference(obj: object, buffer_callback: Callable[[pickle.PickleBuffer], object] | None) -> bytes:
-    """Pickle as `pickle` does: functions and classes by their names."""
-    added = added_reducers()
-    if added is None:
-        return pickle.dumps(obj, 5, buffer_callback=buffer_callback)
-    import copyreg
-    import io
-
-    file = io.BytesIO()
-    pickler = pickle.Pickler(file, 5, buffer_callback=buffer_callback)
-    pickler.dispatch_table = {**copyreg.dispatch_table, **added}
-    pickler.dump(obj)
-    return file.getvalue()
-
-
 class _Activated:
     """Pickles as a call that puts globals in place before it loads the value."""
 
@@ -364,7 +350,7 @@ def _names_registered_module(data: bytes) -> bool:
     return any(name.encode() in data for name in registered)
 
 
-def _unsendable(obj: object, call: Callable[..., Any] | None, error: Exception) -> Exception:
+def _unsendable(obj: object, call: Callable[..., Any] | None, error: BaseException) -> Exception:
     from lineshaft._serial.explain import explain
     from lineshaft._serial.namespace import Unsendable
     from lineshaft.errors import SerializationError
@@ -376,6 +362,17 @@ def _unsendable(obj: object, call: Callable[..., Any] | None, error: Exception) 
     why = str(error) if isinstance(error, Unsendable) else explain(value, root, error=error)
     failure = SerializationError(f"cannot send {what}{function} to a worker process: {why}")
     failure.was_sent = False
+    return failure
+
+
+def unsendable_call(function: Callable[..., Any], args: Any, kwargs: Any, error: BaseException) -> Exception | None:
+    """Make the error of a call that cannot be sent; None if it can, and something sent with it is what cannot."""
+    from lineshaft._serial.explain import can_be_pickled
+
+    if can_be_pickled((args, kwargs)):
+        return None
+    failure = _unsendable((args, kwargs), function, error)
+    failure.__cause__ = error.__cause__
     return failure
 
 

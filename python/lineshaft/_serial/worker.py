@@ -22,7 +22,7 @@ from _thread import _local as ThreadLocal  # noqa: N812 - `threading.local`, wit
 from types import CellType, FunctionType
 
 from lineshaft._serial.definition import ABSENT, main_namespace
-from lineshaft._serial.handing_over import names_shared_objects
+from lineshaft._serial.handing_over import dumps_by_reference, names_shared_objects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def dumps_result(obj: object, buffer_callback: Callable[[Any], object] | None = 
     collected: list[pickle.PickleBuffer] = []
     collect = None if buffer_callback is None else collected.append
     try:
-        data = pickle.dumps(obj, 5, buffer_callback=collect)
+        data = dumps_by_reference(obj, collect)
         by_value = names_shared_objects(data)
     except (OSError, MemoryError):
         raise
@@ -370,6 +370,8 @@ def _dumps_by_value(obj: object, collect: Callable[[Any], object] | None) -> byt
         from lineshaft._serial.explain import explain
         from lineshaft._serial.unsendable_result import UnsendableResult
 
+        if isinstance(error, UnsendableResult):
+            raise  # a part of it has said already what it is
         why = explain(obj, "result")
         raise UnsendableResult(why, repr(error), _representation(obj)) from error
 

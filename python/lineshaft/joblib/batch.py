@@ -12,6 +12,7 @@ from types import FunctionType
 
 from lineshaft._serial.definition import name_of
 from lineshaft.joblib import limits
+from lineshaft.joblib.results import to_be_sent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Surroundings:
 def run(calls: list[Call], surroundings: Surroundings) -> list[Any]:
     """Run the calls of a batch, one after the other; return their results."""
     with _Inside(surroundings):
-        return [function(*args, **kwargs) for function, args, kwargs in calls]
+        return to_be_sent([function(*args, **kwargs) for function, args, kwargs in calls])
 
 
 def bind(function: Callable[..., Any]) -> Callable[..., list[Any]]:
@@ -67,7 +68,7 @@ def bind(function: Callable[..., Any]) -> Callable[..., list[Any]]:
 
     def run_bound(calls: list[tuple[tuple[Any, ...], dict[str, Any]]], surroundings: Surroundings) -> list[Any]:
         with _Inside(surroundings):
-            return [function(*args, **kwargs) for args, kwargs in calls]
+            return to_be_sent([function(*args, **kwargs) for args, kwargs in calls])
 
     run_bound.__qualname__ = name_of(function)
     return run_bound
