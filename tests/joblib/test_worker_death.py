@@ -1,9 +1,11 @@
 """A worker that dies costs the batch it ran: it runs again if something else killed it, or is the error."""
 
 import os
+import pickle
 import signal
 
 import pytest
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tests.joblib.calls import die, square
 
 import lineshaft as ls
@@ -49,6 +51,14 @@ def test_died_of_what_it_ran(how, return_as, tmp_path):
         list(Parallel(2, "lineshaft", return_as, batch_size=1)(calls(how, tmp_path / "mark")))
     assert "in die" in caught.value.stack
     assert ls.default_engine_stats()["worker_deaths"] == 1
+
+
+@pytest.mark.parametrize("return_as", RETURN_AS)
+def test_programs_may_catch_what_joblibs_own_backend_raises(return_as):
+    with pytest.raises(TerminatedWorkerError, match="while running 'die'") as caught:
+        list(Parallel(2, "lineshaft", return_as)(calls(signal.SIGSEGV)))
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (type(copy), str(copy)) == (ls.errors.WorkerDied, str(caught.value))
 
 
 def test_how_often_is_the_users_choice(tmp_path):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lineshaft import _native
     from lineshaft.joblib.batch import Surroundings
 
-__all__ = ["WINDOW", "Batch", "Run", "timeout_error", "was_killed"]
+__all__ = ["WINDOW", "Batch", "Run", "timeout_error", "to_be_raised", "was_killed"]
 
 #: Futures that are waited for at a time: the oldest. Tasks begin in the order in which they were
 #: submitted, so those that end next are among them.
@@ -108,6 +108,28 @@ class Run:
             # A bound function is kept by its runner, so its identity stays its own.
             runner = self._runners[key] = make(of)
         return runner
+
+
+def to_be_raised(error: BaseException, batches: list[Batch]) -> BaseException:
+    """Return the error of batches in the words of who called ``Parallel``.
+
+    What cannot be sent is an argument of one of the calls; and the death of a worker is caught as joblib's as well.
+    """
+    from lineshaft.errors import SerializationError, WorkerDied
+
+    if isinstance(error, WorkerDied):
+        from lineshaft.joblib import died
+
+        error.__class__ = died.WorkerDied
+    if isinstance(error, SerializationError) and not error.was_sent:
+        from lineshaft._serial.parent import unsendable_call
+
+        for batch in batches:
+            for function, args, kwargs in getattr(batch.calls, "items", ()):
+                found = unsendable_call(function, args, kwargs, error)
+                if found is not None:
+                    return found
+    return error
 
 
 def was_killed(error: BaseException) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lineshaft import _native
 from lineshaft.joblib.mapped import by_name
-from lineshaft.joblib.run import Batch, Run, was_killed
+from lineshaft.joblib.run import Batch, Run, to_be_raised, was_killed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Singles(Run):
                 batch.deaths += 1
                 self._hand_over(batch, when_done)
                 return False
-            batch.error = error
+            batch.error = to_be_raised(error, [batch])
         batch.is_done = True
         return True
 

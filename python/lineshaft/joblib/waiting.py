@@ -10,7 +10,7 @@ from lineshaft import _native
 from lineshaft._failures import cancelled
 from lineshaft._serial.parent import load_exception, load_result
 from lineshaft.joblib.mapped import by_name
-from lineshaft.joblib.run import WINDOW, Batch, Run, timeout_error, was_killed
+from lineshaft.joblib.run import WINDOW, Batch, Run, timeout_error, to_be_raised, was_killed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -164,10 +164,10 @@ class Waiting(Run):
         from lineshaft.errors import WorkerDied
 
         if not isinstance(error, WorkerDied):
-            raise error
+            raise to_be_raised(error, group.batches)
         culprit = group.batches[error.item or 0]
         if culprit.deaths >= self._surroundings.retries or not was_killed(error):
-            raise error
+            raise to_be_raised(error, [culprit])
         culprit.deaths += 1
         self._send([culprit])
         self._kept.extendleft(batch for batch in reversed(group.batches) if batch is not culprit)

@@ -1,0 +1,22 @@
+"""The death of a worker as joblib's own backend calls it, too; apart because that is in a module slow to import."""
+
+from __future__ import annotations
+
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from lineshaft import errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["WorkerDied"]
+
+
+class WorkerDied(errors.WorkerDied, TerminatedWorkerError):  # type: ignore[misc]  # noqa: N818 - as the others
+    """Both errors, for programs that catch either. It looks and travels as Lineshaft's."""
+
+    __module__ = "lineshaft.errors"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return errors.WorkerDied, self.args, self.__dict__
