@@ -6,10 +6,11 @@ import threading
 import time
 import warnings
 import weakref
+from pathlib import Path
 
 import pytest
 from tests.events import eventually
-from tests.joblib.calls import append, enter_and_wait, fail_at, inner, square, thread_name, wait_for, where
+from tests.joblib.calls import append, enter_and_wait, fail_at, inner, make_lock, square, thread_name, wait_for, where
 
 import joblib
 import lineshaft as ls
@@ -135,6 +136,26 @@ def test_what_cannot_be_sent_is_named(return_as, at):
     calls = [delayed(str)(threading.Lock() if x == at else x) for x in range(50)]
     with pytest.raises(ls.errors.SerializationError, match="lock"):
         list(parallel(return_as=return_as, batch_size=1)(calls))
+
+
+@pytest.mark.parametrize("return_as", RETURN_AS)
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_what_cannot_be_sent_is_an_argument_of_the_users_call(return_as, batch_size):
+    calls = [delayed(square)(1), delayed(append)([1], value={"a": (2, threading.Lock())}), delayed(square)(3)]
+    with pytest.raises(ls.errors.SerializationError) as caught:
+        list(parallel(return_as=return_as, batch_size=batch_size)(calls))
+    assert str(caught.value) == (
+        "cannot send argument 'value' of append() to a worker process: "
+        "value['a'][1] is a _thread.lock, which cannot be pickled"
+    )
+
+
+@pytest.mark.parametrize("return_as", RETURN_AS)
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_what_cannot_be_sent_back_is_part_of_one_result(return_as, batch_size):
+    calls = [delayed(square)(1), delayed(make_lock)(), delayed(square)(3)]
+    with pytest.raises(ls.errors.UnsendableResult, match=r"worker: result\['lock'\] is a _thread.lock"):
+        list(parallel(return_as=return_as, batch_size=batch_size)(calls))
 
 
 @pytest.mark.parametrize("return_as", RETURN_AS)
