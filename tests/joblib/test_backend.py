@@ -309,6 +309,21 @@ def test_threads_are_the_engines():
     assert all(name != threading.current_thread().name for name in names)
 
 
+def test_threads_are_kept_for_a_few_numbers_of_jobs(engine):
+    def count():
+        return len(list(Path("/proc/self/task").iterdir()))
+
+    def call_on_threads(n_jobs):
+        assert parallel(n_jobs=n_jobs, require="sharedmem")(delayed(square)(x) for x in range(40))
+
+    call_on_threads(2)
+    before = count()
+    for n_jobs in range(3, 13):
+        call_on_threads(n_jobs)
+    assert count() > before
+    eventually(lambda: count() <= before + 12 + 11 + 10 + 9, "threads of all but the last calls have ended")
+
+
 def test_interrupting_ends_at_once(event):
     """A signal handler that raises reaches the caller while it waits."""
     import signal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from weakref import WeakKeyDictionary
 
 from lineshaft import _process
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     Initializer = tuple[Callable[..., object], tuple[Any, ...]]
 
 __all__ = ["Pools"]
+
+#: Pools of threads that are kept for the next call: programs use one or two numbers of jobs.
+SPARE_MAX = 4
 
 
 class Pools:
@@ -51,28 +55,36 @@ class Pools:
             return self._own[n_jobs], None
         return self._engine._pool("processes", workers), n_jobs if n_jobs < workers else None
 
+    def _forked(self, n_jobs: int, context: BaseContext) -> _native.Pool:
+        if n_jobs not in self._own:
+            initializer, initargs = self._initializer or (None, ())
+            self._own[n_jobs] = self._engine._open_processes(
+                n_jobs, name="joblib", initializer=initializer, initargs=initargs, context=context, for_pool=True
+            )
+        return self._own[n_jobs]
+
     def threads(self, n_jobs: int) -> _native.Pool:
         """Return a pool of `n_jobs` threads of this process for this backend alone."""
         if self._leased is None or self._leased[0] != n_jobs:
             self._give_back()
-            self._leased = n_jobs, _spare_of(self._engine).pop(n_jobs, None) or self._open_threads(n_jobs)
+            spare = _spare_of(self._engine).pop(n_jobs, None)
+            self._leased = n_jobs, spare or self._engine._open_pool("threads", n_jobs)
         return self._leased[1]
 
     def helping_threads(self, n_jobs: int) -> _native.Pool:
         """Return a pool for threads that help a task; it can do without them, so all such tasks share one."""
         return self._engine._pool("threads", max(n_jobs, self._engine.workers))
 
-    def _open_threads(self, n_jobs: int) -> _native.Pool:
-        takes_core = n_jobs <= self._engine.workers
-        return self._engine._open_threads(n_jobs, name="lineshaft-thread", takes_core=takes_core)
-
     def _give_back(self) -> None:
         """Keep the threads for the next call, unless there are some already."""
         leased, self._leased = self._leased, None
         if leased is not None and not self._engine.closed:
             n_jobs, pool = leased
-            if _spare_of(self._engine).setdefault(n_jobs, pool) is not pool:
+            spare = _spare_of(self._engine)
+            if spare.setdefault(n_jobs, pool) is not pool:
                 pool.close()
+            while len(spare) > SPARE_MAX:
+                spare.popitem(last=False)[1].close()
 
     def close(self) -> None:
         """Give back or close the pools that belong to the backend alone."""
@@ -83,12 +95,12 @@ class Pools:
         self._own.clear()
 
 
-#: Pools of threads that no call uses at the moment, by the number of their threads.
-_spare: WeakKeyDictionary[Engine, dict[int, _native.Pool]] = WeakKeyDictionary()
+#: Pools of threads that no call uses at the moment, by the number of their threads; the one given back last is last.
+_spare: WeakKeyDictionary[Engine, OrderedDict[int, _native.Pool]] = WeakKeyDictionary()
 
 
-def _spare_of(engine: Engine) -> dict[int, _native.Pool]:
-    return _spare.setdefault(engine, {})
+def _spare_of(engine: Engine) -> OrderedDict[int, _native.Pool]:
+    return _spare.setdefault(engine, OrderedDict())
 
 
 #: The last pool with an initializer: its engine, what it was made for, and itself.
