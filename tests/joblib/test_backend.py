@@ -38,6 +38,17 @@ def test_nothing_to_do():
     assert list(parallel(return_as="generator")([])) == []
 
 
+def test_several_open_calls_of_one_configuration():
+    with parallel_config("lineshaft", n_jobs=2):
+        first, second = (Parallel(return_as="generator")(delayed(square)(x) for x in range(40)) for _ in range(2))
+        assert [next(first), next(second)] == [0, 0]
+        assert Parallel()(delayed(square)(x) for x in range(40)) == [x * x for x in range(40)]
+        assert list(first) == list(second) == [x * x for x in range(1, 40)]
+        with Parallel() as outer, Parallel() as inner:
+            for pool in (outer, inner, outer):
+                assert pool(delayed(square)(x) for x in range(5)) == [0, 1, 4, 9, 16]
+
+
 def test_functions_of_every_kind():
     factor = 3
     calls = [delayed(abs)(-1), delayed(lambda x: x * factor)(2), delayed("a b".split)(), delayed(int)("7", base=8)]

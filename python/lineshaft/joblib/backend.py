@@ -77,6 +77,7 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         **backend_kwargs: Any,
     ) -> None:
         super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads, **backend_kwargs)
+        self.parallel: Any = None
         self._engine = engine
         self._retries = retries
         #: The batch that the call is nested in, if it is.
@@ -100,6 +101,18 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         # Engines stay where they are: in a worker the default one is the one that the worker belongs to.
         outer = self._outer or Surroundings(self.nesting_level or 0, self._cores(), limits.set_by_user(), self._retries)
         return type(self).nested, (outer,)
+
+    def _another(self) -> Self:
+        """Make a backend like this one, which is in use."""
+        other = type(self)(
+            self.nesting_level,
+            self.inner_max_num_threads,
+            engine=self._engine,
+            retries=self._retries,
+            **self.backend_kwargs,
+        )
+        other._outer = self._outer
+        return other
 
     # How many.
 
@@ -137,6 +150,10 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         n_jobs = self.effective_n_jobs(n_jobs)
         if n_jobs == 1:
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
+        if self._pools is not None and parallel is not self.parallel:
+            # A ``with parallel_config(...)`` block has one backend, and may have several open calls:
+            # generators that are read by turns, a ``with Parallel()`` inside another.
+            raise FallbackToBackend(self._another())
         self.parallel = parallel
         self._n_jobs = n_jobs
         self._inside = None
