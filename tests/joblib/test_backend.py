@@ -93,6 +93,13 @@ def test_how_many():
             Parallel(n_jobs=0)(delayed(where)() for _ in range(4))
 
 
+def test_no_more_cores_than_joblib_is_told_of(monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    with parallel_config("lineshaft"):
+        assert joblib.effective_n_jobs(-1) == joblib.cpu_count() == 1
+        assert joblib.effective_n_jobs(3) == 3
+
+
 def test_never_more_than_asked_for(event):
     entered = [event(f"entered-{n}") for n in range(4)]
     leave = event("leave")

@@ -7,6 +7,7 @@ the thread that is told of results if these come as a generator.
 
 from __future__ import annotations
 
+import os
 import threading
 
 from joblib.parallel import (
@@ -128,7 +129,10 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
 
     def _cores(self) -> int:
         engine = self._engine or _engine._default
-        return engine.workers if engine is not None else _startup.default_workers()
+        cores = engine.workers if engine is not None else _startup.default_workers()
+        # How users of joblib say that there are fewer.
+        named = os.environ.get("LOKY_MAX_CPU_COUNT")
+        return cores if named is None else max(1, min(cores, int(named)))
 
     # The life of a call.
 
