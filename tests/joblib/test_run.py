@@ -52,6 +52,33 @@ def test_every_backend_is_served(tmp_path):
     assert "nested" in done.stderr
 
 
+def test_forked_workers_see_the_program_as_it_was(tmp_path):
+    program = """
+    import json, multiprocessing
+    from joblib import Parallel, delayed, parallel_config
+
+    LARGE = {}
+    lock = multiprocessing.Lock()
+
+    def look(_):
+        with lock:
+            return json.setting, LARGE["key"], multiprocessing.current_process().daemon
+
+    def look_inside(x):
+        return Parallel(n_jobs=2)(delayed(abs)(n) for n in range(x))
+
+    for json.setting in (1, 2):
+        LARGE["key"] = 10 * json.setting
+        found = Parallel(n_jobs=2, backend="multiprocessing")(delayed(look)(n) for n in range(8))
+        assert set(found) == {(json.setting, 10 * json.setting, True)}, found
+    with parallel_config("multiprocessing", n_jobs=2):
+        assert Parallel()(delayed(look_inside)(x) for x in range(3)) == [[], [0], [0, 1]]
+    """
+    for runner in (("-m", "lineshaft", "run"), ()):
+        done = run(program, tmp_path, runner=runner)
+        assert done.returncode == 0, done.stderr
+
+
 def test_unless_told_otherwise(tmp_path):
     done = run(PROGRAM, tmp_path, "--no-patch", "joblib", "--no-patch", "multiprocessing")
     assert done.returncode == 0, done.stderr

@@ -28,6 +28,7 @@ from lineshaft.joblib.waiting import Waiting
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from multiprocessing.context import BaseContext
     from types import ModuleType
     from typing import Any, Self
 
@@ -63,6 +64,8 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
     supports_inner_max_num_threads = True
     supports_sharedmem = True
     uses_threads = False
+    #: Whether workers are forked from the program, where joblib's backend of the same name forks them.
+    may_fork = False
 
     # A batch costs some tens of microseconds, so it need not last long to be worth it.
     MIN_IDEAL_BATCH_DURATION = 0.02
@@ -143,6 +146,7 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         require: str | None = None,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
+        context: BaseContext | None = None,
         **_: Any,
     ) -> int:
         """Prepare for calls of `parallel`; return how many jobs run at the same time.
@@ -168,7 +172,11 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         self.supports_retrieve_callback = parallel.return_generator and not self._is_nested()
         initializer = initializer or self.backend_kwargs.get("initializer")
         initargs = initargs or self.backend_kwargs.get("initargs", ())
-        self._pools = Pools(self._engine or _engine.default_engine(), initializer, tuple(initargs))
+        if not self.may_fork or self._is_nested():
+            context = None
+        self._pools = Pools(self._engine or _engine.default_engine(), initializer, tuple(initargs), context)
+        if context is not None and not self._on_threads:
+            self._pools.processes(n_jobs)  # which forks the program as it is now
         return n_jobs
 
     def start_call(self) -> None:
@@ -303,10 +311,19 @@ class LineshaftThreadingBackend(LineshaftBackend):
     uses_threads = True
 
 
+class LineshaftMultiprocessingBackend(LineshaftBackend):
+    """Runs the batches of ``Parallel`` in worker processes that are forked from the program, where that is the default.
+
+    Programs name the backend ``"multiprocessing"`` for what its workers inherit: large globals, settings, locks.
+    """
+
+    may_fork = True
+
+
 #: What joblib's own backends are called, and what stands in for them.
 SERVED = {
     "loky": LineshaftBackend,
-    "multiprocessing": LineshaftBackend,
+    "multiprocessing": LineshaftMultiprocessingBackend,
     "threading": LineshaftThreadingBackend,
 }
 _originals: dict[str, Any] = {}

@@ -10,6 +10,7 @@ from lineshaft import _process
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from multiprocessing.context import BaseContext
     from typing import Any
 
     from lineshaft import _native
@@ -31,12 +32,20 @@ class Pools:
     budget of cores grows while it is open. Workers with an initializer are kept for the next call
     with the same one. A call on threads has a pool to itself: one of its tasks may wait for another
     call in a way that nobody knows of, through a thread of its own say, and that call must find threads.
+
+    With a `context` of `multiprocessing` whose start method is `fork`, workers are forked from the program and
+    see it as it was when `processes` was first called.
     """
 
     def __init__(
-        self, engine: Engine, initializer: Callable[..., object] | None = None, initargs: tuple[Any, ...] = ()
+        self,
+        engine: Engine,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        context: BaseContext | None = None,
     ) -> None:
         self._engine = engine
+        self._context = context if context is not None and context.get_start_method() == "fork" else None
         self._initializer = None if initializer is None else (initializer, initargs)
         self._own: dict[int, _native.Pool] = {}
         #: Threads that nobody else uses meanwhile, and how many.
@@ -47,6 +56,8 @@ class Pools:
         workers = self._engine.workers
         if _process.is_worker():
             return self._engine._pool("processes", workers), None
+        if self._context is not None:
+            return self._forked(n_jobs, self._context), None
         if self._initializer is not None:
             return _initialized_pool(self._engine, n_jobs, self._initializer), None
         if n_jobs > workers:
