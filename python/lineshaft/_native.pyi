@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "__version__", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "Pool", "Segment", "Session", "TaskOptions", "Zygote", "after_fork", "cancel_running", "static_order", "wait_any", "when_done", "zygote_socket"]
+__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "__version__", "ArraysKept", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "Pool", "Segment", "Session", "TaskOptions", "Zygote", "after_fork", "cancel_running", "static_order", "wait_any", "when_done", "zygote_socket"]
 
 DUMP_SIGNAL: Final[int]
 """
@@ -23,6 +23,12 @@ __version__: Final[str]
 """
 The version of the package.
 """
+
+@final
+class ArraysKept:
+    """
+    While it exists, arrays that are handed to several calls stay in shared memory between them.
+    """
 
 @disjoint_base
 class DefinitionBase:
@@ -264,6 +270,11 @@ class Pool:
     def close(self, /) -> None:
         """
         Lets the pool take no more tasks; it goes when it has none left.
+        """
+    def keep_arrays(self, /) -> ArraysKept | None:
+        """
+        Has arrays that are handed to several calls stay in shared memory between them, for as long as what it
+        returns exists. None where calls get no such arrays, or workers hand them over.
         """
     def stats(self, /) -> tuple[list[int], int]:
         """

@@ -1,9 +1,11 @@
 """Arrays lie in shared memory, each once, and `joblib.Memory` works in workers."""
 
 import functools
+from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.events import eventually
 from tests.joblib.calls import square
 
 from joblib import Memory, Parallel, delayed, parallel_config
@@ -28,6 +30,27 @@ def test_the_same_array_is_stored_once(engine):
     most = []
     assert Parallel(2, "lineshaft", batch_size=1)(inputs()) == [(True, 5.0 * MB)] * 16
     assert max(most) < 2 * array.nbytes
+
+
+def file_of(array):
+    """The inode of the shared memory that the array lies in."""
+    address = array.ctypes.data
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, _, _, _, inode, *_ = line.split()
+        start, end = (int(number, 16) for number in span.split("-"))
+        if start <= address < end:
+            return int(inode)
+    raise AssertionError("the array lies nowhere")
+
+
+@pytest.mark.parametrize("return_as", ["list", "generator"])
+def test_an_array_is_kept_between_calls_of_which_each_begins_when_the_last_has_ended(engine, return_as):
+    array = np.ones(MB)
+    call = Parallel(2, "lineshaft", return_as, batch_size=1, pre_dispatch=1)
+    _, *others = call(delayed(file_of)(array) for _ in range(6))
+    assert len(set(others)) == 1
+    assert others[0] > 0
+    eventually(lambda: engine._native.stats()["memory_bytes"] == 0, "nothing is kept when all has ended")
 
 
 def test_what_a_call_writes_nobody_else_sees():

@@ -78,7 +78,8 @@ impl Core {
         ))
     }
 
-    fn is_of_this_process(&self) -> bool {
+    /// Whether it was not forked with the process that it belongs to.
+    pub fn is_of_this_process(&self) -> bool {
         self.generation == GENERATION.load(Ordering::Relaxed)
     }
 

@@ -40,7 +40,7 @@ mod _native {
     #[pymodule_export]
     use super::runner::EventLoopCall;
     #[pymodule_export]
-    use super::segment::Segment;
+    use super::segment::{ArraysKept, Segment};
     #[pymodule_export]
     use super::session::Session;
     #[pymodule_export]

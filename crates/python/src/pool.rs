@@ -15,6 +15,7 @@ use crate::engine::{Core, engine_error};
 use crate::future::{self, FutureBase, Source};
 use crate::interpreter::front;
 use crate::runner::Body;
+use crate::segment::ArraysKept;
 use crate::session::Client;
 use crate::waiting::waiting;
 
@@ -287,6 +288,15 @@ impl Pool {
                 let args = PyTuple::new(py, [function.as_any(), items.as_any()])?;
                 self.submit(batch, &args, None, None, None)
             }
+        }
+    }
+
+    /// Has arrays that are handed to several calls stay in shared memory between them, for as long as what it
+    /// returns exists. None where calls get no such arrays, or workers hand them over.
+    fn keep_arrays(&self) -> Option<ArraysKept> {
+        match &self.kind {
+            Kind::Processes { core, .. } => Some(ArraysKept::new(core)),
+            Kind::Threads { .. } | Kind::Nested { .. } => None,
         }
     }
 

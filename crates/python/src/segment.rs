@@ -1,11 +1,15 @@
 //! Shared memory as Python sees it: an object with the buffer protocol.
 
 use std::ffi::c_int;
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
 
 use lineshaft_store::Pin;
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+
+use crate::engine::Core;
 
 /// A segment of shared memory, mapped copy-on-write: reading copies nothing, writing copies the
 /// touched pages for this mapping alone, as if the object had been pickled and loaded.
@@ -69,6 +73,32 @@ impl Segment {
             Ok(())
         } else {
             Err(PyErr::fetch(slf.py()))
+        }
+    }
+}
+
+/// While it exists, arrays that are handed to several calls stay in shared memory between them.
+#[pyclass(frozen, module = "lineshaft._native")]
+pub struct ArraysKept {
+    core: Arc<Core>,
+}
+
+impl ArraysKept {
+    pub fn new(core: &Arc<Core>) -> ArraysKept {
+        core.live.keep();
+        ArraysKept {
+            core: Arc::clone(core),
+        }
+    }
+}
+
+impl Drop for ArraysKept {
+    fn drop(&mut self) {
+        if self.core.is_of_this_process() {
+            self.core.live.let_go();
+        } else {
+            // In a forked child locks may be held for ever, those that the kept segments take as well.
+            let _never_dropped = ManuallyDrop::new(Arc::clone(&self.core));
         }
     }
 }

@@ -8,6 +8,9 @@ pub const ALIGNMENT: u64 = 64;
 /// tasks again and again; a forgotten one is only stored once more.
 pub(crate) const LIVE_BUFFERS_MAX: usize = 1024;
 
+/// Segments that [`crate::LiveBuffers`] keeps for a caller who wants that. Few arrays are handed to all calls.
+pub(crate) const KEPT_SEGMENTS_MAX: usize = 4;
+
 /// From this size on a buffer is hashed by two threads. Below, starting the thread would cost a
 /// noticeable part of what it saves.
 pub(crate) const HASH_TWO_THREADS_BYTES_MIN: usize = 32 << 20;

@@ -13,19 +13,25 @@
 //! Watching some pages anew forgets what was written to them before, so a buffer that shares pages
 //! with another is not watched at the same time as that one.
 //!
-//! Entries are weak: remembering a buffer never keeps its segment alive. Any thread may call it; the
-//! lock is not held while hashing or storing, so two threads that bring the same new buffer at the
-//! same moment store it twice.
+//! Entries are weak: remembering a buffer never keeps its segment alive. Who hands the same buffers to
+//! one task after the other says so ([`LiveBuffers::keep`]), for else the segment is gone whenever the
+//! tasks that have it end before the next one is made. Then a few segments stay, of buffers that have come
+//! again: what comes once is not kept.
+//!
+//! Any thread may call it; the lock is not held while hashing or storing, so two threads that bring the
+//! same new buffer at the same moment store it twice.
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 
 use crate::error::StoreError;
 use crate::hash::{ContentHash, content_hash, sample_hash};
-use crate::limits::{HASH_TWO_THREADS_BYTES_MIN, LIVE_BUFFERS_MAX, WATCHED_BYTES_MIN};
+use crate::limits::{
+    HASH_TWO_THREADS_BYTES_MIN, KEPT_SEGMENTS_MAX, LIVE_BUFFERS_MAX, WATCHED_BYTES_MIN,
+};
 use crate::segment::Segment;
 use crate::store::Store;
 use crate::unwritten::{WriteWatch, whole_pages};
@@ -76,6 +82,10 @@ enum Known {
 struct Entries {
     by_place: HashMap<Place, Entry>,
     uses: u64,
+    /// How many callers want segments to be kept.
+    keepers: usize,
+    /// Segments that are kept; the one that came last is last.
+    kept: VecDeque<Arc<Segment>>,
     /// Opened at the first need; `None` inside if the kernel cannot watch.
     write_watch: OnceCell<Option<WriteWatch>>,
 }
@@ -92,6 +102,25 @@ impl LiveBuffers {
         Self::default()
     }
 
+    /// Keeps segments of buffers that come again, until `let_go` has been called as often.
+    pub fn keep(&self) {
+        self.lock().keepers += 1;
+    }
+
+    /// Ends what `keep` began.
+    pub fn let_go(&self) {
+        let mut entries = self.lock();
+        assert!(entries.keepers > 0, "who lets go has kept");
+        entries.keepers -= 1;
+        let unwanted = if entries.keepers == 0 {
+            std::mem::take(&mut entries.kept)
+        } else {
+            VecDeque::new()
+        };
+        drop(entries);
+        drop(unwanted);
+    }
+
     /// The segment that holds exactly `bytes`: the one made of this buffer before if it still
     /// exists and the buffer has not changed, else a new one.
     pub fn get_or_put(&self, store: &Store, bytes: &[u8]) -> Result<Arc<Segment>, StoreError> {
@@ -102,7 +131,7 @@ impl LiveBuffers {
         // Not within the match: the lock would be held to its end.
         let known = self.lock().look_up(place, bytes);
         let (segment, hash_then, by_use) = match known {
-            Some(Known::Proved(segment)) => return Ok(segment),
+            Some(Known::Proved(segment)) => return Ok(self.kept(segment)),
             Some(Known::Doubtful {
                 segment,
                 hash,
@@ -111,8 +140,12 @@ impl LiveBuffers {
             None => {
                 let (hash, segment) = hash_and_put(store, bytes);
                 let segment = segment?;
-                self.lock().insert(place, &segment, hash);
-                return Ok(segment);
+                let comes_again = self.lock().insert(place, &segment, hash);
+                return Ok(if comes_again {
+                    self.kept(segment)
+                } else {
+                    segment
+                });
             }
         };
         // In this order: what changes after the samples were taken is found by the hash.
@@ -122,13 +155,31 @@ impl LiveBuffers {
             if let Some(samples) = samples {
                 self.lock().prove(place, by_use, samples);
             }
-            return Ok(segment);
+            return Ok(self.kept(segment));
         }
         // Freed first if nobody else holds it, so that the old and the new copy need not fit both.
+        self.lock().kept.retain(|kept| !Arc::ptr_eq(kept, &segment));
         drop(segment);
         let (segment, _) = store.put(&[bytes])?;
         self.lock().insert(place, &segment, hash_now);
         Ok(segment)
+    }
+
+    /// The same segment, which is kept if somebody wants that.
+    fn kept(&self, segment: Arc<Segment>) -> Arc<Segment> {
+        let mut entries = self.lock();
+        let is_new = !entries.kept.iter().any(|kept| Arc::ptr_eq(kept, &segment));
+        if entries.keepers > 0 && is_new {
+            entries.kept.push_back(Arc::clone(&segment));
+        }
+        let oldest = if entries.kept.len() > KEPT_SEGMENTS_MAX {
+            entries.kept.pop_front()
+        } else {
+            None
+        };
+        drop(entries);
+        drop(oldest);
+        segment
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
@@ -199,7 +250,8 @@ impl Entries {
         }
     }
 
-    fn insert(&mut self, place: Place, segment: &Arc<Segment>, hash: ContentHash) {
+    /// Remembers a buffer; whether it was known with the same content.
+    fn insert(&mut self, place: Place, segment: &Arc<Segment>, hash: ContentHash) -> bool {
         if self.by_place.len() >= LIVE_BUFFERS_MAX && !self.by_place.contains_key(&place) {
             self.make_room();
         }
@@ -210,10 +262,12 @@ impl Entries {
             watch: Watch::Off,
             last_use: self.uses,
         };
-        if let Some(old) = self.by_place.insert(place, entry) {
-            self.forget_watch(&old);
+        let old = self.by_place.insert(place, entry);
+        if let Some(old) = &old {
+            self.forget_watch(old);
         }
         assert!(self.by_place.len() <= LIVE_BUFFERS_MAX);
+        old.is_some_and(|old| old.hash == hash)
     }
 
     /// Forgets buffers whose segments are gone, or else the one used longest ago.

@@ -71,6 +71,8 @@ class Run:
         self._pool = pool
         self._in_processes = in_processes
         self._surroundings = surroundings
+        #: The batches of a call are often given the same arrays.
+        self._arrays = pool.keep_arrays()
         #: What runs batches of one function, by the function's identity or by its name.
         self._runners: dict[object, Callable[..., Any]] = {}
         self._aborted = False
@@ -85,7 +87,8 @@ class Run:
 
     def close(self) -> None:
         """Drop what is not done, also what runs in worker processes of this process's engine."""
-        raise NotImplementedError
+        self._aborted = True
+        self._arrays = None
 
     def _call_of(self, calls: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Return what a worker or a thread is to call for a batch."""

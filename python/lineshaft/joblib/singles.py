@@ -25,7 +25,7 @@ class Singles(Run):
 
     def close(self) -> None:
         """Drop what is not done."""
-        self._aborted = True
+        super().close()
         futures = [future for future in list(self._open.values()) if future is not None]
         self._open.clear()
         if futures:

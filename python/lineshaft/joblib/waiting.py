@@ -72,7 +72,7 @@ class Waiting(Run):
 
     def close(self) -> None:
         """Drop what is not done."""
-        self._aborted = True
+        super().close()
         self._kept.clear()
         groups, self._groups = list(self._groups), {}
         if groups:

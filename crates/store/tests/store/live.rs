@@ -33,6 +33,44 @@ fn a_buffer_is_stored_once_while_its_segment_lives() {
 }
 
 #[test]
+fn buffers_that_come_again_are_kept_for_who_wants_that() {
+    let dir = SpillDir::new("live-kept");
+    let store = dir.store(1 << 20, None);
+    let live = LiveBuffers::new();
+    let mut arrays: Vec<Vec<u8>> = (0..9).map(|seed| content(seed, 1000)).collect();
+    let segments_after = |array: &[u8], times: usize| {
+        let segments: Vec<_> = (0..times)
+            .map(|_| live.get_or_put(&store, array).unwrap())
+            .collect();
+        drop(segments);
+        store.stats().segments
+    };
+    live.keep();
+    live.keep();
+    assert_eq!(segments_after(&arrays[0], 1), 0, "it came once");
+    assert_eq!(segments_after(&arrays[0], 1), 1, "and again");
+    let kept = live.get_or_put(&store, &arrays[0]).unwrap();
+    let same = live.get_or_put(&store, &arrays[0]).unwrap();
+    assert!(Arc::ptr_eq(&kept, &same));
+    drop((kept, same));
+    arrays[0][7] ^= 1;
+    assert_eq!(
+        segments_after(&arrays[0], 1),
+        0,
+        "what it held before is of no use"
+    );
+    for array in &arrays {
+        segments_after(array, 2);
+    }
+    assert_eq!(store.stats().segments, 4, "only a few");
+    live.let_go();
+    assert_eq!(store.stats().segments, 4, "another one wants them still");
+    live.let_go();
+    assert_eq!(store.stats().segments, 0);
+    assert_eq!(segments_after(&arrays[0], 2), 0);
+}
+
+#[test]
 fn a_change_between_two_calls_is_seen() {
     let dir = SpillDir::new("live-change");
     let store = dir.store(1 << 30, None);
