@@ -6,6 +6,8 @@ import threading
 import pytest
 from tests.events import enter_and_wait
 
+from lineshaft.pool.feed import Feed
+
 WAITS = {
     "map": lambda pool, call, events: pool.map(call, [events]),
     "apply": lambda pool, call, events: pool.apply(call, (events,)),
@@ -72,3 +74,29 @@ def test_an_iteration_goes_on_after_it(pool, timeout, alarm, event):
         results.next(timeout)
     leave.set()
     assert list(results) == ["left"]
+
+
+@pytest.mark.parametrize("make", [list, iter])
+def test_an_iteration_in_order_of_completion_loses_nothing_by_it(pool, make, event):
+    entered, leave = event("entered"), event("leave")
+
+    def interrupt(_, frame):
+        # While it waits for what is done, and nowhere else: the timer asks again.
+        while frame is not None and frame.f_code is not Feed.take.__code__:
+            frame = frame.f_back
+        if frame is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise TooSlowError
+
+    results = pool.imap_unordered(stay, make([(entered, leave)] * 3))
+    entered.wait()
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    try:
+        with pytest.raises(TooSlowError):
+            next(results)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        leave.set()
+    assert list(results) == ["left"] * 3

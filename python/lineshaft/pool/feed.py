@@ -20,7 +20,7 @@ import threading
 import time
 from collections import deque
 from itertools import islice
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from lineshaft.pool.chunks import cut
@@ -120,17 +120,20 @@ class Feed:
                 return END
             self._reserved += 1
             hungry = not self._exhausted and self._room() * 2 > self._window
-        if hungry:
-            if self._thread is None:
-                self._refill()
-            elif self._parked:
-                self._wakeups.put(None)
         try:
-            return self._queue.get(timeout=timeout_s)
-        except Empty:
+            if hungry:
+                if self._thread is None:
+                    self._refill()
+                elif self._parked:
+                    self._wakeups.put(None)
+            # What a signal handler raises while this waits is raised before anything is taken; once it is,
+            # no handler runs before it has its name: unpacking calls nothing that is written in Python.
+            [future] = map(self._queue.get, (True,), (timeout_s,))
+        except BaseException:
             with self._lock:
                 self._reserved -= 1
             raise
+        return future
 
     def run_to_end(self) -> None:
         """Submit what is left of the input, however much that is."""
