@@ -57,3 +57,16 @@ def test_a_callback_may_use_the_pool(pool):
     outer = pool.apply_async(pow, (2, 2), callback=lambda y: results.append(pool.apply_async(pow, (y, 2))))
     outer.wait(10)
     assert results[0].get(10) == 16
+
+
+def test_a_callback_may_end_the_pool(pool_class):
+    pool, joined = pool_class(2), threading.Event()
+
+    def end(_):
+        pool.close()
+        pool.join()
+        joined.set()
+
+    pool.apply_async(pow, (2, 2), callback=end)
+    assert joined.wait(30)
+    pool.join()

@@ -42,8 +42,10 @@ class CallbackThread:
         self._settled.put(result)
 
     def drain(self) -> None:
-        """Wait until the callback of every expected result has run."""
+        """Wait until the callback of every expected result has run, unless the caller is one of them."""
         with self._lock:
+            if self._thread is threading.current_thread():
+                return
             expected = list(self._expected)
         for result in expected:
             result.wait()
