@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal as _signal
 from concurrent.futures.process import BrokenProcessPool
 
+from lineshaft._size import format_size
 from lineshaft.errors import LineshaftError
 
 __all__ = ["WorkerDied"]
@@ -74,7 +75,7 @@ ran out; peak memory 3.0 GiB
         if self.oom_killed:
             text += " by the kernel because memory ran out"
         if self.peak_memory_bytes is not None:
-            text += f"; peak memory {_size(self.peak_memory_bytes)}"
+            text += f"; peak memory {format_size(self.peak_memory_bytes)}"
         if self.stack:
             text += f"\nlast Python stack of the worker:\n{self.stack.rstrip()}"
         return text
@@ -85,12 +86,3 @@ def _signal_name(number: int) -> str:
         return _signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def _size(size_bytes: int) -> str:
-    value = float(size_bytes)
-    for unit in ("bytes", "KiB", "MiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} GiB"
