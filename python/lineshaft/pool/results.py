@@ -1,6 +1,6 @@
 """What the asynchronous methods of a pool return: one future, or one per chunk.
 
-A result owns no thread and no lock of its own. Without callbacks it asks its futures directly, so
+A result owns no thread. Without callbacks it asks its futures directly, so
 a thread in `get` waits exactly where a thread in `Future.result` waits. With callbacks it is ready
 once the callback has returned, as in `multiprocessing.pool`: the futures announce completion, the
 pool's one callback thread (`callbacks.py`) runs the callback, then the result turns ready.
@@ -40,7 +40,8 @@ class NotDoneError(Exception):
 def outcome_of(future: Future[T], timeout_s: float | None) -> Outcome[T]:
     """Wait for `future`; return its value and None, or None and what it raised.
 
-    Without a time limit one call of `Future.result` when all is well, because each takes a lock.
+    Without a time limit that is one call of a method of the future, if all is well: a pool does it for
+    each chunk.
 
     Raises
     ------
