@@ -163,6 +163,21 @@ export interface Task {
 export interface TaskDetail extends Task {
   explanation: string;
   output: string;
+  history: Attempt[];
+  tracebacks: Traceback[];
+  deaths: Death[];
+}
+
+export interface Attempt {
+  worker: number;
+  start_s: number;
+  ran_s: number;
+  end: "finished" | "failed" | "running";
+}
+
+export interface Traceback {
+  attempt: number;
+  text: string;
 }
 
 export interface GraphView {
@@ -204,8 +219,17 @@ export interface GraphPath {
   tasks: number;
   ran_s: number;
   is_cut: boolean;
-  steps: { group: number; name: string; task: number; tasks: number; ran_s: number }[];
+  steps: GraphStep[];
   steps_more: number;
+  alone: GraphStep | null;
+}
+
+export interface GraphStep {
+  group: number;
+  name: string;
+  task: number;
+  tasks: number;
+  ran_s: number;
 }
 
 export interface WorkerList {

@@ -12,7 +12,7 @@ use lineshaft_core::{GroupId, TaskId};
 use rustc_hash::FxHashMap;
 
 use crate::limits;
-use crate::tasks::Tasks;
+use crate::tasks::{Task, Tasks};
 
 /// The result of one task is there for another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,8 +31,18 @@ pub(crate) struct Graph {
     links: FxHashMap<(GroupId, GroupId), u64>,
     /// Edges that are in no link: one of their tasks is unknown, or there are too many links.
     pub(crate) unlinked: u64,
-    /// The longest chain so far, and the task that it ends with.
+    /// The longest chain so far of several tasks, and the one that it ends with.
     longest: Option<(Duration, TaskId)>,
+    /// The task that ran longest of those that needed no other.
+    alone: Option<Alone>,
+}
+
+/// A task that needed no other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Alone {
+    pub(crate) task: TaskId,
+    pub(crate) group: GroupId,
+    pub(crate) ran: Duration,
 }
 
 /// A chain of tasks, each of which needed the one before it.
@@ -70,13 +80,27 @@ impl Graph {
     }
 
     /// A task has ended, and with it a chain.
-    pub(crate) fn end_chain(&mut self, chain: Duration, task: TaskId) {
-        if self.longest.is_none_or(|(longest, _)| chain > longest) {
-            self.longest = Some((chain, task));
+    pub(crate) fn end_chain(&mut self, task: &Task) {
+        if task.after.is_some() {
+            if self.longest.is_none_or(|(longest, _)| task.chain > longest) {
+                self.longest = Some((task.chain, task.id));
+            }
+        } else if self.alone.is_none_or(|alone| task.chain > alone.ran) {
+            self.alone = Some(Alone {
+                task: task.id,
+                group: task.group,
+                ran: task.chain,
+            });
         }
     }
 
-    /// The longest chain, from its beginning.
+    /// The task that needed no other and ran longer than the longest chain, if there is one.
+    pub(crate) fn alone(&self) -> Option<Alone> {
+        let longest = self.longest.map_or(Duration::ZERO, |(longest, _)| longest);
+        self.alone.filter(|alone| alone.ran > longest)
+    }
+
+    /// The longest chain of several tasks, from its beginning.
     pub(crate) fn longest(&self, tasks: &Tasks) -> Chain {
         let Some((ran, last)) = self.longest else {
             return Chain::default();
@@ -150,10 +174,14 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_needs_nothing_is_a_chain_of_its_own() {
-        let script = "0 up 1 1\n0 submit 1 7\n1 hand 1 1 7\n9 finish 1 8";
-        assert_eq!(longest(script), (vec![1], Duration::from_micros(8)));
-        assert_eq!(longest("0 up 1 1"), (vec![], Duration::ZERO));
+    fn a_task_that_needs_nothing_and_runs_longer_than_any_chain_is_told_of() {
+        let one = "0 up 1 1\n0 submit 1 7\n1 hand 1 1 7\n9 finish 1 8";
+        assert_eq!(longest(one), (vec![], Duration::ZERO));
+        let alone = |script: &str| picture(script).graph.alone().map(|alone| alone.task.0);
+        assert_eq!(alone(one), Some(1));
+        let two = format!("{one}\n9 submit 2 8\n9 supply 2 1\n9 hand 2 1 8\n20 finish 2 2");
+        assert_eq!(longest(&two), (vec![1, 2], Duration::from_micros(10)));
+        assert_eq!(alone(&two), None);
     }
 
     #[test]

@@ -220,7 +220,7 @@ impl Picture {
         }
         if let Some(ran) = ran {
             task.chain += ran;
-            self.graph.end_chain(task.chain, id);
+            self.graph.end_chain(task);
             self.groups.note_run(group, ran);
         }
     }

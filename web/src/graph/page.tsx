@@ -47,14 +47,15 @@ function nothing(graph: GraphView): string {
 
 function Numbers({ graph }: { graph: GraphView }) {
   const { path, total_s } = graph;
+  const least_s = Math.max(path.ran_s, path.alone?.ran_s ?? 0);
   return (
     <dl class="numbers">
-      <NumberCard name="critical path" value={duration(path.ran_s)} more={`in ${count(path.tasks)} tasks${path.is_cut ? " and others that are not kept" : ""}`} />
+      <NumberCard name="critical path" value={duration(path.ran_s)} more={`in ${count(path.tasks)} ${path.tasks === 1 ? "task" : "tasks"}${path.is_cut ? " and others that are not kept" : ""}`} />
       <NumberCard name="all tasks together" value={duration(total_s)} more="time that they ran" />
       <NumberCard
         name="cores kept busy, at most"
-        value={path.ran_s > 0 ? rough(Math.max(1, total_s / path.ran_s)) : "–"}
-        more="on average: all tasks by critical path"
+        value={least_s > 0 ? rough(Math.max(1, total_s / least_s)) : "–"}
+        more={`on average: all tasks by ${path.alone ? "the longest one" : "critical path"}`}
       />
     </dl>
   );
@@ -227,6 +228,11 @@ function Path({ path }: { path: GraphPath }) {
           </tbody>
         </table>
       </div>
+      {path.alone && (
+        <p class="note close">
+          Longer than all of it ran <a href={link({ task: path.alone.task })}>task {path.alone.task}</a> of {path.alone.name}, which needed no other: {duration(path.alone.ran_s)}.
+        </p>
+      )}
       {path.steps_more > 0 && <p class="note close">{count(path.steps_more)} more steps follow.</p>}
     </section>
   );

@@ -92,7 +92,7 @@ pub struct LinkRow {
     pub on_path: bool,
 }
 
-/// The longest chain of tasks, by the time that they ran.
+/// The longest chain of several tasks, by the time that they ran.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct PathRow {
     /// Tasks on it, as far as they are kept.
@@ -105,6 +105,8 @@ pub struct PathRow {
     pub steps: Vec<StepRow>,
     /// Further steps.
     pub steps_more: usize,
+    /// A task that needed no other and ran longer than this chain.
+    pub alone: Option<StepRow>,
 }
 
 /// Tasks of one function that follow each other on the chain.
@@ -180,6 +182,13 @@ impl Picture {
             is_cut: chain.is_cut,
             steps,
             steps_more,
+            alone: self.graph.alone().map(|alone| StepRow {
+                group: alone.group.0,
+                name: self.group_label(alone.group),
+                task: alone.task.0,
+                tasks: 1,
+                ran_s: alone.ran.as_secs_f64(),
+            }),
         }
     }
 }
