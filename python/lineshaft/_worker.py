@@ -290,7 +290,7 @@ def work(
         code=worker.code,
         loads=worker.loads,
         dumps_result=worker.dumps_result,
-        dumps_exception=worker.dumps_exception,
+        dumps_raised=worker.dumps_raised,
         run_batch=_batch.run,
         flush=flush,
         unflushed=unflushed,

@@ -3,7 +3,7 @@
 import re
 
 from playwright.sync_api import expect
-from tests.dashboard.jobs import double, fail, shout
+from tests.dashboard.jobs import crash, double, fail, shout
 
 import lineshaft as ls
 
@@ -93,3 +93,32 @@ def test_a_task_that_is_not_there_says_so(tab):
         engine.submit(double, 1).result()
         page = tab.open(engine.dashboard_url, "tasks?task=12345")
         expect(page.get_by_role("complementary")).to_contain_text("no such task is listed")
+
+
+def test_a_task_that_failed_shows_what_it_raised_and_its_attempts(tab):
+    with ls.Engine(workers=1) as engine:
+        failed = engine.submit(ls.task(fail, retries=1), 41)
+        assert isinstance(failed.exception(), ValueError)
+        died = engine.submit(crash)
+        assert died.exception() is not None
+        page = tab.open(engine.dashboard_url, "tasks")
+        drawer = page.get_by_role("complementary")
+        row(page, "Tasks", "fail").get_by_role("link").click()
+        expect(drawer.locator("pre")).to_have_count(2)
+        expect(drawer.locator("pre").first).to_contain_text("ValueError: 41")
+        expect(drawer.locator("pre").first).to_contain_text("in fail")
+        attempts = drawer.get_by_role("region", name="Its attempts").get_by_role("row")
+        expect(attempts).to_have_count(3)
+        tab.check_accessibility()
+        page.keyboard.press("Escape")
+        row(page, "Tasks", "crash").get_by_role("link").click()
+        expect(drawer).to_contain_text("killed by SIGKILL")
+        tab.check_accessibility()
+
+
+def test_a_task_that_failed_on_a_thread_says_where_its_traceback_is(tab):
+    with ls.Engine(workers=1) as engine:
+        assert isinstance(engine.submit(ls.task(fail, threads=True), 1).exception(), ValueError)
+        page = tab.open(engine.dashboard_url, "tasks")
+        row(page, "Tasks", "fail").get_by_role("link").click()
+        expect(page.get_by_role("complementary")).to_contain_text("Its future has it")

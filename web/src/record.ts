@@ -1,7 +1,7 @@
 // A whole run in one piece: what pages ask a server for while there is one is reckoned from this. The answers are those
 // that `crates/dashboard/src/view` gives.
 
-import type { Bar, Cell, Dot, Frame, Group, GroupPage, GroupShare, Lane, Overview, ProfileTree, Sample, Scatter, Task, TaskDetail, TaskPage, Timeline, WorkerList } from "./api";
+import type { Attempt, Bar, Cell, Dot, Frame, Group, GroupPage, GroupShare, Lane, Overview, ProfileTree, Sample, Scatter, Task, TaskDetail, TaskPage, Timeline, Traceback, WorkerList } from "./api";
 import { graphView, type RecordedGraph } from "./graph/record";
 
 type Params = Record<string, string | number | undefined>;
@@ -29,6 +29,7 @@ export interface Run {
   profile: { every_s: number; dropped: number; cut: number; name: string[]; parent: number[]; at_ns: number[]; group: number[]; leaf: number[] };
   graph: RecordedGraph;
   output: [number, string][];
+  tracebacks: [number, Traceback][];
 }
 
 interface RecordedLane {
@@ -148,7 +149,21 @@ function taskDetail(run: Run, task: number): TaskDetail {
   const at = run.tasks.task.indexOf(task);
   if (at < 0) throw new Error("no such task is listed");
   const output = run.output.find(([of]) => of === task)?.[1] ?? "";
-  return { ...taskRow(run, at, groupNames(run)), explanation: "the run is over", output };
+  const tracebacks = run.tracebacks.filter(([of]) => of === task).map(([, traceback]) => traceback);
+  const deaths = run.workers.deaths.filter((death) => death.task === task);
+  return { ...taskRow(run, at, groupNames(run)), explanation: "the run is over", output, history: historyOf(run, task), tracebacks, deaths };
+}
+
+function historyOf(run: Run, task: number): Attempt[] {
+  const attempts: Attempt[] = [];
+  for (const lane of run.lanes) {
+    for (let at = lane.task.indexOf(task); at >= 0; at = lane.task.indexOf(task, at + 1)) {
+      const runs = lane.runs && at === lane.task.length - 1;
+      const end = runs ? "running" : lane.failed.includes(at) ? "failed" : "finished";
+      attempts.push({ worker: lane.worker, start_s: lane.start_ns[at]! / 1e9, ran_s: lane.ran_ns[at]! / 1e9, end });
+    }
+  }
+  return attempts.sort((one, other) => one.start_s - other.start_s);
 }
 
 function groupNames(run: Run): Map<number, string> {

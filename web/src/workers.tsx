@@ -184,7 +184,8 @@ function Deaths({ deaths, more }: { deaths: Death[]; more: number }) {
   );
 }
 
-function how(death: Death): string {
+/** How a worker died, in words. */
+export function how(death: Death): string {
   if (death.oom_killed) return "killed for lack of memory";
   if (death.signal !== null) return `killed by ${SIGNALS[death.signal] ?? `signal ${death.signal}`}`;
   return death.exit_code === null ? "died" : `exited with status ${death.exit_code}`;

@@ -183,6 +183,7 @@ impl Shared {
             origin_unix_ms: self.origin_unix_ms,
             deaths: self.reader.deaths(),
             printed: self.reader.printed(),
+            tracebacks: self.reader.tracebacks(None),
         };
         self.picture().record(beside)
     }

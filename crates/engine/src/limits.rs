@@ -69,6 +69,12 @@ pub const STALL_CHECK: Duration = Duration::from_millis(50);
 /// Deaths of workers that are kept to be looked at later.
 pub const DEATHS_MAX: usize = 64;
 
+/// Tracebacks of tasks that are kept to be looked at later, all together.
+pub const TRACEBACKS_BYTES: usize = 1024 * 1024;
+
+/// The end of a traceback that a worker sends to be looked at: there the exception is.
+pub const TRACEBACK_BYTES_MAX: usize = 16 * 1024;
+
 /// Crash report that is kept of a worker.
 pub const STACK_BYTES_MAX: usize = 64 * 1024;
 

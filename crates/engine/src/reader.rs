@@ -13,7 +13,7 @@ use lineshaft_store::StoreStats;
 
 use crate::clock;
 use crate::output::Printed;
-use crate::process::{Death, Stack};
+use crate::process::{Death, Stack, Traceback};
 use crate::shared::Shared;
 use crate::state::State;
 
@@ -111,6 +111,13 @@ impl Reader {
     /// What tasks in worker processes printed lately, oldest first.
     pub fn printed(&self) -> Vec<Printed> {
         let look = |state: &mut State| state.processes.output.all();
+        self.shared.with_state(look).unwrap_or_default()
+    }
+
+    /// Where the attempts of a task raised, or of all tasks if none is named, oldest first: as far as they ran
+    /// in worker processes and it is not too long ago.
+    pub fn tracebacks(&self, task: Option<TaskId>) -> Vec<Traceback> {
+        let look = |state: &mut State| state.processes.tracebacks(task);
         self.shared.with_state(look).unwrap_or_default()
     }
 

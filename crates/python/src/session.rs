@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lineshaft_engine::worker::{Job, NestedCall, Received, Sent, SessionOptions};
+use lineshaft_engine::worker::{Job, NestedCall, Raised, Received, Sent, SessionOptions};
 use lineshaft_engine::{Engine, EngineError, Policy};
 use lineshaft_wire::CallOptions;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use crate::definition::{DefinitionBase, Owner, Parts};
 use crate::encode::{Encoded, future_of_another_engine};
@@ -149,7 +149,7 @@ struct Hooks<'py> {
     code: Bound<'py, PyAny>,
     loads: Bound<'py, PyAny>,
     dumps_result: Bound<'py, PyAny>,
-    dumps_exception: Bound<'py, PyAny>,
+    dumps_raised: Bound<'py, PyAny>,
     run_batch: Bound<'py, PyAny>,
     flush: Bound<'py, PyAny>,
     /// A list that is empty if there is nothing to flush.
@@ -207,7 +207,7 @@ impl Session {
             code: hooks.getattr("code")?,
             loads: hooks.getattr("loads")?,
             dumps_result: hooks.getattr("dumps_result")?,
-            dumps_exception: hooks.getattr("dumps_exception")?,
+            dumps_raised: hooks.getattr("dumps_raised")?,
             run_batch: hooks.getattr("run_batch")?,
             flush: hooks.getattr("flush")?,
             unflushed: hooks.getattr("unflushed")?.cast_into()?,
@@ -300,7 +300,7 @@ impl Session {
                     .learn(hooks, lessons)
                     .and_then(|()| hooks.call(session, code, &args, &[], false));
                 if let Err(error) = called {
-                    let error = self.exception(hooks, error)?;
+                    let error = self.exception(hooks, error)?.error;
                     session
                         .report_broken(error)
                         .map_err(|error| failed(&error))?;
@@ -384,14 +384,14 @@ impl Session {
         )
     }
 
-    fn exception(&self, hooks: &Hooks<'_>, error: PyErr) -> PyResult<Sent> {
+    fn exception(&self, hooks: &Hooks<'_>, error: PyErr) -> PyResult<Raised> {
         let py = hooks.code.py();
-        let data = hooks.dumps_exception.call1((error.into_value(py),))?;
-        to_sent(
-            data.cast::<PyBytes>()?.as_bytes(),
-            None,
-            &self.client.session,
-        )
+        let raised = hooks.dumps_raised.call1((error.into_value(py),))?;
+        let (data, traceback) = raised.extract::<(Bound<'_, PyBytes>, Bound<'_, PyString>)>()?;
+        Ok(Raised {
+            error: to_sent(data.as_bytes(), None, &self.client.session)?,
+            traceback: traceback.to_string_lossy().into_owned(),
+        })
     }
 }
 

@@ -191,6 +191,8 @@ pub enum FromWorker<'a> {
         /// The pickled exception.
         #[serde(borrow)]
         error: Value<'a>,
+        /// Where it was raised, for people.
+        traceback: &'a str,
     },
     /// A thread of the worker waits for nested calls while the task runs, which may wait for it.
     Blocked {

@@ -57,9 +57,10 @@ def chain_of(exc: BaseException) -> list[BaseException]:
     return chain
 
 
-def encode(exc: BaseException, dumps: Callable[[object], bytes]) -> bytes:
-    """Pickle an exception that a task raised; `dumps` pickles one value."""
-    return pickle.dumps((_format(exc), _encode_chain(exc, dumps)), 5)
+def encode(exc: BaseException, dumps: Callable[[object], bytes]) -> tuple[bytes, str]:
+    """Pickle an exception that a task raised; return that and its traceback. `dumps` pickles one value."""
+    text = _format(exc)
+    return pickle.dumps((text, _encode_chain(exc, dumps)), 5), text
 
 
 def decode(data: bytes) -> BaseException:

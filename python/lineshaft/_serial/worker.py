@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "code",
     "dumps_exception",
+    "dumps_raised",
     "dumps_result",
     "forget",
     "inherit",
@@ -182,6 +183,11 @@ def dumps_result(obj: object, buffer_callback: Callable[[Any], object] | None = 
 
 def dumps_exception(exc: BaseException) -> bytes:
     """Pickle an exception with its traceback as text, its causes, contexts and notes."""
+    return dumps_raised(exc)[0]
+
+
+def dumps_raised(exc: BaseException) -> tuple[bytes, str]:
+    """Do as `dumps_exception` does; return the traceback's text, too."""
     from lineshaft._serial.exceptions import chain_of, encode
 
     for part in chain_of(exc):

@@ -7,6 +7,7 @@ import { duration } from "../format";
 import { isOver, type Live } from "../live";
 import { colour, STATES } from "../palette";
 import { go, link } from "../route";
+import { how } from "../workers";
 import { State } from "./page";
 
 export function TaskDrawer({ task, live }: { task: string; live: Live }) {
@@ -57,6 +58,16 @@ function Detail({ task }: { task: TaskDetail }) {
           <p>{task.explanation}</p>
         </>
       )}
+      {task.deaths.map((death) => (
+        <section key={death.at_s}>
+          <h3>
+            Its worker {death.worker}: <b class="bad">{how(death)}</b>
+          </h3>
+          {death.stack ? <pre tabIndex={0}>{death.stack.trim()}</pre> : <p class="note close">It left no Python stack.</p>}
+        </section>
+      ))}
+      <Tracebacks task={task} />
+      <History task={task} />
       <Phases task={task} />
       {task.output && (
         <>
@@ -74,6 +85,64 @@ function Fact({ name, children }: { name: string; children: preact.ComponentChil
       <dt>{name}</dt>
       <dd>{children}</dd>
     </div>
+  );
+}
+
+/** Where it raised: the last attempt first. */
+function Tracebacks({ task }: { task: TaskDetail }) {
+  if (task.tracebacks.length === 0) {
+    if (task.state !== "failed") return null;
+    return <p class="note">No traceback of it is kept: it ran on a thread of this program, or too long ago. Its future has it.</p>;
+  }
+  return (
+    <>
+      <h3>What it raised</h3>
+      {[...task.tracebacks].reverse().map(({ attempt, text }) => (
+        <section key={attempt}>
+          {task.attempts > 1 && <p class="note close">the {ordinal(attempt)} time that it was handed over</p>}
+          <pre tabIndex={0}>{text.trim()}</pre>
+        </section>
+      ))}
+    </>
+  );
+}
+
+function ordinal(number: number): string {
+  const last = number % 100 > 10 && number % 100 < 14 ? 0 : number % 10;
+  return `${number}${["th", "st", "nd", "rd"][last] ?? "th"}`;
+}
+
+/** Its attempts, if there was more than one that began. */
+function History({ task }: { task: TaskDetail }) {
+  if (task.history.length < 2) return null;
+  return (
+    <>
+      <h3 id="attempts">Its attempts</h3>
+      <div class="scroll" tabIndex={0} role="region" aria-labelledby="attempts">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">began</th>
+              <th scope="col">worker</th>
+              <th scope="col">ran</th>
+              <th scope="col" class="left">end</th>
+            </tr>
+          </thead>
+          <tbody>
+            {task.history.map((attempt) => (
+              <tr key={attempt.start_s}>
+                <th scope="row">{at(attempt.start_s)}</th>
+                <td>{attempt.worker}</td>
+                <td>{duration(attempt.ran_s)}</td>
+                <td class="left">
+                  <State state={attempt.end} />
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </>
   );
 }
 

@@ -14,7 +14,9 @@ use tokio::sync::watch;
 
 use super::{assets, guard, stream};
 use crate::collector::Shared;
-use crate::view::{GraphQuery, GroupQuery, ProfileQuery, ScatterQuery, TaskQuery, TimelineQuery};
+use crate::view::{
+    GraphQuery, GroupQuery, ProfileQuery, Said, ScatterQuery, TaskQuery, TimelineQuery,
+};
 
 /// What handlers share.
 #[derive(Clone)]
@@ -134,30 +136,15 @@ async fn tasks(State(context): State<Context>, Query(query): Query<TaskQuery>) -
     json(&page)
 }
 
-/// One task, and in words what it is doing.
-#[derive(Serialize)]
-struct TaskDetail {
-    #[serde(flatten)]
-    row: crate::view::TaskRow,
-    explanation: String,
-    /// What it printed, as far as the engine still has it.
-    output: String,
-}
-
 async fn task(State(context): State<Context>, Path(task): Path<u64>) -> Response {
     let task = TaskId(task);
     context.shared.read();
-    let found = context.shared.picture().task(task);
-    let Some(row) = found else {
-        return (StatusCode::NOT_FOUND, "no such task is listed\n").into_response();
-    };
-    let explanation = context.shared.reader.explain(task);
-    let output = context.shared.reader.output(task);
-    json(&TaskDetail {
-        row,
-        explanation,
-        output: String::from_utf8_lossy(&output).into_owned(),
-    })
+    let said = Said::of(&context.shared.reader, task);
+    let found = context.shared.picture().task_detail(task, said);
+    match found {
+        Some(detail) => json(&detail),
+        None => (StatusCode::NOT_FOUND, "no such task is listed\n").into_response(),
+    }
 }
 
 async fn timeline(State(context): State<Context>, Query(query): Query<TimelineQuery>) -> Response {

@@ -3,6 +3,7 @@
 //! Times are seconds since the picture's origin, durations seconds, sizes bytes. `None` is something
 //! that has not happened or was not seen; it is never shown as zero.
 
+mod detail;
 mod graph;
 mod groups;
 mod overview;
@@ -13,6 +14,8 @@ mod tasks;
 mod timeline;
 mod workers;
 
+pub use detail::TaskDetail;
+pub(crate) use detail::{Said, TracebackRow};
 pub use graph::{GraphQuery, GraphView, LinkRow, NodeRow, PathRow, StepRow};
 pub use groups::{GroupPage, GroupQuery, GroupRow, GroupSort};
 pub use overview::{Beyond, Cores, Memory, Overview, SampleRow, TaskCounts, Workers};

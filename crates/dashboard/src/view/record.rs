@@ -5,10 +5,10 @@
 //! quarter of a million of each. Times are nanoseconds since the origin.
 
 use lineshaft_core::{TaskId, Time};
-use lineshaft_engine::{Death, Printed};
+use lineshaft_engine::{Death, Printed, Traceback};
 use serde::Serialize;
 
-use super::{GroupQuery, GroupRow, Overview, PathRow, SampleRow, WorkerList};
+use super::{GroupQuery, GroupRow, Overview, PathRow, SampleRow, TracebackRow, WorkerList};
 use crate::lanes::{Bar, End};
 use crate::picture::Picture;
 use crate::tasks::Task;
@@ -26,6 +26,8 @@ pub struct Record {
     profile: RecordedProfile,
     /// What tasks printed.
     output: Vec<(u64, String)>,
+    /// Where tasks raised.
+    tracebacks: Vec<(u64, TracebackRow)>,
 }
 
 #[derive(Debug, Serialize)]
@@ -97,6 +99,7 @@ pub(crate) struct Beside {
     pub(crate) origin_unix_ms: u64,
     pub(crate) deaths: Vec<Death>,
     pub(crate) printed: Vec<Printed>,
+    pub(crate) tracebacks: Vec<Traceback>,
 }
 
 impl Picture {
@@ -112,6 +115,11 @@ impl Picture {
             graph: self.recorded_graph(),
             profile: self.recorded_profile(),
             output: by_task(beside.printed),
+            tracebacks: beside
+                .tracebacks
+                .into_iter()
+                .map(|traceback| (traceback.task.0, TracebackRow::of(traceback)))
+                .collect(),
         }
     }
 
@@ -265,6 +273,7 @@ mod tests {
             origin_unix_ms: 1,
             deaths: Vec::new(),
             printed: Vec::new(),
+            tracebacks: Vec::new(),
         });
         let [lane] = &record.lanes[..] else {
             panic!("one lane: {record:?}");

@@ -191,7 +191,7 @@ impl Picture {
         })
     }
 
-    fn death_row(&self, death: Death) -> DeathRow {
+    pub(super) fn death_row(&self, death: Death) -> DeathRow {
         let report = death.report;
         let group = death
             .task

@@ -15,6 +15,7 @@ use crate::state::State;
 
 use super::deadlines::Stage;
 use super::inspect::Death;
+use super::tracebacks::Traceback;
 use super::worker::Worker;
 use super::zygote::Zygote;
 use super::{STILLBORN_MAX, crash};
@@ -146,6 +147,7 @@ impl State {
                 attempt,
                 ran_ns: _,
                 error,
+                traceback,
             } => {
                 let (task, attempt) = (TaskId(task), Attempt(attempt));
                 let error = self.adopt(shared, &error, descriptors);
@@ -158,6 +160,11 @@ impl State {
                 }
                 match error {
                     Ok(error) => {
+                        self.processes.tracebacks.note(Traceback {
+                            task,
+                            attempt,
+                            text: traceback.to_owned(),
+                        });
                         self.ended(task, Outcome::Error(TaskError::Raised(error)));
                         self.inputs.push_back(Input::Failed {
                             task,

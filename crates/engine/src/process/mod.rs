@@ -16,6 +16,7 @@ mod inspect;
 mod nested;
 mod snapshot;
 mod stall;
+mod tracebacks;
 mod worker;
 mod zygote;
 mod zygotes;
@@ -40,11 +41,13 @@ pub use inspect::{Death, Stack};
 pub use nested::lost;
 pub use snapshot::Snapshot;
 pub(crate) use stall::Stalls;
+pub use tracebacks::Traceback;
 pub(crate) use zygote::{Dying, start};
 
 use deadlines::{Deadlines, Stage};
 use health::Health;
 use inspect::Deaths;
+use tracebacks::Tracebacks;
 use worker::{Sent, Worker};
 use zygotes::Zygotes;
 
@@ -70,6 +73,7 @@ pub(crate) struct Processes {
     pub(crate) output: OutputRing,
     /// Workers that ended without having been asked to.
     deaths: Deaths,
+    tracebacks: Tracebacks,
     /// What nobody needs any more, for the aftermath.
     pub(crate) discarded: Vec<Discarded>,
 }

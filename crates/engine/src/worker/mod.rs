@@ -42,6 +42,15 @@ pub struct Sent {
     pub buffers: Vec<BufferRef>,
 }
 
+/// What a worker sends of a task that raised.
+#[derive(Debug)]
+pub struct Raised {
+    /// The pickled exception.
+    pub error: Sent,
+    /// Where it was raised, for people.
+    pub traceback: String,
+}
+
 impl Sent {
     /// A value without out-of-band buffers.
     pub fn inline(data: Vec<u8>) -> Sent {

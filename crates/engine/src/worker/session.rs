@@ -11,15 +11,15 @@ use lineshaft_wire::{ControlPage, FromWorker};
 
 use crate::clock;
 use crate::error::EngineError;
-use crate::limits::{MAPS_KEPT, MEMORY_CHECK};
+use crate::limits::{MAPS_KEPT, MEMORY_CHECK, TRACEBACK_BYTES_MAX};
 use crate::spin::Spinner;
 
-use super::Sent;
 use super::calls::Calls;
 use super::doing::{Activity, Doing};
 use super::jobs::Job;
 use super::outbox::Outbox;
 use super::reader::{MainTurn, Reader, Slept};
+use super::{Raised, Sent};
 
 /// How a worker is set up.
 pub struct SessionOptions {
@@ -188,7 +188,7 @@ impl Session {
         task: TaskId,
         attempt: Attempt,
         began: Time,
-        end: Result<Sent, Sent>,
+        end: Result<Sent, Raised>,
     ) -> Result<(), EngineError> {
         let now = clock::now();
         let ran_ns = u64::try_from((now - began).as_nanos()).unwrap_or(u64::MAX);
@@ -204,13 +204,14 @@ impl Session {
                 };
                 self.outbox.push_result(&message, descriptors, now)?;
             }
-            Err(mut error) => {
-                let (error, descriptors) = error.split();
+            Err(mut raised) => {
+                let (error, descriptors) = raised.error.split();
                 let message = FromWorker::Failed {
                     task,
                     attempt,
                     ran_ns,
                     error,
+                    traceback: tail(&raised.traceback),
                 };
                 self.outbox.push_result(&message, descriptors, now)?;
             }
@@ -285,6 +286,13 @@ impl Growth {
         let baseline = *state.baseline_bytes.get_or_insert(resident);
         resident.saturating_sub(baseline) > self.limit_bytes
     }
+}
+
+/// The end of a traceback, as much as is sent.
+fn tail(traceback: &str) -> &str {
+    let earliest = traceback.len().saturating_sub(TRACEBACK_BYTES_MAX);
+    let start = (earliest..=traceback.len()).find(|&byte| traceback.is_char_boundary(byte));
+    &traceback[start.expect("the end is a boundary")..]
 }
 
 /// This process's private resident memory: shared objects that it merely looks at do not count.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use lineshaft_core::{Attempt, TaskId};
 use lineshaft_engine::Engine;
-use lineshaft_engine::worker::{Job, Received, Sent, Session, SessionOptions};
+use lineshaft_engine::worker::{Job, Raised, Received, Sent, Session, SessionOptions};
 use lineshaft_wire::BufferRef;
 use nix::sys::signal::SigSet;
 use rustix::process::Signal;
@@ -120,6 +120,10 @@ impl Worker {
                     let began = Engine::now();
                     let name = self.definitions[&code].clone();
                     let end = self.call(&name, &args, &inputs, task, attempt);
+                    let end = end.map_err(|error| Raised {
+                        error,
+                        traceback: format!("raised by {name}"),
+                    });
                     if self.session.report(task, attempt, began, end).is_err() {
                         return;
                     }

@@ -1,0 +1,138 @@
+//! One task with all that is known of it: its attempts, what it printed and raised, how its worker died.
+
+use lineshaft_core::TaskId;
+use lineshaft_engine::{Death, Reader, Traceback};
+use serde::Serialize;
+
+use super::{DeathRow, TaskRow};
+use crate::lanes::{Bar, End, Worker};
+use crate::picture::Picture;
+
+/// One task.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct TaskDetail {
+    #[serde(flatten)]
+    row: TaskRow,
+    /// In words what it is doing.
+    explanation: String,
+    /// What it printed, as far as the engine still has it.
+    output: String,
+    /// Its attempts that have a bar, in the order of time.
+    history: Vec<AttemptRow>,
+    /// Where it raised, as far as the engine still has it, oldest first.
+    tracebacks: Vec<TracebackRow>,
+    /// How the workers died that ran it, the last one first.
+    deaths: Vec<DeathRow>,
+}
+
+/// One attempt.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+struct AttemptRow {
+    worker: u32,
+    start_s: f64,
+    ran_s: f64,
+    /// finished, failed or running.
+    end: &'static str,
+}
+
+/// Where one attempt raised.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct TracebackRow {
+    attempt: u32,
+    text: String,
+}
+
+/// What the engine says of a task.
+#[derive(Default)]
+pub(crate) struct Said {
+    explanation: String,
+    output: Vec<u8>,
+    tracebacks: Vec<Traceback>,
+    deaths: Vec<Death>,
+}
+
+impl Said {
+    pub(crate) fn of(reader: &Reader, task: TaskId) -> Said {
+        let mut deaths = reader.deaths();
+        deaths.retain(|death| death.task == Some(task));
+        Said {
+            explanation: reader.explain(task),
+            output: reader.output(task),
+            tracebacks: reader.tracebacks(Some(task)),
+            deaths,
+        }
+    }
+}
+
+impl TracebackRow {
+    pub(crate) fn of(traceback: Traceback) -> TracebackRow {
+        TracebackRow {
+            attempt: traceback.attempt.0,
+            text: traceback.text,
+        }
+    }
+}
+
+impl Picture {
+    /// One task, if it is in the table.
+    pub(crate) fn task_detail(&self, id: TaskId, said: Said) -> Option<TaskDetail> {
+        let deaths = said.deaths.into_iter().rev();
+        let tracebacks = said.tracebacks.into_iter();
+        Some(TaskDetail {
+            row: self.task(id)?,
+            explanation: said.explanation,
+            output: String::from_utf8_lossy(&said.output).into_owned(),
+            history: self.history_of(id),
+            tracebacks: tracebacks.map(TracebackRow::of).collect(),
+            deaths: deaths.map(|death| self.death_row(death)).collect(),
+        })
+    }
+
+    fn history_of(&self, id: TaskId) -> Vec<AttemptRow> {
+        let mut attempts = Vec::new();
+        for worker in self.lanes.workers() {
+            let ended = worker.lanes.iter().flat_map(|lane| &lane.bars).copied();
+            let running = worker.running().map(|bar| self.until_now(bar));
+            let bars = ended.chain(running).filter(|bar| bar.task == id);
+            attempts.extend(bars.map(|bar| self.attempt_row(worker, bar)));
+        }
+        attempts.sort_by(|one: &AttemptRow, other| one.start_s.total_cmp(&other.start_s));
+        attempts
+    }
+
+    fn attempt_row(&self, worker: &Worker, bar: Bar) -> AttemptRow {
+        AttemptRow {
+            worker: worker.id.0,
+            start_s: self.seconds_of(bar.start),
+            ran_s: bar.ran.as_secs_f64(),
+            end: match bar.end {
+                End::Finished => "finished",
+                End::Failed => "failed",
+                End::Running => "running",
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::picture;
+
+    #[test]
+    fn attempts_are_told_in_the_order_of_time() {
+        let picture = picture(
+            "0 up 1 1\n0 up 2 1\n0 submit 1 7\n1 hand 1 2 7\n5 fail 1\n5 retry 1\n6 ready 1
+             7 hand 1 1 7\n30 finish 1 20\n30 submit 2 7\n31 hand 2 1 7",
+        );
+        let ends = |task| {
+            let detail = picture.task_detail(TaskId(task), Said::default());
+            let history = detail.expect("listed").history;
+            let ends = history.iter().map(|attempt| (attempt.worker, attempt.end));
+            ends.collect::<Vec<_>>()
+        };
+        assert_eq!(ends(1), [(2, "failed"), (1, "finished")]);
+        assert_eq!(ends(2), [(1, "running")]);
+        assert!(picture.task_detail(TaskId(3), Said::default()).is_none());
+    }
+}
