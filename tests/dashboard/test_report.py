@@ -10,6 +10,7 @@ import lineshaft as ls
 #: columns begin at the run's start.
 QUESTIONS = [
     ("/api/groups", {"sort": "name"}),
+    ("/api/groups", {"sort": "bytes"}),
     ("/api/groups", {"sort": "tasks", "name": "OU", "limit": 2}),
     ("/api/tasks", {"sort": "oldest", "offset": 3, "limit": 7}),
     ("/api/tasks", {"sort": "ran", "limit": 5}),

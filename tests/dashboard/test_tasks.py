@@ -122,3 +122,20 @@ def test_a_task_that_failed_on_a_thread_says_where_its_traceback_is(tab):
         page = tab.open(engine.dashboard_url, "tasks")
         row(page, "Tasks", "fail").get_by_role("link").click()
         expect(page.get_by_role("complementary")).to_contain_text("Its future has it")
+
+
+def test_functions_by_the_bytes_of_their_results(tab):
+    with ls.Engine(workers=1) as engine:
+        for _ in range(3):
+            engine.submit(bytes, 1 << 20).result()
+        task = engine.submit(double, 1)
+        task.result()
+        page = tab.open(engine.dashboard_url, "tasks")
+        page.get_by_label("Order of the functions").select_option("by bytes of results")
+        cells = row(page, "Functions", "bytes").get_by_role("cell")
+        expect(cells.nth(2)).to_have_text("3.00 MiB")
+        expect(cells.nth(3)).to_have_text("100 %")
+        expect(cells.nth(6)).to_have_text("1.00 MiB")
+        row(page, "Tasks", "bytes").first.get_by_role("link").click()
+        expect(page.get_by_role("complementary")).to_contain_text("1.00 MiB")
+        tab.check_accessibility()

@@ -47,6 +47,8 @@ export interface Group {
   retried: number;
   total_s: number;
   ran_s: [number, number, number, number, number] | null;
+  bytes_total: number;
+  bytes: [number, number, number, number, number] | null;
   queued_median_s: number | null;
   seen: number;
 }
@@ -157,6 +159,7 @@ export interface Task {
   assigned_s: number | null;
   ended_s: number | null;
   ran_s: number | null;
+  bytes: number | null;
   queued_s: number | null;
 }
 

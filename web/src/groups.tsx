@@ -1,12 +1,15 @@
 // Functions: how many of their tasks there are, and how long these ran.
 
 import type { Group } from "./api";
-import { count, duration, percent } from "./format";
+import { bytes, count, duration, percent } from "./format";
 import { colour } from "./palette";
 import { link } from "./route";
 
-export function GroupTable({ groups, label }: { groups: Group[]; label: string }) {
-  const total_s = groups.reduce((sum, group) => sum + group.total_s, 0);
+/** What is shown of them: the time that they ran, or the bytes of their results. */
+export type What = "time" | "bytes";
+
+export function GroupTable({ groups, label, what = "time" }: { groups: Group[]; label: string; what?: What }) {
+  const total = groups.reduce((sum, group) => sum + totalOf(group, what), 0);
   return (
     <div class="scroll" tabIndex={0} role="region" aria-labelledby={label}>
       <table>
@@ -15,7 +18,7 @@ export function GroupTable({ groups, label }: { groups: Group[]; label: string }
             <th scope="col">function</th>
             <th scope="col">done</th>
             <th scope="col">failed</th>
-            <th scope="col">time in all</th>
+            <th scope="col">{what === "time" ? "time in all" : "results in all"}</th>
             <th scope="col">share</th>
             <th scope="col">least</th>
             <th scope="col">25 %</th>
@@ -29,7 +32,7 @@ export function GroupTable({ groups, label }: { groups: Group[]; label: string }
         </thead>
         <tbody>
           {groups.map((group) => (
-            <Row key={group.group} group={group} total_s={total_s} />
+            <Row key={group.group} group={group} total={total} what={what} />
           ))}
         </tbody>
       </table>
@@ -37,8 +40,13 @@ export function GroupTable({ groups, label }: { groups: Group[]; label: string }
   );
 }
 
-function Row({ group, total_s }: { group: Group; total_s: number }) {
-  const share = total_s > 0 ? group.total_s / total_s : 0;
+function totalOf(group: Group, what: What): number {
+  return what === "time" ? group.total_s : group.bytes_total;
+}
+
+function Row({ group, total, what }: { group: Group; total: number; what: What }) {
+  const share = total > 0 ? totalOf(group, what) / total : 0;
+  const [text, quartiles] = what === "time" ? [duration, group.ran_s] : [bytes, group.bytes];
   const done = group.submitted > 0 ? group.finished / group.submitted : 0;
   return (
     <tr>
@@ -51,9 +59,9 @@ function Row({ group, total_s }: { group: Group; total_s: number }) {
         <meter value={done} aria-label="done" />
       </td>
       <td class={group.failed ? "bad" : ""}>{group.failed ? count(group.failed) : ""}</td>
-      <td>{duration(group.total_s)}</td>
+      <td>{text(totalOf(group, what))}</td>
       <td>{percent(share)}</td>
-      {group.ran_s ? group.ran_s.map((value, index) => <td key={index}>{duration(value)}</td>) : <td colSpan={5}>no run has been seen to its end</td>}
+      {quartiles ? quartiles.map((value, index) => <td key={index}>{text(value)}</td>) : <td colSpan={5}>{what === "time" ? "no run has been seen to its end" : "no result has left its process"}</td>}
       <td>{group.queued_median_s === null ? "" : duration(group.queued_median_s)}</td>
     </tr>
   );

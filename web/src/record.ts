@@ -24,6 +24,7 @@ export interface Run {
     assigned_ns: (number | null)[];
     ended_ns: (number | null)[];
     ran_ns: (number | null)[];
+    bytes: number[];
     unlisted: number;
   };
   profile: { every_s: number; dropped: number; cut: number; name: string[]; parent: number[]; at_ns: number[]; group: number[]; leaf: number[] };
@@ -91,6 +92,7 @@ function groupPage(run: Run, params: Params): GroupPage {
     time: (one, other) => other.total_s - one.total_s || other.submitted - one.submitted,
     tasks: (one, other) => other.submitted - one.submitted,
     failed: (one, other) => other.failed - one.failed,
+    bytes: (one, other) => other.bytes_total - one.bytes_total,
     name: (one, other) => (one.name < other.name ? -1 : one.name > other.name ? 1 : 0),
   };
   const order = orders[String(params.sort ?? "time")]!;
@@ -141,6 +143,7 @@ function taskRow(run: Run, at: number, names: Map<number, string>): Task {
     assigned_s: seconds(tasks.assigned_ns),
     ended_s: seconds(tasks.ended_ns),
     ran_s: seconds(tasks.ran_ns),
+    bytes: tasks.bytes[at] || null,
     queued_s: ready === null || assigned === null || ready > assigned ? null : (assigned - ready) / 1e9,
   };
 }

@@ -112,6 +112,7 @@ impl Driver {
                             task,
                             attempt,
                             ran: RAN,
+                            bytes: 0,
                         });
                     }
                     Action::Retract { worker } => {

@@ -4,8 +4,6 @@
 //! keep the number they want next and ask for more; the log knows nothing of them and never waits.
 //! A reader that is too slow is told which events it has missed, never given wrong ones.
 
-use std::time::Duration;
-
 use crate::action::Rejection;
 use crate::ids::{Attempt, GroupId, PoolId, TaskId, WorkerId};
 use crate::limits::EVENTS_MAX;
@@ -63,11 +61,12 @@ pub enum EventKind {
     Blocked { task: TaskId, attempt: Attempt },
     /// The task goes on.
     Unblocked { task: TaskId, attempt: Attempt },
-    /// The task returned.
+    /// The task returned. No bytes are those of a result that stays in this process.
     Finished {
         task: TaskId,
         attempt: Attempt,
-        ran: Duration,
+        ran_ns: u64,
+        bytes: u64,
     },
     /// An attempt raised, ran out of time or lost its worker.
     Failed { task: TaskId, attempt: Attempt },

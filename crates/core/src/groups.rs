@@ -29,6 +29,8 @@ pub struct GroupSummary {
     pub ran_total: Duration,
     /// The longest of them.
     pub ran_max: Duration,
+    /// Bytes that their results take together, those that stayed in this process left out.
+    pub bytes_total: u64,
 }
 
 #[derive(Default, Debug)]
@@ -70,9 +72,10 @@ impl Groups {
 }
 
 impl Group {
-    pub(crate) fn note_finished(&mut self, ran: Duration) {
+    pub(crate) fn note_finished(&mut self, ran: Duration, bytes: u64) {
         let ran_ns = nanoseconds(ran);
         self.summary.finished += 1;
+        self.summary.bytes_total = self.summary.bytes_total.saturating_add(bytes);
         self.summary.ran_total = self.summary.ran_total.saturating_add(ran);
         self.summary.ran_max = self.summary.ran_max.max(ran);
         self.estimate_ns = Some(match self.estimate_ns {
@@ -114,7 +117,7 @@ mod tests {
     fn group_after(runs: &[Duration]) -> Group {
         let mut group = Group::default();
         for run in runs {
-            group.note_finished(*run);
+            group.note_finished(*run, 0);
         }
         group
     }

@@ -70,6 +70,8 @@ pub enum Input {
         attempt: Attempt,
         /// Time it ran, without waiting.
         ran: Duration,
+        /// Bytes that its result takes; none if that stays in this process.
+        bytes: u64,
     },
     /// A task raised, or its time limit was enforced.
     Failed {

@@ -205,7 +205,12 @@ impl Machine {
                 let (_, task, attempt) = self.held.remove(pick(self.held.len()));
                 self.reference.fates.insert(task, Fate::Done);
                 let ran = Duration::from_micros(u64::from(which));
-                self.tell(Input::Finished { task, attempt, ran });
+                self.tell(Input::Finished {
+                    task,
+                    attempt,
+                    ran,
+                    bytes: 0,
+                });
             }
             5 if !self.held.is_empty() => {
                 let (_, task, attempt) = self.held.remove(pick(self.held.len()));

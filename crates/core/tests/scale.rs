@@ -65,7 +65,12 @@ impl Driver {
                 match action {
                     Action::Run { task, attempt, .. } => {
                         let ran = Duration::from_micros(3);
-                        self.handle(Input::Finished { task, attempt, ran });
+                        self.handle(Input::Finished {
+                            task,
+                            attempt,
+                            ran,
+                            bytes: 0,
+                        });
                     }
                     Action::Retract { worker } => {
                         self.handle(Input::Retracted {

@@ -16,9 +16,11 @@ use crate::limits;
 pub(crate) struct Group {
     /// Empty until somebody has asked for it.
     pub(crate) name: String,
-    /// Time run by attempts that returned.
+    /// Time run by attempts that returned, in nanoseconds.
     pub(crate) ran: Histogram,
-    /// Time from when a task could run until it was handed to a worker.
+    /// Bytes of results that did not stay in this process.
+    pub(crate) bytes: Histogram,
+    /// Time from when a task could run until it was handed to a worker, in nanoseconds.
     pub(crate) queued: Histogram,
 }
 
@@ -56,13 +58,19 @@ impl Groups {
 
     pub(crate) fn note_run(&mut self, group: GroupId, ran: Duration) {
         if let Some(group) = self.groups.get_mut(&group) {
-            group.ran.add(ran);
+            group.ran.add(nanoseconds(ran));
         }
     }
 
     pub(crate) fn note_queued(&mut self, group: GroupId, queued: Duration) {
         if let Some(group) = self.groups.get_mut(&group) {
-            group.queued.add(queued);
+            group.queued.add(nanoseconds(queued));
+        }
+    }
+
+    pub(crate) fn note_bytes(&mut self, group: GroupId, bytes: u64) {
+        if let Some(group) = self.groups.get_mut(&group) {
+            group.bytes.add(bytes);
         }
     }
 
@@ -74,4 +82,8 @@ impl Groups {
             }
         }
     }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

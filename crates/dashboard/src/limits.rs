@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Tasks kept with their times; 112 bytes each. What is beyond is in the counters only.
+/// Tasks kept with their times; 120 bytes each. What is beyond is in the counters only.
 pub const TASKS_MAX: usize = 1 << 18;
 
 /// Tasks that failed and are kept although newer ones have taken their places.

@@ -104,8 +104,15 @@ impl Picture {
             }
             EventKind::Blocked { task, .. } => self.set(task, TaskState::Blocked),
             EventKind::Unblocked { task, .. } => self.set(task, TaskState::Assigned),
-            EventKind::Finished { task, ran, .. } => {
+            EventKind::Finished {
+                task,
+                ran_ns,
+                bytes,
+                ..
+            } => {
+                let ran = Duration::from_nanos(ran_ns);
                 self.end_attempt(task, at, Some(ran), End::Finished);
+                self.note_bytes(task, bytes);
                 self.end(task, TaskState::Finished, at);
             }
             EventKind::Failed { task, .. } => self.end_attempt(task, at, None, End::Failed),
@@ -222,6 +229,14 @@ impl Picture {
             task.chain += ran;
             self.graph.end_chain(task);
             self.groups.note_run(group, ran);
+        }
+    }
+
+    /// What the result of a task takes, unless it stays in this process.
+    fn note_bytes(&mut self, id: TaskId, bytes: u64) {
+        if let Some(task) = self.tasks.get_mut(id).filter(|_| bytes > 0) {
+            task.bytes = bytes;
+            self.groups.note_bytes(task.group, bytes);
         }
     }
 
@@ -376,7 +391,8 @@ mod tests {
                 EventKind::Finished {
                     task,
                     attempt,
-                    ran: Duration::from_nanos(500),
+                    ran_ns: 500,
+                    bytes: 0,
                 },
             ];
             for kind in kinds {

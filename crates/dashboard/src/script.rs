@@ -1,10 +1,8 @@
 //! Tests: a picture made from a script of events.
 //!
 //! One event a line: the time in microseconds, a verb, and numbers. `submit TASK GROUP`, `ready TASK`,
-//! `hand TASK WORKER GROUP`, `start TASK`, `supply TASK BY`, `finish TASK RAN_US`, `fail TASK`, `retry TASK`,
+//! `hand TASK WORKER GROUP`, `start TASK`, `supply TASK BY`, `finish TASK RAN_US` with a result of ten bytes for each, `fail TASK`, `retry TASK`,
 //! `reject TASK WHY`, `block TASK`, `unblock TASK`, `up WORKER SLOTS`, `down WORKER`, `miss COUNT`.
-
-use std::time::Duration;
 
 use lineshaft_core::{
     Attempt, Event, EventKind, GroupId, PoolId, Rejection, TaskId, Time, WorkerId,
@@ -73,7 +71,8 @@ fn of_task(verb: &str, task: TaskId, small: &dyn Fn(usize) -> u32) -> EventKind 
         "finish" => EventKind::Finished {
             task,
             attempt,
-            ran: Duration::from_micros(small(3).into()),
+            ran_ns: u64::from(small(3)) * 1_000,
+            bytes: 10 * u64::from(small(3)),
         },
         "fail" => EventKind::Failed { task, attempt },
         "retry" => EventKind::Retried {

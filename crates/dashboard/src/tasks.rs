@@ -27,6 +27,8 @@ pub(crate) struct Task {
     pub(crate) ended: Time,
     /// Time that the last attempt ran, once it has returned.
     pub(crate) ran: Duration,
+    /// Bytes of its result; zero if there is none, or it stays in this process.
+    pub(crate) bytes: u64,
     /// Time that the tasks of the longest chain ran that ends with this one, itself included once it has
     /// returned; and the task before it on that chain.
     pub(crate) chain: Duration,
@@ -101,6 +103,7 @@ impl Task {
             assigned: Time::NEVER,
             ended: Time::NEVER,
             ran: Duration::ZERO,
+            bytes: 0,
             chain: Duration::ZERO,
             after: None,
         }
@@ -199,7 +202,7 @@ impl Tasks {
 }
 
 // A quarter of a million of them are kept.
-const _: () = assert!(size_of::<Task>() <= 112);
+const _: () = assert!(size_of::<Task>() <= 120);
 
 #[cfg(test)]
 mod tests {

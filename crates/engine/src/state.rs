@@ -192,8 +192,12 @@ impl State {
                     self.aftermath.discard(Discarded::Outcome(outcome));
                 } else {
                     self.ended(task, outcome);
-                    self.inputs
-                        .push_back(Input::Finished { task, attempt, ran });
+                    self.inputs.push_back(Input::Finished {
+                        task,
+                        attempt,
+                        ran,
+                        bytes: 0,
+                    });
                 }
             }
             Command::Failed {

@@ -3,7 +3,7 @@
 import { useEffect, useRef } from "preact/hooks";
 import type { TaskDetail } from "../api";
 import { useAsked } from "../ask";
-import { duration } from "../format";
+import { bytes, duration } from "../format";
 import { isOver, type Live } from "../live";
 import { colour, STATES } from "../palette";
 import { go, link } from "../route";
@@ -51,6 +51,7 @@ function Detail({ task }: { task: TaskDetail }) {
         <Fact name="ready">{at(task.ready_s)}</Fact>
         <Fact name="handed over">{at(task.assigned_s)}</Fact>
         <Fact name="ended">{at(task.ended_s)}</Fact>
+        {task.bytes !== null && <Fact name="result">{bytes(task.bytes)}</Fact>}
       </dl>
       {task.explanation && task.ended_s === null && (
         <>

@@ -42,6 +42,7 @@ const GROUP_SORTS: [string, string][] = [
   ["time", "by time"],
   ["tasks", "by tasks"],
   ["failed", "by failures"],
+  ["bytes", "by bytes of results"],
   ["name", "by name"],
 ];
 
@@ -75,7 +76,7 @@ function Functions({ params, every }: { params: URLSearchParams; every: number |
         />
         <Select label="Order of the functions" options={GROUP_SORTS} value={sort} choose={(groups) => go({ groups, functions: null })} />
       </div>
-      {answer && answer.rows.length > 0 && <GroupTable groups={answer.rows} label="functions" />}
+      {answer && answer.rows.length > 0 && <GroupTable groups={answer.rows} label="functions" what={sort === "bytes" ? "bytes" : "time"} />}
       {answer?.rows.length === 0 && <p class="note close">No function has “{name}” in its name.</p>}
       {answer && <Pager name="functions" offset={offset} size={GROUPS_A_PAGE} found={answer.found} parameter="functions" />}
       {error && <p class="note close">The server has not answered: {error}</p>}

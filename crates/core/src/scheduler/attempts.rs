@@ -6,7 +6,7 @@ use super::timers::Timer;
 use super::{Scheduler, Step};
 use crate::action::{Action, Rejection};
 use crate::events::EventKind;
-use crate::graph::{Assigned, Fate, Phase, Slot, State, Verdict};
+use crate::graph::{Assigned, Fate, Phase, Slot, State, Verdict, nanoseconds};
 use crate::ids::{Attempt, TaskId, WorkerId};
 use crate::time::Time;
 
@@ -35,6 +35,7 @@ impl Scheduler {
         task: TaskId,
         attempt: Attempt,
         ran: Duration,
+        bytes: u64,
         step: &mut Step,
     ) {
         let Some((slot, assigned)) = self.current(task, attempt) else {
@@ -43,8 +44,16 @@ impl Scheduler {
         self.ended_by(assigned.worker, step.now);
         self.groups
             .get_mut(self.graph[slot].group)
-            .note_finished(ran);
-        self.note(step, EventKind::Finished { task, attempt, ran });
+            .note_finished(ran, bytes);
+        self.note(
+            step,
+            EventKind::Finished {
+                task,
+                attempt,
+                ran_ns: nanoseconds(ran),
+                bytes,
+            },
+        );
         self.resolve(slot, step);
     }
 

@@ -142,7 +142,12 @@ impl Scheduler {
             Input::SpawnFailed { pool, broken } => self.on_spawn_failed(pool, broken, step),
             Input::WorkerDown { worker, running } => self.on_worker_down(worker, running, step),
             Input::Started { task, attempt } => self.on_started(task, attempt, step),
-            Input::Finished { task, attempt, ran } => self.on_finished(task, attempt, ran, step),
+            Input::Finished {
+                task,
+                attempt,
+                ran,
+                bytes,
+            } => self.on_finished(task, attempt, ran, bytes, step),
             Input::Failed {
                 task,
                 attempt,

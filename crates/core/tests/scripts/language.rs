@@ -146,7 +146,12 @@ impl Bench {
                         let ran = words
                             .get(1)
                             .map_or(Duration::from_millis(10), |w| duration(w));
-                        Input::Finished { task, attempt, ran }
+                        Input::Finished {
+                            task,
+                            attempt,
+                            ran,
+                            bytes: 0,
+                        }
                     }
                     "fail" => Input::Failed {
                         task,

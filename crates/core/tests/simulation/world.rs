@@ -305,7 +305,12 @@ impl World {
             });
         } else {
             let ran = self.random.micros(2_000);
-            self.report(Input::Finished { task, attempt, ran });
+            self.report(Input::Finished {
+                task,
+                attempt,
+                ran,
+                bytes: 0,
+            });
         }
         self.start_tasks(id);
     }

@@ -35,6 +35,8 @@ pub enum GroupSort {
     Tasks,
     /// Those with the most failed tasks first.
     Failed,
+    /// Those whose results take the most bytes first.
+    Bytes,
     /// By name.
     Name,
 }
@@ -67,6 +69,10 @@ pub struct GroupRow {
     pub total_s: f64,
     /// The shortest run, quartiles and the longest one, of the `seen` runs.
     pub ran_s: Option<[f64; 5]>,
+    /// Bytes of all results that did not stay in this process.
+    pub bytes_total: u64,
+    /// The smallest of them that was seen, quartiles and the largest.
+    pub bytes: Option<[u64; 5]>,
     /// Half of the tasks waited for a worker no longer than this.
     pub queued_median_s: Option<f64>,
     /// Runs whose events were seen.
@@ -85,6 +91,9 @@ impl Picture {
             GroupSort::Tasks => found.sort_by_key(|(id, group)| (Reverse(group.submitted), *id)),
             GroupSort::Failed => {
                 found.sort_by_key(|(id, group)| (Reverse(group.failed - group.retried), *id));
+            }
+            GroupSort::Bytes => {
+                found.sort_by_key(|(id, group)| (Reverse(group.bytes_total), *id));
             }
             GroupSort::Name => found.sort_by_cached_key(|(id, _)| (self.group_label(*id), *id)),
         }
@@ -119,13 +128,8 @@ impl Picture {
 
     fn group_row(&self, id: GroupId, summary: &GroupSummary) -> GroupRow {
         let group = self.groups.get(id);
-        let ran_s = group.and_then(|group| {
-            let ran = &group.ran;
-            let quantile = |fraction| seconds(ran.quantile(fraction));
-            let quartiles = (quantile(0.25)?, quantile(0.5)?, quantile(0.75)?);
-            let (least, most) = (seconds(ran.min())?, seconds(ran.max())?);
-            Some([least, quartiles.0, quartiles.1, quartiles.2, most])
-        });
+        let ran = group.and_then(|group| group.ran.quartiles());
+        let queued = group.and_then(|group| group.queued.quantile(0.5));
         GroupRow {
             group: id.0,
             name: self.group_label(id),
@@ -134,8 +138,10 @@ impl Picture {
             failed: summary.failed - summary.retried,
             retried: summary.retried,
             total_s: summary.ran_total.as_secs_f64(),
-            ran_s,
-            queued_median_s: group.and_then(|group| seconds(group.queued.quantile(0.5))),
+            ran_s: ran.map(|quartiles| quartiles.map(seconds)),
+            bytes_total: summary.bytes_total,
+            bytes: group.and_then(|group| group.bytes.quartiles()),
+            queued_median_s: queued.map(seconds),
             seen: group.map_or(0, |group| group.ran.count()),
         }
     }
@@ -168,6 +174,7 @@ mod tests {
                 submitted,
                 failed,
                 ran_total: Duration::from_secs(ran_s),
+                bytes_total: 10 * failed,
                 ..GroupSummary::default()
             };
             picture.totals.groups.push((GroupId(group), summary));
@@ -183,6 +190,7 @@ mod tests {
             (GroupSort::Time, ["f0", "f1", "f2"]),
             (GroupSort::Tasks, ["f1", "f2", "f0"]),
             (GroupSort::Failed, ["f2", "f1", "f0"]),
+            (GroupSort::Bytes, ["f2", "f1", "f0"]),
             (GroupSort::Name, ["f0", "f1", "f2"]),
         ] {
             let query = GroupQuery {

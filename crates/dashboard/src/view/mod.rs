@@ -73,6 +73,7 @@ pub(crate) fn between(from: Time, to: Time) -> Option<f64> {
     (from != Time::NEVER && to != Time::NEVER).then(|| (to - from).as_secs_f64())
 }
 
-pub(crate) fn seconds(duration: Option<Duration>) -> Option<f64> {
-    duration.map(|duration| duration.as_secs_f64())
+/// So many nanoseconds.
+pub(crate) fn seconds(ns: u64) -> f64 {
+    Duration::from_nanos(ns).as_secs_f64()
 }

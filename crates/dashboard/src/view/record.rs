@@ -63,6 +63,8 @@ struct RecordedTasks {
     assigned_ns: Vec<Option<i64>>,
     ended_ns: Vec<Option<i64>>,
     ran_ns: Vec<Option<u64>>,
+    /// Of its result; zero if there is none, or it stayed in its process.
+    bytes: Vec<u64>,
     unlisted: u64,
 }
 
@@ -189,6 +191,7 @@ impl Picture {
             rows.ready_ns.push(time(task.ready));
             rows.assigned_ns.push(time(task.assigned));
             rows.ended_ns.push(time(task.ended));
+            rows.bytes.push(task.bytes);
             rows.ran_ns
                 .push((name == "finished").then(|| ns_of(task.ran)));
         }

@@ -86,6 +86,8 @@ pub struct TaskRow {
     pub ended_s: Option<f64>,
     /// How long its last attempt ran, once it has returned.
     pub ran_s: Option<f64>,
+    /// Bytes of its result, unless that stays in this process.
+    pub bytes: Option<u64>,
     /// How long it waited for a worker.
     pub queued_s: Option<f64>,
 }
@@ -160,6 +162,7 @@ impl Picture {
             assigned_s: self.seconds(task.assigned),
             ended_s: self.seconds(task.ended),
             ran_s: (task.state == TaskState::Finished).then_some(task.ran.as_secs_f64()),
+            bytes: (task.bytes > 0).then_some(task.bytes),
             queued_s: queued(task),
         }
     }

@@ -132,11 +132,13 @@ impl State {
                 }
                 match value {
                     Ok(value) => {
+                        let bytes = value.bytes();
                         self.ended(task, Outcome::Value(value));
                         self.inputs.push_back(Input::Finished {
                             task,
                             attempt,
                             ran: Duration::from_nanos(ran_ns),
+                            bytes,
                         });
                     }
                     Err(error) => return self.not_taken_over(worker, task, attempt, error),
