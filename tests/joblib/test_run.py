@@ -54,7 +54,7 @@ def test_every_backend_is_served(tmp_path):
 
 def test_forked_workers_see_the_program_as_it_was(tmp_path):
     program = """
-    import json, multiprocessing
+    import json, multiprocessing, os
     from joblib import Parallel, delayed, parallel_config
 
     LARGE = {}
@@ -73,6 +73,8 @@ def test_forked_workers_see_the_program_as_it_was(tmp_path):
         assert set(found) == {(json.setting, 10 * json.setting, True)}, found
     with parallel_config("multiprocessing", n_jobs=2):
         assert Parallel()(delayed(look_inside)(x) for x in range(3)) == [[], [0], [0, 1]]
+    with parallel_config("multiprocessing", n_jobs=2, maxtasksperchild=1):
+        assert len(set(Parallel(batch_size=1)(delayed(os.getpid)() for _ in range(4)))) == 4
     """
     for runner in (("-m", "lineshaft", "run"), ()):
         done = run(program, tmp_path, runner=runner)

@@ -147,6 +147,7 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         context: BaseContext | None = None,
+        maxtasksperchild: int | None = None,
         **_: Any,
     ) -> int:
         """Prepare for calls of `parallel`; return how many jobs run at the same time.
@@ -174,7 +175,9 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         initargs = initargs or self.backend_kwargs.get("initargs", ())
         if not self.may_fork or self._is_nested():
             context = None
-        self._pools = Pools(self._engine or _engine.default_engine(), initializer, tuple(initargs), context)
+        tasks_max = maxtasksperchild or self.backend_kwargs.get("maxtasksperchild")
+        engine = self._engine or _engine.default_engine()
+        self._pools = Pools(engine, initializer, tuple(initargs), context, tasks_max)
         if context is not None and not self._on_threads:
             self._pools.processes(n_jobs)  # which forks the program as it is now
         return n_jobs

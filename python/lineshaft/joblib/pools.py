@@ -34,7 +34,7 @@ class Pools:
     call in a way that nobody knows of, through a thread of its own say, and that call must find threads.
 
     With a `context` of `multiprocessing` whose start method is `fork`, workers are forked from the program and
-    see it as it was when `processes` was first called.
+    see it as it was when `processes` was first called; after `max_tasks_per_worker` others take their places.
     """
 
     def __init__(
@@ -43,8 +43,10 @@ class Pools:
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         context: BaseContext | None = None,
+        max_tasks_per_worker: int | None = None,
     ) -> None:
         self._engine = engine
+        self._max_tasks_per_worker = max_tasks_per_worker
         self._context = context if context is not None and context.get_start_method() == "fork" else None
         self._initializer = None if initializer is None else (initializer, initargs)
         self._own: dict[int, _native.Pool] = {}
@@ -70,7 +72,13 @@ class Pools:
         if n_jobs not in self._own:
             initializer, initargs = self._initializer or (None, ())
             self._own[n_jobs] = self._engine._open_processes(
-                n_jobs, name="joblib", initializer=initializer, initargs=initargs, context=context, for_pool=True
+                n_jobs,
+                name="joblib",
+                initializer=initializer,
+                initargs=initargs,
+                max_tasks_per_worker=self._max_tasks_per_worker,
+                context=context,
+                for_pool=True,
             )
         return self._own[n_jobs]
 
