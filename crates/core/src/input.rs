@@ -47,6 +47,12 @@ pub enum Input {
         /// for nothing but a worker are rejected as `Rejection::NoWorker`.
         broken: bool,
     },
+    /// A worker of which `WorkerUp` was said ahead of time could not be started. What was handed to it
+    /// runs elsewhere; else as after a `SpawnFailed` that is not `broken`.
+    NeverStarted {
+        /// The worker.
+        worker: WorkerId,
+    },
     /// A worker is gone: crashed, killed or, with `running` empty, ended as asked.
     WorkerDown {
         /// The worker.

@@ -188,6 +188,7 @@ impl Scheduler {
         let first = !std::mem::replace(&mut worker.proven, true);
         if let Some(pool) = self.pools.get_mut(&worker.pool).filter(|_| first) {
             pool.spawn_failures = 0;
+            pool.spawns_refused = 0;
         }
     }
 

@@ -140,6 +140,7 @@ impl Scheduler {
                 slots,
             } => self.on_worker_up(worker, pool, slots, step),
             Input::SpawnFailed { pool, broken } => self.on_spawn_failed(pool, broken, step),
+            Input::NeverStarted { worker } => self.on_never_started(worker, step),
             Input::WorkerDown { worker, running } => self.on_worker_down(worker, running, step),
             Input::Started { task, attempt } => self.on_started(task, attempt, step),
             Input::Finished {

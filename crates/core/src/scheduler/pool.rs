@@ -29,7 +29,7 @@ pub(super) struct Pool {
     pub(super) slots_expected: u32,
     /// Starts that failed in a row, those too of workers that ended before they ran anything.
     pub(super) spawn_failures: u32,
-    /// Starts that failed in a row since a worker last came up.
+    /// Starts that were refused in a row since a worker last ended a task.
     pub(super) spawns_refused: u32,
     /// No worker is asked for before this time.
     pub(super) spawn_not_before: Time,

@@ -26,7 +26,6 @@ impl Scheduler {
             return;
         };
         entry.starting = entry.starting.saturating_sub(1);
-        entry.spawns_refused = 0;
         if entry.broken {
             step.actions.push(Action::Retire { worker });
             return;
@@ -47,16 +46,29 @@ impl Scheduler {
         self.mark_pool(pool);
     }
 
-    pub(super) fn on_worker_down(
-        &mut self,
-        id: WorkerId,
-        mut running: Vec<TaskId>,
-        step: &mut Step,
-    ) {
+    pub(super) fn on_worker_down(&mut self, id: WorkerId, running: Vec<TaskId>, step: &mut Step) {
         let Some(worker) = self.workers.get(&id) else {
             return;
         };
         let (pool, proven) = (worker.pool, worker.proven);
+        let was_idle = running.is_empty();
+        let was_leaving = self.lose_worker(id, running, step);
+        // A worker that cannot even wait for a task would be restarted as fast as it dies.
+        if was_leaving == Leaving::No && was_idle && !proven {
+            self.delay_spawn(pool, step.now);
+        }
+    }
+
+    pub(super) fn on_never_started(&mut self, id: WorkerId, step: &mut Step) {
+        if let Some(worker) = self.workers.get(&id) {
+            let pool = worker.pool;
+            self.lose_worker(id, Vec::new(), step);
+            self.note_refusal(pool, step);
+        }
+    }
+
+    /// Takes leave of a worker that is known; whether it was on its way out.
+    fn lose_worker(&mut self, id: WorkerId, mut running: Vec<TaskId>, step: &mut Step) -> Leaving {
         running.sort_unstable();
         let mut was_leaving = Leaving::No;
         // Nothing more is handed to it while its tasks are sorted out.
@@ -77,10 +89,7 @@ impl Scheduler {
             }
         }
         self.forget_worker(id);
-        // A worker that cannot even wait for a task would be restarted as fast as it dies.
-        if was_leaving == Leaving::No && running.is_empty() && !proven {
-            self.delay_spawn(pool, step.now);
-        }
+        was_leaving
     }
 
     pub(super) fn on_spawn_failed(&mut self, id: PoolId, broken: bool, step: &mut Step) {
@@ -92,14 +101,25 @@ impl Scheduler {
             pool.broken = true;
             self.reject_all(id, Rejection::PoolBroken, step);
             self.retire_all(id, step);
-        } else if self.delay_spawn(id, step.now) {
-            let pool = self.pools.get_mut(&id).expect("looked up above");
-            pool.spawns_refused = pool.spawns_refused.saturating_add(1);
-            if pool.spawns_refused >= SPAWN_FAILURES_MAX && pool.is_without_workers() {
-                self.reject_ready(id, Rejection::NoWorker, step);
-            }
+        } else {
+            self.note_refusal(id, step);
         }
         self.mark_pool(id);
+    }
+
+    /// A worker could not be started. It is tried again later; if that has been in vain too often, nobody
+    /// is kept waiting for it.
+    fn note_refusal(&mut self, id: PoolId, step: &mut Step) {
+        if !self.delay_spawn(id, step.now) {
+            return;
+        }
+        let Some(pool) = self.pools.get_mut(&id) else {
+            return;
+        };
+        pool.spawns_refused = pool.spawns_refused.saturating_add(1);
+        if pool.spawns_refused >= SPAWN_FAILURES_MAX && pool.is_without_workers() {
+            self.reject_ready(id, Rejection::NoWorker, step);
+        }
     }
 
     pub(super) fn on_retracted(&mut self, id: WorkerId, tasks: Vec<TaskId>, step: &mut Step) {

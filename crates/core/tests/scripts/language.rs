@@ -10,7 +10,7 @@
 //! start a, finish a 10ms, fail a, fail a final, block a, unblock a
 //! finish a#1                      about an attempt other than the current one
 //! retracted w0 a b, down w0 running a, cancel a kill
-//! cores 4, memory short, memory ok, spawn-failed p broken, remove p
+//! cores 4, memory short, memory ok, spawn-failed p broken, never-started w0, remove p
 //! tick 10ms                       time passes, then a tick
 //! explain a, counts, deadline     questions; edges: who supplied whom, by the events
 //! ```
@@ -120,6 +120,9 @@ impl Bench {
                     running,
                 }
             }
+            "never-started" => Input::NeverStarted {
+                worker: worker(first),
+            },
             "retracted" => {
                 let tasks = words.iter().skip(1).map(|word| self.task(word)).collect();
                 Input::Retracted {

@@ -84,6 +84,59 @@ fn tasks_do_not_wait_for_ever_for_a_worker_that_cannot_be_started() {
 }
 
 #[test]
+fn a_worker_that_was_taken_for_granted_is_tried_again_later_and_later() {
+    check(
+        "
+        pool p max=2
+        graph a b         spawn 2 for p
+        up w0             run a#1 on w0
+        up w1             run b#1 on w1
+        never-started w0  run a#2 on w1
+        never-started w1
+        explain a         queued behind 0: NoWorker
+        deadline          in 50ms
+        tick 50ms         spawn 2 for p
+        up w2             run a#3 on w2
+        up w3             run b#2 on w3
+        never-started w2  run a#4 on w3
+        never-started w3
+        deadline          in 100ms
+        tick 100ms        spawn 2 for p
+        up w4             run a#5 on w4
+        finish a          resolve a, run b#3 on w4
+        finish b          resolve b
+    ",
+    );
+}
+
+#[test]
+fn nor_do_tasks_wait_for_ever_for_workers_that_were_taken_for_granted() {
+    check(
+        "
+        pool p
+        submit a            spawn 1 for p
+        up w0               run a#1 on w0
+        never-started w0
+        tick 50ms           spawn 1 for p
+        up w1               run a#2 on w1
+        never-started w1
+        tick 100ms          spawn 1 for p
+        up w2               run a#3 on w2
+        never-started w2
+        tick 200ms          spawn 1 for p
+        up w3               run a#4 on w3
+        never-started w3
+        tick 400ms          spawn 1 for p
+        up w4               run a#5 on w4
+        never-started w4
+        tick 800ms          spawn 1 for p
+        up w5               run a#6 on w5
+        never-started w5    reject a (NoWorker)
+    ",
+    );
+}
+
+#[test]
 fn as_long_as_there_is_another_worker_tasks_wait_for_that() {
     check(
         "

@@ -32,6 +32,8 @@ enum Order {
     TimeOut(TaskId, Attempt),
     /// It is killed, crashes or ends.
     End,
+    /// It turns out that it cannot be started.
+    NeverStart,
     /// Its task has run to its end.
     Done(TaskId, Attempt),
 }
@@ -193,8 +195,9 @@ impl World {
             1 + self.random.count(4)
         };
         let badness = self.badness;
+        let never_starts = self.random.percent(badness / 2);
         let fake = Worker {
-            slots,
+            slots: if never_starts { 0 } else { slots },
             badness,
             queue: VecDeque::new(),
             running: Vec::new(),
@@ -205,7 +208,10 @@ impl World {
             pool,
             slots,
         });
-        if self.random.percent(self.badness) {
+        if never_starts {
+            let delay = self.random.micros(3_000);
+            self.post(delay, Mail::ToWorker(worker, Order::NeverStart));
+        } else if self.random.percent(self.badness) {
             let delay = self.random.micros(3_000);
             self.post(delay, Mail::ToWorker(worker, Order::End));
         }
@@ -251,6 +257,10 @@ impl World {
                 }
             }
             Order::End => self.end_worker(id),
+            Order::NeverStart => {
+                self.workers.remove(&id);
+                self.tell(Input::NeverStarted { worker: id });
+            }
             Order::Done(task, attempt) => {
                 if worker.running.contains(&(task, attempt)) {
                     self.finish(id, task, attempt);
