@@ -182,7 +182,11 @@ fn submit_remote<'py>(
 }
 
 fn submit(py: Python<'_>, core: &Arc<Core>, request: TaskRequest) -> PyResult<Arc<Promise>> {
-    core.engine()?
+    let engine = core.engine()?;
+    if engine.is_behind() {
+        py.detach(|| engine.catch_up());
+    }
+    engine
         .submit(request)
         .map_err(|error| engine_error(py, &error))
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lineshaft_engine::{Call, CallEnd, Calls, Runner};
 use pyo3::exceptions::PyRuntimeError;
@@ -148,7 +148,7 @@ impl ThreadRunner {
     }
 
     fn run_attached(&self, py: Python<'_>, calls: &mut Calls<'_>) {
-        let mut ran_since_taken = Duration::ZERO;
+        let mut attached = Instant::now();
         while let Some(call) = calls.next() {
             let (outcome, ran) = if self.initialize(py) {
                 call.enter(|| hanging_if_unwound(|| invoke(py, &call)))
@@ -162,10 +162,9 @@ impl ThreadRunner {
             };
             end(py, &self.core, call, outcome, ran);
             self.resolver.drain(py);
-            ran_since_taken += ran;
-            if ran_since_taken > ATTACHED_MAX {
+            if attached.elapsed() > ATTACHED_MAX {
                 py.detach(|| ());
-                ran_since_taken = Duration::ZERO;
+                attached = Instant::now();
             }
         }
     }
