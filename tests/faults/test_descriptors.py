@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from tests.events import eventually
 from tests.faults.conftest import worker_pids, zygote_of
 
 import lineshaft as ls
@@ -15,6 +16,8 @@ from lineshaft.errors import LineshaftError, SerializationError, WorkerDied
 
 #: What the engine sends for each worker.
 WORKER_DESCRIPTORS = 6
+#: What the engine opens for a zygote before it starts it, for itself and for the other end.
+ZYGOTE_DESCRIPTORS = 2
 
 
 @contextmanager
@@ -84,3 +87,23 @@ def test_a_zygote_that_cannot_watch_a_worker(engine):
         assert executor.submit(pow, 2, 2).result(30) == 4
     assert engine.submit(os.getpid).result(30) == survivor
     assert zygote.is_running()
+
+
+def test_a_zygote_that_cannot_be_started(engine):
+    """There is room for its socket and for no more. The other one, and its workers, go on."""
+    zygote_of(engine).kill()
+    eventually(lambda: not worker_pids(engine), "its workers are gone")
+    fork = multiprocessing.get_context("fork")
+    with ls.ProcessPoolExecutor(1, fork, _engine=engine) as forked:
+        pid = forked.submit(os.getpid).result()
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        free = (fd for fd in itertools.count() if not os.path.lexists(f"/proc/self/fd/{fd}"))
+        *_, last = itertools.islice(free, ZYGOTE_DESCRIPTORS)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last + 1, limits[1]))
+        try:
+            error = engine.submit(pow, 2, 2).exception(30)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert "Too many open files" in str(error)
+        assert forked.submit(os.getpid).result() == pid
+    assert engine.submit(pow, 2, 2).result(30) == 4

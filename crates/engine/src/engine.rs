@@ -128,11 +128,22 @@ impl Engine {
         self.shared.define(self.group(name), body, needs)
     }
 
+    /// Whether so much was submitted that has not been taken in yet that whoever submits more waits until
+    /// it has. That is so only while many threads submit without a pause.
+    pub fn is_behind(&self) -> bool {
+        self.shared.is_behind()
+    }
+
+    /// Waits while the engine is behind, as submitting does.
+    pub fn catch_up(&self) {
+        self.shared.catch_up();
+    }
+
     /// Submits a task. An input that is a task of another engine and has not ended is a programmer
     /// error and panics.
     pub fn submit(&self, request: TaskRequest) -> Result<Arc<Promise>, EngineError> {
         self.shared.check_open()?;
-        self.shared.keep_pace();
+        self.shared.catch_up();
         Ok(self.shared.submit(request))
     }
 
@@ -144,7 +155,7 @@ impl Engine {
         graph: Vec<(TaskRequest, Vec<usize>)>,
     ) -> Result<Vec<Arc<Promise>>, EngineError> {
         self.shared.check_open()?;
-        self.shared.keep_pace();
+        self.shared.catch_up();
         Ok(self.shared.submit_graph(graph))
     }
 

@@ -75,6 +75,9 @@ pub const TRACEBACKS_BYTES: usize = 1024 * 1024;
 /// The end of a traceback that a worker sends to be looked at: there the exception is.
 pub const TRACEBACK_BYTES_MAX: usize = 16 * 1024;
 
+/// How often in a row workers may end before they began a task, until that is taken for hopeless.
+pub const STILLBORN_MAX: u32 = 6;
+
 /// Crash report that is kept of a worker.
 pub const STACK_BYTES_MAX: usize = 64 * 1024;
 

@@ -52,16 +52,18 @@ impl Shared {
                 "this engine was set up without worker processes",
             )),
         };
-        let unknown = self.with_state(|state| match started {
-            Ok(child) => state.processes.zygote_started(number, child),
-            Err(error) => {
-                let lost = state.processes.give_up(self, &error.to_string());
-                state.inputs.extend(lost);
-                None
+        let mut unknown = None;
+        match started {
+            Ok(child) => {
+                unknown = Some(child);
+                self.with_state(|state| state.processes.zygote_started(number, &mut unknown));
             }
-        });
-        // It ended, or said what makes no sense, before we had noted its process.
-        if let Some(child) = unknown.flatten() {
+            Err(error) => {
+                self.with_state(|state| state.zygote_not_started(self, number, &error));
+            }
+        }
+        // It ended, or said what makes no sense, before we had noted its process, or the engine broke.
+        if let Some(child) = unknown {
             drop(process::Dying::kill(child));
         }
     }

@@ -260,9 +260,14 @@ impl Shared {
         }
     }
 
+    /// Whether the inbox is so long that who submits has to wait.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.inbox().commands.len() > INBOX_MAX
+    }
+
     /// Waits while the inbox is long. For those who submit; not with the state lock.
-    pub(crate) fn keep_pace(&self) {
-        if self.inbox().commands.len() > INBOX_MAX {
+    pub(crate) fn catch_up(&self) {
+        if self.is_behind() {
             self.with_state(|_| ());
         }
     }
@@ -370,12 +375,8 @@ impl Shared {
     }
 
     fn on_ready(&self, ready: &[Source]) {
-        // What a worker printed before it reported a result is told before the result.
-        let (printed, others): (Vec<Source>, Vec<Source>) = ready
-            .iter()
-            .partition(|source| matches!(source, Source::Output(..)));
         self.with_state(|state| {
-            for source in printed.into_iter().chain(others) {
+            for &source in ready {
                 state.on_ready(self, source);
             }
         });
@@ -461,7 +462,7 @@ mod tests {
                 for _ in 0..=INBOX_MAX {
                     engine.submit(request());
                 }
-                engine.keep_pace();
+                engine.catch_up();
             });
             while engine.state_waiters.load(Ordering::SeqCst) == 0 {
                 assert!(!submitting.is_finished(), "it has not waited");

@@ -483,6 +483,11 @@ impl State {
         }
     }
 
+    /// The worker that was asked for last.
+    pub(crate) fn last_worker(&self) -> WorkerId {
+        WorkerId(self.workers)
+    }
+
     fn retire(&mut self, worker: WorkerId, now: Time) {
         if self.threads.remove(&worker).is_some() {
             self.inputs.push_back(Input::WorkerDown {

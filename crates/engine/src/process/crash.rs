@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use lineshaft_core::TaskId;
 use rustix::fs::{MemfdFlags, SeekFrom, ftruncate, memfd_create, seek};
@@ -13,6 +13,9 @@ use crate::limits::STACK_BYTES_MAX;
 use crate::outcome::DeathReport;
 
 use super::worker::Worker;
+
+/// How `faulthandler` begins what it writes at a crash, and not when it is asked.
+const FATAL: &str = "Fatal Python error:";
 
 const KILL: i32 = rustix::process::Signal::KILL.as_raw();
 
@@ -34,9 +37,9 @@ pub(super) fn report(
         signal,
         exit_code,
         peak_memory_bytes: (peak_memory_bytes > 0).then_some(peak_memory_bytes),
-        oom_killed: signal == Some(KILL) && oom_kills_since_start() > 0,
+        oom_killed: signal == Some(KILL) && is_oom_kill(),
         item: worker.control.item(),
-        stack: worker.crash.text(),
+        stack: worker.last_stack(),
     }
 }
 
@@ -94,6 +97,19 @@ impl CrashFile {
 }
 
 impl Worker {
+    /// The stack that it wrote for the report of its death, when it crashed or was condemned; or else for
+    /// somebody who looked at it, if that was of the task that it ran last.
+    fn last_stack(&self) -> Option<String> {
+        let text = self.crash.text()?;
+        let StackFor::Reader(task) = self.crash.stack_for else {
+            return Some(text);
+        };
+        match text.find(FATAL) {
+            Some(at) => Some(text[at..].to_owned()),
+            None => (self.control.task() == task.0).then_some(text),
+        }
+    }
+
     /// It is about to be killed: has it write its stack, and nothing else from now on.
     pub(super) fn condemn(&mut self) {
         self.crash.stack_for = StackFor::Report;
@@ -116,17 +132,24 @@ pub(super) fn words(status: i32) -> String {
     }
 }
 
-/// How often the kernel killed a process of our cgroup for lack of memory since the first worker
-/// was started.
-fn oom_kills_since_start() -> u64 {
-    static AT_START: OnceLock<u64> = OnceLock::new();
-    let now = oom_kills().unwrap_or(0);
-    now - *AT_START.get_or_init(|| now).min(&now)
+/// How many processes the kernel had killed for lack of memory when a worker was last started, and those
+/// that we know of since.
+static OOM_KILLS_KNOWN: AtomicU64 = AtomicU64::new(0);
+
+/// A worker has been started: what was killed before, it was not.
+pub(super) fn note_start() {
+    OOM_KILLS_KNOWN.store(oom_kills().unwrap_or(0), Ordering::Relaxed);
 }
 
-/// Notes the counter, so that later deaths are judged by its growth.
-pub(super) fn note_start() {
-    oom_kills_since_start();
+/// Whether a death by SIGKILL is one of those that the kernel has counted and that nothing else accounts
+/// for.
+fn is_oom_kill() -> bool {
+    let known = OOM_KILLS_KNOWN.load(Ordering::Relaxed);
+    let is_new = oom_kills().is_some_and(|count| count > known);
+    if is_new {
+        OOM_KILLS_KNOWN.store(known + 1, Ordering::Relaxed);
+    }
+    is_new
 }
 
 /// The kernel's counter, of version 2 or 1 of cgroups, or of the whole machine.

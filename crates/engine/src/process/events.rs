@@ -1,5 +1,6 @@
 //! What workers and zygotes say, turned into the scheduler's inputs.
 
+use std::io;
 use std::time::Duration;
 
 use lineshaft_core::{Attempt, Input, PoolId, TaskId, WorkerId};
@@ -7,18 +8,28 @@ use lineshaft_wire::{Filled, FromWorker, FromZygote, WireError};
 
 use crate::aftermath::Discarded;
 use crate::error::EngineError;
-use crate::limits::{EXIT_GRACE, FILLS_MAX};
+use crate::limits::{EXIT_GRACE, FILLS_MAX, STILLBORN_MAX};
 use crate::outcome::{DeathReport, Outcome, TaskError};
 use crate::poller::Stream;
 use crate::shared::Shared;
 use crate::state::State;
 
+use super::crash;
 use super::deadlines::Stage;
 use super::inspect::Death;
 use super::tracebacks::Traceback;
 use super::worker::Worker;
 use super::zygote::Zygote;
-use super::{STILLBORN_MAX, crash};
+
+/// How a worker process came to be gone.
+enum End {
+    /// The zygote has reaped it.
+    Exited { status: i32, peak_memory_bytes: u64 },
+    /// It ends, or has ended, with its zygote, and nobody says how.
+    WithZygote,
+    /// It could not be started, for this reason.
+    NeverStarted(String),
+}
 
 impl State {
     /// Reads what a worker has sent. The worker is taken out of the table meanwhile, so that its
@@ -141,7 +152,7 @@ impl State {
                             bytes,
                         });
                     }
-                    Err(error) => return self.not_taken_over(worker, task, attempt, error),
+                    Err(error) => return self.not_taken_over(task, attempt, error),
                 }
             }
             FromWorker::Failed {
@@ -174,7 +185,7 @@ impl State {
                             retry: true,
                         });
                     }
-                    Err(error) => return self.not_taken_over(worker, task, attempt, error),
+                    Err(error) => return self.not_taken_over(task, attempt, error),
                 }
             }
             FromWorker::Blocked { task, attempt } => {
@@ -210,11 +221,10 @@ impl State {
         Ok(())
     }
 
-    /// A task ended in a worker, but with what cannot be had. It fails, or else it would run again
-    /// and again.
+    /// A task ended in a worker, but with what cannot be had: it has failed. Were it taken for one that
+    /// had not ended, it would run again and again.
     fn not_taken_over(
         &mut self,
-        worker: &mut Worker,
         task: TaskId,
         attempt: Attempt,
         error: EngineError,
@@ -227,10 +237,7 @@ impl State {
         });
         match error {
             EngineError::Store(_) => Ok(()),
-            garbage => {
-                worker.blamed = true;
-                Err(garbage)
-            }
+            garbage => Err(garbage),
         }
     }
 
@@ -252,7 +259,7 @@ impl State {
         let Some(mut zygote) = self.processes.zygotes.take(number) else {
             return;
         };
-        let ended = loop {
+        let has_ended = loop {
             match zygote
                 .receiver
                 .fill(std::os::fd::AsFd::as_fd(&zygote.socket))
@@ -262,7 +269,7 @@ impl State {
                 Ok(Filled::Eof) | Err(_) => break true,
             }
         };
-        let mut exited = Vec::new();
+        let mut ended = Vec::new();
         let garbage = loop {
             match zygote.receiver.next_frame() {
                 Ok(Some((frame, _))) => match lineshaft_wire::decode::<FromZygote>(frame) {
@@ -275,19 +282,19 @@ impl State {
                     }
                     Ok(FromZygote::SpawnFailed { worker, errno }) => {
                         let error = std::io::Error::from_raw_os_error(errno);
-                        if let Some(worker) = self.processes.workers.get(&WorkerId(worker)) {
-                            let why = format!("cannot fork a worker: {error}");
-                            let pool = worker.pool;
-                            self.processes.note_trouble(pool, &why);
-                        }
-                        exited.push((WorkerId(worker), None, 0));
+                        let why = format!("cannot fork a worker: {error}");
+                        ended.push((WorkerId(worker), End::NeverStarted(why)));
                     }
                     Ok(FromZygote::Exited {
                         worker,
                         status,
                         peak_memory_bytes,
                     }) => {
-                        exited.push((WorkerId(worker), Some(status), peak_memory_bytes));
+                        let end = End::Exited {
+                            status,
+                            peak_memory_bytes,
+                        };
+                        ended.push((WorkerId(worker), end));
                     }
                     Err(_) => break true,
                 },
@@ -295,18 +302,10 @@ impl State {
                 Err(_) => break true,
             }
         };
-        for (worker, status, peak) in exited {
-            let pool = self
-                .processes
-                .workers
-                .get(&worker)
-                .map(|worker| worker.pool);
-            self.on_exit(shared, worker, status, peak);
-            if let (Some(pool), None) = (pool, status) {
-                self.note_stillborn(pool, || "workers cannot be forked".into());
-            }
+        for (worker, end) in ended {
+            self.on_end(shared, worker, end);
         }
-        if !ended && !garbage {
+        if !has_ended && !garbage {
             let pool = zygote.pool;
             self.processes.zygotes.put_back(zygote);
             if let Some(pool) = pool.filter(|pool| !self.pools.contains_key(pool)) {
@@ -318,6 +317,23 @@ impl State {
         self.lost_zygote(shared, zygote);
     }
 
+    /// The zygote that the loop thread was to start could not be. If that may pass, its workers are
+    /// tried again later, with another one; else their pools are broken.
+    pub(crate) fn zygote_not_started(&mut self, shared: &Shared, number: u32, error: &io::Error) {
+        let Some(zygote) = self.processes.zygotes.take(number) else {
+            return;
+        };
+        self.processes.zygotes.ended(number);
+        self.aftermath.discard(zygote.close(shared));
+        for (pool, worker) in self.processes.workers_of(number) {
+            self.on_end(shared, worker, End::NeverStarted(error.to_string()));
+            if !may_pass(error) {
+                self.inputs
+                    .push_back(Input::SpawnFailed { pool, broken: true });
+            }
+        }
+    }
+
     /// A zygote has ended, and its workers with it. If it was the engine's own, a new one is started
     /// when the next worker is wanted. What a snapshot had exists nowhere else: its pool is broken.
     fn lost_zygote(&mut self, shared: &Shared, zygote: Zygote) {
@@ -327,16 +343,12 @@ impl State {
             let why = EngineError::SnapshotGone.to_string();
             self.processes.note_trouble(pool, &why);
         }
-        let workers = self.processes.workers.values();
-        let workers = workers.filter(|worker| worker.zygote == number);
-        let mut orphans: Vec<(PoolId, WorkerId)> =
-            workers.map(|worker| (worker.pool, worker.id)).collect();
-        orphans.sort_unstable();
+        let mut orphans = self.processes.workers_of(number);
         for &(_, worker) in &orphans {
             if let Some(worker) = self.processes.workers.get_mut(&worker) {
                 worker.kill(); // if it did not ask to die with the zygote
             }
-            self.on_exit(shared, worker, None, 0);
+            self.on_end(shared, worker, End::WithZygote);
         }
         if let Some(pool) = snapshot_of {
             if self.pools.contains_key(&pool) {
@@ -345,16 +357,18 @@ impl State {
             }
         } else if !proved {
             orphans.dedup_by_key(|(pool, _)| *pool);
-            for (pool, _) in orphans {
-                self.note_stillborn(pool, || "the process that forks workers ended".into());
+            for (pool, worker) in orphans {
+                let why = || "the process that forks workers ended".into();
+                self.note_stillborn(pool, worker, why);
             }
         }
     }
 
     /// A worker of the pool, or what was to fork it, has ended before any had begun a task. As long as
     /// another one runs a task, that and what can run there after it is not given up.
-    fn note_stillborn(&mut self, pool: PoolId, why: impl FnOnce() -> String) {
-        let count = self.processes.health.note_stillborn(pool);
+    fn note_stillborn(&mut self, pool: PoolId, worker: WorkerId, why: impl FnOnce() -> String) {
+        let last = self.last_worker();
+        let count = self.processes.health.note_stillborn(pool, worker, last);
         if count >= STILLBORN_MAX && !self.processes.makes_progress(pool) {
             if self.processes.health.trouble(pool).is_none() {
                 self.processes.note_trouble(pool, &why());
@@ -385,13 +399,7 @@ impl State {
     }
 
     /// A worker process is gone.
-    fn on_exit(
-        &mut self,
-        shared: &Shared,
-        id: WorkerId,
-        status: Option<i32>,
-        peak_memory_bytes: u64,
-    ) {
+    fn on_end(&mut self, shared: &Shared, id: WorkerId, end: End) {
         // What it had printed and reported before it died counts.
         for stream in [Stream::Stdout, Stream::Stderr] {
             self.processes.read_output(shared, id, stream);
@@ -402,8 +410,17 @@ impl State {
         };
         worker.close(shared);
         worker.forget_calls(shared);
-        if !worker.departed {
-            self.was_lost(shared, &mut worker, status, peak_memory_bytes);
+        match end {
+            _ if worker.departed => {}
+            End::NeverStarted(why) => {
+                self.processes.note_trouble(worker.pool, &why);
+                self.inputs.push_back(Input::NeverStarted { worker: id });
+            }
+            End::Exited {
+                status,
+                peak_memory_bytes,
+            } => self.was_lost(shared, &mut worker, Some(status), peak_memory_bytes),
+            End::WithZygote => self.was_lost(shared, &mut worker, None, 0),
         }
         self.aftermath.became_quiet = true;
         self.aftermath.discard(Discarded::Other(worker));
@@ -466,7 +483,7 @@ impl State {
         // waited.
         let stillborn = had_work && !begun && !worker.proved && !worker.retired;
         if let (true, Some(status)) = (stillborn, status) {
-            self.note_stillborn(worker.pool, || {
+            self.note_stillborn(worker.pool, worker.id, || {
                 format!(
                     "workers end before they begin a task; the last one: {}",
                     crash::words(status)
@@ -481,6 +498,16 @@ impl State {
         task.map(|task| shared.groups.name(task.group))
             .unwrap_or_default()
     }
+}
+
+/// Whether what kept a process from being started may be otherwise a little later: the system is short of
+/// something.
+fn may_pass(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let short = [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE];
+    error
+        .raw_os_error()
+        .is_some_and(|code| short.iter().any(|errno| errno.raw_os_error() == code))
 }
 
 /// Why a worker had to be killed after this. It is not its fault if this process could not take what

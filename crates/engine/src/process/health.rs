@@ -1,6 +1,6 @@
 //! What speaks against the pools of processes that are open.
 
-use lineshaft_core::PoolId;
+use lineshaft_core::{PoolId, WorkerId};
 use rustc_hash::FxHashMap;
 
 use crate::payload::Payload;
@@ -11,8 +11,11 @@ pub(super) struct Health(FxHashMap<PoolId, Record>);
 
 #[derive(Default)]
 struct Record {
-    /// Workers that ended one after the other before they began a task.
+    /// How many times in a row workers have ended before they began a task; those that were started
+    /// together count once.
     stillborn: u32,
+    /// The last worker of any pool that had been asked for when one was counted.
+    counted_to: Option<WorkerId>,
     /// What its initializer raised, pickled, or in words why no worker can be started.
     trouble: Option<Result<Payload, String>>,
 }
@@ -43,12 +46,17 @@ impl Health {
         self.0.get(&pool)?.trouble.as_ref()
     }
 
-    /// A worker ended before it began a task; returns how many have, one after the other.
-    pub(super) fn note_stillborn(&mut self, pool: PoolId) -> u32 {
-        self.0.get_mut(&pool).map_or(0, |record| {
+    /// A worker ended before it began a task; `last` is the last worker so far. Returns how often in a
+    /// row that has happened.
+    pub(super) fn note_stillborn(&mut self, pool: PoolId, worker: WorkerId, last: WorkerId) -> u32 {
+        let Some(record) = self.0.get_mut(&pool) else {
+            return 0;
+        };
+        if record.counted_to.is_none_or(|counted| worker > counted) {
+            record.counted_to = Some(last);
             record.stillborn = record.stillborn.saturating_add(1);
-            record.stillborn
-        })
+        }
+        record.stillborn
     }
 
     /// A worker of the pool has begun a task.

@@ -78,10 +78,6 @@ pub(crate) struct Processes {
     pub(crate) discarded: Vec<Discarded>,
 }
 
-/// Workers that may end one after the other before they began a task, until it is taken for
-/// hopeless.
-const STILLBORN_MAX: u32 = 6;
-
 impl Processes {
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.deadlines
@@ -164,15 +160,13 @@ impl Processes {
         Some((zygote.number, zygote.take_start()?))
     }
 
-    /// The zygote that was to be started, by its socket, now is a process. None if it still is the
-    /// zygote; else the process, which nobody knows any more.
-    pub(crate) fn zygote_started(&mut self, number: u32, child: Child) -> Option<Child> {
-        match self.zygotes.get_mut(number) {
-            Some(zygote) => {
-                zygote.started(child);
-                None
-            }
-            None => Some(child),
+    /// The zygote that was to be started now is a process, which is taken, unless it is the zygote no
+    /// more.
+    pub(crate) fn zygote_started(&mut self, number: u32, child: &mut Option<Child>) {
+        if let Some(zygote) = self.zygotes.get_mut(number)
+            && let Some(child) = child.take()
+        {
+            zygote.started(child);
         }
     }
 
@@ -183,7 +177,8 @@ impl Processes {
         attempt: Attempt,
         task: &Task,
     ) -> Result<(), EngineError> {
-        let Some(worker) = self.workers.get_mut(&worker) else {
+        let worker = self.workers.get_mut(&worker);
+        let Some(worker) = worker.filter(|worker| !worker.doomed) else {
             return Ok(());
         };
         if worker.send_task(id, attempt, task)? {
@@ -233,8 +228,9 @@ impl Processes {
     /// Has the worker write its stack, then kills it.
     pub(crate) fn kill(&mut self, worker: WorkerId, now: Time) {
         if let Some(process) = self.workers.get_mut(&worker) {
-            // If the task ends by itself meanwhile, no other may begin and be killed in its place.
-            // The scheduler gives them to others when the worker is gone.
+            // If the task ends by itself meanwhile, no other may begin and be killed in its place, nor
+            // be sent. The scheduler gives them to others when the worker is gone.
+            process.doomed = true;
             let _: Vec<Sent> = process.retract();
             process.condemn();
             self.deadlines
@@ -296,6 +292,15 @@ impl Processes {
         }
     }
 
+    /// The workers of a zygote, by pool.
+    fn workers_of(&self, zygote: u32) -> Vec<(PoolId, WorkerId)> {
+        let workers = self.workers.values();
+        let workers = workers.filter(|worker| worker.zygote == zygote);
+        let mut found: Vec<_> = workers.map(|worker| (worker.pool, worker.id)).collect();
+        found.sort_unstable();
+        found
+    }
+
     /// Sends what is waiting to be sent.
     pub(crate) fn flush(&mut self, shared: &Shared) {
         let unused = shared.unused.take();
@@ -313,7 +318,7 @@ impl Processes {
         self.zygote_retry = (!sent).then(|| crate::clock::now() + limits::FLUSH_RETRY);
     }
 
-    /// Every pool that has workers is broken: workers cannot be forked.
+    /// Gives up all workers: the engine ends.
     pub(crate) fn give_up(&mut self, shared: &Shared, why: &str) -> Vec<Input> {
         let mut inputs = Vec::new();
         let mut workers: Vec<Box<Worker>> =

@@ -56,16 +56,14 @@ pub(super) struct Worker {
     pub(super) released: Vec<Pin>,
     /// Why nothing that it says is believed any more, in words for the task that has to answer for it.
     pub(super) garbage: Option<String>,
-    /// The task that led to it has failed for it.
-    pub(super) blamed: bool,
     stdout: Option<Ours>,
     stderr: Option<Ours>,
     pub(super) crash: CrashFile,
     pid: Option<u32>,
     /// To signal the process by; none if it had ended by the time we heard of it.
     process: Option<OwnedFd>,
-    /// It is to be killed as soon as its process is known.
-    kill_wanted: bool,
+    /// It will be killed, at the latest when its process is known, and begins nothing more.
+    pub(super) doomed: bool,
     /// The scheduler no longer counts on it; only its process is left.
     pub(super) departed: bool,
     /// It was asked to end.
@@ -147,13 +145,12 @@ impl Worker {
             answered: FxHashMap::default(),
             released: Vec::new(),
             garbage: None,
-            blamed: false,
             stdout: Some(stdout),
             stderr: Some(stderr),
             crash,
             pid: None,
             process: None,
-            kill_wanted: false,
+            doomed: false,
             departed: false,
             retired: false,
             proved: false,
@@ -172,7 +169,7 @@ impl Worker {
         self.pid = Some(pid);
         // Without a handle it has already ended, and the zygote is about to say so.
         self.process = handle.and_then(|handle| pidfd_open(handle, PidfdFlags::empty()).ok());
-        if self.kill_wanted {
+        if self.doomed {
             self.kill();
         } else if self.control.interrupt() != 0 {
             // Its first task began, and ran out of time, before we heard of its process.
@@ -410,7 +407,7 @@ impl Worker {
     }
 
     pub(super) fn kill(&mut self) {
-        self.kill_wanted = true;
+        self.doomed = true;
         self.signal(Signal::KILL);
     }
 

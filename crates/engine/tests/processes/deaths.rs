@@ -2,14 +2,15 @@
 
 use lineshaft_engine::TaskError;
 
-use crate::common;
-use crate::setup::{Hold, Processes, bytes, kill, retries};
+use crate::common::{self, eventually};
+use crate::setup::{Hold, Processes, bytes, kill, parent, retries};
 
 tests![
     only_the_task_of_a_dead_worker_fails,
     what_has_ended_does_not_run_again,
     a_death_is_described,
     a_death_can_be_retried,
+    a_restarted_worker_takes_only_what_it_runs_with_it,
     garbage_is_answered_for,
     who_hangs_up_is_killed,
     random_kills_lose_nothing,
@@ -52,6 +53,25 @@ fn what_has_ended_does_not_run_again() {
         let lines = std::fs::read_to_string(&log.0).expect("a file");
         assert_eq!(lines.lines().count(), rounds.len(), "before {deadly}");
     }
+}
+
+fn a_restarted_worker_takes_only_what_it_runs_with_it() {
+    let processes = Processes::new(1);
+    let hold = Hold::new();
+    let held = processes.submit("hold", hold.args());
+    hold.began();
+    let hold_behind = Hold::new();
+    let behind = processes.submit("hold", hold_behind.args());
+    let [pid] = processes.pids_of();
+    let reader = processes.engine.reader();
+    let worker = reader.totals().expect("it is well").workers[0].worker;
+    assert!(reader.restart_worker(worker));
+    // It may end by itself before it is killed: what comes next must not begin there.
+    hold.release();
+    processes.wait(&held);
+    eventually("the worker is killed", || parent(pid).is_none());
+    hold_behind.release();
+    assert_eq!(processes.result(&behind), b"held");
 }
 
 fn a_death_is_described() {

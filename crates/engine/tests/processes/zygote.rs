@@ -15,11 +15,16 @@ use crate::worker::{OPTIONS, ROLE, stdin, until_exists};
 /// A file before which the zygote does not say that it has started a worker.
 pub const LATE: &str = "LINESHAFT_TEST_LATE";
 
+/// How many of the first workers it says that it cannot fork.
+pub const FAILS: &str = "LINESHAFT_TEST_FORKS_FAIL";
+
 /// Starts workers. They are spawned rather than forked, which the engine cannot tell.
 pub fn be_zygote() {
     let socket = stdin();
     let (mut receiver, mut sender) = (Receiver::new(), Sender::new());
     let mut children: Vec<(u32, Child, OwnedFd)> = Vec::new();
+    let failures = std::env::var(FAILS).map_or(0_u32, |count| count.parse().expect("a number"));
+    let mut asked_for = 0;
     loop {
         let mut polled = vec![PollFd::new(&socket, PollFlags::IN)];
         polled.extend(
@@ -46,6 +51,14 @@ pub fn be_zygote() {
             let mut next = || descriptors.take_fd().expect("six descriptors");
             let (socket, control, budget) = (next(), next(), next());
             let (stdout, stderr, _crash) = (next(), next(), next());
+            asked_for += 1;
+            if asked_for <= failures {
+                let errno = rustix::io::Errno::AGAIN.raw_os_error();
+                sender
+                    .push(&FromZygote::SpawnFailed { worker, errno }, [])
+                    .expect("fits");
+                continue;
+            }
             for inherited in [&control, &budget] {
                 rustix::io::fcntl_setfd(inherited, FdFlags::empty()).expect("fcntl");
             }

@@ -5,12 +5,15 @@ use std::ffi::OsString;
 use lineshaft_engine::{Program, TaskError};
 
 use crate::common::eventually;
-use crate::setup::{Hold, Processes, family, kill, options, parent, pool, retries, zygote};
+use crate::setup::{self, Hold, Processes, family, kill, options, parent, pool, retries};
+use crate::zygote;
 
 tests![
     a_zygote_that_cannot_start_breaks_the_pool,
     a_zygote_that_ends_breaks_the_pool,
     a_killed_zygote_is_replaced,
+    forks_that_fail_for_a_moment_lose_nothing,
+    tasks_do_not_wait_for_ever_for_forks_that_fail,
 ];
 
 fn broken(processes: &Processes) -> String {
@@ -28,7 +31,7 @@ fn a_zygote_that_cannot_start_breaks_the_pool() {
     let mut options = options(2);
     options.zygote = Some(Program {
         path: "/nowhere/python".into(),
-        ..zygote()
+        ..setup::zygote()
     });
     let processes = Processes::with(options, pool(2));
     let why = broken(&processes);
@@ -53,6 +56,36 @@ fn a_zygote_that_ends_breaks_the_pool() {
         drop(processes);
         assert_eq!(family(), [] as [u32; 0], "{script}");
     }
+}
+
+fn with_failing_forks(workers: u32, failures: u32) -> Processes {
+    let mut options = options(workers);
+    let program = options.zygote.as_mut().expect("there is one");
+    let failures = OsString::from(failures.to_string());
+    program.environment.push((zygote::FAILS.into(), failures));
+    Processes::with(options, pool(workers))
+}
+
+fn forks_that_fail_for_a_moment_lose_nothing() {
+    const WORKERS: u32 = 8;
+    let processes = with_failing_forks(WORKERS, WORKERS);
+    let tasks: Vec<_> = (0..WORKERS)
+        .map(|_| processes.submit("echo", b"done"))
+        .collect();
+    for task in &tasks {
+        assert_eq!(processes.result(task), b"done");
+    }
+    assert_eq!(processes.engine.stats().deaths, 0);
+}
+
+fn tasks_do_not_wait_for_ever_for_forks_that_fail() {
+    let processes = with_failing_forks(2, u32::MAX);
+    let task = processes.submit("echo", b"");
+    match processes.error(&task) {
+        TaskError::NoWorker(why) => assert!(why.contains("cannot fork a worker"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(processes.engine.stats().deaths, 0);
 }
 
 fn a_killed_zygote_is_replaced() {
