@@ -16,12 +16,14 @@ impl Scheduler {
             return;
         };
         self.heard_from(assigned.worker, step.now);
-        let first_report = assigned.phase == Phase::HandedOver;
-        if first_report {
+        let unlimited = assigned.deadline == Time::NEVER && assigned.fate != Fate::TimedOut;
+        let timeout = self.graph[slot].timeout().filter(|_| unlimited);
+        // That it runs may be known, if its worker did not give it back; since when is news all the same.
+        let first_report = assigned.phase == Phase::HandedOver || timeout.is_some();
+        if assigned.phase == Phase::HandedOver {
             assigned.phase = Phase::Running;
         }
-        let unlimited = assigned.deadline == Time::NEVER && assigned.fate != Fate::TimedOut;
-        if let Some(timeout) = self.graph[slot].timeout().filter(|_| unlimited) {
+        if let Some(timeout) = timeout {
             assigned.deadline = step.now + timeout;
         }
         self.set_assigned(slot, assigned);

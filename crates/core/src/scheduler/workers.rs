@@ -198,7 +198,7 @@ impl Scheduler {
         }
     }
 
-    /// What a worker did not give back, it has started.
+    /// What a worker did not give back, it has started. When, it says itself if anybody has to know.
     fn learn_running(&mut self, slot: Slot, step: &mut Step) {
         let State::Assigned(mut assigned) = self.graph[slot].state else {
             unreachable!("a worker lists assigned tasks");

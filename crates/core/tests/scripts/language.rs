@@ -12,7 +12,7 @@
 //! retracted w0 a b, down w0 running a, cancel a kill
 //! cores 4, memory short, memory ok, spawn-failed p broken, never-started w0, remove p
 //! tick 10ms                       time passes, then a tick
-//! explain a, counts, deadline     questions; edges: who supplied whom, by the events
+//! explain a, counts, deadline     questions; by the events: edges, who supplied whom; starts, who began
 //! ```
 //!
 //! Names are given to ids in the order in which they appear. Invariants are checked after each line.
@@ -71,6 +71,7 @@ impl Bench {
             }
             "counts" => return self.counts(),
             "edges" => return self.edges(),
+            "starts" => return self.starts(),
             "tick" => {
                 self.now = self.now + words.first().map_or(Duration::ZERO, |text| duration(text));
             }
@@ -302,16 +303,28 @@ impl Bench {
     }
 
     fn edges(&self) -> String {
-        let Since::Batch { events, .. } = self.scheduler.events().since(0, usize::MAX) else {
-            panic!("a script has few events");
-        };
-        let edges = events.iter().filter_map(|event| match event.kind {
+        self.told(|event| match event {
             EventKind::Supplied { task, by } => {
                 Some(format!("{} by {}", self.name(task), self.name(by)))
             }
             _ => None,
-        });
-        edges.collect::<Vec<String>>().join(", ")
+        })
+    }
+
+    fn starts(&self) -> String {
+        self.told(|event| match event {
+            EventKind::Started { task, .. } => Some(self.name(task).to_owned()),
+            _ => None,
+        })
+    }
+
+    /// What all events tell so far.
+    fn told(&self, told: impl Fn(EventKind) -> Option<String>) -> String {
+        let Since::Batch { events, .. } = self.scheduler.events().since(0, usize::MAX) else {
+            panic!("a script has few events");
+        };
+        let told = events.iter().filter_map(|event| told(event.kind));
+        told.collect::<Vec<String>>().join(", ")
     }
 
     fn counts(&self) -> String {

@@ -286,6 +286,26 @@ fn a_cancelled_task_that_turns_out_to_run_is_killed_or_left() {
 }
 
 #[test]
+fn a_timed_task_starts_once_for_readers_also_if_it_is_known_to_run() {
+    check(
+        "
+        pool p
+        up w0
+        submit a timeout=1s   run a#1 on w0
+        cancel a              retract w0
+        retracted w0
+        deadline              none
+        starts
+        start a
+        deadline              in 1s
+        starts                a
+        start a
+        starts                a
+    ",
+    );
+}
+
+#[test]
 fn a_closed_pool_takes_its_tasks_with_it() {
     check("
         pool p
