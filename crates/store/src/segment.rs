@@ -77,7 +77,7 @@ impl Segment {
 impl Drop for Segment {
     fn drop(&mut self) {
         // Bound to a name so that it is closed after the ledger is unlocked.
-        let fd = self.shared.update(|ledger| ledger.free(self.id));
+        let fd = self.shared.let_go(|ledger| ledger.free(self.id));
         drop(fd);
     }
 }
@@ -97,9 +97,9 @@ impl Pin {
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        self.segment
-            .shared
-            .update(|ledger| ledger.unpin(self.segment.id));
+        let id = self.segment.id;
+        // None in a forked child that does without.
+        let _: Option<()> = self.segment.shared.let_go(|ledger| ledger.unpin(id));
     }
 }
 

@@ -66,6 +66,7 @@ impl Store {
         let page = SharedPage::<BudgetPage>::create()?;
         page.publish_limits(budget_bytes, spill_max_bytes);
         let shared = Shared {
+            owner_pid: std::process::id(),
             ledger: Mutex::new(Ledger::new(budget_bytes, spill_max_bytes)),
             spill_ended: Condvar::new(),
             page,
@@ -178,6 +179,8 @@ impl Store {
 /// What the store and its segments share. Segments may outlive the [`Store`].
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// The process whose books these are. Its forked children have copies, and its page.
+    owner_pid: u32,
     ledger: Mutex<Ledger>,
     /// Signalled whenever a segment stops being spilled, one way or the other.
     spill_ended: Condvar,
@@ -189,12 +192,29 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Changes the books, and tells the workers.
+    /// Changes the books, and tells the workers, unless these are a forked child's copy of the books.
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut Ledger) -> R) -> R {
+        let is_owner = self.is_owner();
         let mut ledger = self.lock();
         let result = change(&mut ledger);
-        self.publish(&ledger);
+        if is_owner {
+            self.publish(&ledger);
+        }
         result
+    }
+
+    /// The same for what is let go. A forked child does without if its copy of the lock is held: by
+    /// a thread that is not there, which will never release it.
+    pub(crate) fn let_go<R>(&self, change: impl FnOnce(&mut Ledger) -> R) -> Option<R> {
+        if self.is_owner() {
+            return Some(self.update(change));
+        }
+        let mut ledger = self.ledger.try_lock().ok()?;
+        Some(change(&mut ledger))
+    }
+
+    fn is_owner(&self) -> bool {
+        self.owner_pid == std::process::id()
     }
 
     pub(crate) fn pressure(&self, wanted_bytes: u64) -> Pressure {
@@ -307,5 +327,76 @@ impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         self.shared
             .update(|ledger| ledger.release(self.medium, self.bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Rust has no fork: it is up to the child to do nothing that needs another thread.
+    unsafe extern "C" {
+        fn fork() -> i32;
+        fn alarm(seconds: u32) -> u32;
+        fn _exit(status: i32) -> !;
+    }
+
+    /// Whether a forked child, which may be killed if it hangs, comes to the end of `work`.
+    fn in_child(work: impl FnOnce()) -> bool {
+        // SAFETY: the child calls what works without the other threads, and never returns.
+        let pid = unsafe { fork() };
+        if pid == 0 {
+            // SAFETY: they only take numbers.
+            unsafe {
+                alarm(20);
+                work();
+                _exit(0);
+            }
+        }
+        let pid = rustix::process::Pid::from_raw(pid).expect("a child");
+        let ended = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+        let (_, status) = ended.expect("our own child").expect("it has ended");
+        status.exit_status() == Some(0)
+    }
+
+    fn store() -> Store {
+        Store::new(StoreOptions {
+            budget_bytes: 1 << 20,
+            spill_dir: std::env::temp_dir(),
+            spill_max_bytes: None,
+        })
+        .expect("a store")
+    }
+
+    #[test]
+    fn what_a_forked_child_does_is_not_told_to_the_workers() {
+        let store = store();
+        let (kept, _) = store.put(&[&[1; 100]]).expect("room");
+        let (freed, _) = store.put(&[&[2; 200]]).expect("room");
+        let mut freed = Some(freed);
+        let used = || store.budget_page().used_bytes();
+        assert_eq!(used(), 300);
+        assert!(in_child(|| {
+            let map = freed
+                .take()
+                .map(|freed| freed.map().expect("address space"));
+            assert_eq!(map.as_deref(), Some([2; 200].as_slice()));
+            drop((kept.pin(), map));
+        }));
+        assert_eq!(used(), 300);
+        store.check_invariants();
+    }
+
+    #[test]
+    fn a_forked_child_lets_go_while_the_books_are_locked() {
+        let store = store();
+        let (segment, _) = store.put(&[&[1; 100]]).expect("room");
+        let mut held = Some((segment.pin(), segment));
+        // As another thread may have at the moment of the fork.
+        let books = store.shared.lock();
+        assert!(in_child(|| held = None));
+        drop(books);
+        drop(held);
+        store.check_invariants();
     }
 }
