@@ -22,18 +22,18 @@ pub enum StoreError {
     },
     /// The kernel refuses memory although the budget has room: the budget is larger than what the
     /// machine or the container grants.
-    #[error("the system is out of memory ({errno}): {pressure}")]
+    #[error("the system is out of memory ({errno}){}", told(pressure.as_deref()))]
     OutOfMemory {
-        /// The budget at that moment.
-        pressure: Box<Pressure>,
+        /// The budget at that moment, if it was for an object.
+        pressure: Option<Box<Pressure>>,
         /// ENOMEM or ENOSPC (of shared memory), or EFBIG.
         errno: Errno,
     },
     /// Every object is a descriptor, and the process (EMFILE) or the system (ENFILE) has no more.
-    #[error("no more file descriptors ({errno}), see `ulimit -n`: {pressure}")]
+    #[error("no more file descriptors ({errno}), see `ulimit -n`{}", told(pressure.as_deref()))]
     TooManyDescriptors {
-        /// The budget at that moment.
-        pressure: Box<Pressure>,
+        /// The budget at that moment, if it was for an object.
+        pressure: Option<Box<Pressure>>,
         /// EMFILE or ENFILE.
         errno: Errno,
     },
@@ -101,6 +101,10 @@ impl fmt::Display for Pressure {
     }
 }
 
+fn told(pressure: Option<&Pressure>) -> String {
+    pressure.map_or_else(String::new, |pressure| format!(": {pressure}"))
+}
+
 /// Where the bytes of a segment go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Medium {
@@ -118,15 +122,23 @@ pub(crate) struct CallFailure {
 }
 
 impl CallFailure {
-    /// Sorts the failure by what the user can do about it.
+    /// The failure to store an object.
     pub(crate) fn with_pressure(self, pressure: Pressure) -> StoreError {
-        let (pressure, errno) = (Box::new(pressure), self.errno);
-        match (self.medium, errno) {
-            (_, Errno::MFILE | Errno::NFILE) => StoreError::TooManyDescriptors { pressure, errno },
-            (Medium::Disk, Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => {
+        self.sort(Some(Box::new(pressure)))
+    }
+
+    /// Sorts the failure by what the user can do about it.
+    fn sort(self, pressure: Option<Box<Pressure>>) -> StoreError {
+        let errno = self.errno;
+        match (self.medium, errno, pressure) {
+            (_, Errno::MFILE | Errno::NFILE, pressure) => {
+                StoreError::TooManyDescriptors { pressure, errno }
+            }
+            (Medium::Disk, Errno::NOSPC | Errno::DQUOT | Errno::FBIG, Some(pressure)) => {
                 StoreError::DiskFull { pressure, errno }
             }
-            (_, Errno::NOMEM) | (Medium::Memory, Errno::NOSPC | Errno::FBIG) => {
+            (_, Errno::NOMEM, pressure)
+            | (Medium::Memory, Errno::NOSPC | Errno::FBIG, pressure) => {
                 StoreError::OutOfMemory { pressure, errno }
             }
             _ => StoreError::Io {
@@ -134,5 +146,12 @@ impl CallFailure {
                 errno,
             },
         }
+    }
+}
+
+/// The failure of a call that stores no object.
+impl From<CallFailure> for StoreError {
+    fn from(failure: CallFailure) -> StoreError {
+        failure.sort(None)
     }
 }

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use memmap2::{Mmap, MmapMut, MmapOptions};
 use rustix::io::Errno;
 
-use crate::error::StoreError;
+use crate::error::{CallFailure, Medium, StoreError};
 use crate::file;
 
 /// The bytes of a segment, mapped for reading.
@@ -74,11 +74,12 @@ fn fd_of(fd: BorrowedFd<'_>) -> i32 {
     clippy::needless_pass_by_value,
     reason = "used as a function of map_err"
 )]
-fn mmap_failed(error: std::io::Error) -> StoreError {
-    StoreError::Io {
+pub(crate) fn mmap_failed(error: std::io::Error) -> StoreError {
+    StoreError::from(CallFailure {
         call: "mmap",
+        medium: Medium::Memory,
         errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
-    }
+    })
 }
 
 impl Deref for ReadOnlyMap {

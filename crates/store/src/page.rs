@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{FallocateFlags, SealFlags};
-use rustix::io::Errno;
 
 use crate::error::{CallFailure, Medium, StoreError};
 use crate::file;
 use crate::limits::SHARED_PAGE_BYTES_MAX;
+use crate::map::mmap_failed;
 
 /// A type that may live in a page shared between processes.
 ///
@@ -44,8 +44,14 @@ pub struct SharedPage<T: Shareable> {
 impl<T: Shareable> SharedPage<T> {
     /// A new page, all words zero.
     pub fn create() -> Result<Self, StoreError> {
-        let fd = file::create_memfd().map_err(io)?;
-        let call = |call| move |errno| StoreError::Io { call, errno };
+        let fd = file::create_memfd()?;
+        let call = |call| {
+            move |errno| CallFailure {
+                call,
+                medium: Medium::Memory,
+                errno,
+            }
+        };
         let bytes = Self::page_bytes();
         rustix::fs::ftruncate(&fd, bytes as u64).map_err(call("ftruncate"))?;
         // Backed by memory now, so that the first access cannot be the one that finds none.
@@ -89,7 +95,7 @@ impl<T: Shareable> SharedPage<T> {
 
     /// A new descriptor of the page, to be passed to another process.
     pub fn fd(&self) -> Result<OwnedFd, StoreError> {
-        file::duplicate(self.fd.as_fd()).map_err(io)
+        Ok(file::duplicate(self.fd.as_fd())?)
     }
 
     fn page_bytes() -> usize {
@@ -121,18 +127,7 @@ fn map_page(fd: &OwnedFd, bytes: usize, writable: bool) -> Result<MmapRaw, Store
     } else {
         options.map_raw_read_only(fd)
     };
-    mapped.map_err(|error| StoreError::Io {
-        call: "mmap",
-        errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
-    })
-}
-
-fn io(failure: CallFailure) -> StoreError {
-    debug_assert_eq!(failure.medium, Medium::Memory);
-    StoreError::Io {
-        call: failure.call,
-        errno: failure.errno,
-    }
+    mapped.map_err(mmap_failed)
 }
 
 /// The state of the budget as the workers see it. The engine writes it, workers map it read-only.

@@ -1,7 +1,10 @@
 //! Every way to run out of something. Each leaves the books exact and all objects readable.
 
+use std::os::fd::AsFd;
+
 use crate::common::{SpillDir, content, in_own_process, sealed};
-use lineshaft_store::{Store, StoreError};
+use lineshaft_store::{BudgetPage, SharedPage, Store, StoreError, map_fd};
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const KIB: u64 = 1024;
@@ -136,10 +139,33 @@ fn running_out_of_descriptors_is_an_error_of_its_own() {
         matches!(error, StoreError::TooManyDescriptors { .. }),
         "{error}"
     );
+    // A page that stores no object is refused for the same reason.
+    let error = SharedPage::<BudgetPage>::create().unwrap_err();
+    assert!(
+        matches!(error, StoreError::TooManyDescriptors { pressure: None, .. }),
+        "{error}"
+    );
     // Mapping needs no descriptor.
     assert_eq!(held[0].map().unwrap().as_ref(), content(1, KIB));
     held.pop();
     store.put(&[&content(1, KIB)]).unwrap();
+}
+
+#[test]
+fn running_out_of_address_space_is_running_out_of_memory() {
+    if !in_own_process("limits::running_out_of_address_space_is_running_out_of_memory") {
+        return;
+    }
+    let bytes = 1 << 30;
+    let fd = memfd_create(c"large", MemfdFlags::CLOEXEC).unwrap();
+    ftruncate(&fd, bytes).unwrap();
+    let limit = Rlimit {
+        current: Some(bytes),
+        maximum: None,
+    };
+    setrlimit(Resource::As, limit).unwrap();
+    let error = map_fd(fd.as_fd(), bytes).unwrap_err();
+    assert!(matches!(error, StoreError::OutOfMemory { .. }), "{error}");
 }
 
 #[test]
