@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use lineshaft_core::{PoolId, Time};
 
 use crate::clock;
-use crate::limits::{MISSED_SIGNAL_CHECK, SIGNAL_CHECK, STANDBY};
+use crate::limits::{MISSED_SIGNAL_CHECK, SIGNAL_CHECK, STANDBY, UNCHECKED_NAP};
 use crate::promise::Promise;
 use crate::runner::BlockedCall;
 use crate::shared::Shared;
@@ -67,7 +66,7 @@ impl Shared {
                 let nap = if check.is_some() {
                     SIGNAL_CHECK
                 } else {
-                    Duration::from_secs(3600)
+                    UNCHECKED_NAP
                 };
                 std::thread::park_timeout(deadline.map_or(nap, |at| nap.min(at - now)));
                 signalled = true;

@@ -5,17 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What the soft limit is raised to, if the hard limit allows it: each object in shared memory is a
-/// descriptor, in the engine and, while it is on its way, in the kernel's count of descriptors in
-/// flight, which has the same limit. The usual 1,024 are soon used up by a map over arrays. Not
-/// higher than this, because old programs that our workers may start close every descriptor up to
-/// the limit one by one, and `select` of more than 1,024 is their own affair in either case.
-const DESCRIPTORS: u64 = 65_536;
+use crate::limits::DESCRIPTORS_MAX;
 
 /// Raises the soft limit towards the hard one, for this process and the workers that inherit it.
 pub(crate) fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.unwrap_or(u64::MAX).min(DESCRIPTORS);
+    let wanted = limit.maximum.unwrap_or(u64::MAX).min(DESCRIPTORS_MAX);
     if limit.current.is_some_and(|current| current < wanted) {
         // If it is refused, things are as they were: too many objects fail with a clear error.
         let _: rustix::io::Result<()> = setrlimit(
@@ -36,7 +31,7 @@ static NOTED: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
 
 /// Enough for every descriptor up to the limit that we set.
 const WORDS: usize = 1024;
-const _: () = assert!(WORDS as u64 * 64 == DESCRIPTORS);
+const _: () = assert!(WORDS as u64 * 64 == DESCRIPTORS_MAX);
 
 fn place(number: RawFd) -> Option<(&'static AtomicU64, u64)> {
     let number = usize::try_from(number).ok()?;

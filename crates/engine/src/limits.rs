@@ -10,6 +10,18 @@ pub const STANDBY: Duration = Duration::from_millis(1);
 /// How long a caller that polls spins before it sleeps: about what a wake-up across cores costs.
 pub const SPIN: Duration = Duration::from_micros(60);
 
+/// Credit of who spins, at most: counted up by one each time that it pays off or is left out.
+pub const SPIN_CREDIT_MAX: u32 = 16;
+
+/// With less credit than this a caller sleeps at once.
+pub const SPIN_CREDIT_MIN: u32 = 8;
+
+/// What it costs to have spun in vain.
+pub const SPIN_FAILURE_COST: u32 = 4;
+
+/// How long a caller sleeps at a time that is to look for nothing meanwhile.
+pub const UNCHECKED_NAP: Duration = Duration::from_secs(3600);
+
 /// How often a caller that waits without polling looks for signals.
 pub const SIGNAL_CHECK: Duration = Duration::from_millis(50);
 
@@ -86,6 +98,14 @@ pub const MEMORY_SHORT_PERCENT: u64 = 80;
 
 /// Part of it below which they no longer are. Lower, so that the two do not take turns.
 pub const MEMORY_EASY_PERCENT: u64 = 60;
+
+/// What the soft limit of descriptors is raised to, if the hard limit allows it: each object in shared
+/// memory is a descriptor, in the engine and, while it is on its way, in the kernel's count of
+/// descriptors in flight, which has the same limit. The usual 1,024 are soon used up by a map over
+/// arrays. Not higher than this, because old programs that our workers may start close every
+/// descriptor up to the limit one by one, and `select` of more than 1,024 is their own affair in
+/// either case.
+pub const DESCRIPTORS_MAX: u64 = 65_536;
 
 /// How long an idle worker keeps mappings of segments that the next task might read.
 pub const MAPS_KEPT: Duration = Duration::from_millis(100);

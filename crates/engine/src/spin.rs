@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::clock;
-use crate::limits::SPIN;
+use crate::limits::{SPIN, SPIN_CREDIT_MAX, SPIN_CREDIT_MIN, SPIN_FAILURE_COST};
 
 /// Decides whether to spin. A wake-up across cores costs as much as the spinning, so it pays only
 /// if what is awaited usually comes at once; where it does not, others need the core more.
@@ -13,14 +13,10 @@ pub(crate) struct Spinner {
     credit: AtomicU32,
 }
 
-const CREDIT_MAX: u32 = 16;
-const CREDIT_MIN_TO_SPIN: u32 = 8;
-const FAILURE_COST: u32 = 4;
-
 impl Default for Spinner {
     fn default() -> Spinner {
         Spinner {
-            credit: AtomicU32::new(CREDIT_MAX),
+            credit: AtomicU32::new(SPIN_CREDIT_MAX),
         }
     }
 }
@@ -29,7 +25,7 @@ impl Spinner {
     /// Calls `ready` until it says yes or it is time to sleep; whether it said yes.
     pub(crate) fn spin(&self, mut ready: impl FnMut() -> bool) -> bool {
         let credit = self.credit.load(Ordering::Relaxed);
-        if credit < CREDIT_MIN_TO_SPIN {
+        if credit < SPIN_CREDIT_MIN {
             self.credit.store(credit + 1, Ordering::Relaxed);
             return false;
         }
@@ -37,13 +33,13 @@ impl Spinner {
         while clock::now() - began < SPIN {
             if ready() {
                 self.credit
-                    .store((credit + 1).min(CREDIT_MAX), Ordering::Relaxed);
+                    .store((credit + 1).min(SPIN_CREDIT_MAX), Ordering::Relaxed);
                 return true;
             }
             std::hint::spin_loop();
         }
         self.credit
-            .store(credit - FAILURE_COST.min(credit), Ordering::Relaxed);
+            .store(credit - SPIN_FAILURE_COST.min(credit), Ordering::Relaxed);
         false
     }
 }
