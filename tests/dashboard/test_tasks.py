@@ -109,6 +109,8 @@ def test_a_task_that_failed_shows_what_it_raised_and_its_attempts(tab):
         expect(drawer.locator("pre").first).to_contain_text("in fail")
         attempts = drawer.get_by_role("region", name="Its attempts").get_by_role("row")
         expect(attempts).to_have_count(3)
+        expect(drawer).to_contain_text("before it was ready for the last time")
+        expect(drawer).not_to_contain_text("waited for other tasks")
         tab.check_accessibility()
         page.keyboard.press("Escape")
         row(page, "Tasks", "crash").get_by_role("link").click()

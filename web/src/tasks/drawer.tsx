@@ -150,8 +150,10 @@ function History({ task }: { task: TaskDetail }) {
 /** Where the time of its last attempt went, from submission to its end. */
 function Phases({ task }: { task: TaskDetail }) {
   const { submitted_s, ready_s, assigned_s, ended_s, ran_s } = task;
+  // When it was handed over before, it has been ready before, too.
+  const before: [string, string] = task.attempts > 1 ? ["before it was ready for the last time", STATES.backoff] : ["waited for other tasks", STATES.waiting];
   const phases: [string, string, number | null][] = [
-    ["waited for other tasks", STATES.waiting, between(submitted_s, ready_s)],
+    [...before, between(submitted_s, ready_s)],
     ["queued", STATES.ready, between(ready_s, assigned_s)],
     ["on its way, and handed ahead", STATES.ahead, ended_s !== null && assigned_s !== null && ran_s !== null ? Math.max(0, ended_s - assigned_s - ran_s) : null],
     ["ran", STATES.running, ran_s],
