@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from lineshaft import _native
     from lineshaft._engine import Engine
     from lineshaft._members import Backlog
 
@@ -41,13 +42,13 @@ class Threads(Executor):
         workers = max_workers if max_workers is not None else min(32, usable_cores() + 4)
         super().__init__(workers, initializer, _engine, is_of_pool=_is_of_pool)
         self._thread_name_prefix = thread_name_prefix or f"ThreadPoolExecutor-{next(_counter)}"
-        self._pool = self._engine._open_threads(
-            math.ceil(self._max_workers),  # a number of any type will do, as ever
-            name=self._thread_name_prefix,
-            initializer=initializer,
-            initargs=tuple(initargs),
-        )
+        self._options: dict[str, Any] = {"initializer": initializer, "initargs": tuple(initargs)}
+        self._pool = self._open_pool()
         self._shutdown = False
+
+    def _open_pool(self) -> _native.Pool:
+        workers = math.ceil(self._max_workers)  # a number of any type will do, as ever
+        return self._engine._open_threads(workers, name=self._thread_name_prefix, **self._options)
 
     def _broken_error(self) -> Exception:
         from lineshaft._failures import thread_pool_broken

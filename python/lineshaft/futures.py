@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import threading
-from functools import partial
 from weakref import WeakSet
 
 from lineshaft import _native
@@ -37,6 +37,9 @@ _AFTER_SHUTDOWN = "cannot schedule new futures after shutdown"
 #: Executors that take no more calls once the interpreter ends.
 open_executors: WeakSet[Executor] = WeakSet()
 
+#: In a forked child: pools of the parent, which are not to be ended here.
+_of_parent: list[_native.Pool | None] = []
+
 __all__ = ["Future", "ProcessPoolExecutor", "ThreadPoolExecutor"]
 
 
@@ -59,8 +62,11 @@ class Future(_NativeHalf, concurrent.futures.Future["T"]):
 class Executor(concurrent.futures.Executor):
     """What both executors share: a pool of the engine, and the words of `concurrent.futures`."""
 
-    #: None until the first call is submitted, if the workers are to see the program as it is then.
+    #: None until the first call is submitted, if the workers are to see the program as it is then, and in
+    #: a forked child.
     _pool: _native.Pool | None
+    #: The engine is that of the parent.
+    _is_inherited = False
     _shutdown = True
 
     def __init__(
@@ -111,7 +117,28 @@ class Executor(concurrent.futures.Executor):
         return future
 
     def _open(self) -> _native.Pool:
+        with self._shutdown_lock:
+            # Another thread may have ended the executor since it was asked: nobody would close the pool.
+            if self._shutdown:
+                raise RuntimeError(_AFTER_SHUTDOWN)
+            if self._is_inherited:
+                self._engine = default_engine(for_pool=self._is_of_pool)
+                self._nested = set() if is_worker() else None
+                self._is_inherited = False
+            if self._pool is None:
+                self._pool = self._open_pool()
+            return self._pool
+
+    def _open_pool(self) -> _native.Pool:
         raise NotImplementedError
+
+    def _forget_parent(self) -> None:
+        """In a forked child: have the next call go to a pool of the child's own."""
+        # It may have been held at the fork, as it is while a pool of forked workers opens.
+        self._shutdown_lock = threading.Lock()
+        _of_parent.append(self._pool)
+        self._pool = None
+        self._is_inherited = True
 
     @property
     def _broken(self) -> bool:
@@ -221,30 +248,22 @@ class ProcessPoolExecutor(Executor):
             mp_context = multiprocessing.get_context("spawn" if max_tasks_per_child and not _is_of_pool else None)
         self._mp_context = mp_context
         self._pool = None
-        self._open_pool = partial(
-            self._engine._open_processes,
-            self._max_workers,
-            name=name or "ProcessPoolExecutor",
-            initializer=initializer,
-            initargs=tuple(initargs),
-            max_tasks_per_worker=max_tasks_per_child,
-            context=mp_context,
-            for_pool=_is_of_pool,
-        )
+        self._options: dict[str, Any] = {
+            "name": name or "ProcessPoolExecutor",
+            "initializer": initializer,
+            "initargs": tuple(initargs),
+            "max_tasks_per_worker": max_tasks_per_child,
+            "context": mp_context,
+            "for_pool": _is_of_pool,
+        }
         if is_worker():
             self._nested = set()
         self._shutdown = False
         if _is_of_pool or mp_context.get_start_method() != "fork":
             self._open()
 
-    def _open(self) -> _native.Pool:
-        with self._shutdown_lock:
-            # Another thread may have ended the executor since it was asked: nobody would close the pool.
-            if self._shutdown:
-                raise RuntimeError(_AFTER_SHUTDOWN)
-            if self._pool is None:
-                self._pool = self._open_pool()
-            return self._pool
+    def _open_pool(self) -> _native.Pool:
+        return self._engine._open_processes(self._max_workers, **self._options)
 
     def map(
         self,
@@ -295,6 +314,15 @@ class ProcessPoolExecutor(Executor):
             self._pool.close()
 
     kill_workers = terminate_workers
+
+
+def _after_fork_in_child() -> None:
+    for executor in list(open_executors):
+        executor._forget_parent()
+
+
+# Behind the engines' own, which they register when their module is imported.
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def usable_cores() -> int:

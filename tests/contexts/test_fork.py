@@ -111,8 +111,6 @@ def test_what_belongs_to_the_parent_says_so(forking):
         def child():
             assert finished.result() == 4
             refused(lambda: engine.submit(pow, 2, 2))
-            refused(lambda: executor.submit(pow, 2, 2))
-            refused(lambda: threads.submit(pow, 2, 2))
             refused(lambda: pending.result(5))
             refused(pending.cancel)
             assert not pending.done() and not pending.running()
@@ -290,6 +288,42 @@ def test_while_another_thread_imports_what_submitting_needs(forking):
         in_child(child)
         thread.join()
         assert futures[0].result() == 7
+        print("ok")
+        """)
+        == "ok\n"
+    )
+
+
+def test_executors_of_the_parent_are_the_childs_own_there(forking):
+    assert (
+        forking("""
+        import concurrent.futures as cf
+        unused, used = ls.ThreadPoolExecutor(2), ls.ThreadPoolExecutor(2)
+        processes = ls.ProcessPoolExecutor(2)
+        parents = {*used.map(lambda _: os.getpid(), range(3)), *processes.map(lambda _: os.getpid(), range(3))}
+        def child():
+            for threads in (unused, used):
+                assert set(threads.map(lambda _: os.getpid(), range(3))) == {os.getpid()}
+            assert not parents & set(processes.map(lambda _: os.getpid(), range(3)))
+        in_child(child)
+        for executor in (unused, used, processes):
+            assert list(executor.map(abs, [-1, 2])) == [1, 2]
+        print("ok")
+        """)
+        == "ok\n"
+    )
+
+
+def test_an_executor_inside_its_own_tasks(script):
+    assert (
+        script("""
+        import lineshaft as ls
+        threads, processes = ls.ThreadPoolExecutor(2), ls.ProcessPoolExecutor(2)
+        def leaf(n):
+            return n
+        def total(n):
+            return sum(processes.map(leaf, range(n))) + sum(threads.map(leaf, range(n)))
+        assert list(processes.map(total, [3, 4, 5])) == [6, 12, 20]
         print("ok")
         """)
         == "ok\n"
