@@ -71,6 +71,7 @@ impl Bench {
                     runner: Arc::new(Closures),
                     threads_max: None,
                     takes_core: true,
+                    stack_bytes: None,
                 },
             })
             .expect("a pool opens");

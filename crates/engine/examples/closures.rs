@@ -66,6 +66,7 @@ fn main() -> Result<(), EngineError> {
             runner: Arc::new(Closures),
             threads_max: None,
             takes_core: true,
+            stack_bytes: None,
         },
     })?;
     let group = engine.group("closure");

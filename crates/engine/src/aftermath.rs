@@ -144,6 +144,7 @@ mod tests {
                     runner: Arc::new(asks),
                     threads_max: None,
                     takes_core: true,
+                    stack_bytes: None,
                 },
             });
             engine.post(Command::OpenPool {

@@ -78,6 +78,9 @@ pub const MEMORY_CHECK: Duration = Duration::from_millis(50);
 /// sleeps.
 pub const STALL_CHECK: Duration = Duration::from_millis(50);
 
+/// The stack of a thread that runs calls where that of the main thread has no limit.
+pub const UNLIMITED_STACK_BYTES: usize = 8 << 20;
+
 /// Deaths of workers that are kept to be looked at later.
 pub const DEATHS_MAX: usize = 64;
 

@@ -72,6 +72,9 @@ pub enum PoolKind {
         threads_max: Option<u32>,
         /// Whether a running call takes a core of the budget; calls that wait for I/O do not.
         takes_core: bool,
+        /// The stack of each thread, in bytes; by default what the system gives to new threads, which is
+        /// the limit of the main thread's.
+        stack_bytes: Option<usize>,
     },
 }
 

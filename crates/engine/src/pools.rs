@@ -39,6 +39,7 @@ impl Pool {
                 runner,
                 threads_max,
                 takes_core,
+                stack_bytes,
             } => {
                 // Calls that are handed on to an event loop are nowhere else before they begin.
                 let prefetch = match threads_max {
@@ -46,7 +47,7 @@ impl Pool {
                     Some(_) => Prefetch::Off,
                 };
                 let threads_max = threads_max.unwrap_or(options.workers) as usize;
-                let lanes = Lanes::new(options.name, threads_max, runner);
+                let lanes = Lanes::new(options.name, threads_max, runner, stack_bytes);
                 Executor::Threads {
                     lanes,
                     takes_core,

@@ -276,6 +276,10 @@ impl Engine {
                 initargs.unwrap_or_else(|| PyTuple::empty(py).unbind()),
             )
         });
+        // As for threads that the program starts itself; zero is the default.
+        let threads = py.import(pyo3::intern!(py, "_thread"))?;
+        let stack_bytes: usize = threads.call_method0("stack_size")?.extract()?;
+        let stack_bytes = (stack_bytes > 0).then_some(stack_bytes);
         let runner = Arc::new(ThreadRunner::new(initializer, &self.core));
         let broken = Arc::clone(&runner.broken);
         self.open_threads(
@@ -287,6 +291,7 @@ impl Engine {
                 runner,
                 threads_max: None,
                 takes_core,
+                stack_bytes,
             },
         )
     }
@@ -311,6 +316,7 @@ impl Engine {
                 runner,
                 threads_max: Some(1),
                 takes_core: false,
+                stack_bytes: None,
             },
         )
     }

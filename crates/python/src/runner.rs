@@ -104,14 +104,23 @@ impl ThreadRunner {
         }
     }
 
-    /// Gives this thread its name in Python, where it is otherwise a nameless stranger.
+    /// Gives this thread its name in Python, where it is otherwise a nameless stranger, and what
+    /// `threading.settrace` and `setprofile` want of each thread: coverage and debuggers rely on it.
     fn introduce(py: Python<'_>) -> PyResult<()> {
         let name = std::thread::current()
             .name()
             .unwrap_or("lineshaft")
             .to_owned();
-        let thread = py.import("threading")?.call_method0("current_thread")?;
-        thread.setattr("name", name)
+        let threading = py.import("threading")?;
+        let thread = threading.call_method0("current_thread")?;
+        thread.setattr("name", name)?;
+        for (get, set) in [("gettrace", "settrace"), ("getprofile", "setprofile")] {
+            let function = threading.call_method0(get)?;
+            if !function.is_none() {
+                py.import("sys")?.call_method1(set, (function,))?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes this thread off the list that `threading.enumerate` shows; nobody else does.

@@ -56,6 +56,7 @@ impl Rig {
                     runner: Arc::new(Bodies),
                     threads_max: None,
                     takes_core: true,
+                    stack_bytes: None,
                 },
             })
             .expect("a pool opens");

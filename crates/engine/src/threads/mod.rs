@@ -16,9 +16,12 @@ use std::thread;
 
 use lineshaft_core::{Attempt, TaskId, WorkerId};
 use rustc_hash::FxHashMap;
+use rustix::process::{Resource, getrlimit};
 use rustix::thread::{Pid, gettid};
 
+use crate::limits::UNLIMITED_STACK_BYTES;
 use crate::runner::{Call, Calls, Runner};
+use crate::signals::Mask;
 
 /// The threads of one pool and the calls that wait for one of them.
 pub(crate) struct Lanes {
@@ -26,6 +29,8 @@ pub(crate) struct Lanes {
     changed: Condvar,
     runner: Arc<dyn Runner>,
     name: String,
+    stack_bytes: usize,
+    signal_mask: Mask,
 }
 
 struct Queue {
@@ -39,8 +44,21 @@ struct Queue {
     closed: bool,
 }
 
+/// What the C library gives to new threads. Address space that is not touched costs nothing.
+fn default_stack_bytes() -> usize {
+    let limit = getrlimit(Resource::Stack).current;
+    let bytes = limit.and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.unwrap_or(UNLIMITED_STACK_BYTES)
+}
+
 impl Lanes {
-    pub(crate) fn new(name: String, threads_max: usize, runner: Arc<dyn Runner>) -> Arc<Lanes> {
+    /// Threads with the signal mask of the caller.
+    pub(crate) fn new(
+        name: String,
+        threads_max: usize,
+        runner: Arc<dyn Runner>,
+        stack_bytes: Option<usize>,
+    ) -> Arc<Lanes> {
         assert!(threads_max > 0, "a pool without threads runs nothing");
         let queue = Queue {
             calls: VecDeque::new(),
@@ -55,6 +73,8 @@ impl Lanes {
             changed: Condvar::new(),
             runner,
             name,
+            stack_bytes: stack_bytes.unwrap_or_else(default_stack_bytes),
+            signal_mask: Mask::of_this_thread(),
         })
     }
 
@@ -99,6 +119,7 @@ impl Lanes {
         let name = format!("{}_{}", self.name, queue.threads);
         match thread::Builder::new()
             .name(name)
+            .stack_size(self.stack_bytes)
             .spawn(move || lanes.serve())
         {
             Ok(_detached) => queue.threads += 1,
@@ -157,7 +178,7 @@ impl Lanes {
     }
 
     fn serve(&self) {
-        crate::signals::block_all();
+        self.signal_mask.apply();
         self.runner.around(&mut || self.run_calls());
     }
 

@@ -64,6 +64,7 @@ pub fn thread_pool(workers: u32) -> PoolOptions {
             runner: Arc::new(Closures),
             threads_max: None,
             takes_core: true,
+            stack_bytes: None,
         },
     }
 }

@@ -15,6 +15,7 @@ fn waiting_pool(workers: u32, threads_max: Option<u32>) -> PoolOptions {
             runner: Arc::new(common::Closures),
             threads_max,
             takes_core: false,
+            stack_bytes: None,
         },
         ..common::thread_pool(workers)
     }

@@ -1,0 +1,87 @@
+"""Threads that run calls are like those that a program starts itself: signals, stacks, tracing."""
+
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import lineshaft as ls
+
+
+def blocked_here() -> set[signal.Signals]:
+    return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def blocked_in_child() -> int:
+    script = "import signal; print(len(signal.pthread_sigmask(signal.SIG_BLOCK, ())))"
+    return int(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True).stdout)
+
+
+def test_no_signal_is_blocked_in_what_calls_start():
+    with ls.ThreadPoolExecutor(1) as executor:
+        assert executor.submit(blocked_here).result() == set()
+        assert executor.submit(blocked_in_child).result() == 0
+
+
+def test_a_signal_that_the_opener_blocks_is_blocked():
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    try:
+        executor = ls.ThreadPoolExecutor(1)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with executor:
+        assert executor.submit(blocked_here).result() == {signal.SIGUSR1}
+
+
+def nested(depth: int) -> list:
+    value: list = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def compare(depth: int) -> bool:
+    """Compare in as many nested calls of C."""
+    return nested(depth) == nested(depth)
+
+
+@pytest.fixture
+def deep():
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000_000)
+    yield
+    sys.setrecursionlimit(before)
+
+
+def test_the_stack_is_as_large_as_that_of_other_threads(deep):
+    with ls.ThreadPoolExecutor(1) as executor:
+        assert executor.submit(compare, 20_000).result()
+
+
+def test_the_stack_is_as_large_as_the_program_says(deep):
+    before = threading.stack_size(256 << 20)
+    try:
+        executor = ls.ThreadPoolExecutor(1)
+    finally:
+        threading.stack_size(before)
+    with executor:
+        assert executor.submit(compare, 400_000).result()
+
+
+@pytest.mark.parametrize("way", ["trace", "profile"])
+def test_tracers_see_what_threads_run(way):
+    seen = set()
+
+    def tracer(frame, event, argument):
+        seen.add((frame.f_code.co_name, event))
+
+    before = getattr(threading, f"get{way}")()
+    getattr(threading, f"set{way}")(tracer)
+    try:
+        with ls.ThreadPoolExecutor(1) as executor:
+            executor.submit(nested, 1).result()
+    finally:
+        getattr(threading, f"set{way}")(before)
+    assert ("nested", "call") in seen
