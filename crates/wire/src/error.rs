@@ -60,3 +60,18 @@ pub enum WireError {
         errno: Errno,
     },
 }
+
+impl WireError {
+    /// Whether the kernel only lacks room at the moment: too many descriptors are on their way, or it
+    /// has no memory for a message. Nothing is lost; flush again a little later.
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            WireError::DescriptorsInFlight
+                | WireError::Io {
+                    errno: Errno::NOBUFS | Errno::NOMEM,
+                    ..
+                }
+        )
+    }
+}

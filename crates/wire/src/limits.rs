@@ -33,5 +33,5 @@ pub(crate) const HELD_BYTES: usize = 16 << 10;
 pub const CLAIMS_PER_EPOCH_MAX: u32 = 1 << 31;
 
 /// How long a blocked sender waits before it tries again when the kernel has too many descriptors
-/// in flight, which no poll reports the end of.
-pub(crate) const DESCRIPTOR_RETRY_MS: i64 = 2;
+/// in flight or no memory, which no poll reports the end of.
+pub(crate) const RETRY_MS: i64 = 2;

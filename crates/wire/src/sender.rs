@@ -25,7 +25,7 @@ use serde::Serialize;
 use crate::error::WireError;
 use crate::frame;
 use crate::limits::{
-    BUFFER_KEEP_BYTES, DESCRIPTOR_RETRY_MS, DESCRIPTORS_PER_CALL_MAX, DESCRIPTORS_PER_FRAME_MAX,
+    BUFFER_KEEP_BYTES, DESCRIPTORS_PER_CALL_MAX, DESCRIPTORS_PER_FRAME_MAX, RETRY_MS,
 };
 
 /// Room for the control message of one call.
@@ -85,8 +85,15 @@ impl Sender {
 
     /// Sends what is pending until it is done or the socket would block. Never waits.
     pub fn flush(&mut self, socket: BorrowedFd<'_>) -> Result<Flushed, WireError> {
+        self.flush_by(|sender| sender.send_once(socket))
+    }
+
+    fn flush_by(
+        &mut self,
+        mut send: impl FnMut(&mut Self) -> Result<(), Errno>,
+    ) -> Result<Flushed, WireError> {
         while !self.is_empty() {
-            match self.send_once(socket) {
+            match send(self) {
                 Ok(()) | Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(Flushed::Blocked),
                 Err(Errno::PIPE | Errno::CONNRESET) => return Err(WireError::Closed),
@@ -106,19 +113,27 @@ impl Sender {
     /// Sends everything that is pending, waiting for the peer to read. For a worker, whose engine
     /// never waits for it.
     pub fn flush_blocking(&mut self, socket: BorrowedFd<'_>) -> Result<(), WireError> {
+        self.flush_blocking_by(socket, |sender| sender.send_once(socket))
+    }
+
+    fn flush_blocking_by(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        mut send: impl FnMut(&mut Self) -> Result<(), Errno>,
+    ) -> Result<(), WireError> {
         let retry = Timespec {
             tv_sec: 0,
-            tv_nsec: DESCRIPTOR_RETRY_MS * 1_000_000,
+            tv_nsec: RETRY_MS * 1_000_000,
         };
         loop {
-            let polled = match self.flush(socket) {
+            let polled = match self.flush_by(&mut send) {
                 Ok(Flushed::Done) => return Ok(()),
                 Ok(Flushed::Blocked) => {
                     // A peer that goes away ends the wait too: the next flush reports it.
                     let mut polled = [PollFd::from_borrowed_fd(socket, PollFlags::OUT)];
                     rustix::event::poll(&mut polled, None)
                 }
-                Err(WireError::DescriptorsInFlight) => rustix::event::poll(&mut [], Some(&retry)),
+                Err(error) if error.is_passing() => rustix::event::poll(&mut [], Some(&retry)),
                 Err(error) => return Err(error),
             };
             match polled {
@@ -220,5 +235,39 @@ impl Sender {
             return;
         }
         self.sent = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first calls fail as they do when the kernel has no memory, which cannot be brought about.
+    #[test]
+    fn what_the_kernel_has_no_room_for_is_sent_a_little_later() {
+        let (left, right) = crate::pair().expect("a socket");
+        let mut sender = Sender::new();
+        sender.push("kept", []).expect("it fits");
+        let mut refusals = vec![Errno::TOOMANYREFS, Errno::NOMEM, Errno::NOBUFS];
+        let sent = sender.flush_blocking_by(left.as_fd(), |sender| match refusals.pop() {
+            Some(errno) => Err(errno),
+            None => sender.send_once(left.as_fd()),
+        });
+        assert!(sent.is_ok(), "{sent:?}");
+        let mut receiver = crate::Receiver::new();
+        receiver.fill(right.as_fd()).expect("healthy");
+        let (frame, _) = receiver.next_frame().expect("whole").expect("sent");
+        assert_eq!(crate::decode::<&str>(frame).expect("words"), "kept");
+    }
+
+    #[test]
+    fn other_failures_are_told() {
+        let (left, _right) = crate::pair().expect("a socket");
+        let mut sender = Sender::new();
+        sender.push("lost", []).expect("it fits");
+        for errno in [Errno::PIPE, Errno::CONNRESET, Errno::BADF] {
+            let sent = sender.flush_blocking_by(left.as_fd(), |_| Err(errno));
+            assert!(sent.is_err_and(|error| !error.is_passing()));
+        }
     }
 }

@@ -121,14 +121,12 @@ impl Outbox {
     }
 
     fn flush_locked(&self, state: &mut State) -> Result<(), WireError> {
-        state.since = None;
-        if state.sender.is_empty() {
-            Ok(())
-        } else {
+        if !state.sender.is_empty() {
             state.sender.flush_blocking(self.socket.as_fd())?;
             self.control.held().forget();
-            Ok(())
         }
+        state.since = None;
+        Ok(())
     }
 
     /// The second thread: sends what has waited long enough.
@@ -150,9 +148,10 @@ impl Outbox {
                 .0;
             match state.since {
                 None => state.watching = false,
+                // If the engine is gone, the main thread finds out at its next turn: what waits has
+                // waited long enough to be sent at once.
                 Some(since) if clock::now() - since >= RESULT_DELAY => {
-                    // If the engine is gone, the main thread finds out at its next turn.
-                    let _: Result<(), WireError> = self.flush_locked(&mut state);
+                    state.watching = self.flush_locked(&mut state).is_ok();
                 }
                 Some(_) => {}
             }
