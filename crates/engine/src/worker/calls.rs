@@ -128,7 +128,6 @@ impl Session {
         };
         let id = self.calls.last.fetch_add(1, Ordering::Relaxed) + 1;
         let call = NestedCall::new(id);
-        self.calls.state().open.insert(id, Arc::clone(&call));
         let (args, descriptors) = args.split();
         let message = FromWorker::Call {
             call: id,
@@ -139,7 +138,13 @@ impl Session {
             options,
             args,
         };
-        self.outbox.push(&message, descriptors, clock::now())?;
+        // Before it is sent, and so before it is answered.
+        self.calls.state().open.insert(id, Arc::clone(&call));
+        let pushed = self.outbox.push(&message, descriptors, clock::now());
+        if let Err(error) = pushed {
+            self.calls.state().open.remove(&id);
+            return Err(error.into());
+        }
         Ok(call)
     }
 
@@ -242,14 +247,15 @@ impl Session {
             state.cancels.insert(call.id(), Arc::clone(call));
             call.forget_cancelled();
         }
-        self.outbox.push_quietly(
-            &FromWorker::Cancel {
-                call: call.id(),
-                kill,
-            },
-            Vec::new(),
-        )?;
-        self.outbox.flush()?;
+        let message = FromWorker::Cancel {
+            call: call.id(),
+            kill,
+        };
+        let pushed = self.outbox.push_quietly(&message, Vec::new());
+        if let Err(error) = pushed.and_then(|()| self.outbox.flush()) {
+            self.calls.state().cancels.remove(&call.id());
+            return Err(error.into());
+        }
         let answered = || call.cancelled().is_some();
         self.wait_until(None, &mut None, &[call], answered)?;
         Ok(call.cancelled().unwrap_or(false))
@@ -421,5 +427,60 @@ impl Awaited {
 impl Drop for Awaited {
     fn drop(&mut self) {
         self.0.activity.leave(&self.0.outbox);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lineshaft_store::{BudgetPage, SharedPage};
+    use lineshaft_wire::{ControlPage, FRAME_MAX_BYTES};
+
+    use super::super::SessionOptions;
+    use super::*;
+
+    /// A worker's session, and the engine's end of its socket.
+    fn session() -> (Session, OwnedFd) {
+        let (engine, socket) = lineshaft_wire::pair().expect("a socket");
+        let control = SharedPage::<ControlPage>::create().expect("a page");
+        let budget = SharedPage::<BudgetPage>::create().expect("a page");
+        let session = Session::new(SessionOptions {
+            socket,
+            control: control.fd().expect("a descriptor"),
+            budget: budget.fd().expect("a descriptor"),
+            spill_dir: std::env::temp_dir(),
+            tasks_max: None,
+            growth_bytes_max: None,
+        });
+        (session.expect("a session"), engine)
+    }
+
+    fn call(session: &Session, bytes: usize) -> Result<Arc<NestedCall>, EngineError> {
+        let args = Sent::inline(vec![0; bytes]);
+        session.call(
+            None,
+            1,
+            Vec::new(),
+            Vec::new(),
+            CallOptions::default(),
+            args,
+        )
+    }
+
+    #[test]
+    fn a_call_that_cannot_be_sent_is_not_waited_for() {
+        let (session, _engine) = session();
+        assert!(call(&session, FRAME_MAX_BYTES).is_err(), "it is too long");
+        assert!(session.calls.state().open.is_empty());
+        assert!(call(&session, 1).is_ok());
+        assert_eq!(session.calls.state().open.len(), 1);
+    }
+
+    #[test]
+    fn a_cancellation_that_cannot_be_sent_is_not_waited_for() {
+        let (session, engine) = session();
+        let call = call(&session, 1).expect("it is sent");
+        drop(engine);
+        assert!(session.cancel(&call, false).is_err(), "nobody is there");
+        assert!(session.calls.state().cancels.is_empty());
     }
 }
