@@ -81,6 +81,9 @@ pub const STALL_CHECK: Duration = Duration::from_millis(50);
 /// The stack of a thread that runs calls where that of the main thread has no limit.
 pub const UNLIMITED_STACK_BYTES: usize = 8 << 20;
 
+/// Names of task groups: as many as the scheduler tells apart.
+pub const GROUPS_MAX: usize = lineshaft_core::limits::GROUPS_MAX;
+
 /// Deaths of workers that are kept to be looked at later.
 pub const DEATHS_MAX: usize = 64;
 
