@@ -229,6 +229,10 @@ impl State {
                 self.open_pool(pool, spec);
                 if !self.closed && is_processes {
                     self.processes.warm_up(shared, pool, snapshot);
+                } else {
+                    self.aftermath
+                        .discarded
+                        .extend(snapshot.map(Discarded::other));
                 }
             }
             Command::ClosePool { pool } => self.close_pool(pool),

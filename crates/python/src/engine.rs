@@ -225,7 +225,9 @@ impl Engine {
         let snapshot = snapshot
             .map(|(socket, pid)| {
                 // SAFETY: the caller hands over a descriptor that nobody else in this process owns.
-                Snapshot::new(unsafe { OwnedFd::from_raw_fd(socket) }, pid)
+                let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+                // It waits for the child's end if it fails.
+                py.detach(|| Snapshot::new(socket, pid))
             })
             .transpose()
             .map_err(|error| engine_error(py, &error))?;

@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, pidfd_send_signal,
+    waitid,
 };
 
 use crate::error::EngineError;
@@ -27,12 +28,27 @@ impl Snapshot {
     /// The child of number `pid`, which serves the other end of `socket`.
     pub fn new(socket: OwnedFd, pid: i32) -> Result<Snapshot, EngineError> {
         let pid = Pid::from_raw(pid).ok_or(EngineError::Protocol("a process without a number"))?;
-        let handle =
-            pidfd_open(pid, PidfdFlags::empty()).map_err(EngineError::system("pidfd_open"))?;
-        Ok(Snapshot {
-            socket,
-            child: Forked(handle),
-        })
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(handle) => Ok(Snapshot {
+                socket,
+                child: Forked(handle),
+            }),
+            Err(errno) => {
+                end(pid);
+                Err(EngineError::system("pidfd_open")(errno))
+            }
+        }
+    }
+}
+
+/// Ends and reaps a child of which there is no handle.
+fn end(pid: Pid) {
+    // Who is our child and not reaped yet has its number for as long as that is so.
+    let is_child = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    if waitid(WaitId::Pid(pid), is_child).is_ok() {
+        // Both fail only if somebody else reaps it just now.
+        let _: Result<(), Errno> = kill_process(pid, Signal::KILL);
+        while let Err(Errno::INTR) = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED) {}
     }
 }
 

@@ -125,10 +125,6 @@ impl Worker {
             their_stderr,
             crash.fd()?,
         ];
-        let ends = [socket.as_fd(), stdout.as_fd(), stderr.as_fd()];
-        for (fd, source) in ends.into_iter().zip(Processes::sources(id)) {
-            shared.poller.add(fd, source)?;
-        }
         let worker = Worker {
             id,
             pool,
@@ -162,6 +158,16 @@ impl Worker {
             pools: FxHashMap::default(),
         };
         Ok((worker, inherited))
+    }
+
+    /// Begins to listen to it.
+    pub(super) fn listen(&self, shared: &Shared) -> Result<(), EngineError> {
+        let pipes = [&self.stdout, &self.stderr].into_iter().flatten();
+        let ends = std::iter::once(&self.socket).chain(pipes);
+        for (end, source) in ends.zip(Processes::sources(self.id)) {
+            shared.poller.add(end.as_fd(), source)?;
+        }
+        Ok(())
     }
 
     pub(super) fn spawned(&mut self, pid: u32) {
@@ -424,9 +430,11 @@ impl Worker {
             Ok(Flushed::Blocked) => (true, true),
             // The process is ending, which the zygote reports.
             Ok(Flushed::Done) | Err(WireError::Closed) => (false, true),
-            // Too many descriptors are on their way to workers that have not read them, or the kernel
-            // has no memory for a message. Nothing is lost.
-            Err(_) => (false, false),
+            Err(error) if error.is_passing() => (false, false),
+            Err(_) => {
+                self.kill();
+                (false, true)
+            }
         };
         if waits != self.waits_to_write {
             self.waits_to_write = waits;

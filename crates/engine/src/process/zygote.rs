@@ -58,8 +58,6 @@ impl Zygote {
     ) -> Result<Zygote, EngineError> {
         let (socket, theirs) = lineshaft_wire::pair().map_err(EngineError::Zygote)?;
         let (socket, theirs) = (Ours::new(socket), Ours::new(theirs));
-        shared.poller.add(socket.as_fd(), Source::Zygote(number))?;
-        shared.role.send_errand(&shared.poller);
         let mut zygote = Zygote {
             number,
             pool: None,
@@ -72,6 +70,8 @@ impl Zygote {
             leaving: false,
             waits_to_write: false,
         };
+        zygote.listen(shared)?;
+        shared.role.send_errand(&shared.poller);
         let program = shared.options.zygote.as_ref();
         if let Some(data) = setup.or_else(|| program.map(|program| program.setup.as_slice())) {
             zygote.set_up(data)?;
@@ -80,19 +80,12 @@ impl Zygote {
     }
 
     /// Takes in a snapshot, which is set up and running.
-    pub(super) fn adopt(
-        shared: &Shared,
-        number: u32,
-        pool: PoolId,
-        snapshot: Snapshot,
-    ) -> Result<Zygote, EngineError> {
+    pub(super) fn adopt(number: u32, pool: PoolId, snapshot: Snapshot) -> Zygote {
         let Snapshot { socket, child } = snapshot;
-        let socket = Ours::new(socket);
-        shared.poller.add(socket.as_fd(), Source::Zygote(number))?;
-        Ok(Zygote {
+        Zygote {
             number,
             pool: Some(pool),
-            socket,
+            socket: Ours::new(socket),
             receiver: Receiver::new(),
             sender: Sender::new(),
             start: None,
@@ -100,7 +93,13 @@ impl Zygote {
             proved: false,
             leaving: false,
             waits_to_write: false,
-        })
+        }
+    }
+
+    /// Begins to listen to it.
+    pub(super) fn listen(&self, shared: &Shared) -> Result<(), EngineError> {
+        let source = Source::Zygote(self.number);
+        shared.poller.add(self.socket.as_fd(), source)
     }
 
     /// Lets it end: it reads the end of the socket, and we read the end of its side. Killing it and
@@ -150,8 +149,13 @@ impl Zygote {
             Ok(Flushed::Blocked) => (true, true),
             // It has ended; its end of file follows.
             Ok(Flushed::Done) | Err(WireError::Closed) => (false, true),
-            // As for a worker: nothing is lost.
-            Err(_) => (false, false),
+            Err(error) if error.is_passing() => (false, false),
+            Err(_) => {
+                // Its end of file follows. It fails only if the other end is closed already.
+                let _: rustix::io::Result<()> =
+                    rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+                (false, true)
+            }
         };
         if waits != self.waits_to_write {
             self.waits_to_write = waits;

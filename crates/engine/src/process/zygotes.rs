@@ -53,19 +53,29 @@ impl Zygotes {
         self.count
     }
 
-    /// Takes in the snapshot that the pool's workers are forked from.
+    /// Takes in the snapshot that the pool's workers are forked from. If that fails, it is
+    /// discarded.
     pub(super) fn adopt(
         &mut self,
         shared: &Shared,
         pool: PoolId,
         snapshot: Snapshot,
+        discarded: &mut Vec<Discarded>,
     ) -> Result<(), EngineError> {
         let number = self.next_number();
         // First, so that the pool gets workers of no other kind if this fails.
         self.snapshots.insert(pool, number);
-        let zygote = Zygote::adopt(shared, number, pool, snapshot)?;
-        self.known.insert(number, zygote);
-        Ok(())
+        let zygote = Zygote::adopt(number, pool, snapshot);
+        match zygote.listen(shared) {
+            Ok(()) => {
+                self.known.insert(number, zygote);
+                Ok(())
+            }
+            Err(error) => {
+                discarded.push(zygote.close(shared));
+                Err(error)
+            }
+        }
     }
 
     /// The pool wants no more workers and has none left: its snapshot, if it has one, is to end.

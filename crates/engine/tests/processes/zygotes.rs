@@ -1,8 +1,11 @@
 //! The process that workers are forked from cannot start, ends, or is killed.
 
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
 
-use lineshaft_engine::{Program, TaskError};
+use lineshaft_engine::{Program, Snapshot, TaskError};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::common::eventually;
 use crate::setup::{self, Hold, Processes, family, kill, options, parent, pool, retries};
@@ -14,6 +17,7 @@ tests![
     a_killed_zygote_is_replaced,
     forks_that_fail_for_a_moment_lose_nothing,
     tasks_do_not_wait_for_ever_for_forks_that_fail,
+    a_snapshot_that_cannot_be_taken_in_leaves_no_child,
 ];
 
 fn broken(processes: &Processes) -> String {
@@ -105,4 +109,26 @@ fn a_killed_zygote_is_replaced() {
     eventually("the old workers end", || {
         before.iter().all(|pid| parent(*pid).is_none())
     });
+}
+
+fn a_snapshot_that_cannot_be_taken_in_leaves_no_child() {
+    // It would not end by itself.
+    let mut child = Command::new("sleep")
+        .arg("600")
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("a child");
+    let socket = OwnedFd::from(child.stdin.take().expect("a pipe"));
+    let pid = child.id();
+    let limit = getrlimit(Resource::Nofile);
+    let none = Rlimit {
+        current: Some(0),
+        ..limit
+    };
+    setrlimit(Resource::Nofile, none).expect("less is always allowed");
+    let snapshot = Snapshot::new(socket, pid.cast_signed());
+    setrlimit(Resource::Nofile, limit).expect("it was so before");
+    assert!(snapshot.is_err(), "a handle of it is a descriptor");
+    assert_eq!(parent(pid), None, "it was killed");
+    assert!(child.wait().is_err(), "it was reaped");
 }
