@@ -216,6 +216,7 @@ class Engine(_observe.Observed):
         if setup != self._setup:
             self._native.set_up(setup)
             self._setup = setup
+        encoder = None if context is None else _startup.encoder_for(context, for_pool=for_pool)
         with to_workers:
             return self._native.process_pool(
                 name=name,
@@ -224,6 +225,7 @@ class Engine(_observe.Observed):
                 initargs=initargs,
                 tasks_per_worker_max=max_tasks_per_worker,
                 growth_bytes_max=self._growth_bytes_max,
+                encoder=encoder,
             )
 
     def _open_threads(

@@ -7,6 +7,7 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from types import ModuleType
     from typing import Any
 
     from lineshaft import _native
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 session: _native.Session | None = None
 #: What the engine's process said of itself when the worker's zygote was started.
 setup: dict[str, Any] = {}
+#: The worker's number among those of its engine.
+number = 0
 
 
 def become_worker(own_session: _native.Session, own_setup: dict[str, Any]) -> None:
@@ -22,6 +25,32 @@ def become_worker(own_session: _native.Session, own_setup: dict[str, Any]) -> No
     global session
     session = own_session
     setup.update(own_setup)
+
+
+def be_spawned(kind: str, daemon: bool, start_method: str) -> None:
+    """Make this worker a process of `multiprocessing` that was started afresh, once that is imported.
+
+    Parameters
+    ----------
+    kind
+        What it is called, without its number.
+    daemon
+        Whether it is one, as in a `multiprocessing.Pool`.
+    start_method
+        By which its own processes are started, if it does not say otherwise.
+    """
+    from lineshaft._patch import when_imported
+
+    def join(process: ModuleType) -> None:
+        current = process.current_process()
+        current.name = f"{kind}-{number}"
+        current._config["daemon"] = daemon
+
+    def choose(context: ModuleType) -> None:
+        context._default_context.set_start_method(start_method, force=True)
+
+    when_imported("multiprocessing.process", join)
+    when_imported("multiprocessing.context", choose)
 
 
 def is_worker() -> bool:

@@ -14,7 +14,10 @@ from lineshaft import _process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
     from types import ModuleType
+
+    from lineshaft._serial.parent import Encoder
 
 #: The key of `_authkey`, once it was chosen.
 _chosen_key: list[bytes] = []
@@ -151,6 +154,22 @@ def zygote_environment(workers: int) -> list[tuple[str, str]]:
 
     threads = str(max(1, cores().usable // workers))
     return [(name, threads) for name in THREAD_VARIABLES if name not in os.environ]
+
+
+def encoder_for(context: BaseContext, *, for_pool: bool) -> Encoder:
+    """Return the encoder of a pool whose workers are as if `context` had started them afresh.
+
+    They import the main module, if it bears that, before anything else.
+    """
+    from lineshaft._serial.imported import beginning, imported_main
+    from lineshaft._serial.parent import Encoder
+
+    kind = context.Process.__name__  # type: ignore[attr-defined]
+    if for_pool:
+        kind = kind.replace("Process", "PoolWorker")
+    imported = imported_main(with_values=True)
+    process = (kind, for_pool, context.get_start_method())
+    return Encoder(imported, (beginning(imported.path if imported else None, process),))
 
 
 def _working_folder() -> str | None:

@@ -186,12 +186,14 @@ def _fork(
         _tell(zygote.spawn_failed, worker, error.errno or 0)
     else:
         if pid == 0:
+            from lineshaft import _process
             from lineshaft._console import flush
 
             code = 1
             try:
                 _native.Zygote.die_with_parent()
                 if os.getppid() == zygote_pid:
+                    _process.number = worker
                     for fd in children:
                         os.close(fd)
                     zygote.close()
@@ -300,6 +302,7 @@ def work(
 
 def _join_program(process: ModuleType, setup: dict[str, Any]) -> None:
     """Make this worker one of the program's processes; `process` is `multiprocessing.process`."""
+    from lineshaft import _process
     from lineshaft._members import name_of_worker
     from lineshaft._startup import adopt_key
 
@@ -307,6 +310,7 @@ def _join_program(process: ModuleType, setup: dict[str, Any]) -> None:
     program_pid, ended = setup["program"]
     current = process.current_process()
     current.name = name_of_worker(os.getpid())
+    current._identity = (_process.number,)
     current._parent_pid = program_pid
     process._parent_process = process._ParentProcess("MainProcess", program_pid, ended)  # type: ignore[attr-defined]
 

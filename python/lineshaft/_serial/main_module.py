@@ -1,16 +1,16 @@
-"""The worker's ``__main__``: a module like the user's, without running the user's script."""
+"""The worker's ``__main__``: a module like the user's, without running the user's script, unless it may be imported."""
 
 from __future__ import annotations
 
 import builtins
 import os.path
 import sys
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import TypedDict
+    from collections.abc import Mapping, Sequence
+    from typing import Any, TypedDict
 
     class Description(TypedDict):
         """Arguments of `prepare_main`."""
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         package: str | None
 
 
-__all__ = ["describe_main", "prepare_main"]
+__all__ = ["describe_main", "import_main", "prepare_main"]
 
 
 def describe_main() -> Description:
@@ -70,3 +70,40 @@ def prepare_main(
     sys.path[:] = path
     sys.modules["__main__"] = module
     return module
+
+
+def import_main(path: str) -> None:
+    """Run the main module's file in this worker's ``__main__``, as `multiprocessing` does: as ``__mp_main__``.
+
+    Raises
+    ------
+    ImportError
+        If it raises; that is the cause.
+    """
+    module = sys.modules["__main__"]
+    # Some decorators look for the module of what they decorate.
+    sys.modules["__mp_main__"] = module
+    module.__name__ = "__mp_main__"
+    try:
+        with open(path, "rb") as file:
+            code = compile(file.read(), path, "exec", dont_inherit=True)
+        exec(code, module.__dict__)
+    except BaseException as error:
+        why = f"{type(error).__name__}: {error}"
+        raise ImportError(f"the main module cannot be imported in a worker process: {why}", path=path) from error
+    finally:
+        # The name by which the program knows it, and what it defines.
+        module.__name__ = "__main__"
+        _rename(module.__dict__)
+
+
+def _rename(members: Mapping[str, Any]) -> None:
+    """Have what was defined in ``__mp_main__`` say that it was in ``__main__``."""
+    for member in list(members.values()):
+        # Instances read their class's; wrappers and type parameters have their own.
+        if not isinstance(member, (type, FunctionType)) and "__module__" not in getattr(member, "__dict__", ()):
+            continue
+        if member.__module__ == "__mp_main__":
+            member.__module__ = "__main__"
+            if isinstance(member, type):
+                _rename(vars(member))

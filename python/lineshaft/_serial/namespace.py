@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lineshaft._serial.definition import Pairs
+    from lineshaft._serial.imported import Imported
     from lineshaft._serial.inherited import Inherited
 
 __all__ = ["Binding", "Closure", "Namespace", "Pickled", "Unsendable"]
@@ -135,8 +136,10 @@ class Closure:
 class Namespace:
     """The bindings of this process's ``__main__`` that were needed so far."""
 
-    def __init__(self, inherited: Inherited | None = None) -> None:
+    def __init__(self, inherited: Inherited | Imported | None = None, first: tuple[Definition, ...] = ()) -> None:
         self._inherited = inherited
+        #: What workers load before anything else.
+        self.first = first
         self._bindings: dict[str, Binding] = {}
         #: Names that had a value once. A built-in that never had one needs no version.
         self._shadowed: set[str] = set()
@@ -145,6 +148,7 @@ class Namespace:
     def pickle(self, obj: object, group: frozenset[str] = frozenset(), *, out_of_band: bool = True) -> Pickled:
         """Pickle by value; objects of the globals in `group` too, all others by reference."""
         refs: dict[Binding, None] = {}
+        imported: dict[str, None] = {}
         buffers: list[pickle.PickleBuffer] = []
 
         def refer(root: str, path: str) -> object:
@@ -152,6 +156,8 @@ class Namespace:
                 return None
             binding = self._current(root)
             if binding.inherited:
+                if self.first:
+                    imported[root] = None
                 return NotImplemented  # as pickle does it
             refs[binding] = None
             return worker.defined, ((binding.id, path) if path else (binding.id,))
@@ -159,7 +165,7 @@ class Namespace:
         with io.BytesIO() as file:
             pickler = Pickler(file, refer, buffers.append if out_of_band else None)
             pickler.dump(obj)
-            return Pickled(file.getvalue(), buffers, tuple(refs), tuple(pickler.names))
+            return Pickled(file.getvalue(), buffers, tuple(refs), tuple(pickler.names | imported))
 
     def close(self, pickled: Pickled) -> Closure:
         """Find all that `pickled` needs; raise `Unsendable` if a hard need cannot be sent."""
@@ -225,7 +231,14 @@ class Namespace:
     def _pickle_binding(self, binding: Binding) -> None:
         if binding.pickled is not None or binding.failure is not None:
             return
-        if binding.inherited or binding.value is ABSENT:
+        if binding.value is ABSENT:
+            return
+        if binding.inherited:
+            if self.first:
+                from lineshaft._serial.imported import names_used
+
+                # The import gives it, but maybe not all that it looks up: some is bound under the guard.
+                binding.pickled = Pickled(b"", [], (), tuple(names_used(binding.value)))
             return
         try:
             binding.pickled = self._pickle_values((binding,))
@@ -245,7 +258,7 @@ class Namespace:
 
     def _define(self, fresh: list[Binding]) -> None:
         """Make definitions, those without needs first; circles of needs become one definition."""
-        candidates = [binding for binding in fresh if binding.pickled is not None]
+        candidates = [binding for binding in fresh if binding.pickled is not None and not binding.inherited]
         for circle in _components(candidates):
             pickled = circle[0].pickled
             assert pickled is not None, "only pickled bindings are candidates"
@@ -261,12 +274,10 @@ class Namespace:
                 for binding in circle:
                     binding.failure = failure
                 continue
-            needs = dict.fromkeys(
-                definition
-                for ref in pickled.refs
-                if ref.definition is not None
-                for definition in (*ref.definition.needs, ref.definition)
-            )
+            needs = dict.fromkeys(self.first)
+            for ref in pickled.refs:
+                if ref.definition is not None:
+                    needs.update(dict.fromkeys((*ref.definition.needs, ref.definition)))
             first = circle[0]
             definition = Definition(first.id, pickled.data, pickled.buffers, first.name, tuple(needs))
             for binding in circle:
@@ -278,7 +289,7 @@ class Namespace:
 
         The latter is for code that runs during loading: metaclasses, ``__init_subclass__``.
         """
-        order: dict[Definition, None] = {}
+        order: dict[Definition, None] = dict.fromkeys(self.first)
         seen: set[Binding] = set()
 
         def soft(names: Iterable[str]) -> list[tuple[bool, Binding]]:
@@ -290,11 +301,12 @@ class Namespace:
         todo = soft(pickled.names) + hard(pickled.refs)
         while todo:
             needs_are_done, binding = todo.pop()
-            if binding.definition is None or binding.pickled is None:
+            if binding.pickled is None or not (binding.definition is not None or binding.inherited):
                 continue
             if needs_are_done:
-                order.update(dict.fromkeys(binding.definition.needs))
-                order[binding.definition] = None
+                if binding.definition is not None:
+                    order.update(dict.fromkeys(binding.definition.needs))
+                    order[binding.definition] = None
                 todo.extend(soft(binding.pickled.names))
             elif binding not in seen:
                 seen.add(binding)

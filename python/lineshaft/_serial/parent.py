@@ -21,11 +21,12 @@ from lineshaft._serial.handing_over import dumps_by_reference, names_shared_obje
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
+    from lineshaft._serial.imported import Imported
     from lineshaft._serial.inherited import Inherited
-    from lineshaft._serial.namespace import Closure, Namespace
+    from lineshaft._serial.namespace import Closure, Namespace, Pickled
 
 __all__ = [
     "Code",
@@ -139,12 +140,13 @@ class _Entry:
 class Encoder:
     """Turns callables and values into what workers load; thread-safe.
 
-    One per engine, and one for each pool whose workers are forked from this process: these know what
-    is `inherited`.
+    One per engine, and one for each pool whose workers are forked from this process, or started as if spawned: these
+    know what is `inherited`, or imported, and what comes `first`, before any call.
     """
 
-    def __init__(self, inherited: Inherited | None = None) -> None:
+    def __init__(self, inherited: Inherited | Imported | None = None, first: tuple[Definition, ...] = ()) -> None:
         self._inherited = inherited
+        self._first = first
         self._lock = threading.RLock()
         self._entries: dict[int, _Entry] = {}
         self._by_content: OrderedDict[object, Code] = OrderedDict()
@@ -240,11 +242,7 @@ class Encoder:
     ) -> tuple[bytes, list[pickle.PickleBuffer], tuple[Definition, ...]]:
         try:
             with self._lock:
-                namespace = self._get_namespace()
-                pickled = namespace.pickle(obj, out_of_band=out_of_band)
-                # From here on globals are pickled: a future among them is nobody's argument.
-                _local.references = None
-                closure = namespace.close(pickled)
+                pickled, closure = self._closed(obj, out_of_band=out_of_band)
         except (OSError, MemoryError):
             raise
         except Exception as error:
@@ -253,6 +251,44 @@ class Encoder:
         if closure.pairs:
             data = pickle.dumps(_Activated(closure, data), 5)
         return data, pickled.buffers, closure.definitions
+
+    def _closed(self, obj: object, *, out_of_band: bool = True) -> tuple[Pickled, Closure]:
+        """Pickle by value, with all that is needed; by what workers have to import, if it cannot be sent otherwise."""
+        from lineshaft._serial.namespace import Unsendable
+
+        references = _local.references
+        count = len(references or ())
+        namespace = self._get_namespace()
+        pickled = namespace.pickle(obj, out_of_band=out_of_band)
+        # From here on globals are pickled: a future among them is nobody's argument.
+        _local.references = None
+        try:
+            closure = namespace.close(pickled)
+            if not closure.unsent or not self._imports_main(closure.unsent):
+                return pickled, closure
+        except Unsendable:
+            if not self._imports_main():
+                raise
+        _local.references = references
+        if references is not None:
+            del references[count:]
+        return self._closed(obj, out_of_band=out_of_band)
+
+    def _imports_main(self, unsent: Iterable[str] | None = None) -> bool:
+        """Have workers import the main module from now on, if that was not tried, and gives one of these."""
+        if self._inherited is not None or self._first:
+            return False
+        from lineshaft._serial.imported import beginning, imported_main
+        from lineshaft._serial.namespace import Namespace
+
+        imported = imported_main(with_values=False)
+        if imported is None or (unsent is not None and not any(map(imported.gives, unsent))):
+            return False
+        self._inherited = imported
+        self._namespace = Namespace(imported, (beginning(imported.path),))
+        self._entries.clear()
+        self._by_content.clear()
+        return True
 
     def _encode_callable(self, fn: Callable[..., Any]) -> Code:
         is_stable = isinstance(fn, (FunctionType, type)) or (
@@ -267,10 +303,8 @@ class Encoder:
         except Exception:
             by_value = True
         if by_value:
-            namespace = self._get_namespace()
             try:
-                pickled = namespace.pickle(fn)
-                closure = namespace.close(pickled)
+                pickled, closure = self._closed(fn)
             except (OSError, MemoryError):
                 raise
             except Exception as error:
@@ -281,12 +315,13 @@ class Encoder:
             self._by_content.move_to_end(content)
             return known
         pairs, unsent = (closure.pairs, closure.unsent) if closure else ((), {})
+        imports_main = bool(self._first or (closure and self._get_namespace().first))
         code = Code(
             new_id(),
-            pickle.dumps((worker.CODE, pairs, unsent, data, *self._added_path()), 5),
+            pickle.dumps((worker.CODE, pairs, unsent, data, imports_main, *self._added_path()), 5),
             buffers,
             name,
-            closure.definitions if closure else (),
+            closure.definitions if closure else self._first,
         )
         if is_stable:
             self._remember(fn, code, closure)
@@ -328,7 +363,7 @@ class Encoder:
         if self._namespace is None:
             from lineshaft._serial.namespace import Namespace
 
-            self._namespace = Namespace(self._inherited)
+            self._namespace = Namespace(self._inherited, self._first)
         return self._namespace
 
 

@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 #: Tags at the start of a definition's data.
-BINDINGS, CODE = 0, 1
+BINDINGS, CODE, BEGINNING = 0, 1, 2
 
 
 class _Local(ThreadLocal):
@@ -73,10 +73,13 @@ _bound: dict[str, int] = {}
 _shelved: dict[tuple[str, int], object] = {}
 _unsent: dict[str, str] = {}
 _current: object = None
-#: In a fork of the program: its globals, by the ids of their values, and which of them have a
-#: version of a task in their place.
+#: In a fork of the program, or once the main module was imported: its globals, by the ids of their
+#: values, and which of them have a version of a task in their place.
 _inherited: dict[str, int] = {}
 _replaced: set[str] = set()
+#: Whether this worker has tried to import the main module, and why it could not.
+_imported = False
+_beginning_failed: _Failed | None = None
 
 
 def inherit() -> None:
@@ -95,13 +98,20 @@ def load_definition(definition_id: int, data: bytes, buffers: Buffers = ()) -> o
     """
     global _current
     _current = None
-    kind, names, unsent, inner, *added_path = pickle.loads(data)
+    kind, *content = pickle.loads(data)
+    if kind == BEGINNING:
+        _begin(*content)
+        return None
+    names, unsent, inner, *more = content
     if kind == CODE:
+        imports_main, *added_path = more
         for index, entry in added_path[0] if added_path else ():
             if entry not in sys.path:
                 sys.path.insert(index, entry)
         _activate(names, unsent)
-        function = _load_or_fail(inner, buffers)
+        function: Any = _beginning_failed
+        if not imports_main or function is None:
+            function = _load_or_fail(inner, buffers)
         _codes[definition_id] = (function, names, unsent)
         return function
     values = _load_or_fail(inner, buffers)
@@ -204,6 +214,37 @@ def _load_or_fail(data: bytes, buffers: Buffers) -> Any:
         return pickle.loads(data, buffers=buffers)
     except BaseException as error:  # a module may do anything, also leave
         return _Failed(error.with_traceback(None))
+
+
+# The main module, imported.
+
+
+def _begin(path: str | None, process: tuple[str, bool, str] | None) -> None:
+    """Become what a process of `multiprocessing` is that was started afresh."""
+    global _imported, _beginning_failed
+    if process is not None:
+        from lineshaft._process import be_spawned
+
+        be_spawned(*process)
+    if path is None or _imported:
+        return
+    from lineshaft._serial.main_module import import_main
+
+    _imported = True
+    # What tasks brought makes room for it; what the worker's own code has assigned stays.
+    bound = dict(_bound)
+    for name in bound:
+        _bind(name, 0)
+    namespace = main_namespace()
+    own = {name: value for name, value in namespace.items() if not name.startswith("__")}
+    try:
+        import_main(path)
+    except BaseException as error:  # a module may do anything, also leave
+        _beginning_failed = _Failed(error.with_traceback(None))
+    inherit()
+    namespace.update(own)
+    for name, version in bound.items():
+        _bind(name, version)
 
 
 # Which version of a global is in place.
