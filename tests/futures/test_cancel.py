@@ -1,6 +1,7 @@
 """What has not begun can be cancelled; what runs or has ended cannot."""
 
 import concurrent.futures
+import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from pathlib import Path
@@ -93,3 +94,60 @@ def test_dependents_of_a_cancelled_call_are_cancelled(event):
         with pytest.raises(CancelledError):
             second.result(timeout=30)
         leave.set()
+
+
+def interrupt(*_: object) -> None:
+    """Do what a signal handler may do at any point."""
+    raise KeyboardInterrupt
+
+
+def is_free(condition: threading.Condition) -> bool:
+    """Whether another thread can lock it."""
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        return executor.submit(lambda: condition.acquire(blocking=False) and condition.release() is None).result()
+
+
+class InterruptedWaiter:
+    add_cancelled = interrupt
+
+
+@pytest.fixture
+def busy(held: Held, executor_class, event: Callable[[str], FileEvent]):
+    """Keep the thread busy that calls callbacks: who cancels does so instead.
+
+    It is let go before anybody waits for the end of the calls that are held.
+    """
+    begun, leave, may_end = threading.Event(), threading.Event(), event("may end")
+    with executor_class(1) as executor:
+        executor.submit(may_end.wait).add_done_callback(lambda _: (begun.set(), leave.wait()))
+        may_end.set()
+        assert begun.wait(30)
+        yield
+        leave.set()
+
+
+@pytest.mark.usefixtures("busy")
+@pytest.mark.parametrize("where", ["callback", "waiter", "condition"])
+def test_who_is_interrupted_while_telling_others_hears_of_it_when_all_have_been_told(held: Held, where: str):
+    future, told = held[0].submit(pow, 2, 2), []
+    if where == "callback":
+        future.add_done_callback(interrupt)
+    elif where == "waiter":
+        future._waiters.append(InterruptedWaiter())
+        assert future._condition is not None
+    else:
+        future._condition.notify_all = interrupt
+    future.add_done_callback(told.append)
+    with pytest.raises(KeyboardInterrupt):
+        future.cancel()
+    # Once only: the thread that is busy will tell as well.
+    vars(future._condition).pop("notify_all", None)
+    assert told == [future]
+    assert is_free(future._condition)
+
+
+def test_what_a_late_callback_raises(executor):
+    future = executor.submit(pow, 2, 2)
+    assert future.result() == 4
+    with pytest.raises(KeyboardInterrupt):
+        future.add_done_callback(interrupt)

@@ -5,10 +5,12 @@ import functools
 import operator
 import os
 import pickle
+import signal
 import threading
 import traceback
 
 import pytest
+from tests.events import eventually
 
 import lineshaft as ls
 
@@ -40,6 +42,13 @@ def fail_with_cause() -> None:
 
 def keywords(*args: int, **options: int) -> tuple[tuple[int, ...], dict[str, int]]:
     return args, options
+
+
+class Signalling:
+    """Whoever loads it gets a signal, and None."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return signal.raise_signal, (signal.SIGUSR1,)
 
 
 def unpicklable() -> threading.Lock:
@@ -161,3 +170,26 @@ def test_many_threads_wait_for_one_future(executor, event):
     for thread in waiting:
         thread.join(30)
     assert seen == [True] * 8
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_a_signal_handler_raises_while_a_result_is_loaded_is_not_the_result(processes, times):
+    left = times
+
+    def interrupt(*_: object) -> None:
+        nonlocal left
+        if left > 0:
+            left -= 1
+            raise KeyboardInterrupt
+
+    future = processes.submit(Signalling)
+    eventually(future.done, "the call has ended")
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        for expected in reversed(range(times)):
+            with pytest.raises(KeyboardInterrupt):
+                future.result()
+            assert left == expected
+        assert future.result() is None
+    finally:
+        signal.signal(signal.SIGUSR1, before)

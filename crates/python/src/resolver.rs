@@ -184,7 +184,10 @@ impl Resolver {
             };
             self.pending.fetch_sub(1, Ordering::SeqCst);
             self.show_or_report(py);
-            future::publish(future.bind(py), || self.queue().closed);
+            let future = future.bind(py);
+            if let Err(error) = future::publish(future, || self.queue().closed) {
+                error.write_unraisable(py, Some(future));
+            }
         }
     }
 

@@ -70,6 +70,7 @@ fn call_of(future: &FutureBase) -> Option<&NestedCall> {
 /// One that runs on a thread goes on, but nobody hears of it, and another thread takes its place.
 #[pyfunction]
 pub fn cancel_running(py: Python<'_>, futures: Vec<Bound<'_, FutureBase>>) -> PyResult<()> {
+    let mut published = Ok(());
     for future in futures {
         let this = future.get();
         if this.is_ended() {
@@ -86,10 +87,10 @@ pub fn cancel_running(py: Python<'_>, futures: Vec<Bound<'_, FutureBase>>) -> Py
             }
         }
         if this.is_cancelled() {
-            publish(&future, || false);
+            published = published.and(publish(&future, || false));
         }
     }
-    Ok(())
+    published
 }
 
 /// Calls `function` with the future once it is done, as `add_done_callback` does. In a task, that says

@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use lineshaft_engine::worker::{NestedCall, Unanswered};
 use lineshaft_engine::{Outcome, Promise, TaskError, lost};
 use pyo3::PyTraverseError;
-use pyo3::exceptions::{PyRuntimeError, PyTimeoutError, PyTypeError};
+use pyo3::exceptions::{PyException, PyRuntimeError, PyTimeoutError, PyTypeError};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyList, PyTuple};
@@ -166,10 +166,14 @@ impl FutureBase {
                 call.answer().expect("only asked once it has ended"),
             ),
         };
-        // What cannot be loaded here is this future's error.
+        // What cannot be loaded here is this future's error. What is no `Exception`, as `KeyboardInterrupt`,
+        // was raised by a signal handler meanwhile: it is the caller's, and the next one loads it again.
         let value = match value {
             Ok(value) => value,
-            Err(error) => Err(error.into_value(py).into_any()),
+            Err(error) if error.is_instance_of::<PyException>(py) => {
+                Err(error.into_value(py).into_any())
+            }
+            Err(error) => return Err(error),
         };
         Ok(self.value.get_or_init(|| value))
     }
@@ -308,7 +312,7 @@ impl FutureBase {
                 .map_err(|error| PyRuntimeError::new_err(error.to_string()))?,
         };
         if cancelled {
-            publish(slf, || false);
+            publish(slf, || false)?;
         }
         Ok(cancelled)
     }

@@ -1,6 +1,7 @@
 //! How those who watch a future learn that it is done: `concurrent.futures.wait`, `as_completed` and
 //! callbacks.
 
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
 use super::FutureBase;
@@ -12,66 +13,112 @@ const CONDITION_WAIT_S: f64 = 0.05;
 /// Shows those who watch a future that it is done, and calls its callbacks, each once. `gives_up`
 /// says that nobody can want to know any more: whoever was interrupted while they took the
 /// conditions of many futures, as `concurrent.futures.as_completed` does, holds some for ever.
-pub fn publish(future: &Bound<'_, FutureBase>, gives_up: impl Fn() -> bool) {
-    if let Err(error) = try_publish(future, gives_up) {
-        error.write_unraisable(future.py(), Some(future.as_any()));
-    }
-}
-
-fn try_publish(future: &Bound<'_, FutureBase>, gives_up: impl Fn() -> bool) -> PyResult<()> {
+///
+/// Failures are reported. What is no `Exception`, as `KeyboardInterrupt`, was raised by a signal handler
+/// or by a callback that means it: the first such is raised here, once all have been told.
+pub fn publish(future: &Bound<'_, FutureBase>, gives_up: impl Fn() -> bool) -> PyResult<()> {
     let py = future.py();
     let this = future.get();
+    let mut raised = Ok(());
     let condition = this.watch.with(|watch| {
         let condition = this.condition.get();
         watch.published |= condition.is_none();
         condition
     });
     if let Some(condition) = condition {
+        let condition = condition.bind(py);
         let method = if this.is_cancelled() {
             "add_cancelled"
-        } else if this.has_failed(py)? {
-            "add_exception"
         } else {
-            "add_result"
+            let failed = this.has_failed(py);
+            if or_raise(failed, future, &mut raised).unwrap_or(true) {
+                "add_exception"
+            } else {
+                "add_result"
+            }
         };
-        let condition = condition.bind(py);
-        let acquire = condition.getattr("acquire")?;
-        while !acquire.call1((true, CONDITION_WAIT_S))?.is_truthy()? {
-            if gives_up() {
-                return Ok(());
-            }
+        match acquire(condition, gives_up) {
+            Ok(true) => tell_waiters(future, condition, method, &mut raised),
+            Ok(false) => return raised,
+            // Whoever cancelled it was interrupted. The resolver, which hears of it too, tells them.
+            Err(error) => or_raise(Err(error), future, &mut raised).unwrap_or_default(),
         }
-        let published = |watch: &mut super::Watch| std::mem::replace(&mut watch.published, true);
-        let first = !this.watch.with(published);
-        let waiters = this.waiters.get().filter(|_| first);
-        for waiter in waiters.iter().flat_map(|waiters| waiters.bind(py).iter()) {
-            if let Err(error) = waiter.call_method1(method, (future,)) {
-                error.write_unraisable(py, Some(&waiter));
-            }
-        }
-        condition.call_method0("notify_all")?;
-        condition.call_method1("__exit__", (py.None(), py.None(), py.None()))?;
     }
     let taken = |watch: &mut super::Watch| std::mem::take(&mut watch.callbacks);
     let callbacks = this.watch.with(taken);
     for callback in callbacks {
-        call_back(future, callback.bind(py));
+        raised = raised.and(call_back(future, callback.bind(py)));
     }
-    Ok(())
+    raised
 }
 
-/// Calls a callback; what it raises is logged, as `concurrent.futures` does.
-pub(super) fn call_back(future: &Bound<'_, FutureBase>, callback: &Bound<'_, PyAny>) {
-    let py = future.py();
-    if let Err(error) = callback.call1((future,)) {
-        let told = front(py).and_then(|front| {
-            front
-                .failures
-                .bind(py)
-                .call_method1("callback_raised", (future, error.into_value(py)))
-        });
-        if let Err(error) = told {
-            error.write_unraisable(py, Some(callback));
+/// Takes the condition of a future; false if the caller gives up.
+fn acquire(condition: &Bound<'_, PyAny>, gives_up: impl Fn() -> bool) -> PyResult<bool> {
+    let acquire = condition.getattr("acquire")?;
+    while !acquire.call1((true, CONDITION_WAIT_S))?.is_truthy()? {
+        if gives_up() {
+            return Ok(false);
         }
     }
+    Ok(true)
+}
+
+/// Calls `method` of all waiters of a future, of which the condition was taken, and gives that back.
+fn tell_waiters(
+    future: &Bound<'_, FutureBase>,
+    condition: &Bound<'_, PyAny>,
+    method: &str,
+    raised: &mut PyResult<()>,
+) {
+    let (py, this) = (future.py(), future.get());
+    let published = |watch: &mut super::Watch| std::mem::replace(&mut watch.published, true);
+    let first = !this.watch.with(published);
+    let waiters = this.waiters.get().filter(|_| first);
+    for waiter in waiters.iter().flat_map(|waiters| waiters.bind(py).iter()) {
+        or_raise(waiter.call_method1(method, (future,)), &waiter, raised);
+    }
+    or_raise(condition.call_method0("notify_all"), condition, raised);
+    // The lock's own method: within one written in Python a signal handler could run, and leave it locked.
+    or_raise(condition.call_method0("release"), condition, raised);
+}
+
+/// What a call returned. What it raised is reported, or the first to be raised in the end.
+fn or_raise<T>(
+    returned: PyResult<T>,
+    whose: &Bound<'_, PyAny>,
+    raised: &mut PyResult<()>,
+) -> Option<T> {
+    match returned {
+        Ok(value) => return Some(value),
+        Err(error) if error.is_instance_of::<PyException>(whose.py()) => {
+            error.write_unraisable(whose.py(), Some(whose));
+        }
+        Err(error) if raised.is_ok() => *raised = Err(error),
+        Err(_) => {}
+    }
+    None
+}
+
+/// Calls a callback. As in `concurrent.futures`, an `Exception` of it is logged and all else raised.
+pub(super) fn call_back(
+    future: &Bound<'_, FutureBase>,
+    callback: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let py = future.py();
+    let Err(error) = callback.call1((future,)) else {
+        return Ok(());
+    };
+    if !error.is_instance_of::<PyException>(py) {
+        return Err(error);
+    }
+    let told = front(py).and_then(|front| {
+        front
+            .failures
+            .bind(py)
+            .call_method1("callback_raised", (future, error.into_value(py)))
+    });
+    if let Err(error) = told {
+        error.write_unraisable(py, Some(callback));
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use lineshaft_engine::worker::{Received, Session, Unanswered};
 use lineshaft_engine::{DeathReport, Outcome, TaskError};
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::PyModule;
 
@@ -37,12 +38,12 @@ pub(super) fn of_outcome(py: Python<'_>, outcome: &Outcome) -> PyResult<Value> {
         Outcome::Value(payload) => {
             let loadable = Loadable::from_payload(py, payload)?;
             let value = match loadable.load(py) {
-                Ok(value) => value,
                 // Once more, by the way that explains what is wrong.
-                Err(_) => front
+                Err(error) if error.is_instance_of::<PyException>(py) => front
                     .load_result
                     .bind(py)
                     .call1((&loadable.stream, loadable.buffers(py)))?,
+                loaded => loaded?,
             };
             return Ok(Ok(value.unbind()));
         }

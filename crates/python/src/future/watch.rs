@@ -62,8 +62,7 @@ impl FutureBase {
         if is_late.is_none() {
             return Self::register(slf, awaited);
         }
-        call_back(slf, function);
-        Ok(())
+        call_back(slf, function)
     }
 
     pub(super) fn is_visibly_done(&self) -> bool {
