@@ -99,6 +99,11 @@ def closed(text: str) -> EngineClosed:
     return EngineClosed(f"cannot schedule new futures after shutdown: {text}")
 
 
+def pool_closed(text: str) -> RuntimeError:
+    """Make the error of submitting to an executor that was shut down."""
+    return RuntimeError(f"cannot schedule new futures after shutdown: {text}")
+
+
 def lost(kind: int, message: str) -> BaseException:
     """Make the error of a nested call that did not run to an end."""
     if kind == _CANCELLED:

@@ -86,7 +86,8 @@ class Executor(concurrent.futures.Executor):
         #: It belongs to a `lineshaft.Pool`, which has its own ways to end.
         self._is_of_pool = is_of_pool
         self._has_initializer = initializer is not None
-        self._shutdown_lock = threading.Lock()
+        #: Whoever pickles arguments may submit more, or shut down.
+        self._shutdown_lock = threading.RLock()
         #: In a worker process: futures that `shutdown` waits for. The engine keeps count of all others.
         self._nested: set[Future[Any]] | None = None
         self._nested_kept = NESTED_KEPT
@@ -108,13 +109,22 @@ class Executor(concurrent.futures.Executor):
         if self._has_initializer and self._broken:
             raise self._broken_error()
         pool = self._pool or self._open()
-        future: Future[T] = pool.submit(fn, args, kwargs)  # type: ignore[assignment]
-        if self._nested is not None:
-            if len(self._nested) >= 2 * self._nested_kept:
-                self._nested = {future for future in self._nested if not future.done()}
-                self._nested_kept = max(NESTED_KEPT, len(self._nested))
+        if self._nested is None:
+            return pool.submit(fn, args, kwargs)  # type: ignore[return-value]
+        # Whoever shuts it down waits for what is noted by then.
+        with self._shutdown_lock:
+            if self._shutdown:
+                raise RuntimeError(_AFTER_SHUTDOWN)
+            future: Future[T] = pool.submit(fn, args, kwargs)  # type: ignore[assignment]
             self._nested.add(future)
+        if len(self._nested) >= 2 * self._nested_kept:
+            self._forget_ended(self._nested)
         return future
+
+    def _forget_ended(self, nested: set[Future[Any]]) -> None:
+        # Other threads submit meanwhile.
+        nested.difference_update([future for future in tuple(nested) if future.done()])
+        self._nested_kept = max(NESTED_KEPT, len(nested))
 
     def _open(self) -> _native.Pool:
         with self._shutdown_lock:
@@ -135,7 +145,7 @@ class Executor(concurrent.futures.Executor):
     def _forget_parent(self) -> None:
         """In a forked child: have the next call go to a pool of the child's own."""
         # It may have been held at the fork, as it is while a pool of forked workers opens.
-        self._shutdown_lock = threading.Lock()
+        self._shutdown_lock = threading.RLock()
         _of_parent.append(self._pool)
         self._pool = None
         self._is_inherited = True

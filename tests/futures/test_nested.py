@@ -5,6 +5,7 @@ import os
 import threading
 
 import pytest
+from tests.events import FileEvent
 
 import lineshaft as ls
 
@@ -238,3 +239,34 @@ def test_definitions_of_a_worker_go_with_its_functions():
         # The last one may live until the worker does something else.
         assert engine.submit(int).result(30) == 0
         assert engine._native.stats()["memory_bytes"] < 2 * size_bytes
+
+
+class Overtaken:
+    """A future that has ended; whoever asks it first is overtaken by another thread that submits."""
+
+    def __init__(self, executor: ls.ProcessPoolExecutor, leave: FileEvent) -> None:
+        self.executor = executor
+        self.leave = leave
+        self.futures: list[ls.Future[bool]] = []
+        self.asked = False
+
+    def done(self) -> bool:
+        if not self.asked:
+            self.asked = True
+            thread = threading.Thread(target=lambda: self.futures.append(self.executor.submit(self.leave.wait)))
+            thread.start()
+            thread.join()
+        return True
+
+
+def test_what_threads_submit_to_one_executor_is_all_waited_for(processes, event):
+    leave = event("leave")
+    processes._nested = set()  # as in a worker
+    processes._nested_kept = 1
+    ended = [Overtaken(processes, leave) for _ in range(2)]
+    processes._nested.update(ended)
+    future = processes.submit(leave.wait)
+    submitted = [future, *ended[0].futures, *ended[1].futures]
+    leave.set()
+    assert len(submitted) == 3
+    assert processes._nested == set(submitted)

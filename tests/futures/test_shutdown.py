@@ -193,3 +193,33 @@ def test_an_executor_that_is_ended_while_its_first_call_is_submitted_opens_no_po
     with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
         executor.submit(abs, -1)
     assert opened == []
+
+
+class Ending:
+    """Whoever pickles it ends the executor: what another thread may do at that moment."""
+
+    def __init__(self, executor: ls.ProcessPoolExecutor) -> None:
+        self.executor = executor
+
+    def __reduce__(self) -> tuple[object, ...]:
+        self.executor.shutdown(wait=False)
+        return int, ()
+
+
+def submit_to_one_that_is_ended() -> str:
+    executor = ls.ProcessPoolExecutor(1)
+    assert executor.submit(abs, -1).result() == 1
+    try:
+        executor.submit(abs, Ending(executor))
+    except RuntimeError as error:
+        return str(error)
+    return "taken"
+
+
+@pytest.mark.parametrize("where", ["here", "in a worker"])
+def test_a_call_that_is_submitted_to_an_executor_just_being_ended_is_refused(processes, where):
+    if where == "here":
+        said = submit_to_one_that_is_ended()
+    else:
+        said = processes.submit(submit_to_one_that_is_ended).result(30)
+    assert said.startswith("cannot schedule new futures after shutdown")

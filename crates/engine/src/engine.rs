@@ -9,7 +9,6 @@ use lineshaft_core::{GroupId, GroupSummary, PoolId, Since, TaskId, Time};
 use lineshaft_store::{Store, StoreOptions};
 
 use crate::clock;
-use crate::command::Command;
 use crate::error::EngineError;
 use crate::limits;
 use crate::options::{EngineOptions, PoolOptions, TaskRequest};
@@ -97,11 +96,7 @@ impl Engine {
             return Err(EngineError::NoWorkers);
         }
         let pool = self.shared.next_pool();
-        self.shared.post(Command::OpenPool {
-            pool,
-            spec: Pool::new(options),
-            snapshot,
-        });
+        self.shared.open_pool(pool, Pool::new(options), snapshot);
         Ok(pool)
     }
 
@@ -115,7 +110,7 @@ impl Engine {
 
     /// Closes a pool: it takes no more tasks, and goes when it has none left.
     pub fn close_pool(&self, pool: PoolId) {
-        self.shared.post(Command::ClosePool { pool });
+        self.shared.close_pool(pool);
     }
 
     /// The group of this name.
@@ -139,12 +134,12 @@ impl Engine {
         self.shared.catch_up();
     }
 
-    /// Submits a task. An input that is a task of another engine and has not ended is a programmer
-    /// error and panics.
+    /// Submits a task; fails if its pool was closed. An input that is a task of another engine and has
+    /// not ended is a programmer error and panics.
     pub fn submit(&self, request: TaskRequest) -> Result<Arc<Promise>, EngineError> {
         self.shared.check_open()?;
         self.shared.catch_up();
-        Ok(self.shared.submit(request))
+        self.shared.submit_to_open(request)
     }
 
     /// Submits a graph: tasks, each with the indices of those of the same graph whose results are its

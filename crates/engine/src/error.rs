@@ -9,6 +9,9 @@ pub enum EngineError {
     /// The engine has been shut down.
     #[error("the engine is shut down")]
     Closed,
+    /// The pool has been closed.
+    #[error("the pool is closed")]
+    PoolClosed,
     /// The engine stopped because of a defect in itself.
     #[error("the engine stopped after an internal error: {0}")]
     Poisoned(String),

@@ -33,6 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Wea
 
 use lineshaft_core::{GroupId, PoolId, TaskId, Time};
 use lineshaft_store::Store;
+use rustc_hash::FxHashSet;
 
 use crate::aftermath::Discarded;
 use crate::clock;
@@ -45,6 +46,8 @@ use crate::outcome::{Outcome, TaskError};
 use crate::payload::{Code, CodeId, Payload, Unused};
 use crate::poll_role::PollRole;
 use crate::poller::{Poller, Source};
+use crate::pools::Pool;
+use crate::process::Snapshot;
 use crate::promise::{EngineId, Pledge, Promise};
 use crate::reader::LogWatch;
 use crate::relief::Relief;
@@ -55,6 +58,8 @@ use crate::state::State;
 struct Inbox {
     commands: Vec<Command>,
     tasks: u64,
+    /// Pools that callers have opened and not closed: a task that is pushed for one of them is taken in.
+    open: FxHashSet<PoolId>,
 }
 
 pub(crate) struct Shared {
@@ -163,12 +168,56 @@ impl Shared {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Opens a pool for callers.
+    pub(crate) fn open_pool(&self, pool: PoolId, spec: Pool, snapshot: Option<Snapshot>) {
+        {
+            let mut inbox = self.inbox();
+            inbox.open.insert(pool);
+            inbox.commands.push(Command::OpenPool {
+                pool,
+                spec,
+                snapshot,
+            });
+        }
+        self.drive();
+    }
+
+    /// Closes it.
+    pub(crate) fn close_pool(&self, pool: PoolId) {
+        {
+            let mut inbox = self.inbox();
+            inbox.open.remove(&pool);
+            inbox.commands.push(Command::ClosePool { pool });
+        }
+        self.drive();
+    }
+
+    /// Submits a task of a caller, unless its pool was closed.
+    pub(crate) fn submit_to_open(&self, request: TaskRequest) -> Result<Arc<Promise>, EngineError> {
+        let is_open = |inbox: &Inbox, request: &TaskRequest| inbox.open.contains(&request.pool);
+        self.submit_if(request, is_open)
+            .ok_or(EngineError::PoolClosed)
+    }
+
     /// Submits a task.
     pub(crate) fn submit(&self, request: TaskRequest) -> Arc<Promise> {
+        self.submit_if(request, |_, _| true)
+            .expect("there is no condition")
+    }
+
+    fn submit_if(
+        &self,
+        request: TaskRequest,
+        condition: impl FnOnce(&Inbox, &TaskRequest) -> bool,
+    ) -> Option<Arc<Promise>> {
         self.check_inputs(&request);
         let promise = Promise::new(self.id, request.work.is_local());
         {
             let mut inbox = self.inbox();
+            if !condition(&inbox, &request) {
+                drop(inbox);
+                return None;
+            }
             inbox.tasks += 1;
             promise.set_task(TaskId(inbox.tasks));
             inbox.commands.push(Command::Submit {
@@ -177,7 +226,7 @@ impl Shared {
             });
         }
         self.drive();
-        promise
+        Some(promise)
     }
 
     /// Submits a graph: each request with the indices of the requests of the same graph whose

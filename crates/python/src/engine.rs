@@ -55,6 +55,7 @@ pub struct Core {
 pub fn engine_error(py: Python<'_>, error: &EngineError) -> PyErr {
     let (kind, text) = match error {
         EngineError::Closed => ("closed", error.to_string()),
+        EngineError::PoolClosed => ("pool_closed", error.to_string()),
         EngineError::Poisoned(text) => ("poisoned", text.clone()),
         _ => ("transfer", error.to_string()),
     };

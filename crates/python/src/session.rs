@@ -15,6 +15,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use crate::definition::{DefinitionBase, Owner, Parts};
 use crate::encode::{Encoded, future_of_another_engine};
+use crate::engine::engine_error;
 use crate::future::{FutureBase, Source};
 use crate::interpreter::interpreter;
 use crate::pool::Pool;
@@ -83,7 +84,10 @@ impl Client {
         let (code, definitions, args) = (encoded.code, encoded.definitions, encoded.args);
         self.session
             .call(pool, code, definitions, inputs, options, args)
-            .map_err(|error| failed(&error))
+            .map_err(|error| match error {
+                EngineError::PoolClosed => engine_error(py, &error),
+                error => failed(&error),
+            })
     }
 
     /// Pickles a call, and sees to it that the engine has what it needs.

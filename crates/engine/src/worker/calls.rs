@@ -34,6 +34,8 @@ pub(super) struct Calls {
 struct State {
     /// Calls that are not answered and not forgotten.
     open: HashMap<u64, Arc<NestedCall>>,
+    /// Pools that tasks have opened and not closed.
+    pools: HashSet<u64>,
     /// Those of them that have callbacks.
     watched: HashSet<u64>,
     /// A thread sees to it that answers to them are read.
@@ -110,7 +112,8 @@ impl Session {
             .push_quietly(&FromWorker::ForgetCode { id }, Vec::new())?)
     }
 
-    /// Makes a nested call, without `pool` in the pool of this worker.
+    /// Makes a nested call, without `pool` in the pool of this worker. Fails if the pool was closed; nobody
+    /// may close it at the same time.
     pub fn call(
         &self,
         pool: Option<u64>,
@@ -124,6 +127,9 @@ impl Session {
             None => self
                 .activity
                 .pool(|| self.push_open_pool(1, None, None, Vec::new()))?,
+            Some(pool) if !self.calls.state().pools.contains(&pool) => {
+                return Err(EngineError::PoolClosed);
+            }
             pool => pool,
         };
         let id = self.calls.last.fetch_add(1, Ordering::Relaxed) + 1;
@@ -345,7 +351,9 @@ impl Session {
                 (Some(initializer), descriptors)
             }
         };
-        Ok(self.push_open_pool(workers, tasks_per_worker_max, initializer, descriptors)?)
+        let pool = self.push_open_pool(workers, tasks_per_worker_max, initializer, descriptors)?;
+        self.calls.state().pools.insert(pool);
+        Ok(pool)
     }
 
     fn push_open_pool(
@@ -368,6 +376,7 @@ impl Session {
 
     /// Closes it.
     pub fn close_pool(&self, pool: u64) -> Result<(), EngineError> {
+        self.calls.state().pools.remove(&pool);
         Ok(self
             .outbox
             .push_quietly(&FromWorker::ClosePool { pool }, Vec::new())?)

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use lineshaft_engine::{Engine, Outcome, Policy, PoolKind, PoolOptions, TaskError, TaskRequest};
+use lineshaft_engine::{
+    Engine, EngineError, Outcome, Policy, PoolKind, PoolOptions, TaskError, TaskRequest,
+};
 
 use crate::common;
 use crate::common::{Threads, wait};
@@ -27,15 +29,15 @@ fn a_closed_pool_runs_what_it_has_and_takes_no_more() {
     let tasks: Vec<_> = (0..100).map(|i| threads.submit(move |_| Ok(i))).collect();
     threads.engine.close_pool(threads.pool);
     threads.engine.close_pool(threads.pool);
-    let refused = threads.submit(|_| Ok(0));
+    let refused = threads.engine.submit(threads.request(|_| Ok(0)));
+    assert!(matches!(refused, Err(EngineError::PoolClosed)));
     for (task, i) in tasks.iter().zip(0..) {
         assert_eq!(threads.result(task), i);
     }
-    assert!(matches!(threads.error(&refused), TaskError::Cancelled));
     let nobody_is_there = threads.open_pool(3);
     threads.engine.close_pool(nobody_is_there.pool);
-    let refused = nobody_is_there.submit(|_| Ok(0));
-    assert!(matches!(threads.error(&refused), TaskError::Cancelled));
+    let refused = (nobody_is_there.engine).submit(nobody_is_there.request(|_| Ok(0)));
+    assert!(matches!(refused, Err(EngineError::PoolClosed)));
 }
 
 #[test]
