@@ -98,38 +98,36 @@ def _fork_zygote(
     initializer: Callable[[], object] | None,
     setup: dict[str, Any],
     environment: Iterable[tuple[str, str]],
-) -> tuple[int, int]:
-    """Fork the zygote of a pool; return the socket to it and its process."""
+) -> _native.Snapshot:
+    """Fork the zygote of a pool."""
     global _initializer
     with _lock:
-        ours, theirs = _native.zygote_socket()
+        snapshot = _native.Snapshot()
         # What is buffered would be written twice.
         util._flush_std_streams()  # type: ignore[attr-defined]
-        # A signal between the fork and the child's own process group is not meant for the child.
-        mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
+        # Each call that changes the mask runs the program's signal handlers, which may raise.
+        mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
         try:
-            pid = _fork()
-            if pid == 0:
+            # A signal between the fork and the child's own process group is not meant for the child.
+            _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
+            ends = _fork(snapshot)
+            if ends is not None:
                 _initializer = initializer
-                _serve(theirs, ours, crew, mask, setup, environment)
-        except BaseException:
-            os.close(ours)
-            raise
+                _serve(*ends, crew, mask, setup, environment)
         finally:
-            os.close(theirs)
             _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
-    return ours, pid
+    return snapshot
 
 
-def _fork() -> int:
+def _fork(snapshot: _native.Snapshot) -> tuple[int, int] | None:
     if sys.version_info >= (3, 12):
         import warnings
 
         # It warns of threads, and counts the engine's.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            return os.fork()
-    return os.fork()
+            return snapshot.fork(os.fork)
+    return snapshot.fork(os.fork)
 
 
 def call_initializer() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from concurrent.futures.process import BrokenProcessPool
@@ -142,3 +143,32 @@ def test_pools_made_by_threads_that_end(engine: ls.Engine) -> None:
     for executor in made:
         assert executor.submit(identity, 1).result() == 1
         executor.shutdown()
+
+
+def test_a_snapshot_ends_whose_maker_is_interrupted(engine: ls.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    forked = []
+    fork = os.fork
+
+    def fork_and_interrupt() -> int:
+        pid = fork()
+        if pid != 0:
+            forked.append(pid)
+            # Blocked until the fork is done with.
+            signal.raise_signal(signal.SIGUSR1)
+        return pid
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with ls.ProcessPoolExecutor(1, FORK, _engine=engine) as executor:
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "fork", fork_and_interrupt)
+                with pytest.raises(KeyboardInterrupt):
+                    executor.submit(identity, 1)
+            assert len(forked) == 1
+            assert not psutil.pid_exists(forked[0])  # reaped, too
+            assert executor.submit(identity, 2).result() == 2
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -2,15 +2,12 @@
 
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use lineshaft_dashboard::Dashboard;
-use lineshaft_engine::{
-    Code, EngineError, EngineOptions, PoolKind, PoolOptions, Program, Silent, Snapshot,
-};
+use lineshaft_engine::{Code, EngineError, EngineOptions, PoolKind, PoolOptions, Program, Silent};
 use lineshaft_store::LiveBuffers;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -24,6 +21,7 @@ use crate::observed::Observed;
 use crate::pool::{self, Pool};
 use crate::resolver::{Forward, Resolver};
 use crate::runner::{LoopRunner, ThreadRunner};
+use crate::snapshot::Snapshot;
 use crate::values::to_payload;
 
 /// How often this process is the child of a fork that had an engine: an engine belongs to the
@@ -206,9 +204,8 @@ impl Engine {
             .map_err(|error| engine_error(py, &error))
     }
 
-    /// Opens a pool of worker processes. With `snapshot`, a socket and the forked child of this
-    /// process that serves its other end, they are forked from that child, and `encoder` knows what
-    /// they have inherited.
+    /// Opens a pool of worker processes. With `snapshot` they are forked from that child of this
+    /// process, and `encoder` knows what they have inherited.
     #[pyo3(signature = (*, name, workers, initializer = None, initargs = None, tasks_per_worker_max = None, growth_bytes_max = None, snapshot = None, encoder = None))]
     #[expect(clippy::too_many_arguments, reason = "all are named in Python")]
     fn process_pool(
@@ -220,18 +217,12 @@ impl Engine {
         initargs: Option<Bound<'_, PyTuple>>,
         tasks_per_worker_max: Option<u32>,
         growth_bytes_max: Option<u64>,
-        snapshot: Option<(i32, i32)>,
+        snapshot: Option<Bound<'_, Snapshot>>,
         encoder: Option<Py<PyAny>>,
     ) -> PyResult<Pool> {
         let snapshot = snapshot
-            .map(|(socket, pid)| {
-                // SAFETY: the caller hands over a descriptor that nobody else in this process owns.
-                let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-                // It waits for the child's end if it fails.
-                py.detach(|| Snapshot::new(socket, pid))
-            })
-            .transpose()
-            .map_err(|error| engine_error(py, &error))?;
+            .map(|snapshot| snapshot.get().hand_over())
+            .transpose()?;
         let encoder = encoder.unwrap_or_else(|| self.core.encoder.clone_ref(py));
         let (mut definitions, mut encoded) = (Vec::new(), None);
         if let Some(initializer) = initializer {

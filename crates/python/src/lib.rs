@@ -18,6 +18,7 @@ mod resolver;
 mod runner;
 mod segment;
 mod session;
+mod snapshot;
 mod values;
 mod waiting;
 mod zygote;
@@ -44,7 +45,9 @@ mod _native {
     #[pymodule_export]
     use super::session::Session;
     #[pymodule_export]
-    use super::zygote::{Zygote, zygote_socket};
+    use super::snapshot::Snapshot;
+    #[pymodule_export]
+    use super::zygote::Zygote;
 
     /// The version of the package.
     #[expect(non_upper_case_globals, reason = "the name that Python has for it")]

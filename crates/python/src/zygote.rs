@@ -27,13 +27,6 @@ fn failed(error: &impl std::fmt::Display) -> PyErr {
     PyRuntimeError::new_err(error.to_string())
 }
 
-/// The two ends of a socket between an engine and a zygote, as descriptors.
-#[pyfunction]
-pub fn zygote_socket() -> PyResult<(i32, i32)> {
-    let (ours, theirs) = lineshaft_wire::pair()?;
-    Ok((ours.into_raw_fd(), theirs.into_raw_fd()))
-}
-
 #[pymethods]
 impl Zygote {
     /// Takes over the socket with this descriptor.
