@@ -6,7 +6,6 @@ the engine that the worker belongs to: nested calls go there.
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found] # `signal` would import `enum`
 import os
 import threading
 import time
@@ -376,15 +375,7 @@ class Engine(_observe.Observed):
         until_s = time.monotonic() + INTERRUPT_GRACE_S
         # A worker heeds the first signal that finds it in a call. It may be about to begin one.
         while time.monotonic() < until_s:
-            pids = pool.stats()[0] if pool else [pid for _, pid in native.stats()["workers"]]
-            if not pids:
-                break
-            for pid in pids:
-                try:
-                    os.kill(pid, _signal.SIGINT)
-                except ProcessLookupError:
-                    pass
-            if (pool or native).wait_idle(INTERRUPT_GRACE_S / 20):
+            if not (pool or native).send_interrupt() or (pool or native).wait_idle(INTERRUPT_GRACE_S / 20):
                 break
 
     def _leave(self, pool: _native.Pool) -> None:

@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "__version__", "ArraysKept", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "Pool", "Segment", "Session", "TaskOptions", "Zygote", "after_fork", "cancel_running", "static_order", "wait_any", "when_done", "zygote_socket"]
+__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "__version__", "ArraysKept", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "Pool", "Segment", "Session", "Snapshot", "TaskOptions", "Zygote", "after_fork", "cancel_running", "static_order", "wait_any", "when_done"]
 
 DUMP_SIGNAL: Final[int]
 """
@@ -73,15 +73,18 @@ class Engine:
         What worker processes printed lately, oldest first: tuples of worker, task (or None), whether
         it was on standard error, and text.
         """
-    def process_pool(self, /, *, name: str, workers: SupportsIndex, initializer: Any | None = None, initargs: tuple | None = None, tasks_per_worker_max: SupportsIndex | None = None, growth_bytes_max: SupportsIndex | None = None, snapshot: tuple[SupportsIndex, SupportsIndex] | None = None, encoder: Any | None = None) -> Pool:
+    def process_pool(self, /, *, name: str, workers: SupportsIndex, initializer: Any | None = None, initargs: tuple | None = None, tasks_per_worker_max: SupportsIndex | None = None, growth_bytes_max: SupportsIndex | None = None, snapshot: Snapshot | None = None, encoder: Any | None = None) -> Pool:
         """
-        Opens a pool of worker processes. With `snapshot`, a socket and the forked child of this
-        process that serves its other end, they are forked from that child, and `encoder` knows what
-        they have inherited.
+        Opens a pool of worker processes. With `snapshot` they are forked from that child of this
+        process, and `encoder` knows what they have inherited.
         """
     def report(self, /, path: str | PathLike[str]) -> None:
         """
         Writes the run so far, all of it if the engine has been shut down, to a page that needs no server.
+        """
+    def send_interrupt(self, /) -> bool:
+        """
+        Sends SIGINT to all worker processes; False if there are none.
         """
     def serve(self, /) -> str:
         """
@@ -276,6 +279,11 @@ class Pool:
         Has arrays that are handed to several calls stay in shared memory between them, for as long as what it
         returns exists. None where calls get no such arrays, or workers hand them over.
         """
+    def send_interrupt(self, /) -> bool:
+        """
+        Sends SIGINT to its worker processes; False if there are none. A pool for nested calls does not
+        know of any.
+        """
     def stats(self, /) -> tuple[list[int], int]:
         """
         The processes of its workers, and how many calls are unfinished. A pool for nested calls does
@@ -346,6 +354,19 @@ class Session:
     def set_item(self, /, index: SupportsIndex) -> None:
         """
         Shows which item of the running task begins, counted from 0.
+        """
+
+@final
+class Snapshot:
+    """
+    A fork of the program and the socket to it. Until a pool has it, it belongs to this object, with
+    which it is ended and reaped: a signal handler of the program may raise at any point.
+    """
+    def __new__(cls, /) -> Snapshot: ...
+    def fork(self, /, fork: Any) -> tuple[int, int] | None:
+        """
+        Forks by `fork`. In the child returns its end of the socket and the program's, which it is to
+        close; in the program, None.
         """
 
 @final
@@ -434,9 +455,4 @@ def when_done(future: FutureBase, function: Any) -> None:
     """
     Calls `function` with the future once it is done, as `add_done_callback` does. In a task, that says
     that it does not wait for the callback: it keeps its core.
-    """
-
-def zygote_socket() -> tuple[int, int]:
-    """
-    The two ends of a socket between an engine and a zygote, as descriptors.
     """

@@ -266,6 +266,13 @@ impl Engine {
             .unwrap_or_default()
     }
 
+    /// Sends SIGINT to the worker processes of one pool or of all; false if there are none.
+    pub fn send_interrupt(&self, pool: Option<PoolId>) -> bool {
+        self.shared
+            .with_state(|state| state.processes.send_interrupt(pool))
+            .unwrap_or(false)
+    }
+
     /// Cancels what has not begun, in one pool or in all; with `kill`, what runs in worker processes
     /// as well.
     pub fn cancel_all(&self, pool: Option<PoolId>, kill: bool) {

@@ -426,6 +426,12 @@ impl Engine {
         Ok(())
     }
 
+    /// Sends SIGINT to all worker processes; False if there are none.
+    fn send_interrupt(&self, py: Python<'_>) -> PyResult<bool> {
+        let engine = self.core.engine()?;
+        Ok(py.detach(|| engine.send_interrupt(None)))
+    }
+
     /// Waits until no task is unfinished; False if `timeout_s` seconds were not enough.
     #[pyo3(signature = (timeout_s = None))]
     fn wait_idle(&self, py: Python<'_>, timeout_s: Option<f64>) -> PyResult<bool> {

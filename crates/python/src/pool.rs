@@ -313,6 +313,18 @@ impl Pool {
         Ok(())
     }
 
+    /// Sends SIGINT to its worker processes; False if there are none. A pool for nested calls does not
+    /// know of any.
+    fn send_interrupt(&self, py: Python<'_>) -> PyResult<bool> {
+        match &self.kind {
+            Kind::Processes { core, id, .. } | Kind::Threads { core, id, .. } => {
+                let engine = core.engine()?;
+                Ok(py.detach(|| engine.send_interrupt(Some(*id))))
+            }
+            Kind::Nested { .. } => Ok(false),
+        }
+    }
+
     /// Waits until no task of the pool is unfinished; False if `timeout_s` seconds were not enough.
     /// A pool for nested calls does not know: it says True.
     #[pyo3(signature = (timeout_s = None))]

@@ -417,6 +417,18 @@ impl Processes {
             .collect()
     }
 
+    /// Sends SIGINT, as a terminal would, to the processes of one pool or of all; false if there are none.
+    pub(crate) fn send_interrupt(&mut self, pool: Option<PoolId>) -> bool {
+        let mut any = false;
+        for worker in self.workers.values_mut() {
+            if pool.is_none_or(|pool| worker.pool == pool) && worker.pid().is_some() {
+                worker.send_interrupt();
+                any = true;
+            }
+        }
+        any
+    }
+
     fn sources(worker: WorkerId) -> [Source; 3] {
         [
             Source::Worker(worker),

@@ -408,6 +408,11 @@ impl Worker {
         self.signal(INTERRUPT_SIGNAL);
     }
 
+    /// As a terminal would.
+    pub(super) fn send_interrupt(&mut self) {
+        self.signal(Signal::INT);
+    }
+
     pub(super) fn dump_stack(&mut self) {
         self.signal(DUMP_SIGNAL);
     }
