@@ -329,7 +329,7 @@ def test_error_classes_can_be_pickled():
     assert type(copy) is errors.WorkerDied
     assert (copy.task, copy.signal, copy.peak_memory_bytes) == ("t", 11, 5)
     assert str(copy) == (
-        "a worker process died while running 't': killed by SIGSEGV; peak memory 5 bytes\n"
+        "a worker process died while running 't': killed by SIGSEGV; peak memory 5 B\n"
         "last Python stack of the worker:\nFile x"
     )
     assert "status 3" in str(errors.WorkerDied(exit_code=3))

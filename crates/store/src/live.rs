@@ -18,8 +18,8 @@
 //! tasks that have it end before the next one is made. Then a few segments stay, of buffers that have come
 //! again: what comes once is not kept.
 //!
-//! Any thread may call it; the lock is not held while hashing or storing, so two threads that bring the
-//! same new buffer at the same moment store it twice.
+//! Any thread may call it; the lock is held while samples are compared, and not while a buffer is hashed
+//! whole or stored, so two threads that bring the same new buffer at the same moment store it twice.
 
 use std::cell::OnceCell;
 use std::collections::{HashMap, VecDeque};
