@@ -65,7 +65,7 @@ impl Ledger {
                     },
                 );
             }
-            Input::WorkerDown { worker, .. } => {
+            Input::WorkerDown { worker, .. } | Input::NeverStarted { worker } => {
                 self.workers.remove(worker);
             }
             Input::Retracted { worker, tasks } => {

@@ -19,20 +19,15 @@ const FATAL: &str = "Fatal Python error:";
 
 const KILL: i32 = rustix::process::Signal::KILL.as_raw();
 
-/// Describes how a process with this wait status ended.
-pub(super) fn report(
-    worker: &Worker,
-    task: String,
-    status: Option<i32>,
-    peak_memory_bytes: u64,
-) -> DeathReport {
+/// Describes how a process with this wait status ended. The task is still to be named.
+pub(super) fn report(worker: &Worker, status: Option<i32>, peak_memory_bytes: u64) -> DeathReport {
     let (signal, exit_code) = match status.map(|status| (status & 0x7f, (status >> 8) & 0xff)) {
         Some((0, code)) => (None, Some(code)),
         Some((signal, _)) => (Some(signal), None),
         None => (Some(KILL), None),
     };
     DeathReport {
-        task,
+        task: String::new(),
         pid: worker.pid().unwrap_or(0),
         signal,
         exit_code,

@@ -18,7 +18,7 @@ use super::crash;
 use super::deadlines::Stage;
 use super::inspect::Death;
 use super::tracebacks::Traceback;
-use super::worker::Worker;
+use super::worker::{Sent, Worker};
 use super::zygote::Zygote;
 
 /// How a worker process came to be gone.
@@ -447,10 +447,14 @@ impl State {
         if status.is_some() && is_clear {
             running.retain(|sent| shown == Some(*sent));
         }
-        let report_of = |group| crash::report(worker, group, status, peak_memory_bytes);
+        let report = crash::report(worker, status, peak_memory_bytes);
+        let report_of = |sent: &Sent| DeathReport {
+            task: self.group_name(shared, sent.task),
+            ..report.clone()
+        };
         let reports: Vec<(TaskId, DeathReport)> = running
             .iter()
-            .map(|sent| (sent.task, report_of(self.group_name(shared, sent.task))))
+            .map(|sent| (sent.task, report_of(sent)))
             .collect();
         if !worker.retired {
             let first = reports.first().cloned();
@@ -459,7 +463,7 @@ impl State {
                 worker: worker.id,
                 pool: worker.pool,
                 task: first.as_ref().map(|(task, _)| *task),
-                report: first.map_or_else(|| report_of(String::new()), |(_, report)| report),
+                report: first.map_or(report, |(_, report)| report),
             });
         }
         let begun = !reports.is_empty();
