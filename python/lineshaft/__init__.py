@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from lineshaft import futures as futures
     from lineshaft import joblib as joblib
     from lineshaft import pool as pool
-    from lineshaft._api import as_completed as as_completed
     from lineshaft._api import default_engine_stats as default_engine_stats
     from lineshaft._api import submit as submit
+    from lineshaft._as_completed import as_completed as as_completed
     from lineshaft._bars import progress as progress
     from lineshaft._engine import Engine as Engine
     from lineshaft._engine import default_engine as default_engine
@@ -39,7 +39,7 @@ _HOMES = {
     "ProcessPoolExecutor": "futures",
     "ThreadPool": "pool",
     "ThreadPoolExecutor": "futures",
-    "as_completed": "_api",
+    "as_completed": "_as_completed",
     "default_engine": "_engine",
     "default_engine_stats": "_api",
     "map": "_map",

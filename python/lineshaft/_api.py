@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-
 from lineshaft._engine import default_engine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
     from typing import Any, TypeVar
 
     from lineshaft.futures import Future
 
     T = TypeVar("T")
 
-__all__ = ["as_completed", "default_engine_stats", "submit"]
+__all__ = ["default_engine_stats", "submit"]
 
 
 def submit(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
@@ -40,28 +38,6 @@ def submit(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T
     15
     """
     return default_engine().submit(function, *args, **kwargs)
-
-
-def as_completed(fs: Iterable[Future[T]], timeout: float | None = None) -> Iterator[Future[T]]:
-    """Return an iterator over futures, each as soon as it is done; see `concurrent.futures.as_completed`.
-
-    Raises
-    ------
-    TypeError
-        If something among `fs` is no future.
-    TimeoutError
-        From the iterator, if not all are done `timeout` seconds after it was first asked.
-
-    Examples
-    --------
-    >>> sorted(future.result() for future in as_completed([submit(pow, 2, n) for n in range(4)]))
-    [1, 2, 4, 8]
-    """
-    futures = set(fs)
-    for future in futures:
-        if not isinstance(future, concurrent.futures.Future):
-            raise TypeError(f"as_completed takes futures, not {future!r}")
-    return concurrent.futures.as_completed(futures, timeout)  # type: ignore[return-value]
 
 
 def default_engine_stats() -> dict[str, Any] | None:

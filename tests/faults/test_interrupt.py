@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
+import subprocess
 import textwrap
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +17,6 @@ from tests.faults.conftest import marked_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.faults.conftest import Program
 
@@ -87,6 +89,13 @@ def interruptible(program: Callable[..., Program], wait: str) -> Program:
     return started
 
 
+def asleep(started: Program) -> bool:
+    """Whether the main thread is in a system call that waits for a lock, and for ever."""
+    call = Path(f"/proc/{started.process.pid}/syscall").read_text().split()
+    futex, no_timeout = "202" if platform.machine() == "x86_64" else "98", "0x0"
+    return call[0] == futex and call[4] == no_timeout
+
+
 def press(started: Program) -> None:
     """Press Ctrl-C: the terminal sends SIGINT to the whole process group."""
     os.killpg(started.process.pid, signal.SIGINT)
@@ -104,6 +113,9 @@ def end_promptly(started: Program) -> tuple[str, str]:
 @pytest.mark.parametrize("wait", WAITS)
 def test_once(program: Callable[..., Program], token: str, wait: str) -> None:
     started = interruptible(program, wait)
+    if wait == "wait":
+        # This wait is all the standard library's, and sleeps through a key pressed just before it falls asleep.
+        eventually(lambda: asleep(started), "the program waits")
     press(started)
     out, err = end_promptly(started)
     assert err.rstrip().splitlines()[-1] == "KeyboardInterrupt"
@@ -121,6 +133,29 @@ def test_twice(program: Callable[..., Program], token: str, wait: str) -> None:
     # The second one may fall into the interpreter's own printing of the first, and then that is cut short.
     assert "KeyboardInterrupt" in err
     eventually(lambda: not marked_processes(token), "nothing is left", 2.0)
+
+
+@pytest.mark.parametrize("wait", ["result", "map", "as_completed", "threads"])
+def test_signal_that_wakes_nobody(program: Callable[..., Program], wait: str) -> None:
+    """As one that comes just before a program falls asleep: no system call and no look for signals sees it."""
+    started = program(
+        PRELUDE
+        + f"""
+    import signal, threading
+
+    def press():
+        sys.stdin.readline()
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    threading.Thread(target=press, daemon=True).start()
+    {WAITS[wait]}
+    """,
+        stdin=subprocess.PIPE,
+    )
+    assert started.line() == "ready"
+    assert started.process.stdin is not None
+    print(file=started.process.stdin, flush=True)
+    end_promptly(started)
 
 
 def test_second_one_ends_what_ignores_the_first(program: Callable[..., Program], token: str) -> None:
