@@ -1,12 +1,13 @@
-//! The open pools, and the budget of cores that they share.
+//! The open pools, their workers, and the budget of cores that they share.
 
 use std::sync::Arc;
 
-use lineshaft_core::{Input, PoolId, PoolSpec, Prefetch};
+use lineshaft_core::{Input, PoolId, PoolSpec, Prefetch, Time, WorkerId};
 
 use crate::aftermath::Discarded;
 use crate::options::{PoolKind, PoolOptions};
 use crate::process::ProcessPool;
+use crate::shared::Shared;
 use crate::state::State;
 use crate::threads::Lanes;
 
@@ -180,5 +181,60 @@ impl State {
 
     pub(crate) fn computing_pools(&self) -> impl Iterator<Item = &Pool> {
         self.pools.values().filter(|pool| pool.takes_cores())
+    }
+
+    /// Starts workers of a pool, as the scheduler orders.
+    pub(crate) fn spawn(&mut self, shared: &Shared, pool: PoolId, count: u32) {
+        let Some(open) = self.pools.get(&pool) else {
+            return;
+        };
+        for _ in 0..count {
+            self.workers += 1;
+            let worker = WorkerId(self.workers);
+            match &open.executor {
+                Executor::Threads { .. } => {
+                    self.threads.insert(worker, pool);
+                    self.inputs.push_back(Input::WorkerUp {
+                        worker,
+                        pool,
+                        slots: open.workers,
+                    });
+                }
+                Executor::Processes(process_pool) => {
+                    // Work may be sent at once: it waits in the socket until the process is there.
+                    match self.processes.spawn(shared, worker, pool, process_pool) {
+                        Ok(()) => self.inputs.push_back(Input::WorkerUp {
+                            worker,
+                            pool,
+                            slots: 1,
+                        }),
+                        Err(error) => {
+                            self.processes.note_trouble(pool, &error.to_string());
+                            self.inputs.push_back(Input::SpawnFailed {
+                                pool,
+                                broken: false,
+                            });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The worker that was asked for last.
+    pub(crate) fn last_worker(&self) -> WorkerId {
+        WorkerId(self.workers)
+    }
+
+    /// Lets a worker end, as the scheduler orders.
+    pub(crate) fn retire(&mut self, worker: WorkerId, now: Time) {
+        if self.threads.remove(&worker).is_some() {
+            self.inputs.push_back(Input::WorkerDown {
+                worker,
+                running: Vec::new(),
+            });
+        } else {
+            self.processes.retire(worker, now);
+        }
     }
 }

@@ -46,7 +46,7 @@ pub(crate) struct State {
     pub(crate) inputs: VecDeque<Input>,
     actions: Vec<Action>,
     pub(crate) aftermath: Aftermath,
-    workers: u32,
+    pub(crate) workers: u32,
     memory_short: bool,
     /// The engine is shut down: no pool opens any more.
     pub(crate) closed: bool,
@@ -448,59 +448,6 @@ impl State {
         self.aftermath.keep(task.pledge, Outcome::Error(error));
         self.aftermath
             .discard(Discarded::Task(task.work, task.inputs));
-    }
-
-    fn spawn(&mut self, shared: &Shared, pool: PoolId, count: u32) {
-        let Some(open) = self.pools.get(&pool) else {
-            return;
-        };
-        for _ in 0..count {
-            self.workers += 1;
-            let worker = WorkerId(self.workers);
-            match &open.executor {
-                Executor::Threads { .. } => {
-                    self.threads.insert(worker, pool);
-                    self.inputs.push_back(Input::WorkerUp {
-                        worker,
-                        pool,
-                        slots: open.workers,
-                    });
-                }
-                Executor::Processes(process_pool) => {
-                    // Work may be sent at once: it waits in the socket until the process is there.
-                    match self.processes.spawn(shared, worker, pool, process_pool) {
-                        Ok(()) => self.inputs.push_back(Input::WorkerUp {
-                            worker,
-                            pool,
-                            slots: 1,
-                        }),
-                        Err(error) => {
-                            self.processes.note_trouble(pool, &error.to_string());
-                            self.inputs.push_back(Input::SpawnFailed {
-                                pool,
-                                broken: false,
-                            });
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// The worker that was asked for last.
-    pub(crate) fn last_worker(&self) -> WorkerId {
-        WorkerId(self.workers)
-    }
-
-    fn retire(&mut self, worker: WorkerId, now: Time) {
-        if self.threads.remove(&worker).is_some() {
-            self.inputs.push_back(Input::WorkerDown {
-                worker,
-                running: Vec::new(),
-            });
-        } else {
-            self.processes.retire(worker, now);
-        }
     }
 
     fn flush(&mut self, shared: &Shared) {

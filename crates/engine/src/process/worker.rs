@@ -1,6 +1,5 @@
 //! One worker process, seen from the engine: what was sent to it, and the ways to reach it.
 
-use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use crate::clock::now;
 use crate::descriptors::Ours;
 use crate::error::EngineError;
-use crate::limits::{OUTPUT_READ_BYTES, TASKS_PER_EPOCH_MAX};
+use crate::limits::OUTPUT_READ_BYTES;
 use crate::options::Work;
 use crate::output::{OutputRing, Printed, output_pipe};
 use crate::payload::{Code, CodeId, Payload};
@@ -25,6 +24,7 @@ use crate::worker::{DUMP_SIGNAL, INTERRUPT_SIGNAL};
 
 use super::Processes;
 use super::crash::CrashFile;
+use super::in_flight::{InFlight, Sent};
 
 /// One worker process, seen from the engine.
 #[expect(
@@ -40,12 +40,7 @@ pub(super) struct Worker {
     pub(super) sender: Sender,
     pub(super) receiver: Receiver,
     pub(super) control: SharedPage<ControlPage>,
-    /// Tasks sent and neither reported nor taken back, oldest first.
-    pub(super) in_flight: VecDeque<InFlight>,
-    /// The claim word's current epoch.
-    epoch: u32,
-    /// Tasks of the current epoch that were reported.
-    reported: u32,
+    pub(super) in_flight: InFlight,
     /// Definitions that it has, and the objects that it may read of them.
     known: FxHashMap<CodeId, Vec<Pin>>,
     /// Objects of the initializer's arguments.
@@ -83,22 +78,6 @@ pub(super) struct Worker {
     pub(super) pools: FxHashMap<u64, PoolId>,
 }
 
-/// A task sent to a worker.
-#[derive(Debug)]
-pub(super) struct InFlight {
-    pub(super) sent: Sent,
-    epoch: u32,
-    /// Objects that the worker reads for it.
-    pins: Vec<Pin>,
-}
-
-/// One attempt of a task at a worker.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Sent {
-    pub(super) task: TaskId,
-    pub(super) attempt: Attempt,
-}
-
 impl Worker {
     /// Sets up both ends of everything a worker needs; returns what its process is to inherit.
     pub(super) fn prepare(
@@ -133,9 +112,7 @@ impl Worker {
             sender: Sender::new(),
             receiver: Receiver::new(),
             control,
-            in_flight: VecDeque::new(),
-            epoch: 0,
-            reported: 0,
+            in_flight: InFlight::default(),
             known: FxHashMap::default(),
             initial: Vec::new(),
             answered: FxHashMap::default(),
@@ -251,7 +228,7 @@ impl Worker {
         let message = ToWorker::Run {
             task: id.0,
             attempt: attempt.0,
-            epoch: self.epoch,
+            epoch: self.in_flight.epoch(),
             code: code.id.0,
             report_start: task.timed,
             each: *each,
@@ -263,11 +240,7 @@ impl Worker {
             // That was meant for an earlier attempt.
             self.control.set_interrupt(0);
         }
-        self.in_flight.push_back(InFlight {
-            sent: Sent { task: id, attempt },
-            epoch: self.epoch,
-            pins,
-        });
+        self.in_flight.push(Sent { task: id, attempt }, pins);
         Ok(true)
     }
 
@@ -325,77 +298,39 @@ impl Worker {
     pub(super) fn reported(&mut self, task: TaskId, attempt: Attempt) -> bool {
         self.proved = true;
         self.blocked = false;
-        let reported = Sent { task, attempt };
-        let is_it = |flying: &InFlight| flying.sent == reported;
-        let Some(at) = self.in_flight.iter().position(is_it) else {
-            return false;
-        };
-        let flying = self
-            .in_flight
-            .remove(at)
-            .expect("the position was just found");
-        if flying.epoch == self.epoch {
-            self.reported += 1;
-        }
-        self.released.extend(flying.pins);
-        true
+        let pins = self.in_flight.reported(Sent { task, attempt });
+        let is_its = pins.is_some();
+        self.released.extend(pins.into_iter().flatten());
+        is_its
     }
 
     /// Whether it was sent the attempt and has neither reported it nor given it back.
     pub(super) fn has(&self, task: TaskId, attempt: Attempt) -> bool {
         let sent = Sent { task, attempt };
-        self.in_flight.iter().any(|flying| flying.sent == sent)
+        self.in_flight.sent().any(|it| it == sent)
     }
 
     /// Nothing of what it was sent counts any more.
     pub(super) fn release_all(&mut self) {
-        let pins = self.in_flight.drain(..).flat_map(|flying| flying.pins);
-        self.released.extend(pins);
+        self.released.extend(self.in_flight.clear());
     }
 
     /// Takes back what the worker has not begun; what remains in flight has been begun.
     pub(super) fn retract(&mut self) -> Vec<Sent> {
-        let claimed = self.control.retract();
-        let of_epoch = self
-            .in_flight
-            .iter()
-            .position(|sent| sent.epoch == self.epoch);
-        let older = of_epoch.unwrap_or(self.in_flight.len());
-        let begun = older + (claimed - self.reported.min(claimed)) as usize;
-        self.epoch = self.epoch.wrapping_add(1);
-        self.reported = 0;
-        if begun >= self.in_flight.len() {
-            return Vec::new();
-        }
-        let taken_back = self.in_flight.split_off(begun);
-        let mut tasks = Vec::with_capacity(taken_back.len());
-        for flying in taken_back {
-            tasks.push(flying.sent);
-            self.released.extend(flying.pins);
-        }
-        tasks
-    }
-
-    /// Whether so many tasks were claimed in this epoch that the next one has to begin.
-    pub(super) fn is_epoch_full(&self) -> bool {
-        self.reported >= TASKS_PER_EPOCH_MAX
-    }
-
-    /// What was sent to it and neither reported nor taken back, oldest first.
-    pub(super) fn in_flight(&self) -> Vec<Sent> {
-        self.in_flight.iter().map(|flying| flying.sent).collect()
+        let (taken_back, pins) = self.in_flight.retract(self.control.retract());
+        self.released.extend(pins);
+        taken_back
     }
 
     /// The attempt that has been begun and not reported for the longest time.
     pub(super) fn oldest(&self) -> Option<Sent> {
-        self.in_flight.front().map(|flying| flying.sent)
+        self.in_flight.sent().next()
     }
 
     /// The task it is running right now, as its control page has it.
     pub(super) fn running(&self) -> Option<Sent> {
         let task = TaskId(self.control.task());
-        let mut sent = self.in_flight.iter().map(|flying| flying.sent);
-        sent.find(|sent| sent.task == task)
+        self.in_flight.sent().find(|sent| sent.task == task)
     }
 
     pub(super) fn is_running(&self, task: TaskId, attempt: Attempt) -> bool {
