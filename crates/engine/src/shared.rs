@@ -65,6 +65,9 @@ struct Inbox {
 pub(crate) struct Shared {
     id: EngineId,
     inbox: Mutex<Inbox>,
+    /// Whether the inbox is so long that who submits has to wait. Changed under its lock, and only a hint
+    /// without it.
+    is_behind: AtomicBool,
     state: Mutex<State>,
     pub(crate) poller: Poller,
     pub(crate) role: PollRole,
@@ -97,6 +100,7 @@ impl Shared {
         Ok(Arc::new_cyclic(|engine: &Weak<Shared>| Shared {
             id: EngineId::new(),
             inbox: Mutex::default(),
+            is_behind: AtomicBool::new(false),
             state: Mutex::new(State::new(engine.clone(), options.cores)),
             poller,
             role: PollRole::default(),
@@ -168,16 +172,30 @@ impl Shared {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn push(&self, mut inbox: MutexGuard<'_, Inbox>, command: Command) {
+        inbox.commands.push(command);
+        if inbox.commands.len() > INBOX_MAX {
+            self.is_behind.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn take_commands(&self) -> Vec<Command> {
+        let mut inbox = self.inbox();
+        self.is_behind.store(false, Ordering::Relaxed);
+        std::mem::take(&mut inbox.commands)
+    }
+
     /// Opens a pool for callers.
     pub(crate) fn open_pool(&self, pool: PoolId, spec: Pool, snapshot: Option<Snapshot>) {
         {
             let mut inbox = self.inbox();
             inbox.open.insert(pool);
-            inbox.commands.push(Command::OpenPool {
+            let command = Command::OpenPool {
                 pool,
                 spec,
                 snapshot,
-            });
+            };
+            self.push(inbox, command);
         }
         self.drive();
     }
@@ -187,7 +205,7 @@ impl Shared {
         {
             let mut inbox = self.inbox();
             inbox.open.remove(&pool);
-            inbox.commands.push(Command::ClosePool { pool });
+            self.push(inbox, Command::ClosePool { pool });
         }
         self.drive();
     }
@@ -220,10 +238,8 @@ impl Shared {
             }
             inbox.tasks += 1;
             promise.set_task(TaskId(inbox.tasks));
-            inbox.commands.push(Command::Submit {
-                pledge: Pledge::new(&promise),
-                request,
-            });
+            let pledge = Pledge::new(&promise);
+            self.push(inbox, Command::Submit { pledge, request });
         }
         self.drive();
         Some(promise)
@@ -268,7 +284,7 @@ impl Shared {
                 inbox.tasks += 1;
                 promise.set_task(TaskId(inbox.tasks));
             }
-            inbox.commands.push(Command::SubmitGraph { tasks, order });
+            self.push(inbox, Command::SubmitGraph { tasks, order });
         }
         self.drive();
         promises
@@ -285,7 +301,7 @@ impl Shared {
 
     /// Puts a command into the inbox and sees to it that it is carried out.
     pub(crate) fn post(&self, command: Command) {
-        self.inbox().commands.push(command);
+        self.push(self.inbox(), command);
         self.drive();
     }
 
@@ -311,7 +327,7 @@ impl Shared {
 
     /// Whether the inbox is so long that who submits has to wait.
     pub(crate) fn is_behind(&self) -> bool {
-        self.inbox().commands.len() > INBOX_MAX
+        self.is_behind.load(Ordering::Relaxed)
     }
 
     /// Waits while the inbox is long. For those who submit; not with the state lock.
@@ -363,8 +379,7 @@ impl Shared {
 
     fn change<T>(&self, state: &mut State, change: impl FnOnce(&mut State) -> T) -> T {
         let now = clock::now();
-        let commands = std::mem::take(&mut self.inbox().commands);
-        for command in commands {
+        for command in self.take_commands() {
             state.on_command(self, now, command);
         }
         let value = change(state);
@@ -385,9 +400,8 @@ impl Shared {
 
     /// Empties the inbox of an engine that is poisoned.
     fn refuse_commands(&self, state: &mut State, message: &str) {
-        let commands = std::mem::take(&mut self.inbox().commands);
         let aftermath = &mut state.aftermath;
-        for command in commands {
+        for command in self.take_commands() {
             let tasks = match command {
                 Command::Submit { pledge, request } => vec![(pledge, request)],
                 Command::SubmitGraph { tasks, .. } => tasks,
@@ -461,64 +475,4 @@ impl Shared {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc::channel;
-    use std::thread;
-
-    use super::*;
-    use crate::options::{Policy, Work};
-    use crate::runner::{Calls, Runner};
-
-    struct NeverCalled;
-
-    impl Runner for NeverCalled {
-        fn run(&self, _: &mut Calls<'_>) {}
-    }
-
-    fn request() -> TaskRequest {
-        TaskRequest {
-            pool: PoolId(1),
-            group: GroupId(0),
-            work: Work::Local(Arc::new(NeverCalled)),
-            inputs: Vec::new(),
-            policy: Policy::default(),
-        }
-    }
-
-    #[test]
-    fn what_is_submitted_while_somebody_looks_at_an_engine_that_has_ended() {
-        let engine = Shared::without_loop();
-        engine.close();
-        let promise = engine.with_state(|_| engine.submit(request()));
-        assert!(promise.expect("no panic").is_done());
-    }
-
-    #[test]
-    fn who_submits_waits_while_the_inbox_is_long() {
-        let engine = Shared::without_loop();
-        let (hold, held) = channel();
-        let (release, released) = channel();
-        thread::scope(|scope| {
-            let engine = &engine;
-            scope.spawn(move || {
-                engine.with_state(|_| {
-                    hold.send(()).expect("somebody waits for this");
-                    released.recv().expect("somebody sends this");
-                })
-            });
-            held.recv().expect("the state is held");
-            let submitting = scope.spawn(|| {
-                for _ in 0..=INBOX_MAX {
-                    engine.submit(request());
-                }
-                engine.catch_up();
-            });
-            while engine.state_waiters.load(Ordering::SeqCst) == 0 {
-                assert!(!submitting.is_finished(), "it has not waited");
-                thread::yield_now();
-            }
-            release.send(()).expect("somebody waits for this");
-        });
-        assert!(engine.inbox().commands.is_empty());
-    }
-}
+mod tests;

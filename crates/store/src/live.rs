@@ -168,8 +168,11 @@ impl LiveBuffers {
     /// The same segment, which is kept if somebody wants that.
     fn kept(&self, segment: Arc<Segment>) -> Arc<Segment> {
         let mut entries = self.lock();
+        if entries.keepers == 0 {
+            return segment;
+        }
         let is_new = !entries.kept.iter().any(|kept| Arc::ptr_eq(kept, &segment));
-        if entries.keepers > 0 && is_new {
+        if is_new {
             entries.kept.push_back(Arc::clone(&segment));
         }
         let oldest = if entries.kept.len() > KEPT_SEGMENTS_MAX {

@@ -41,7 +41,7 @@ pub fn publish(future: &Bound<'_, FutureBase>, gives_up: impl Fn() -> bool) -> P
             Ok(true) => tell_waiters(future, condition, method, &mut raised),
             Ok(false) => return raised,
             // Whoever cancelled it was interrupted. The resolver, which hears of it too, tells them.
-            Err(error) => or_raise(Err(error), future, &mut raised).unwrap_or_default(),
+            Err(error) => note(error, future, &mut raised),
         }
     }
     let taken = |watch: &mut super::Watch| std::mem::take(&mut watch.callbacks);
@@ -82,21 +82,28 @@ fn tell_waiters(
     or_raise(condition.call_method0("release"), condition, raised);
 }
 
-/// What a call returned. What it raised is reported, or the first to be raised in the end.
+/// What a call returned; what it raised is noted.
 fn or_raise<T>(
     returned: PyResult<T>,
     whose: &Bound<'_, PyAny>,
     raised: &mut PyResult<()>,
 ) -> Option<T> {
     match returned {
-        Ok(value) => return Some(value),
-        Err(error) if error.is_instance_of::<PyException>(whose.py()) => {
-            error.write_unraisable(whose.py(), Some(whose));
+        Ok(value) => Some(value),
+        Err(error) => {
+            note(error, whose, raised);
+            None
         }
-        Err(error) if raised.is_ok() => *raised = Err(error),
-        Err(_) => {}
     }
-    None
+}
+
+/// Reports an error, or has it raised in the end, if it is the first such.
+fn note(error: PyErr, whose: &Bound<'_, PyAny>, raised: &mut PyResult<()>) {
+    if error.is_instance_of::<PyException>(whose.py()) {
+        error.write_unraisable(whose.py(), Some(whose));
+    } else if raised.is_ok() {
+        *raised = Err(error);
+    }
 }
 
 /// Calls a callback. As in `concurrent.futures`, an `Exception` of it is logged and all else raised.
