@@ -1,17 +1,16 @@
 //! What a caller does while it waits: it polls for everybody, or follows whoever does.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use lineshaft_core::{PoolId, Time};
 
 use crate::clock;
-use crate::limits::{MISSED_SIGNAL_CHECK, SIGNAL_CHECK, STANDBY, UNCHECKED_NAP};
+use crate::limits::{MISSED_SIGNAL_CHECK, SIGNAL_CHECK, UNCHECKED_NAP};
 use crate::promise::Promise;
 use crate::runner::BlockedCall;
 use crate::shared::Shared;
 use crate::state::State;
-use crate::wait::{Check, Waited, Waiter};
+use crate::wait::{Check, Waited, Waiter, Waiters};
 
 impl Shared {
     /// Waits until one of the tasks has ended, polling for everybody if nobody else does. `check` is
@@ -63,12 +62,7 @@ impl Shared {
             }
             let mut signalled = false;
             if !waiter.is_polling() {
-                let nap = if check.is_some() {
-                    SIGNAL_CHECK
-                } else {
-                    UNCHECKED_NAP
-                };
-                std::thread::park_timeout(deadline.map_or(nap, |at| nap.min(at - now)));
+                nap(check.is_some(), deadline, now);
                 signalled = true;
             } else if spun {
                 // A signal that arrives while this thread is awake interrupts no sleep.
@@ -103,7 +97,7 @@ impl Shared {
         check: Option<Check<'_>>,
     ) -> Waited {
         let _blocked = BlockedCall::new();
-        self.wait_quiet(deadline, check, |state| state.unfinished(pool) == 0)
+        self.wait_until(deadline, check, |state| state.unfinished(pool) == 0)
     }
 
     /// Waits until no worker process of a pool is left.
@@ -113,37 +107,26 @@ impl Shared {
         deadline: Time,
         check: Option<Check<'_>>,
     ) -> Waited {
-        self.wait_quiet(Some(deadline), check, |state| {
+        self.wait_until(Some(deadline), check, |state| {
             !state.processes.has_worker_of(pool)
         })
     }
 
-    /// Waits until what the state says of itself when it becomes quieter is as wanted.
-    fn wait_quiet(
-        &self,
-        deadline: Option<Time>,
-        check: Option<Check<'_>>,
-        done: impl Fn(&State) -> bool,
-    ) -> Waited {
-        self.quiet_waiters.fetch_add(1, Ordering::SeqCst);
-        let waited = self.poll_until(deadline, check, done);
-        self.quiet_waiters.fetch_sub(1, Ordering::SeqCst);
-        waited
-    }
-
     /// Waits until no worker process is left.
     pub(crate) fn wait_for_workers(&self, deadline: Time) -> Waited {
-        self.poll_until(Some(deadline), None, |state| state.processes.is_empty())
+        self.wait_until(Some(deadline), None, |state| state.processes.is_empty())
     }
 
-    /// Waits until the state is as wanted: polls, or looks now and then while another caller does.
-    fn poll_until(
+    /// Waits until `done`, which comes to be so only when the state becomes quieter: polls, or follows
+    /// whoever does.
+    fn wait_until(
         &self,
         deadline: Option<Time>,
         mut check: Option<Check<'_>>,
         done: impl Fn(&State) -> bool,
     ) -> Waited {
         let waiter = Waiter::new(Some(Arc::clone(self.poller.wake_descriptor())));
+        let _quiet = AwaitsQuiet::begin(&self.quiet_waiters, &waiter);
         let part = Part::take(self, &waiter);
         loop {
             // Asked before the look at the state: a wake-up that comes after it is ours to see. A
@@ -153,14 +136,15 @@ impl Shared {
             if self.with_state(|state| done(state)).unwrap_or(true) {
                 return Waited::Done;
             }
-            if deadline.is_some_and(|at| at <= clock::now()) {
+            let now = clock::now();
+            if deadline.is_some_and(|at| at <= now) {
                 return Waited::TimedOut;
             }
             if leads {
-                let next_check = check.is_some().then(|| clock::now() + MISSED_SIGNAL_CHECK);
+                let next_check = check.is_some().then(|| now + MISSED_SIGNAL_CHECK);
                 self.poll(deadline.into_iter().chain(next_check).min());
             } else {
-                std::thread::park_timeout(STANDBY);
+                nap(check.is_some(), deadline, now);
             }
             if let Some(check) = &mut check
                 && part.aside(check)
@@ -168,6 +152,28 @@ impl Shared {
                 return Waited::Interrupted;
             }
         }
+    }
+}
+
+/// Sleeps until woken, until the deadline, or until it is time to look for signals.
+fn nap(checks: bool, deadline: Option<Time>, now: Time) {
+    let nap = if checks { SIGNAL_CHECK } else { UNCHECKED_NAP };
+    std::thread::park_timeout(deadline.map_or(nap, |at| nap.min(at - now)));
+}
+
+/// A waiter is woken whenever the state becomes quieter, until this is dropped.
+struct AwaitsQuiet<'a>(&'a Waiters, &'a Arc<Waiter>);
+
+impl<'a> AwaitsQuiet<'a> {
+    fn begin(waiters: &'a Waiters, waiter: &'a Arc<Waiter>) -> AwaitsQuiet<'a> {
+        waiters.add(waiter);
+        AwaitsQuiet(waiters, waiter)
+    }
+}
+
+impl Drop for AwaitsQuiet<'_> {
+    fn drop(&mut self) {
+        self.0.remove(self.1);
     }
 }
 

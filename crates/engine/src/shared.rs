@@ -53,6 +53,7 @@ use crate::reader::LogWatch;
 use crate::relief::Relief;
 use crate::spin::Spinner;
 use crate::state::State;
+use crate::wait::Waiters;
 
 #[derive(Default)]
 struct Inbox {
@@ -85,8 +86,8 @@ pub(crate) struct Shared {
     pub(crate) spinner_here: Spinner,
     pub(crate) relief: Relief,
     pub(crate) log_watch: LogWatch,
-    /// Callers that wait for a pool to have no tasks or no workers.
-    pub(crate) quiet_waiters: AtomicUsize,
+    /// Callers that wait until there are no tasks or no workers.
+    pub(crate) quiet_waiters: Waiters,
     /// Threads that wait for the state lock.
     state_waiters: AtomicUsize,
 }
@@ -116,7 +117,7 @@ impl Shared {
             spinner_here: Spinner::default(),
             relief: Relief::default(),
             log_watch: LogWatch::default(),
-            quiet_waiters: AtomicUsize::new(0),
+            quiet_waiters: Waiters::default(),
             state_waiters: AtomicUsize::new(0),
         }))
     }
@@ -370,8 +371,8 @@ impl Shared {
         if is_awaited {
             self.log_watch.wake();
         }
-        if aftermath.became_quiet && self.quiet_waiters.load(Ordering::SeqCst) > 0 {
-            self.poller.wake();
+        if aftermath.became_quiet {
+            self.quiet_waiters.wake();
         }
         aftermath.run(self);
         value

@@ -1,8 +1,8 @@
 //! A thread that waits for a promise.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 
 /// How a wait ended.
@@ -61,15 +61,50 @@ impl Waiter {
 
     /// Called after what the thread waits for has become visible.
     pub(crate) fn wake(&self) {
+        if self.thread.id() != thread::current().id() {
+            self.wake_whoever();
+        } // else it completed its own promise while polling, and looks next
+    }
+
+    /// Also if it is this thread, which then does not fall asleep.
+    fn wake_whoever(&self) {
         fence(Ordering::SeqCst);
-        if self.thread.id() == thread::current().id() {
-            return; // it completed its own promise while polling, and looks next
-        }
         self.thread.unpark();
         if self.is_polling()
             && let Some(poller) = &self.poller
         {
             crate::poller::signal(poller);
+        }
+    }
+}
+
+/// Waiters that nothing in particular completes: each looks by itself whether what it waits for is so.
+#[derive(Default)]
+pub(crate) struct Waiters {
+    waiters: Mutex<Vec<Arc<Waiter>>>,
+    /// How many they are, to be looked at without the lock.
+    count: AtomicUsize,
+}
+
+impl Waiters {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Waiter>>> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn add(&self, waiter: &Arc<Waiter>) {
+        self.lock().push(Arc::clone(waiter));
+        self.count.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn remove(&self, waiter: &Arc<Waiter>) {
+        self.count.fetch_sub(1, Ordering::SeqCst);
+        self.lock().retain(|other| !Arc::ptr_eq(other, waiter));
+    }
+
+    /// Has all of them look again. This thread too: what it saw may be from before the change that it made.
+    pub(crate) fn wake(&self) {
+        if self.count.load(Ordering::SeqCst) > 0 {
+            self.lock().iter().for_each(|waiter| waiter.wake_whoever());
         }
     }
 }
