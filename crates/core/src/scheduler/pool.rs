@@ -149,14 +149,11 @@ impl Pool {
             .map(|key| (key.worker, key.ahead))
     }
 
-    /// The idle worker to let go: the youngest, which has the least in its caches.
-    pub(super) fn idle_taker(&self) -> Option<WorkerId> {
-        let end = Key {
-            ahead: 0,
-            in_flight: 1,
-            worker: WorkerId(0),
-        };
-        self.takers.range(..end).next_back().map(|key| key.worker)
+    /// The worker to let go: the youngest, which has the least in its caches and has imported the least,
+    /// and only once it is idle.
+    pub(super) fn idle_youngest(&self) -> Option<WorkerId> {
+        let youngest = self.takers.iter().max_by_key(|key| key.worker)?;
+        (youngest.in_flight == 0).then_some(youngest.worker)
     }
 
     /// Whether no worker of the pool will take another task unless one is started.

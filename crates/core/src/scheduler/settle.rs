@@ -245,7 +245,7 @@ impl Scheduler {
             if pool.workers_surplus() == 0 {
                 return;
             }
-            let Some(worker) = pool.idle_taker() else {
+            let Some(worker) = pool.idle_youngest() else {
                 return;
             };
             self.retire(worker, step);

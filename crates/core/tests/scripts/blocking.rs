@@ -23,6 +23,25 @@ fn a_blocked_task_makes_room_for_another_worker() {
 }
 
 #[test]
+fn the_worker_that_was_started_meanwhile_is_let_go_and_not_an_older_one() {
+    check("
+        cores 2
+        pool p
+        up w0
+        submit a         run a#1 on w0
+        submit b         run b#1 on w0
+        block a          retract w0
+        retracted w0 b   spawn 1 for p
+        up w1            run b#2 on w1
+        start b
+        unblock a
+        finish a         resolve a
+        counts           waiting 0 ready 0 backoff 0 handed 0 running 1 blocked 0 | up 2 idle 1 blocked 0 starting 0 | cores 1
+        finish b         resolve b, retire w1
+    ");
+}
+
+#[test]
 fn nested_calls_deeper_than_the_limit_of_workers_make_progress() {
     check(
         "
