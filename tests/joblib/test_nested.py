@@ -1,13 +1,14 @@
 """Parallel in Parallel: one budget of cores, no deadlock, and no core idle while there is work."""
 
 import hashlib
+import importlib
 import os
 import statistics
 import threading
 from pathlib import Path
 
 import pytest
-from tests.events import eventually
+from tests.events import FileEvent, eventually
 from tests.joblib.calls import append, inner, inner_pair, inner_sum, meet
 
 import lineshaft as ls
@@ -50,6 +51,36 @@ def test_inner_calls_use_the_core_that_is_idle(tmp_path):
     assert Parallel(2, "lineshaft")([delayed(inner_pair)(tmp_path, ["a", "b"])]) == [[True, True]]
     pids = Parallel(2, "lineshaft")([delayed(inner_where)(tmp_path)])[0]
     assert len(set(pids)) == 2
+
+
+SLOW_TO_IMPORT = """
+import os, pathlib
+from tests.events import FileEvent
+
+FOLDER = pathlib.Path(__file__).parent
+importing = FileEvent(FOLDER / "importing")
+if (FOLDER / "outer").read_text() != str(os.getpid()):
+    importing.set()
+    FileEvent(FOLDER / "leave").wait()
+
+def where():
+    importing.wait()
+    return os.getpid()
+"""
+
+
+def test_inner_calls_do_not_wait_for_a_process_that_has_yet_to_import_what_they_need(tmp_path, monkeypatch, engine):
+    (tmp_path / "slow_to_import.py").write_text(SLOW_TO_IMPORT)
+    monkeypatch.syspath_prepend(tmp_path)
+    outer, pids = Parallel(2, "lineshaft")([delayed(inner_slow_to_import)(tmp_path)])[0]
+    FileEvent(tmp_path / "leave").set()
+    assert pids == [outer] * 4
+
+
+def inner_slow_to_import(folder):
+    (folder / "outer").write_text(str(os.getpid()))
+    where = importlib.import_module("slow_to_import").where
+    return os.getpid(), Parallel(n_jobs=2)(delayed(where)() for _ in range(4))
 
 
 def inner_where(folder):

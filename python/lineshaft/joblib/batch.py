@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 import threading
+from contextlib import suppress
+from importlib import import_module
 from types import FunctionType
 
 from lineshaft._serial.definition import name_of
@@ -94,8 +96,15 @@ def on_thread(name: str) -> Callable[..., list[Any]]:
     return named
 
 
-def probe() -> None:
-    """Do nothing: that this was run tells that a core is idle."""
+def probe(modules: tuple[str, ...]) -> None:
+    """Tell, by being run, that a core is idle, and its process ready for calls of functions from these modules.
+
+    A new process has yet to import them, which may take longer than the calls.
+    """
+    for module in modules:
+        # What is wrong with it the calls will say, if they come here.
+        with suppress(Exception):
+            import_module(module)
 
 
 class _Active(threading.local):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lineshaft import _native
     from lineshaft.joblib.batch import Surroundings
 
-__all__ = ["WINDOW", "Batch", "Run", "timeout_error", "to_be_raised", "was_killed"]
+__all__ = ["WINDOW", "Batch", "Run", "modules_of", "timeout_error", "to_be_raised", "was_killed"]
 
 #: Futures that are waited for at a time: the oldest. Tasks begin in the order in which they were
 #: submitted, so those that end next are among them.
@@ -159,6 +159,14 @@ def _plain() -> None: ...
 _FUNCTIONS = (type(_plain), type(len), type)
 #: Where scikit-learn wraps each function anew for each call, with the configuration of the caller.
 _WRAPPERS = "sklearn.utils.parallel"
+
+
+def modules_of(calls: Any) -> tuple[str, ...]:
+    """Return the names of the modules that the functions of a batch are from, but for the main module."""
+    functions = [item[0] for item in getattr(calls, "items", ())]
+    functions += [vars(it).get("function") for it in functions if type(it).__module__ == _WRAPPERS]
+    names = {getattr(it, "__module__", None) for it in functions} - {"__main__", "builtins"}
+    return tuple(sorted(name for name in names if isinstance(name, str)))
 
 
 def _identity(function: Any) -> object | None:

@@ -1,7 +1,7 @@
 """`Sharing`: a task that calls ``Parallel`` runs batches itself and gives away what idle cores can take.
 
 So it keeps its own core busy, and a program whose cores are all busy runs nested calls at the cost of
-a loop. Whether a core is idle the task learns from *probes*: tasks that do nothing and come after all
+a loop. Whether a core is idle the task learns from *probes*: tasks that do next to nothing and come after all
 others. Each that was run makes room for one batch to be given away, then for the next one when that has
 ended. If the core was wanted elsewhere and nobody has begun the batch by the time that the task runs out
 of others, the task takes it back, and probes again. Threads of a worker process that share its memory are
@@ -21,7 +21,7 @@ from concurrent.futures import CancelledError
 from lineshaft import _native
 from lineshaft.joblib.announcing import Announcing
 from lineshaft.joblib.batch import probe
-from lineshaft.joblib.run import WINDOW, Batch, timeout_error
+from lineshaft.joblib.run import WINDOW, Batch, modules_of, timeout_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Sharing(Announcing):
         self._probed_pool = probed
         self._helpers = helpers
         self._probes: set[Any] = set()
+        #: What the functions of the first batch are from.
+        self._modules: tuple[str, ...] = ()
         #: Batches that the caller wants back: if they are cancelled, they are its own.
         self._wanted_back: set[Batch] = set()
         #: Futures of batches that could not be taken back, because they have begun.
@@ -70,6 +72,8 @@ class Sharing(Announcing):
     def submit(self, calls: Any, callback: Callable[[Batch], object] | None) -> Batch:
         """Take a batch from joblib."""
         batch = super().submit(calls, callback)
+        if self._helpers > 0 and self._in_processes:
+            self._modules = modules_of(calls)
         while self._helpers > 0:
             self._helpers -= 1
             self._probe()
@@ -134,7 +138,7 @@ class Sharing(Announcing):
     # On the run's thread.
 
     def _probe(self) -> None:
-        waiting = (self._probed_pool or self._pool).submit(probe, (), None, LAST)
+        waiting = (self._probed_pool or self._pool).submit(probe, (self._modules,), None, LAST)
         self._probes.add(waiting)
         _native.when_done(waiting, lambda probed: self._post(lambda: self._probed(probed)))
 
