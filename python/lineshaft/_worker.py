@@ -96,6 +96,15 @@ def serve(
     program
         A descriptor that tells of the end of the engine's process.
     """
+    if _signal.getsignal(_signal.SIGCHLD) is _signal.SIG_IGN:
+        # A program may have its children forgotten by the kernel; those of this process are waited for.
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+        begin = start
+
+        def start(*call: Any) -> int:
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
+            return begin(*call)
+
     children: dict[int, tuple[int, int]] = {}
     poller = select.poll()
     for fd in (zygote.fileno(), program):

@@ -251,3 +251,24 @@ def test_missing_interpreter_is_a_broken_pool(program: Callable[..., Program]) -
     assert (started.process.returncode, err) == (0, "")
     assert out.startswith("BrokenProcessPool")
     assert "No such file" in out
+
+
+def test_program_that_ignores_the_ends_of_its_children(program: Callable[..., Program]) -> None:
+    """Workers end, one per call, and so do they; in them it is as the program has it."""
+    started = program(
+        """
+    import signal
+
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    import lineshaft as ls
+
+    def ignores(_):
+        return signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+
+    with ls.Pool(2, maxtasksperchild=1) as pool:
+        print(pool.map(ignores, range(4), chunksize=1))
+    with ls.Engine(workers=2) as engine:
+        print([engine.submit(ignores, n).result() for n in range(4)])
+    """
+    )
+    assert started.end() == ("[True, True, True, True]\n" * 2, "")
