@@ -9,6 +9,31 @@ def double(number):
     return 2 * number
 
 
+def nap(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+class SlowToLoad:
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def __reduce__(self):
+        return nap, (self.seconds,)
+
+
+class SlowToStore:
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def __reduce__(self):
+        return abs, (nap(self.seconds),)
+
+
+def move(load_s, store_s):
+    return SlowToStore(store_s)
+
+
 def total(numbers):
     return sum(numbers)
 

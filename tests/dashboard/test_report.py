@@ -70,7 +70,8 @@ def test_a_report_answers_as_the_server_did(tab, tmp_path):
         page = tab.open(engine.dashboard_url, "overview")
         expect(page.get_by_role("row").filter(has_text="crash")).to_be_visible()
         failed = ask(page, "/api/tasks", {"state": "unsuccessful"})["rows"]
-        questions = [*QUESTIONS, *[(f"/api/tasks/{task['task']}", {}) for task in failed]]
+        finished = ask(page, "/api/tasks", {"name": "outer", "limit": 3})["rows"]
+        questions = [*QUESTIONS, *[(f"/api/tasks/{task['task']}", {}) for task in [*failed, *finished]]]
         live = [ask(page, path, params) for path, params in questions]
         engine.report(tmp_path / "run.html")
     file = (tmp_path / "run.html").as_uri()

@@ -1,10 +1,11 @@
 """The timeline in a browser: bars that grow, windows that move, the same in numbers."""
 
+import re
 import time
 
 import pytest
 from playwright.sync_api import expect
-from tests.dashboard.jobs import double, fail
+from tests.dashboard.jobs import SlowToLoad, double, fail, move
 
 import lineshaft as ls
 
@@ -45,6 +46,27 @@ def test_a_running_task_has_a_bar_that_grows(tab, event):
         go_on.set()
         running.result()
         expect(tip).not_to_contain_text("running for")
+
+
+def test_a_bar_tells_its_phases(tab):
+    with ls.Engine(workers=1) as engine:
+        engine.submit(move, SlowToLoad(0.2), 0.2).result()
+        page = tab.open(engine.dashboard_url, "timeline")
+        expect(page.get_by_role("row").filter(has_text="move")).to_be_visible()
+        # Where the bar is, which is that of the whole run.
+        tip = page.locator(".tip")
+        for step in range(60):
+            point(page, 0.2 + step * 0.0125, 40)
+            if tip.is_visible():
+                break
+        expect(tip).to_contain_text(re.compile(r"load [\d.]+ m?s, run [\d.]+ (µs|m?s), store [\d.]+ m?s"))
+        # The address says which task was opened, and its drawer has the same.
+        page.mouse.down()
+        page.mouse.up()
+        drawer = page.get_by_role("complementary")
+        expect(drawer).to_contain_text(re.compile(r"loaded its function and arguments\s*[\d.]+ m?s"))
+        expect(drawer).to_contain_text(re.compile(r"stored its result\s*[\d.]+ m?s"))
+        tab.check_accessibility()
 
 
 def test_what_ran_in_the_window_is_there_in_numbers(tab):

@@ -23,13 +23,41 @@ def fail():
     raise ValueError("as intended")
 
 
+def slowly(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+class SlowToLoad:
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def __reduce__(self):
+        return slowly, (self.seconds,)
+
+
+class SlowToStore:
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def __reduce__(self):
+        return abs, (slowly(self.seconds),)
+
+
+def load_run_store(load_s, run_s, store_s):
+    time.sleep(run_s)
+    return SlowToStore(store_s)
+
+
 class Trace:
     """A trace as a viewer sees it."""
 
     def __init__(self, path):
         entries = json.loads(Path(path).read_text())["traceEvents"]
         self.tracks = {entry["tid"]: entry["args"]["name"] for entry in entries if entry["name"] == "thread_name"}
-        self.slices = [entry for entry in entries if entry["ph"] == "X"]
+        slices = [entry for entry in entries if entry["ph"] == "X"]
+        self.slices = [entry for entry in slices if entry["cat"] == "task"]
+        self.phases = [entry for entry in slices if entry["cat"] == "phase"]
         self.counters = {entry["name"] for entry in entries if entry["ph"] == "C"}
 
     def of(self, name):
@@ -71,6 +99,35 @@ def test_slices_of_one_track_do_not_overlap_and_lie_within_the_run(tmp_path):
         for (start, duration), (following, _) in pairwise(on_track):
             # To a nanosecond, which is the clock's.
             assert start + duration <= following + 0.002
+
+
+def test_phases_lie_within_their_attempt(tmp_path):
+    lasts_s = {"load": 0.05, "run": 0.1, "store": 0.15}
+    load_s, run_s, store_s = lasts_s.values()
+    with ls.Engine(workers=1) as engine:
+        engine.metrics()
+        assert engine.submit(load_run_store, SlowToLoad(load_s), run_s, store_s).result() == store_s
+    engine.trace(tmp_path / "run.json")
+    trace = Trace(tmp_path / "run.json")
+    (attempt,) = trace.slices
+    assert [phase["name"] for phase in trace.phases] == list(lasts_s)
+    assert all(phase["dur"] >= 1e6 * lasts_s[phase["name"]] for phase in trace.phases)
+    # To a microsecond, which is what phases are measured in.
+    assert sum(phase["dur"] for phase in trace.phases) == pytest.approx(attempt["dur"], abs=1)
+    ends = [attempt["ts"], *(phase["ts"] + phase["dur"] for phase in trace.phases)]
+    assert [phase["ts"] for phase in trace.phases] == pytest.approx(ends[:-1], abs=0.01)
+    assert ends[-1] == pytest.approx(attempt["ts"] + attempt["dur"], abs=1)
+
+
+def test_a_result_that_its_worker_writes_to_disk_is_spilled(tmp_path):
+    with ls.Engine(workers=1, memory=2**20, spill_dir=tmp_path) as engine:
+        engine.metrics()
+        results = [engine.submit(bytes, size) for size in (2**16, 2**23)]
+        assert [len(result.result()) for result in results] == [2**16, 2**23]
+    engine.trace(tmp_path / "run.json")
+    trace = Trace(tmp_path / "run.json")
+    stored = [phase["name"] for phase in trace.phases if phase["name"] in ("store", "spill")]
+    assert stored == ["store", "spill"]
 
 
 def test_threads_have_a_track_each_and_what_runs_is_there_too(tmp_path):

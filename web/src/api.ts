@@ -47,6 +47,9 @@ export interface Group {
   retried: number;
   total_s: number;
   ran_s: [number, number, number, number, number] | null;
+  load_s: number;
+  store_s: number;
+  mostly_moving: number;
   bytes_total: number;
   bytes: [number, number, number, number, number] | null;
   queued_median_s: number | null;
@@ -102,12 +105,19 @@ export interface Lane {
   cells: Cell[];
 }
 
-export interface Bar {
+export interface Bar extends Phases {
   task: number;
   group: number;
   start_s: number;
   end_s: number | null;
   failed: boolean;
+}
+
+/** What of an attempt's time was not the call: at its beginning, and at its end. */
+export interface Phases {
+  load_s: number;
+  store_s: number;
+  spilled: boolean;
 }
 
 export interface Cell {
@@ -171,7 +181,7 @@ export interface TaskDetail extends Task {
   deaths: Death[];
 }
 
-export interface Attempt {
+export interface Attempt extends Phases {
   worker: number;
   start_s: number;
   ran_s: number;

@@ -1,7 +1,7 @@
 // A whole run in one piece: what pages ask a server for while there is one is reckoned from this. The answers are those
 // that `crates/dashboard/src/view` gives.
 
-import type { Attempt, Bar, Cell, Dot, Frame, Group, GroupPage, GroupShare, Lane, Overview, ProfileTree, Sample, Scatter, Task, TaskDetail, TaskPage, Timeline, Traceback, WorkerList } from "./api";
+import type { Attempt, Bar, Cell, Dot, Frame, Group, GroupPage, GroupShare, Lane, Overview, Phases, ProfileTree, Sample, Scatter, Task, TaskDetail, TaskPage, Timeline, Traceback, WorkerList } from "./api";
 import { graphView, type RecordedGraph } from "./graph/record";
 
 type Params = Record<string, string | number | undefined>;
@@ -44,6 +44,9 @@ interface RecordedLane {
   group: number[];
   start_ns: number[];
   ran_ns: number[];
+  load_us: number[];
+  store_us: number[];
+  spilled: number[];
   failed: number[];
   runs: boolean;
 }
@@ -163,10 +166,14 @@ function historyOf(run: Run, task: number): Attempt[] {
     for (let at = lane.task.indexOf(task); at >= 0; at = lane.task.indexOf(task, at + 1)) {
       const runs = lane.runs && at === lane.task.length - 1;
       const end = runs ? "running" : lane.failed.includes(at) ? "failed" : "finished";
-      attempts.push({ worker: lane.worker, start_s: lane.start_ns[at]! / 1e9, ran_s: lane.ran_ns[at]! / 1e9, end });
+      attempts.push({ worker: lane.worker, start_s: lane.start_ns[at]! / 1e9, ran_s: lane.ran_ns[at]! / 1e9, ...phasesOf(lane, at), end });
     }
   }
   return attempts.sort((one, other) => one.start_s - other.start_s);
+}
+
+function phasesOf(lane: RecordedLane, at: number): Phases {
+  return { load_s: lane.load_us[at]! / 1e6, store_s: lane.store_us[at]! / 1e6, spilled: lane.spilled.includes(at) };
 }
 
 function groupNames(run: Run): Map<number, string> {
@@ -218,7 +225,7 @@ function timeline(run: Run, params: Params): Timeline {
       if (!isShown) continue;
       const runs = lane.runs && at === lane.start_ns.length - 1;
       if (runs || ran >= window.column) {
-        const bar: Bar = { task: lane.task[at]!, group, start_s: start / 1e9, end_s: runs ? null : (start + ran) / 1e9, failed: failed.has(at) };
+        const bar: Bar = { task: lane.task[at]!, group, start_s: start / 1e9, end_s: runs ? null : (start + ran) / 1e9, failed: failed.has(at), ...phasesOf(lane, at) };
         row.bars.push(bar);
         continue;
       }

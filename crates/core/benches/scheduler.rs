@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use divan::counter::ItemsCount;
 use lineshaft_core::{
-    Action, GroupId, Input, PoolId, PoolSpec, Prefetch, Retries, Scheduler, TaskId, TaskSpec, Time,
-    WorkerId,
+    Action, GroupId, Input, Phases, PoolId, PoolSpec, Prefetch, Retries, Scheduler, TaskId,
+    TaskSpec, Time, WorkerId,
 };
 
 const WORKERS: u32 = 4;
@@ -112,6 +112,7 @@ impl Driver {
                             task,
                             attempt,
                             ran: RAN,
+                            phases: Phases::default(),
                             bytes: 0,
                         });
                     }

@@ -4,6 +4,8 @@
 //! keep the number they want next and ask for more; the log knows nothing of them and never waits.
 //! A reader that is too slow is told which events it has missed, never given wrong ones.
 
+use std::time::Duration;
+
 use crate::action::Rejection;
 use crate::ids::{Attempt, GroupId, PoolId, TaskId, WorkerId};
 use crate::limits::EVENTS_MAX;
@@ -16,6 +18,39 @@ pub struct Event {
     pub at: Time,
     /// What.
     pub kind: EventKind,
+}
+
+/// What of the time that a task ran was not the call itself. Its worker measures it; there is nothing to measure
+/// where arguments and results are passed as they are. Times are at most 71 minutes, to fit into an event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Phases {
+    /// To load the function and its arguments, in microseconds.
+    pub load_us: u32,
+    /// To pickle the result and to put it where others find it, in microseconds.
+    pub store_us: u32,
+    /// That was a disk, since memory was used up.
+    pub spilled: bool,
+}
+
+impl Phases {
+    /// Time to load the function and its arguments.
+    pub fn load(self) -> Duration {
+        Duration::from_micros(self.load_us.into())
+    }
+
+    /// Time to store the result.
+    pub fn store(self) -> Duration {
+        Duration::from_micros(self.store_us.into())
+    }
+
+    /// As much of them as fits into the time that the task ran.
+    #[must_use]
+    pub fn within(mut self, ran: Duration) -> Phases {
+        let ran_us = u32::try_from(ran.as_micros()).unwrap_or(u32::MAX);
+        self.load_us = self.load_us.min(ran_us);
+        self.store_us = self.store_us.min(ran_us - self.load_us);
+        self
+    }
 }
 
 /// What happened.
@@ -66,6 +101,7 @@ pub enum EventKind {
         task: TaskId,
         attempt: Attempt,
         ran_ns: u64,
+        phases: Phases,
         bytes: u64,
     },
     /// An attempt raised, ran out of time or lost its worker.
@@ -160,7 +196,7 @@ impl EventLog {
 }
 
 // Written several times for every task.
-const _: () = assert!(size_of::<Event>() <= 40);
+const _: () = assert!(size_of::<Event>() <= 48);
 
 #[cfg(test)]
 mod tests {
@@ -186,6 +222,23 @@ mod tests {
             }
             Since::Gap { oldest } => Err(oldest),
         }
+    }
+
+    #[test]
+    fn phases_are_no_longer_than_the_run() {
+        let within = |load_us, store_us, ran_us| {
+            let phases = Phases {
+                load_us,
+                store_us,
+                spilled: true,
+            };
+            let phases = phases.within(Duration::from_micros(ran_us));
+            (phases.load_us, phases.store_us, phases.spilled)
+        };
+        assert_eq!(within(3, 4, 7), (3, 4, true));
+        assert_eq!(within(3, 4, 5), (3, 2, true));
+        assert_eq!(within(3, u32::MAX, 2), (2, 0, true));
+        assert_eq!(within(u32::MAX, 1, u64::MAX / 1_000), (u32::MAX, 0, true));
     }
 
     #[test]

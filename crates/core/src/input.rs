@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::events::Phases;
 use crate::ids::{Attempt, PoolId, TaskId, WorkerId};
 use crate::spec::{PoolSpec, TaskSpec};
 
@@ -76,6 +77,8 @@ pub enum Input {
         attempt: Attempt,
         /// Time it ran, without waiting.
         ran: Duration,
+        /// What of it was not the call itself.
+        phases: Phases,
         /// Bytes that its result takes; none if that stays in this process.
         bytes: u64,
     },

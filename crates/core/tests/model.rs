@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lineshaft_core::{
-    Action, Attempt, GroupId, Input, PoolId, PoolSpec, Prefetch, Rejection, Retries, Scheduler,
-    TaskId, TaskSpec, Time, WorkerId,
+    Action, Attempt, GroupId, Input, Phases, PoolId, PoolSpec, Prefetch, Rejection, Retries,
+    Scheduler, TaskId, TaskSpec, Time, WorkerId,
 };
 use proptest::prelude::*;
 
@@ -209,6 +209,7 @@ impl Machine {
                     task,
                     attempt,
                     ran,
+                    phases: Phases::default(),
                     bytes: 0,
                 });
             }

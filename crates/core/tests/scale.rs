@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use lineshaft_core::{
-    Action, GroupId, Input, PoolId, PoolSpec, Prefetch, Retries, Scheduler, TaskId, TaskSpec, Time,
-    WorkerId,
+    Action, GroupId, Input, Phases, PoolId, PoolSpec, Prefetch, Retries, Scheduler, TaskId,
+    TaskSpec, Time, WorkerId,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -69,6 +69,7 @@ impl Driver {
                             task,
                             attempt,
                             ran,
+                            phases: Phases::default(),
                             bytes: 0,
                         });
                     }

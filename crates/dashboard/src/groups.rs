@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use lineshaft_core::GroupId;
+use lineshaft_core::{GroupId, Phases};
 use rustc_hash::FxHashMap;
 
 use crate::histogram::Histogram;
@@ -18,10 +18,22 @@ pub(crate) struct Group {
     pub(crate) name: String,
     /// Time run by attempts that returned, in nanoseconds.
     pub(crate) ran: Histogram,
+    /// What of that loaded arguments and stored results.
+    pub(crate) moving: Moving,
     /// Bytes of results that did not stay in this process.
     pub(crate) bytes: Histogram,
     /// Time from when a task could run until it was handed to a worker, in nanoseconds.
     pub(crate) queued: Histogram,
+}
+
+/// Time that runs spent on moving data, and not in the call.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moving {
+    /// Of all runs that were seen.
+    pub(crate) load: Duration,
+    pub(crate) store: Duration,
+    /// Runs for which it was more than half of their time.
+    pub(crate) most: u64,
 }
 
 #[derive(Debug, Default)]
@@ -56,9 +68,10 @@ impl Groups {
         }
     }
 
-    pub(crate) fn note_run(&mut self, group: GroupId, ran: Duration) {
+    pub(crate) fn note_run(&mut self, group: GroupId, ran: Duration, phases: Phases) {
         if let Some(group) = self.groups.get_mut(&group) {
             group.ran.add(nanoseconds(ran));
+            group.moving.note(ran, phases);
         }
     }
 
@@ -81,6 +94,15 @@ impl Groups {
                 group.name = name(id);
             }
         }
+    }
+}
+
+impl Moving {
+    fn note(&mut self, ran: Duration, phases: Phases) {
+        let moved = phases.load() + phases.store();
+        self.load += phases.load();
+        self.store += phases.store();
+        self.most += u64::from(moved > ran / 2);
     }
 }
 

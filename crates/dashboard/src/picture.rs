@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use lineshaft_core::{Event, EventKind, GroupId, PoolCounts, TaskId, Time};
+use lineshaft_core::{Event, EventKind, GroupId, Phases, PoolCounts, TaskId, Time};
 use lineshaft_engine::{Stack, Totals};
 use rustc_hash::FxHashSet;
 
@@ -107,11 +107,12 @@ impl Picture {
             EventKind::Finished {
                 task,
                 ran_ns,
+                phases,
                 bytes,
                 ..
             } => {
                 let ran = Duration::from_nanos(ran_ns);
-                self.end_attempt(task, at, Some(ran), End::Finished);
+                self.end_attempt(task, at, Some((ran, phases)), End::Finished);
                 self.note_bytes(task, bytes);
                 self.end(task, TaskState::Finished, at);
             }
@@ -214,21 +215,23 @@ impl Picture {
         }
     }
 
-    fn end_attempt(&mut self, id: TaskId, at: Time, ran: Option<Duration>, end: End) {
+    fn end_attempt(&mut self, id: TaskId, at: Time, ran: Option<(Duration, Phases)>, end: End) {
         let Some(task) = self.tasks.get_mut(id) else {
             self.lanes.unplaced += 1;
             return;
         };
         let group = task.group;
+        let (ran, phases) = ran.unzip();
+        let phases = phases.unwrap_or_default();
         task.ran = ran.unwrap_or(task.ran);
         match task.worker {
-            Some(worker) => self.lanes.end(worker, id, at, ran, end),
+            Some(worker) => self.lanes.end(worker, id, at, ran, phases, end),
             None => self.lanes.unplaced += 1,
         }
         if let Some(ran) = ran {
             task.chain += ran;
             self.graph.end_chain(task);
-            self.groups.note_run(group, ran);
+            self.groups.note_run(group, ran, phases);
         }
     }
 
@@ -392,6 +395,7 @@ mod tests {
                     task,
                     attempt,
                     ran_ns: 500,
+                    phases: Phases::default(),
                     bytes: 0,
                 },
             ];

@@ -1,11 +1,11 @@
 //! Tests: a picture made from a script of events.
 //!
 //! One event a line: the time in microseconds, a verb, and numbers. `submit TASK GROUP`, `ready TASK`,
-//! `hand TASK WORKER GROUP`, `start TASK`, `supply TASK BY`, `finish TASK RAN_US` with a result of ten bytes for each, `fail TASK`, `retry TASK`,
+//! `hand TASK WORKER GROUP`, `start TASK`, `supply TASK BY`, `finish TASK RAN_US [LOAD_US STORE_US SPILLED]` with a result of ten bytes for each, `fail TASK`, `retry TASK`,
 //! `reject TASK WHY`, `block TASK`, `unblock TASK`, `up WORKER SLOTS`, `down WORKER`, `miss COUNT`.
 
 use lineshaft_core::{
-    Attempt, Event, EventKind, GroupId, PoolId, Rejection, TaskId, Time, WorkerId,
+    Attempt, Event, EventKind, GroupId, Phases, PoolId, Rejection, TaskId, Time, WorkerId,
 };
 
 use crate::picture::Picture;
@@ -24,7 +24,10 @@ pub(crate) fn play(picture: &mut Picture, script: &str) {
     {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         let number = |index: usize| words[index].parse::<u64>().expect("a number");
-        let small = |index: usize| u32::try_from(number(index)).expect("a small number");
+        let small = |index: usize| match words.get(index) {
+            Some(word) => word.parse::<u32>().expect("a small number"),
+            None => 0,
+        };
         let at = Time(number(0) * 1_000);
         if words[1] == "miss" {
             picture.miss(number(2));
@@ -72,6 +75,11 @@ fn of_task(verb: &str, task: TaskId, small: &dyn Fn(usize) -> u32) -> EventKind 
             task,
             attempt,
             ran_ns: u64::from(small(3)) * 1_000,
+            phases: Phases {
+                load_us: small(4),
+                store_us: small(5),
+                spilled: small(6) != 0,
+            },
             bytes: 10 * u64::from(small(3)),
         },
         "fail" => EventKind::Failed { task, attempt },

@@ -1,9 +1,11 @@
 //! A run as a trace in Chrome's format, which Perfetto and `chrome://tracing` open.
 //!
-//! One track for each lane, a slice for each attempt, counters for tasks, cores and memory. What a
-//! slice carries beside its times: the task, and how long it was queued, if that is known.
+//! One track for each lane, a slice for each attempt, and in it one for each of its phases where these are
+//! known; counters for tasks, cores and memory. What a slice carries beside its times: the task, and how
+//! long it was queued, if that is known.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use lineshaft_core::Time;
 use serde::Serialize;
@@ -26,6 +28,9 @@ pub struct Traced {
 #[derive(Serialize)]
 struct Entry<'a, A: Serialize> {
     name: &'a str,
+    /// What a slice is of: an attempt, or a phase of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cat: Option<&'static str>,
     /// The kind: a slice, a counter, or metadata.
     ph: char,
     /// Microseconds.
@@ -58,6 +63,10 @@ struct Slice {
     #[serde(skip_serializing_if = "Option::is_none")]
     ahead_ms: Option<f64>,
 }
+
+/// What is said of a phase beside its times: nothing.
+#[derive(Serialize)]
+struct Phase {}
 
 #[derive(Serialize)]
 struct Tasks {
@@ -151,6 +160,7 @@ impl Trace {
             for (bar, slice) in slices {
                 list.push(&Entry {
                     name: self.names.get(&bar.group.0).map_or("task", String::as_str),
+                    cat: Some("task"),
                     ph: 'X',
                     ts: self.micros(bar.start),
                     dur: Some(bar.ran.as_secs_f64() * 1e6),
@@ -158,6 +168,18 @@ impl Trace {
                     tid,
                     args: slice,
                 })?;
+                for (name, start, lasts) in phases(bar) {
+                    list.push(&Entry {
+                        name,
+                        cat: Some("phase"),
+                        ph: 'X',
+                        ts: self.micros(start),
+                        dur: Some(lasts.as_secs_f64() * 1e6),
+                        pid,
+                        tid,
+                        args: Phase {},
+                    })?;
+                }
             }
         }
         self.write_counters(&mut list, pid)?;
@@ -200,6 +222,22 @@ impl Trace {
     }
 }
 
+/// The phases of an attempt, when each began and how long it took; none if they are not known.
+fn phases(bar: &Bar) -> impl Iterator<Item = (&'static str, Time, Duration)> {
+    let (load, store) = (bar.phases.load(), bar.phases.store());
+    let run = bar.ran.saturating_sub(load + store);
+    let are_known = !load.is_zero() || !store.is_zero();
+    let stored = if bar.phases.spilled { "spill" } else { "store" };
+    let called = bar.start + load;
+    let all = [
+        ("load", bar.start, load),
+        ("run", called, run),
+        (stored, called + run, store),
+    ];
+    all.into_iter()
+        .filter(move |(.., lasts)| are_known && !lasts.is_zero())
+}
+
 /// Entries with commas between them.
 struct List<'a> {
     to: &'a mut dyn Write,
@@ -223,6 +261,7 @@ impl List<'_> {
     ) -> io::Result<()> {
         self.push(&Entry {
             name,
+            cat: None,
             ph: 'M',
             ts: 0.0,
             dur: None,
@@ -235,6 +274,7 @@ impl List<'_> {
     fn counter(&mut self, name: &str, pid: u32, ts: f64, args: &impl Serialize) -> io::Result<()> {
         self.push(&Entry {
             name,
+            cat: None,
             ph: 'C',
             ts,
             dur: None,
@@ -250,6 +290,47 @@ mod tests {
     use serde_json::Value;
 
     use crate::script::picture;
+
+    fn entries(script: &str) -> Vec<Value> {
+        let mut text = Vec::new();
+        let trace = picture(script).trace();
+        trace.write(&mut text).expect("a vector takes everything");
+        let read: Value = serde_json::from_slice(&text).expect("JSON");
+        read["traceEvents"].as_array().expect("a list").clone()
+    }
+
+    #[test]
+    fn phases_are_slices_within_that_of_their_attempt() {
+        let entries = entries(
+            "0 up 1 1
+             5 hand 1 1 7
+             405 finish 1 100 30 20 0
+             405 hand 2 1 7
+             905 finish 2 100 0 60 1
+             905 hand 3 1 7
+             1400 finish 3 100",
+        );
+        let slices = entries.iter().filter(|entry| entry["ph"] == "X");
+        let slices: Vec<String> = slices
+            .map(|slice| {
+                let [name, cat] = ["name", "cat"].map(|key| slice[key].as_str().expect("text"));
+                format!("{cat} {name} {} {}", slice["ts"], slice["dur"])
+            })
+            .collect();
+        assert_eq!(
+            slices,
+            [
+                "task f7 5.0 100.0",
+                "phase load 5.0 30.0",
+                "phase run 35.0 50.0",
+                "phase store 85.0 20.0",
+                "task f7 505.0 100.0",
+                "phase run 505.0 40.0",
+                "phase spill 545.0 60.0",
+                "task f7 1000.0 100.0",
+            ]
+        );
+    }
 
     #[test]
     fn a_trace_has_a_track_for_each_lane_and_a_slice_for_each_attempt() {

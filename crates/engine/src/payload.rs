@@ -41,6 +41,11 @@ impl Payload {
                 .sum::<u64>()
     }
 
+    /// Whether some of it is on disk.
+    pub(crate) fn is_spilled(&self) -> bool {
+        self.segments.iter().any(|segment| segment.is_spilled())
+    }
+
     pub(crate) fn to_wire(&self) -> Value<'_> {
         Value {
             data: &self.data,

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Weak};
 
 use lineshaft_core::{
-    Action, Attempt, Input, PoolId, Rejection, Scheduler, TaskId, Time, WorkerId,
+    Action, Attempt, Input, Phases, PoolId, Rejection, Scheduler, TaskId, Time, WorkerId,
 };
 use lineshaft_wire::{Descriptors, Value};
 use rustc_hash::FxHashMap;
@@ -196,6 +196,8 @@ impl State {
                         task,
                         attempt,
                         ran,
+                        // It takes arguments as they are.
+                        phases: Phases::default(),
                         bytes: 0,
                     });
                 }

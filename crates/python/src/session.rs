@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lineshaft_engine::worker::{Job, NestedCall, Raised, Received, Sent, SessionOptions};
-use lineshaft_engine::{Engine, EngineError, Policy};
+use lineshaft_engine::worker::{
+    Job, NestedCall, Raised, Received, Sent, SessionOptions, Stopwatch,
+};
+use lineshaft_engine::{EngineError, Policy};
 use lineshaft_wire::CallOptions;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -302,7 +304,8 @@ impl Session {
             Job::Initialize { code, args } => {
                 let called = self
                     .learn(hooks, lessons)
-                    .and_then(|()| hooks.call(session, code, &args, &[], false));
+                    .and_then(|()| hooks.load(session, code, &args, &[]))
+                    .and_then(|call| call.run(hooks, false));
                 if let Err(error) = called {
                     let error = self.exception(hooks, error)?.error;
                     session
@@ -320,11 +323,16 @@ impl Session {
                 inputs,
                 ..
             } => {
-                let began = Engine::now();
+                let mut phases = Stopwatch::start();
                 let end = self
                     .learn(hooks, lessons)
-                    .and_then(|()| hooks.call(session, code, &args, &inputs, each))
-                    .and_then(|value| self.value(hooks, &value));
+                    .and_then(|()| hooks.load(session, code, &args, &inputs))
+                    .and_then(|call| {
+                        phases.call();
+                        let value = call.run(hooks, each)?;
+                        phases.returned();
+                        self.value(hooks, &value)
+                    });
                 let end = match end {
                     Ok(value) => Ok(value),
                     // The time limit may strike while the exception is being pickled.
@@ -339,7 +347,7 @@ impl Session {
                     error.write_unraisable(hooks.code.py(), None);
                 }
                 session
-                    .report(task, attempt, began, end)
+                    .report(task, attempt, &phases, end)
                     .map_err(|error| failed(&error))?;
                 return session
                     .recycle()
@@ -399,15 +407,21 @@ impl Session {
     }
 }
 
+/// A call with everything that it needs.
+struct Call<'py> {
+    function: Bound<'py, PyAny>,
+    args: Bound<'py, PyTuple>,
+    kwargs: Bound<'py, PyDict>,
+}
+
 impl<'py> Hooks<'py> {
-    fn call(
+    fn load(
         &self,
         session: &lineshaft_engine::worker::Session,
         code: u64,
         args: &Received,
         inputs: &[Received],
-        each: bool,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    ) -> PyResult<Call<'py>> {
         let py = self.code.py();
         let function = self.code.call1((code,))?;
         let loadable = Loadable::from_received(py, args, session)?;
@@ -422,9 +436,22 @@ impl<'py> Hooks<'py> {
                 .call1((&loadable.stream, loadable.buffers(py), values))?
         };
         let (args, kwargs) = call.extract::<(Bound<'py, PyTuple>, Bound<'py, PyDict>)>()?;
+        Ok(Call {
+            function,
+            args,
+            kwargs,
+        })
+    }
+}
+
+impl<'py> Call<'py> {
+    /// Calls it; or, if it is a batch, for `each` of the items that it has.
+    fn run(self, hooks: &Hooks<'py>, each: bool) -> PyResult<Bound<'py, PyAny>> {
         if each {
-            return self.run_batch.call1((function, args.get_item(0)?));
+            let items = self.args.get_item(0)?;
+            return hooks.run_batch.call1((self.function, items));
         }
-        function.call(args, Some(&kwargs).filter(|kwargs| !kwargs.is_empty()))
+        let kwargs = Some(&self.kwargs).filter(|kwargs| !kwargs.is_empty());
+        self.function.call(self.args, kwargs)
     }
 }

@@ -17,6 +17,8 @@ fn message(task: u64) -> FromWorker<'static> {
         task,
         attempt: 1,
         ran_ns: 12_345_678,
+        load_us: 123,
+        store_us: 45,
         value,
     }
 }
@@ -110,6 +112,8 @@ fn main() {
             task: 1,
             attempt: 1,
             ran_ns: 1,
+            load_us: 0,
+            store_us: 0,
             value,
         };
         for _ in 0..100 {

@@ -156,7 +156,7 @@ function Phases({ task }: { task: TaskDetail }) {
     [...before, between(submitted_s, ready_s)],
     ["queued", STATES.ready, between(ready_s, assigned_s)],
     ["on its way, and handed ahead", STATES.ahead, ended_s !== null && assigned_s !== null && ran_s !== null ? Math.max(0, ended_s - assigned_s - ran_s) : null],
-    ["ran", STATES.running, ran_s],
+    ...ran(task),
   ];
   const known = phases.filter((phase): phase is [string, string, number] => phase[2] !== null && phase[2] > 0);
   if (known.length === 0) return null;
@@ -179,6 +179,18 @@ function Phases({ task }: { task: TaskDetail }) {
       </ul>
     </>
   );
+}
+
+/** The time that it was with its worker: in parts, if these are known. */
+function ran({ ran_s, history }: TaskDetail): [string, string, number | null][] {
+  const attempt = history.find((attempt) => attempt.end === "finished");
+  if (ran_s === null || !attempt || attempt.load_s + attempt.store_s === 0) return [["ran", STATES.running, ran_s]];
+  const { load_s, store_s, spilled } = attempt;
+  return [
+    ["loaded its function and arguments", STATES.blocked, load_s],
+    ["ran", STATES.running, Math.max(0, ran_s - load_s - store_s)],
+    [spilled ? "stored its result on disk, for want of memory" : "stored its result", spilled ? STATES.failed : STATES.finished, store_s],
+  ];
 }
 
 function between(from: number | null, to: number | null): number | null {

@@ -9,6 +9,10 @@ import { ticks, width, type Span } from "./span";
 export const AXIS = 26;
 export const ROW = 26;
 const BAR = 20;
+/** How high a bar is where its task loads arguments or stores its result, and where it runs beside them. */
+const PHASE = 11;
+/** Phases narrower than this many pixels are not told apart. */
+const PHASE_FROM = 1.5;
 /** Bars closer than this many pixels are drawn without a gap. */
 const GAP_FROM = 4;
 
@@ -132,6 +136,7 @@ function drawBar(area: Area, lanes: Lanes, bar: Bar, top: number): void {
   context.globalAlpha = bar.end_s === null ? 0.75 : 1;
   context.fillRect(from, top, wide, BAR);
   context.globalAlpha = 1;
+  const runs = drawPhases(area, bar, top, from, from + wide);
   if (bar.failed) {
     context.fillStyle = lanes.hatch;
     context.fillRect(from, top, Math.max(wide, 2), BAR);
@@ -141,14 +146,37 @@ function drawBar(area: Area, lanes: Lanes, bar: Bar, top: number): void {
     context.lineWidth = 2;
     context.strokeRect(from, top, wide, BAR);
   }
-  const seen = Math.max(from, area.left);
-  const room = Math.min(to, area.wide) - seen - 8;
+  const seen = Math.max(runs.from, area.left);
+  const room = Math.min(runs.to, area.wide) - seen - 8;
   if (room > 36) {
     context.fillStyle = inkOn(fill);
     context.textAlign = "left";
     context.textBaseline = "middle";
     context.fillText(fitted(context, lanes.names.get(bar.group) ?? "", room), seen + 4, top + BAR / 2);
   }
+}
+
+/** Takes the corners off a bar where its task does not run yet, or any more. Returns where it does. */
+function drawPhases(area: Area, bar: Bar, top: number, from: number, to: number): Span {
+  const { context, theme } = area;
+  const pixels = (lasts: number) => (lasts / width(area.span)) * (area.wide - area.left);
+  const runs = { from, to };
+  const [load, store] = [pixels(bar.load_s), pixels(bar.store_s)];
+  context.fillStyle = theme.page;
+  if (load >= PHASE_FROM) {
+    runs.from = Math.min(from + load, to);
+    context.fillRect(from, top, runs.from - from, BAR - PHASE);
+  }
+  if (store >= PHASE_FROM) {
+    runs.to = Math.max(to - store, runs.from);
+    context.fillRect(runs.to, top, to - runs.to, BAR - PHASE);
+    if (bar.spilled) {
+      // A line over it, as if it went out at the top.
+      context.fillStyle = theme.text;
+      context.fillRect(runs.to, top, to - runs.to, 2);
+    }
+  }
+  return runs;
 }
 
 /** Start against duration, the latter on a logarithmic scale. */

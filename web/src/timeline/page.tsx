@@ -145,6 +145,12 @@ function Tip({ shown, names }: { shown: Shown; names: Map<number, string> }) {
           <span>
             {bar.end_s === null ? `running for ${duration(timeline.at_s - bar.start_s)}` : duration(bar.end_s - bar.start_s)}, from {bar.start_s.toFixed(6)} s
           </span>
+          {bar.end_s !== null && bar.load_s + bar.store_s > 0 && (
+            <span>
+              load {duration(bar.load_s)}, run {duration(Math.max(0, bar.end_s - bar.start_s - bar.load_s - bar.store_s))}, {bar.spilled ? "spill" : "store"}{" "}
+              {duration(bar.store_s)}
+            </span>
+          )}
         </>
       )}
       {cell && (
@@ -192,6 +198,7 @@ function Statistics({ shown, timeline, scene, ended }: { shown: Shown; timeline:
       </p>
       {answer.groups.length > 0 ? <Shares groups={answer.groups} ran_s={ran_s} /> : <p class="note close">No task ran in it.</p>}
       {answer.groups_more > 0 && <p class="note close">{count(answer.groups_more)} more functions took less time.</p>}
+      {answer.groups.length > 0 && <p class="note close">A bar is low where its task loads arguments or stores its result; with a line over it, it stores that on disk.</p>}
       {(answer.bars_dropped > 0 || answer.bars_missing > 0) && (
         <p class="note close">
           {answer.bars_dropped > 0 && `${count(answer.bars_dropped)} of the oldest bars were too many to keep. `}

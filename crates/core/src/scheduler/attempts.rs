@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::timers::Timer;
 use super::{Scheduler, Step};
 use crate::action::{Action, Rejection};
-use crate::events::EventKind;
+use crate::events::{EventKind, Phases};
 use crate::graph::{Assigned, Fate, Phase, Slot, State, Verdict, nanoseconds};
 use crate::ids::{Attempt, TaskId, WorkerId};
 use crate::time::Time;
@@ -37,6 +37,7 @@ impl Scheduler {
         task: TaskId,
         attempt: Attempt,
         ran: Duration,
+        phases: Phases,
         bytes: u64,
         step: &mut Step,
     ) {
@@ -53,6 +54,7 @@ impl Scheduler {
                 task,
                 attempt,
                 ran_ns: nanoseconds(ran),
+                phases,
                 bytes,
             },
         );

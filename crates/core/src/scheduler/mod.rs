@@ -147,8 +147,9 @@ impl Scheduler {
                 task,
                 attempt,
                 ran,
+                phases,
                 bytes,
-            } => self.on_finished(task, attempt, ran, bytes, step),
+            } => self.on_finished(task, attempt, ran, phases, bytes, step),
             Input::Failed {
                 task,
                 attempt,

@@ -21,8 +21,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use lineshaft_core::{
-    Action, Attempt, EventKind, Explanation, GroupId, Input, PoolId, PoolSpec, Prefetch, Rejection,
-    Retries, Scheduler, Since, TaskId, TaskSpec, Time, WorkerId,
+    Action, Attempt, EventKind, Explanation, GroupId, Input, Phases, PoolId, PoolSpec, Prefetch,
+    Rejection, Retries, Scheduler, Since, TaskId, TaskSpec, Time, WorkerId,
 };
 
 /// Runs a script and compares the orders that each line causes with those beside it.
@@ -154,6 +154,7 @@ impl Bench {
                             task,
                             attempt,
                             ran,
+                            phases: Phases::default(),
                             bytes: 0,
                         }
                     }

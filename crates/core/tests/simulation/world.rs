@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use lineshaft_core::{
-    Action, Attempt, GroupId, Input, PoolId, PoolSpec, Prefetch, Retries, Scheduler, TaskId,
-    TaskSpec, Time, WorkerId,
+    Action, Attempt, GroupId, Input, Phases, PoolId, PoolSpec, Prefetch, Retries, Scheduler,
+    TaskId, TaskSpec, Time, WorkerId,
 };
 
 use crate::ledger::Ledger;
@@ -319,6 +319,7 @@ impl World {
                 task,
                 attempt,
                 ran,
+                phases: Phases::default(),
                 bytes: 0,
             });
         }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use lineshaft_core::{GroupId, PoolId, TaskId, Time, WorkerId};
+use lineshaft_core::{GroupId, Phases, PoolId, TaskId, Time, WorkerId};
 
 use crate::limits;
 
@@ -13,6 +13,8 @@ pub(crate) struct Bar {
     pub(crate) task: TaskId,
     pub(crate) start: Time,
     pub(crate) ran: Duration,
+    /// At its beginning and at its end.
+    pub(crate) phases: Phases,
     pub(crate) group: GroupId,
     pub(crate) end: End,
 }
@@ -111,6 +113,7 @@ impl Worker {
                 task: task.task,
                 start: start.max(free.unwrap_or(Time(0))),
                 ran: Duration::ZERO,
+                phases: Phases::default(),
                 group: task.group,
                 end: End::Running,
             }
@@ -154,6 +157,7 @@ impl Worker {
         task: InFlight,
         at: Time,
         ran: Option<Duration>,
+        phases: Phases,
         end: End,
     ) -> bool {
         let earliest = task.started.unwrap_or(task.assigned);
@@ -175,6 +179,7 @@ impl Worker {
             task: task.task,
             start,
             ran,
+            phases,
             group: task.group,
             end,
         });
@@ -210,4 +215,4 @@ fn nanoseconds(duration: Duration) -> u64 {
 }
 
 // A quarter of a million of them are kept.
-const _: () = assert!(size_of::<Bar>() <= 40);
+const _: () = assert!(size_of::<Bar>() <= 56);

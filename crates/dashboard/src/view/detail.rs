@@ -31,6 +31,9 @@ struct AttemptRow {
     worker: u32,
     start_s: f64,
     ran_s: f64,
+    load_s: f64,
+    store_s: f64,
+    spilled: bool,
     /// finished, failed or running.
     end: &'static str,
 }
@@ -105,6 +108,9 @@ impl Picture {
             worker: worker.id.0,
             start_s: self.seconds_of(bar.start),
             ran_s: bar.ran.as_secs_f64(),
+            load_s: bar.phases.load().as_secs_f64(),
+            store_s: bar.phases.store().as_secs_f64(),
+            spilled: bar.phases.spilled,
             end: match bar.end {
                 End::Finished => "finished",
                 End::Failed => "failed",

@@ -69,6 +69,12 @@ pub struct GroupRow {
     pub total_s: f64,
     /// The shortest run, quartiles and the longest one, of the `seen` runs.
     pub ran_s: Option<[f64; 5]>,
+    /// How much of their time the `seen` runs took to load functions and arguments, and to store results.
+    pub load_s: f64,
+    /// See there.
+    pub store_s: f64,
+    /// How many of them took more time for that than in the call.
+    pub mostly_moving: u64,
     /// Bytes of all results that did not stay in this process.
     pub bytes_total: u64,
     /// The smallest of them that was seen, quartiles and the largest.
@@ -130,6 +136,7 @@ impl Picture {
         let group = self.groups.get(id);
         let ran = group.and_then(|group| group.ran.quartiles());
         let queued = group.and_then(|group| group.queued.quantile(0.5));
+        let moving = group.map(|group| group.moving).unwrap_or_default();
         GroupRow {
             group: id.0,
             name: self.group_label(id),
@@ -139,6 +146,9 @@ impl Picture {
             retried: summary.retried,
             total_s: summary.ran_total.as_secs_f64(),
             ran_s: ran.map(|quartiles| quartiles.map(seconds)),
+            load_s: moving.load.as_secs_f64(),
+            store_s: moving.store.as_secs_f64(),
+            mostly_moving: moving.most,
             bytes_total: summary.bytes_total,
             bytes: group.and_then(|group| group.bytes.quartiles()),
             queued_median_s: queued.map(seconds),

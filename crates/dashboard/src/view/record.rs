@@ -42,6 +42,10 @@ struct RecordedLane {
     group: Vec<u32>,
     start_ns: Vec<i64>,
     ran_ns: Vec<u64>,
+    load_us: Vec<u32>,
+    store_us: Vec<u32>,
+    /// Places of those whose result went to disk.
+    spilled: Vec<usize>,
     /// Places of those that failed.
     failed: Vec<usize>,
     /// Whether the last one has not ended.
@@ -148,6 +152,7 @@ impl Picture {
                 let ended = lane.into_iter().flat_map(|lane| lane.bars.iter());
                 let bars: Vec<&Bar> = ended.chain(running.get(number)).collect();
                 let failed = (0..bars.len()).filter(|place| bars[*place].end == End::Failed);
+                let spilled = (0..bars.len()).filter(|place| bars[*place].phases.spilled);
                 lanes.push(RecordedLane {
                     worker: worker.id.0,
                     lane: number,
@@ -159,6 +164,9 @@ impl Picture {
                     group: bars.iter().map(|bar| bar.group.0).collect(),
                     start_ns: bars.iter().map(|bar| self.ns(bar.start)).collect(),
                     ran_ns: bars.iter().map(|bar| ns_of(bar.ran)).collect(),
+                    load_us: bars.iter().map(|bar| bar.phases.load_us).collect(),
+                    store_us: bars.iter().map(|bar| bar.phases.store_us).collect(),
+                    spilled: spilled.collect(),
                     failed: failed.collect(),
                     runs: running.get(number).is_some(),
                 });
@@ -268,7 +276,7 @@ mod tests {
     #[test]
     fn everything_that_is_kept_is_in_it() {
         let picture = picture(
-            "0 up 1 1\n0 submit 1 7\n1 ready 1\n5 hand 1 1 7\n405 finish 1 100
+            "0 up 1 1\n0 submit 1 7\n1 ready 1\n5 hand 1 1 7\n405 finish 1 100 30 20 1
              410 submit 2 8\n411 ready 2\n412 hand 2 1 8\n500 fail 2\n500 reject 2 1
              510 hand 3 1 9",
         );
@@ -287,6 +295,10 @@ mod tests {
         );
         assert!(lane.runs);
         assert_eq!((lane.start_ns[0], lane.ran_ns[0]), (5_000, 100_000));
+        assert_eq!(
+            (&lane.load_us[..], &lane.store_us[..], &lane.spilled[..]),
+            (&[30, 0, 0][..], &[20, 0, 0][..], &[0][..])
+        );
         let tasks = &record.tasks;
         let states = tasks.state.iter().map(|state| tasks.states[*state]);
         assert!(states.eq(["finished", "failed", "running"]));

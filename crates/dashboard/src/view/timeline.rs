@@ -119,6 +119,12 @@ pub struct BarRow {
     pub end_s: Option<f64>,
     /// Whether it failed.
     pub failed: bool,
+    /// How long it loaded its function and arguments, at its beginning.
+    pub load_s: f64,
+    /// How long it stored its result, at its end.
+    pub store_s: f64,
+    /// Whether it did that onto disk.
+    pub spilled: bool,
 }
 
 /// Attempts too short to be seen one by one, within one column.
@@ -237,6 +243,9 @@ impl Picture {
             start_s: self.seconds_of(bar.start),
             end_s: (bar.end != End::Running).then(|| self.seconds_of(bar.start + bar.ran)),
             failed: bar.end == End::Failed,
+            load_s: bar.phases.load().as_secs_f64(),
+            store_s: bar.phases.store().as_secs_f64(),
+            spilled: bar.phases.spilled,
         }
     }
 
@@ -407,6 +416,16 @@ mod tests {
             panic!("one task runs: {timeline:?}");
         };
         assert_eq!((bar.task, bar.end_s), (1, None));
+    }
+
+    #[test]
+    fn a_bar_has_phases() {
+        let picture = picture("0 up 1 1\n5 hand 1 1 3\n500 finish 1 100 30 20 1");
+        let timeline = picture.timeline(&window(0.0, 1_000.0, 100));
+        let [bar] = timeline.lanes[0].bars[..] else {
+            panic!("one task ran: {timeline:?}");
+        };
+        assert_eq!((bar.load_s, bar.store_s, bar.spilled), (30e-6, 20e-6, true));
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use lineshaft_core::{Attempt, Input, TaskId, WorkerId};
+use lineshaft_core::{Attempt, Input, Phases, TaskId, WorkerId};
 use lineshaft_wire::{Filled, FromWorker, FromZygote, WireError};
 
 use crate::aftermath::Discarded;
 use crate::error::EngineError;
 use crate::limits::{EXIT_GRACE, FILLS_MAX};
 use crate::outcome::{Outcome, TaskError};
+use crate::payload::Payload;
 use crate::poller::Stream;
 use crate::shared::Shared;
 use crate::state::State;
@@ -118,6 +119,8 @@ impl State {
                 task,
                 attempt,
                 ran_ns,
+                load_us,
+                store_us,
                 value,
             } => {
                 let (task, attempt) = (TaskId(task), Attempt(attempt));
@@ -131,14 +134,13 @@ impl State {
                 }
                 match value {
                     Ok(value) => {
-                        let bytes = value.bytes();
-                        self.ended(task, Outcome::Value(value));
-                        self.inputs.push_back(Input::Finished {
-                            task,
-                            attempt,
-                            ran: Duration::from_nanos(ran_ns),
-                            bytes,
-                        });
+                        let ran = Duration::from_nanos(ran_ns);
+                        let phases = Phases {
+                            load_us,
+                            store_us,
+                            spilled: value.is_spilled(),
+                        };
+                        self.returned(task, attempt, ran, phases.within(ran), value);
                     }
                     Err(error) => return self.not_taken_over(task, attempt, error),
                 }
@@ -207,6 +209,26 @@ impl State {
             nested => self.on_nested(shared, worker, nested, descriptors)?,
         }
         Ok(())
+    }
+
+    /// A task returned, and what it returned has been taken over.
+    fn returned(
+        &mut self,
+        task: TaskId,
+        attempt: Attempt,
+        ran: Duration,
+        phases: Phases,
+        value: Payload,
+    ) {
+        let bytes = value.bytes();
+        self.ended(task, Outcome::Value(value));
+        self.inputs.push_back(Input::Finished {
+            task,
+            attempt,
+            ran,
+            phases,
+            bytes,
+        });
     }
 
     /// A task ended in a worker, but with what cannot be had: it has failed. Were it taken for one that

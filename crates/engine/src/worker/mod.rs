@@ -21,7 +21,7 @@ use rustix::process::Signal;
 
 pub use call::{NestedCall, Unanswered};
 pub use jobs::{Job, Received};
-pub use session::{Session, SessionOptions};
+pub use session::{Session, SessionOptions, Stopwatch};
 
 /// The signal that asks the worker's main thread to look at the control page for a task that is to
 /// be interrupted. Its usual meaning is close: the process used up its time.

@@ -37,6 +37,14 @@ pub struct SessionOptions {
     pub growth_bytes_max: Option<u64>,
 }
 
+/// When the phases of a task began. One that was not reached began with the one before it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch {
+    began: Time,
+    called: Time,
+    returned: Time,
+}
+
 /// A worker's conversation with the engine. The main thread runs jobs; other threads of the worker
 /// may make nested calls.
 pub struct Session {
@@ -66,6 +74,29 @@ struct Growth {
 struct GrowthState {
     baseline_bytes: Option<u64>,
     checked: Time,
+}
+
+impl Stopwatch {
+    /// The task begins: its function and its arguments are loaded.
+    pub fn start() -> Stopwatch {
+        let now = clock::now();
+        Stopwatch {
+            began: now,
+            called: now,
+            returned: now,
+        }
+    }
+
+    /// They are there: the call begins.
+    pub fn call(&mut self) {
+        self.called = clock::now();
+        self.returned = self.called;
+    }
+
+    /// The call has returned: its result is stored.
+    pub fn returned(&mut self) {
+        self.returned = clock::now();
+    }
 }
 
 impl Session {
@@ -187,11 +218,11 @@ impl Session {
         &self,
         task: TaskId,
         attempt: Attempt,
-        began: Time,
+        phases: &Stopwatch,
         end: Result<Sent, Raised>,
     ) -> Result<(), EngineError> {
         let now = clock::now();
-        let ran_ns = u64::try_from((now - began).as_nanos()).unwrap_or(u64::MAX);
+        let ran_ns = u64::try_from((now - phases.began).as_nanos()).unwrap_or(u64::MAX);
         let (task, attempt) = (task.0, attempt.0);
         match end {
             Ok(mut value) => {
@@ -200,6 +231,8 @@ impl Session {
                     task,
                     attempt,
                     ran_ns,
+                    load_us: micros(phases.began, phases.called),
+                    store_us: micros(phases.returned, now),
                     value,
                 };
                 self.outbox.push_result(&message, descriptors, now)?;
@@ -286,6 +319,10 @@ impl Growth {
         let baseline = *state.baseline_bytes.get_or_insert(resident);
         resident.saturating_sub(baseline) > self.limit_bytes
     }
+}
+
+fn micros(from: Time, to: Time) -> u32 {
+    u32::try_from((to - from).as_micros()).unwrap_or(u32::MAX)
 }
 
 /// The end of a traceback, as much as is sent.

@@ -82,6 +82,8 @@ impl Worker {
             task: task.0,
             attempt: attempt.0,
             ran_ns: 1,
+            load_us: 0,
+            store_us: 0,
             value,
         };
         let mut sender = Sender::new();

@@ -14,8 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lineshaft_core::{Attempt, TaskId};
-use lineshaft_engine::Engine;
-use lineshaft_engine::worker::{Job, Raised, Received, Sent, Session, SessionOptions};
+use lineshaft_engine::worker::{Job, Raised, Received, Sent, Session, SessionOptions, Stopwatch};
 use lineshaft_wire::BufferRef;
 use nix::sys::signal::SigSet;
 use rustix::process::Signal;
@@ -117,14 +116,16 @@ impl Worker {
                     inputs,
                     ..
                 }) => {
-                    let began = Engine::now();
+                    let mut phases = Stopwatch::start();
                     let name = self.definitions[&code].clone();
+                    phases.call();
                     let end = self.call(&name, &args, &inputs, task, attempt);
+                    phases.returned();
                     let end = end.map_err(|error| Raised {
                         error,
                         traceback: format!("raised by {name}"),
                     });
-                    if self.session.report(task, attempt, began, end).is_err() {
+                    if self.session.report(task, attempt, &phases, end).is_err() {
                         return;
                     }
                 }
