@@ -6,7 +6,7 @@ import time
 
 import pytest
 from playwright.sync_api import expect
-from tests.dashboard.jobs import crash, double, outer
+from tests.dashboard.jobs import SlowToLoad, crash, double, move, outer
 
 import lineshaft as ls
 
@@ -30,6 +30,17 @@ def test_advice_has_a_number_and_a_remedy(tab):
         advice = page.get_by_role("region", name="Advice")
         expect(advice).to_contain_text("1 worker processes ended without having been asked to")
         expect(advice).to_contain_text("Half of the 2,000 tasks of abs ran for less than")
+        tab.check_accessibility()
+
+
+def test_tasks_that_move_data_for_longer_than_they_run_are_told_of(tab):
+    with ls.Engine(workers=1) as engine:
+        for task in [engine.submit(move, SlowToLoad(0.3), 0.1) for _ in range(3)]:
+            task.result()
+        page = tab.open(engine.dashboard_url, "overview")
+        advice = page.get_by_role("region", name="Advice")
+        expect(advice).to_contain_text("3 of 3 tasks of move took longer to load arguments")
+        expect(advice).to_contain_text("Hand over arrays")
         tab.check_accessibility()
 
 

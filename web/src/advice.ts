@@ -1,7 +1,7 @@
 // Findings: what keeps a run from being faster, each with a number and what can be done about it. From the overview alone, so
 // a report has them too. A finding is told when it is worth a person's time, not before.
 
-import type { Overview, Sample } from "./api";
+import type { Group, Overview, Sample } from "./api";
 import { bytes, count, duration, percent } from "./format";
 
 export interface Finding {
@@ -16,11 +16,13 @@ export interface Finding {
 /** Time of a task below which handing it over costs more than it does. */
 const TINY_S = 200e-6;
 const MANY = 1000;
+/** Time for loading and storing, over all tasks of a function, from which on it is worth a word. */
+const MOVED_S = 1;
 /** Samples that a finding about the present must hold for: two seconds. */
 const STEADY = 8;
 
 export function findings(overview: Overview, samples: Sample[]): Finding[] {
-  const all = [tiny, idle, queue, spilling, skewed, retries, deaths, oversubscribed];
+  const all = [tiny, moving, idle, queue, spilling, skewed, retries, deaths, oversubscribed];
   return all.map((find) => find(overview, samples)).filter((finding) => finding !== null);
 }
 
@@ -33,6 +35,24 @@ function tiny({ groups }: Overview): Finding | null {
     title: "Tasks are too small to pay",
     why: `Half of the ${count(most.finished)} tasks of ${most.name} ran for less than ${duration(most.ran_s![2])}; handing one to a worker costs tens of microseconds.`,
     remedy: "Do more in each call, or use map, which sends many items at a time.",
+  };
+}
+
+function moving({ groups }: Overview): Finding | null {
+  const moved_s = (group: Group) => group.load_s + group.store_s;
+  // Where it is short, too: then the tasks are too small, whatever they do. Imports of a first call are long, but once.
+  const slow = groups.filter((group) => group.mostly_moving > group.seen / 2 && moved_s(group) > Math.max(MOVED_S, group.seen * TINY_S));
+  const most = slow.sort((one, other) => moved_s(other) - moved_s(one))[0];
+  if (!most) return null;
+  const { name, load_s, store_s } = most;
+  return {
+    id: "moving",
+    title: "Moving data takes longer than running",
+    why: `${count(most.mostly_moving)} of ${count(most.seen)} tasks of ${name} took longer to load arguments (${duration(load_s)} in all) and to store results (${duration(store_s)}) than to run.`,
+    remedy:
+      load_s > store_s
+        ? "Hand over arrays and not lists of Python objects; give a path, and read it in the task; or run it on threads, which take arguments as they are."
+        : "Return arrays and not lists of Python objects, or less; or run it on threads, where results stay as they are.",
   };
 }
 
