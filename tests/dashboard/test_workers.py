@@ -42,6 +42,19 @@ def test_the_stack_of_what_runs_is_shown_when_wanted(tab, event):
         expect(row).to_have_count(0)
 
 
+def test_objects_that_a_worker_holds_are_counted(tab, event):
+    go_on = event("go on")
+    with ls.Engine(workers=1) as engine:
+        large = engine.submit(bytes, 2**22)
+        running = engine.submit(lambda *_: go_on.wait(), large, bytearray(2**23))
+        page = tab.open(engine.dashboard_url, "workers")
+        expect(workers(page).filter(has_text="lambda")).to_contain_text("2, 12.0 MiB")
+        tab.check_accessibility()
+        go_on.set()
+        assert running.result()
+        expect(workers(page).filter(has_text="nothing")).not_to_contain_text("12.0 MiB")
+
+
 def test_a_retired_worker_ends_what_it_runs(tab, event):
     go_on, begun = event("go on"), event("begun")
     with ls.Engine(workers=1) as engine:

@@ -267,6 +267,8 @@ export interface Worker {
   slots: number;
   pid: number | null;
   process: Process | null;
+  objects: number;
+  object_bytes: number;
   up_s: number;
   down_s: number | null;
   attempts: number;

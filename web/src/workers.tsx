@@ -86,6 +86,9 @@ function Table({ label, workers, at_s, order, stacks }: TableProps) {
             <th scope="col">worker</th>
             <th scope="col">cores busy</th>
             <th scope="col">memory</th>
+            <th scope="col" title="In shared memory, and neither freed nor moved to disk because it may read them">
+              objects
+            </th>
             <th scope="col">attempts</th>
             <th scope="col" title="Time that it ran tasks, of the time that it was there">
               busy
@@ -117,6 +120,7 @@ function Row({ worker, at_s, order, stacks }: { worker: Worker; at_s: number; or
       </th>
       <td>{worker.process?.cores == null ? "" : rough(worker.process.cores)}</td>
       <td>{worker.process ? bytes(worker.process.resident_bytes) : ""}</td>
+      <td>{worker.objects > 0 ? `${count(worker.objects)}, ${bytes(worker.object_bytes)}` : ""}</td>
       <td>{count(worker.attempts)}</td>
       <td>{percent(Math.min(1, worker.busy_s / there_s / worker.slots))}</td>
       <td>{worker.ahead > 0 ? count(worker.ahead) : ""}</td>

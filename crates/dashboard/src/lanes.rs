@@ -84,6 +84,7 @@ impl Lanes {
             worker.slots = totals.slots;
             worker.is_threads = totals.is_threads;
             worker.pid = totals.pid.or(worker.pid);
+            worker.pinned = totals.pinned;
         }
     }
 
@@ -186,6 +187,8 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
+    use lineshaft_engine::Pinned;
+
     use super::*;
 
     const WORKER: WorkerId = WorkerId(1);
@@ -328,6 +331,7 @@ mod tests {
             slots: 1,
             is_threads: false,
             pid: None,
+            pinned: Pinned::default(),
         };
         for id in 1..=2 {
             lanes.worker_up(WorkerId(id), PoolId(0), 1, us(0));

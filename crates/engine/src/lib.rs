@@ -54,7 +54,7 @@ pub use outcome::{DeathReport, Outcome, Portable, TaskError};
 pub use output::Printed;
 pub use payload::{Code, CodeId, Payload};
 pub use poller::Stream;
-pub use process::{Death, Snapshot, Stack, Traceback, lost};
+pub use process::{Death, Pinned, Snapshot, Stack, Traceback, lost};
 pub use promise::Promise;
 pub use reader::{Reader, Totals, WorkerTotals};
 pub use runner::{Body, Call, CallEnd, Calls, Runner, current_task};

@@ -13,7 +13,7 @@ use lineshaft_store::StoreStats;
 
 use crate::clock;
 use crate::output::Printed;
-use crate::process::{Death, Stack, Traceback};
+use crate::process::{Death, Pinned, Stack, Traceback};
 use crate::shared::Shared;
 use crate::state::State;
 
@@ -55,6 +55,8 @@ pub struct WorkerTotals {
     pub is_threads: bool,
     /// Its process, once that has been started.
     pub pid: Option<u32>,
+    /// What it may read; nothing for threads, which have objects of Python.
+    pub pinned: Pinned,
 }
 
 impl Reader {
@@ -191,16 +193,10 @@ impl State {
                 slots,
                 is_threads: true,
                 pid: None,
+                pinned: Pinned::default(),
             })
         });
-        let places = self.processes.places();
-        let processes = places.map(|(worker, pool, pid)| WorkerTotals {
-            worker,
-            pool,
-            slots: 1,
-            is_threads: false,
-            pid,
-        });
+        let processes = self.processes.totals();
         let mut all: Vec<WorkerTotals> = threads.chain(processes).collect();
         all.sort_unstable_by_key(|worker| worker.worker);
         all

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use lineshaft_core::{GroupId, Phases, PoolId, TaskId, Time, WorkerId};
 
+use lineshaft_engine::Pinned;
+
 use crate::limits;
 
 /// One attempt of one task.
@@ -60,6 +62,8 @@ pub(crate) struct Worker {
     pub(crate) slots: u32,
     pub(crate) is_threads: bool,
     pub(crate) pid: Option<u32>,
+    /// As of the last sample.
+    pub(crate) pinned: Pinned,
     pub(crate) up: Time,
     pub(crate) down: Option<Time>,
     pub(crate) lanes: Vec<Lane>,
@@ -86,6 +90,7 @@ impl Worker {
             slots: 1,
             is_threads: false,
             pid: None,
+            pinned: Pinned::default(),
             up: at,
             down: None,
             lanes: Vec::new(),

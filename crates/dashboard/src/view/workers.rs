@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use lineshaft_core::{GroupId, TaskId};
-use lineshaft_engine::Death;
+use lineshaft_engine::{Death, Pinned};
 use serde::Serialize;
 
 use crate::lanes::Worker;
@@ -55,6 +55,10 @@ pub struct WorkerRow {
     pub pid: Option<u32>,
     /// What its process uses, while it is there.
     pub process: Option<ProcessRow>,
+    /// Objects in shared memory that it may read, and that stay there for it, while it is there.
+    pub objects: usize,
+    /// What these take.
+    pub object_bytes: u64,
     /// When it came up.
     pub up_s: f64,
     /// When it was gone.
@@ -145,6 +149,11 @@ impl Picture {
             })
             .collect();
         let is_there = worker.down.is_none();
+        let pinned = if is_there {
+            worker.pinned
+        } else {
+            Pinned::default()
+        };
         WorkerRow {
             worker: worker.id.0,
             is_threads: worker.is_threads,
@@ -154,6 +163,8 @@ impl Picture {
                 .pid
                 .filter(|_| is_there)
                 .and_then(|pid| self.process_row(pid)),
+            objects: pinned.objects,
+            object_bytes: pinned.bytes,
             up_s: self.seconds_of(worker.up),
             down_s: worker.down.map(|at| self.seconds_of(at)),
             attempts: worker
@@ -233,6 +244,32 @@ mod tests {
             (1, "f7")
         );
         assert_eq!(list.workers[1].worker, 99);
+    }
+
+    #[test]
+    fn objects_are_those_of_the_last_sample_while_the_worker_is_there() {
+        let mut picture = picture("0 up 1 1\n0 up 2 1");
+        let at = lineshaft_core::Time(1_000);
+        let totals = lineshaft_engine::WorkerTotals {
+            worker: lineshaft_core::WorkerId(1),
+            pool: lineshaft_core::PoolId(0),
+            slots: 1,
+            is_threads: false,
+            pid: None,
+            pinned: Pinned {
+                objects: 3,
+                bytes: 7_000,
+            },
+        };
+        picture.lanes.learn(&[totals], at);
+        let objects = |picture: &Picture| {
+            let workers = picture.worker_list(Vec::new()).workers;
+            let objects = workers.iter().map(|row| (row.worker, row.objects));
+            (objects.collect::<Vec<_>>(), workers[0].object_bytes)
+        };
+        assert_eq!(objects(&picture), (vec![(1, 3), (2, 0)], 7_000));
+        picture.lanes.worker_down(totals.worker, at);
+        assert_eq!(objects(&picture), (vec![(2, 0), (1, 0)], 0));
     }
 
     #[test]

@@ -45,6 +45,11 @@ impl InFlight {
         self.attempts.iter().map(|flying| flying.sent)
     }
 
+    /// What the worker reads for all of them.
+    pub(super) fn pins(&self) -> impl Iterator<Item = &Pin> {
+        self.attempts.iter().flat_map(|flying| &flying.pins)
+    }
+
     pub(super) fn push(&mut self, sent: Sent, pins: Vec<Pin>) {
         self.attempts.push_back(Flying {
             sent,

@@ -16,6 +16,7 @@ mod health;
 mod in_flight;
 mod inspect;
 mod nested;
+mod pinned;
 mod snapshot;
 mod stall;
 mod tracebacks;
@@ -36,11 +37,13 @@ use crate::limits;
 use crate::output::OutputRing;
 use crate::payload::{Code, CodeId, Payload};
 use crate::poller::{Source, Stream};
+use crate::reader::WorkerTotals;
 use crate::shared::Shared;
 use crate::tasks::Task;
 
 pub use inspect::{Death, Stack};
 pub use nested::lost;
+pub use pinned::Pinned;
 pub use snapshot::Snapshot;
 pub(crate) use stall::Stalls;
 pub use tracebacks::Traceback;
@@ -405,10 +408,17 @@ impl Processes {
         self.workers.get(&worker)?.pid()
     }
 
-    /// All workers, their pools and, once they have been started, their processes.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (WorkerId, PoolId, Option<u32>)> {
+    /// All workers, as those see them who look.
+    pub(crate) fn totals(&self) -> impl Iterator<Item = WorkerTotals> {
         let workers = self.workers.values();
-        workers.map(|worker| (worker.id, worker.pool, worker.pid()))
+        workers.map(|worker| WorkerTotals {
+            worker: worker.id,
+            pool: worker.pool,
+            slots: 1,
+            is_threads: false,
+            pid: worker.pid(),
+            pinned: worker.pinned(),
+        })
     }
 
     /// Processes of one pool, or of all.

@@ -25,6 +25,7 @@ use crate::worker::{DUMP_SIGNAL, INTERRUPT_SIGNAL};
 use super::Processes;
 use super::crash::CrashFile;
 use super::in_flight::{InFlight, Sent};
+use super::pinned::Pinned;
 
 /// One worker process, seen from the engine.
 #[expect(
@@ -320,6 +321,14 @@ impl Worker {
         let (taken_back, pins) = self.in_flight.retract(self.control.retract());
         self.released.extend(pins);
         taken_back
+    }
+
+    /// What stays where it is because this worker may read it.
+    pub(super) fn pinned(&self) -> Pinned {
+        let of_definitions = self.known.values().flatten();
+        let of_answers = self.answered.values().flatten();
+        let others = self.initial.iter().chain(of_definitions).chain(of_answers);
+        Pinned::by(self.in_flight.pins().chain(others))
     }
 
     /// The attempt that has been begun and not reported for the longest time.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lineshaft_engine::{EngineOptions, Payload};
+use lineshaft_engine::{EngineOptions, Payload, Pinned};
 
 use crate::common::eventually;
 use crate::setup::{Hold, Processes, bytes, options, pool};
@@ -11,6 +11,7 @@ tests![
     large_values_pass_through_memory,
     what_exceeds_the_budget_goes_to_disk,
     what_a_worker_reads_stays,
+    what_a_worker_may_read_is_counted,
 ];
 
 fn large_values_pass_through_memory() {
@@ -95,4 +96,39 @@ fn what_a_worker_reads_stays() {
         segment.is_spilled() && !third.is_spilled(),
         "nobody reads it any more"
     );
+}
+
+fn what_a_worker_may_read_is_counted() {
+    const BYTES: u64 = 300 << 10;
+    let processes = Processes::new(1);
+    let reader = processes.engine.reader();
+    let pinned = || {
+        let workers = reader.totals().expect("a sound engine").workers;
+        let all = workers.iter().map(|worker| worker.pinned);
+        all.collect::<Vec<_>>()
+    };
+    let blob = processes.submit("blob", &bytes(BYTES));
+    processes.wait(&blob);
+    assert_eq!(pinned(), [Pinned::default()], "its own results are not");
+    let store = processes.engine.store();
+    let (segment, _) = store.put(&[&vec![1_u8; 2 << 20]]).expect("room");
+    let segment_bytes = segment.bytes();
+    let hold = Hold::new();
+    let args = Payload {
+        segments: vec![segment],
+        ..Payload::inline(hold.args())
+    };
+    // Each of them twice, and counted once.
+    let mut request = processes.request("hold", args.clone());
+    request.inputs = vec![Arc::clone(&blob), Arc::clone(&blob)];
+    let task = processes.engine.submit(request).expect("open");
+    hold.began();
+    let [Pinned { objects, bytes }] = pinned()[..] else {
+        panic!("one worker: {:?}", pinned());
+    };
+    assert_eq!(objects, 2);
+    assert!(bytes >= segment_bytes + BYTES, "{bytes}");
+    hold.release();
+    processes.wait(&task);
+    eventually("it reads them no more", || pinned() == [Pinned::default()]);
 }
