@@ -79,12 +79,15 @@ class Engine(_observe.Observed):
         What it holds of shared memory does not count.
     dashboard
         True: `dashboard_url` is served from the start and printed once. False: it is never served. By default
-        it is from the first time that somebody asks for it.
+        it is from the first time that somebody asks for it. An address of this machine, such as ``"0.0.0.0"`` for
+        all of them: it is served from the start, for other machines too, to whoever has the token in the address
+        that is printed.
 
     Raises
     ------
     ValueError
-        If `workers` or `max_tasks_per_worker` is not positive, or `memory` or `max_worker_growth` is not a size.
+        If `workers` or `max_tasks_per_worker` is not positive, `memory` or `max_worker_growth` is not a size, or
+        `dashboard` is text and not an address.
     TypeError
         If `spill_dir` is not a path.
     OSError
@@ -106,8 +109,10 @@ class Engine(_observe.Observed):
         spill_dir: str | os.PathLike[str] | None = None,
         max_tasks_per_worker: int | None = None,
         max_worker_growth: int | str | None = None,
-        dashboard: bool | None = None,
+        dashboard: bool | str | None = None,
     ) -> None:
+        if isinstance(dashboard, str):
+            _observe.check_address(dashboard)
         if max_tasks_per_worker is not None and max_tasks_per_worker < 1:
             raise ValueError(f"max_tasks_per_worker must be positive, not {max_tasks_per_worker!r}")
         if workers is not None:

@@ -86,9 +86,9 @@ class Engine:
         """
         Sends SIGINT to all worker processes; False if there are none.
         """
-    def serve(self, /) -> str:
+    def serve(self, /, address: str) -> str:
         """
-        Serves pages that show the engine, from the first call on; returns their address.
+        Serves pages that show the engine, from the first call on, at this address; returns where they are.
         """
     def set_up(self, /, setup: SupportsGetItem[int, SupportsIndex]) -> None:
         """

@@ -19,7 +19,7 @@ class Observed:
     """What those who look at an engine may ask of it. The picture is kept from the first call on."""
 
     #: False: it is never served.
-    _dashboard: bool | None
+    _dashboard: bool | str | None
     _native: NativeEngine | None
     _native_threads: NativeEngine | None
 
@@ -80,8 +80,8 @@ class Observed:
     def dashboard_url(self) -> str:
         """Address of pages that show what the engine does, for a browser on this machine.
 
-        They are served from the first time that somebody asks, on the loopback interface: on port 8787, or the
-        next one that is free. They end with the engine.
+        They are served from the first time that somebody asks, on the loopback interface or where the engine was
+        told to: on port 8787, or the next one that is free. They end with the engine.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class Observed:
         """
         if self._dashboard is False:
             raise RuntimeError("this engine serves no dashboard: it was made with dashboard=False")
-        return self._observed().serve()
+        return self._observed().serve(self._dashboard if isinstance(self._dashboard, str) else "127.0.0.1")
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the engine, and a link to its pages if it may have any."""
@@ -119,6 +119,16 @@ _files: dict[str, str] = {}
 _files_pid: int | None = None
 #: Default engines that have ended: each has files of its own.
 _ended = 0
+
+
+def check_address(address: str) -> None:
+    """Raise ValueError unless this is an address that pages can be served at."""
+    import ipaddress
+
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise ValueError(f"dashboard must be True, False or an address such as '0.0.0.0', not {address!r}") from None
 
 
 def announce(engine: Engine) -> None:

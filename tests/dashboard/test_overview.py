@@ -68,6 +68,24 @@ def test_pages_are_reached_by_the_keyboard_alone(tab):
             expect(link).to_have_attribute("aria-current", "page")
 
 
+def test_a_page_at_another_address_is_opened_by_its_token_and_goes_on_without(tab):
+    with ls.Engine(workers=1, dashboard="127.0.0.2") as engine:
+        engine.submit(double, 1).result()
+        address = engine.dashboard_url.split("?")[0]
+        tab.expected.append("401")
+        page = tab.page
+        page.goto(address)
+        expect(page.get_by_text("open the whole address")).to_be_visible()
+        page.goto(engine.dashboard_url)
+        expect(page.get_by_role("row").filter(has_text="double")).to_be_visible()
+        expect(page.get_by_role("status").first).to_contain_text("live")
+        assert page.url.startswith(address)
+        assert "token" not in page.url
+        page.get_by_role("link", name="Workers").click()
+        page.get_by_role("button", name="Retire").click()
+        expect(page.get_by_text("ends after what it runs")).to_be_visible()
+
+
 def test_a_page_comes_back_with_its_server(tab):
     tab.expected.append("ERR_")
     first = subprocess.Popen([sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -136,6 +136,29 @@ with ThreadPoolExecutor(1) as pool:
 """
 
 
+def test_other_addresses_need_the_token(capsys):
+    with ls.Engine(workers=1, dashboard="127.0.0.2") as engine:
+        url = engine.dashboard_url
+        assert capsys.readouterr().err == f"lineshaft: dashboard at {url}\n"
+        address, token = url.split("/?token=")
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            fetch(f"{address}/api/overview")
+        request = urllib.request.Request(f"{address}/api/overview", headers={"Authorization": f"Bearer {token}"})
+        assert json.loads(fetch(request))["ended"] is False
+        for shown, status in ((url, 0), (f"{url}0", 1), (address, 1)):
+            ended = subprocess.run(
+                [sys.executable, "-m", "lineshaft", "top", "--once", shown], capture_output=True, text=True, timeout=60
+            )
+            assert ended.returncode == status
+            assert ("Unauthorized" in ended.stderr) == (status == 1)
+
+
+@pytest.mark.parametrize("address", ["", "localhost", "0.0.0.0:80", "300.0.0.1"])
+def test_what_is_no_address_is_refused(address):
+    with pytest.raises(ValueError, match="address"):
+        ls.Engine(workers=1, dashboard=address)
+
+
 @pytest.mark.parametrize(("options", "ports", "says"), [([], "1\n", True), (["--no-dashboard"], "0\n", False)])
 def test_lineshaft_run_can_be_told_to_serve_none(options, ports, says):
     command = [sys.executable, "-m", "lineshaft", "run", "--no-summary", *options, "-c", LISTENS]

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -85,9 +86,9 @@ impl Dashboard {
 
 /// What is shown.
 impl Dashboard {
-    /// Serves the picture on the loopback interface.
-    pub fn serve(&self) -> io::Result<Server> {
-        Server::start(Arc::clone(&self.shared))
+    /// Serves the picture at an address of this machine; who is not on it has to show a token.
+    pub fn serve(&self, at: IpAddr) -> io::Result<Server> {
+        Server::start(Arc::clone(&self.shared), at)
     }
 
     /// Reads what the engine has done until now, as the thread does by itself a little later. Once the

@@ -21,9 +21,13 @@ struct Site {
 
 impl Site {
     fn new() -> Site {
+        Site::at([127, 0, 0, 1])
+    }
+
+    fn at(address: [u8; 4]) -> Site {
         let rig = Rig::new();
         let dashboard = Dashboard::start(rig.engine.reader()).expect("a thread starts");
-        let server = dashboard.serve().expect("a port is free");
+        let server = dashboard.serve(address.into()).expect("a port is free");
         Site {
             rig,
             server,
@@ -32,8 +36,7 @@ impl Site {
     }
 
     fn address(&self) -> SocketAddr {
-        let url = self.server.url();
-        let address = url.strip_prefix("http://").expect("a plain address");
+        let address = self.server.url().split('/').nth(2).expect("an address");
         address.parse().expect("a number and a port")
     }
 
@@ -242,6 +245,43 @@ fn other_origins_names_and_methods_are_refused() {
             .expect("an answer");
         assert_eq!(line.split(' ').nth(1), Some(expected), "{request}");
     }
+}
+
+#[test]
+fn at_another_address_nothing_is_answered_without_the_token() {
+    let site = Site::at([127, 0, 0, 2]);
+    let (address, token) = site.server.url().split_once("/?token=").expect("a token");
+    assert!(address.starts_with("http://127.0.0.2:"), "{address}");
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let paths = [
+        "/",
+        "/app.js",
+        "/metrics",
+        "/api/overview",
+        "/api/events",
+        "/nothing",
+    ];
+    for path in paths {
+        let (status, head, body) = site.get_with(path, "");
+        assert_eq!(status, 401, "{path}: {body}");
+        assert!(!head.contains(token) && !body.contains(token), "{path}");
+        let wrong = format!("{}x\r\n", bearer.trim_end());
+        assert_eq!(site.get_with(path, &wrong).0, 401, "{path}");
+    }
+    assert_eq!(site.get_with("/api/overview", &bearer).0, 200);
+    // A browser opens the address, and goes on by its cookie.
+    let (status, head, _) = site.get_with(&format!("/?token={token}"), "");
+    assert_eq!(status, 303, "{head}");
+    let kept = head
+        .lines()
+        .find_map(|line| line.strip_prefix("set-cookie: "));
+    let kept = kept.expect("a cookie");
+    assert!(kept.ends_with("; Path=/; HttpOnly; SameSite=Lax"), "{kept}");
+    let cookie = format!("Cookie: {}\r\n", kept.split(';').next().expect("a value"));
+    assert_eq!(site.get_with("/api/overview", &cookie).0, 200);
+    // With it too, pages of other origins are refused.
+    let elsewhere = format!("{cookie}Origin: http://evil.example\r\n");
+    assert_eq!(site.get_with("/api/overview", &elsewhere).0, 403);
 }
 
 #[test]

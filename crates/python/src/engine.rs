@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use lineshaft_dashboard::Dashboard;
 use lineshaft_engine::{Code, EngineError, EngineOptions, PoolKind, PoolOptions, Program, Silent};
 use lineshaft_store::LiveBuffers;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
@@ -358,13 +359,16 @@ impl Engine {
         Ok(dict)
     }
 
-    /// Serves pages that show the engine, from the first call on; returns their address.
-    fn serve(&self, py: Python<'_>) -> PyResult<String> {
+    /// Serves pages that show the engine, from the first call on, at this address; returns where they are.
+    fn serve(&self, py: Python<'_>, address: &str) -> PyResult<String> {
+        let address: IpAddr = address
+            .parse()
+            .map_err(|_| PyValueError::new_err(format!("not an address: {address:?}")))?;
         let observed = self.core.observed()?;
         if observed.engine().is_closed() {
             return Err(PyRuntimeError::new_err("the engine has been shut down"));
         }
-        Ok(py.detach(|| observed.url())?)
+        Ok(py.detach(|| observed.url(address).map(str::to_owned))?)
     }
 
     /// Keeps a picture of what the engine does, from now on and as far as its log goes back.

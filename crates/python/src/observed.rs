@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -40,11 +41,11 @@ impl Observed {
     }
 
     /// The address of its pages, which are served from the first call on.
-    pub fn url(&self) -> io::Result<String> {
+    pub fn url(&self, at: IpAddr) -> io::Result<&str> {
         if let Some(server) = self.server.get() {
             return Ok(server.url());
         }
-        let server = self.dashboard()?.serve()?;
+        let server = self.dashboard()?.serve(at)?;
         Ok(self.server.get_or_init(|| server).url())
     }
 

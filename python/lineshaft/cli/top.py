@@ -27,7 +27,7 @@ STATES: Final = ("running", "blocked", "ahead", "ready", "backoff", "waiting", "
 
 def top(parsed: Parsed) -> int:
     """Show what the program at an address does, until it ends or Ctrl-C."""
-    url = (parsed.rest[0] if parsed.rest else DEFAULT_URL).rstrip("/")
+    url = parsed.rest[0] if parsed.rest else DEFAULT_URL
     if "://" not in url:
         url = f"http://{url}"
     if parsed.values["once"] or not sys.stdout.isatty():
@@ -72,7 +72,10 @@ def _follow(url: str) -> int:
 def _ask(url: str, what: str) -> Any:
     # The dashboard is on this machine: no proxy is to be asked for it.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"{url}/api/{what}", timeout=TIMEOUT_S) as answer:
+    address, _, token = url.partition("/?token=")
+    if token:
+        opener.addheaders.append(("Authorization", f"Bearer {token}"))
+    with opener.open(f"{address.rstrip('/')}/api/{what}", timeout=TIMEOUT_S) as answer:
         return json.load(answer)
 
 

@@ -1,16 +1,20 @@
 //! Who is answered, and what a browser may do with the answer.
 //!
-//! Only this machine can connect. But a browser on it runs pages of other origins, which may send
+//! Only this machine can connect, or who has the token (`token`). But a browser on it runs pages of other origins, which may send
 //! requests here, and one whose name was made to resolve to this address may read the answers too. So
 //! the name that was asked for must be one of this machine, and requests that a browser says come from
 //! elsewhere are refused. Those that change something must have a header that browsers let no page of
 //! another origin send without asking here first, and that question is refused.
 
-use axum::extract::Request;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+
+use super::token::Token;
 
 /// What every answer says to the browser.
 const HEADERS: [(HeaderName, &str); 7] = [
@@ -36,9 +40,18 @@ const HEADERS: [(HeaderName, &str); 7] = [
 /// Requests that change something have it.
 pub(crate) const ACTION: HeaderName = HeaderName::from_static("x-lineshaft-action");
 
-pub(crate) async fn guard(request: Request, next: Next) -> Response {
-    let mut response = match refusal(request.method(), request.headers()) {
-        Some((status, why)) => (status, why).into_response(),
+pub(crate) async fn guard(
+    State(token): State<Option<Arc<Token>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    // Whoever shows the token was told it with the address, and that has any name.
+    let any_name = token.is_some();
+    let refused = refusal(request.method(), request.headers(), any_name)
+        .map(IntoResponse::into_response)
+        .or_else(|| token.as_ref()?.refusal(&request));
+    let mut response = match refused {
+        Some(refused) => refused,
         None => next.run(request).await,
     };
     for (name, value) in HEADERS {
@@ -50,14 +63,19 @@ pub(crate) async fn guard(request: Request, next: Next) -> Response {
 }
 
 /// Why a request is not answered; None if it is.
-fn refusal(method: &Method, headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
+fn refusal(
+    method: &Method,
+    headers: &HeaderMap,
+    any_name: bool,
+) -> Option<(StatusCode, &'static str)> {
     match *method {
         Method::GET | Method::HEAD => {}
         Method::POST if only(headers, &ACTION).is_some() => {}
         Method::POST => return Some((StatusCode::FORBIDDEN, "an action needs its header\n")),
         _ => return Some((StatusCode::METHOD_NOT_ALLOWED, "this is not done here\n")),
     }
-    let Some(host) = only(headers, &header::HOST).filter(|host| is_loopback(host)) else {
+    let Some(host) = only(headers, &header::HOST).filter(|host| any_name || is_loopback(host))
+    else {
         return Some((StatusCode::FORBIDDEN, "ask for 127.0.0.1 or localhost\n"));
     };
     let elsewhere = Some((StatusCode::FORBIDDEN, "asked by a page of another origin\n"));
@@ -108,7 +126,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_static(value));
         }
-        refusal(method, &map).map(|(status, _)| status.as_u16())
+        refusal(method, &map, false).map(|(status, _)| status.as_u16())
     }
 
     fn get(headers: &[(&'static str, &'static str)]) -> Option<u16> {
@@ -142,6 +160,20 @@ mod tests {
             get(&[("host", "localhost"), ("host", "localhost")]),
             Some(403)
         );
+    }
+
+    #[test]
+    fn with_a_token_any_name_will_do_but_no_other_origin() {
+        let status = |origin| {
+            let mut map = HeaderMap::new();
+            map.append("host", HeaderValue::from_static("build.example:8787"));
+            map.append("origin", HeaderValue::from_static(origin));
+            refusal(&Method::GET, &map, true).map(|(status, _)| status.as_u16())
+        };
+        assert_eq!(status("http://build.example:8787"), None);
+        assert_eq!(status("http://evil.example:8787"), Some(403));
+        let nameless = refusal(&Method::GET, &HeaderMap::new(), true);
+        assert_eq!(nameless.map(|(status, _)| status.as_u16()), Some(403));
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! The picture over HTTP, for a browser on this machine.
+//! The picture over HTTP, for a browser on this machine, or elsewhere if that was asked for.
 //!
 //! One thread with a runtime of its own, started when somebody asks for the address. It listens on the
-//! loopback interface, and what it answers is guarded (`guard`) against pages of other origins. Nothing
+//! loopback interface, or where it was told to; there who asks has to show a token (`token`). What it
+//! answers is guarded (`guard`) against pages of other origins. Nothing
 //! is queued for a reader: each takes what has happened since its last look when it is ready for more
 //! (`stream`), so a slow one costs a connection and gets fewer, larger steps. Connections are bounded.
 
@@ -9,9 +10,10 @@ pub(crate) mod assets;
 mod guard;
 mod routes;
 mod stream;
+mod token;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -25,40 +27,47 @@ use tokio::task::JoinSet;
 
 use crate::collector::Shared;
 use crate::limits;
+use token::Token;
 
 /// A server for one picture. It stops when it is dropped.
 pub struct Server {
-    address: SocketAddr,
+    url: String,
     stop: watch::Sender<bool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Server {
-    /// Starts to serve.
-    pub(crate) fn start(shared: Arc<Shared>) -> io::Result<Server> {
+    /// Starts to serve at an address of this machine.
+    pub(crate) fn start(shared: Arc<Shared>, at: IpAddr) -> io::Result<Server> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
             .build()?;
         let listener = {
             let _entered = runtime.enter();
-            Ours::new(bind()?)
+            Ours::new(bind(at)?)
         };
         let address = listener.get().local_addr()?;
+        let is_for_others = at != Ipv4Addr::LOCALHOST && at != Ipv6Addr::LOCALHOST;
+        let token = is_for_others
+            .then(|| Token::new(address.port()))
+            .transpose()?
+            .map(Arc::new);
+        let url = url(address, token.as_deref());
         let (stop, stopped) = watch::channel(false);
         let thread = thread::Builder::new()
             .name("lineshaft-http".into())
-            .spawn(move || runtime.block_on(serve(listener, shared, stopped)))?;
+            .spawn(move || runtime.block_on(serve(listener, shared, token, stopped)))?;
         Ok(Server {
-            address,
+            url,
             stop,
             thread: Mutex::new(Some(thread)),
         })
     }
 
-    /// Where to look.
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+    /// Where to look, with the token if there is one.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// Ends all connections, those that stream after what they have not sent yet, and closes the port.
@@ -82,12 +91,25 @@ impl Drop for Server {
     }
 }
 
+fn url(address: SocketAddr, token: Option<&Token>) -> String {
+    let (port, query) = (address.port(), token.map_or_else(String::new, Token::query));
+    if address.ip().is_unspecified() {
+        // It listens on all of them: others know this machine by its name.
+        let system = rustix::system::uname();
+        return format!(
+            "http://{}:{port}{query}",
+            system.nodename().to_string_lossy()
+        );
+    }
+    format!("http://{address}{query}")
+}
+
 /// Listens on the usual port, or the next one that is free. Only within a runtime.
-fn bind() -> io::Result<TcpListener> {
+fn bind(at: IpAddr) -> io::Result<TcpListener> {
     let usual = limits::PORT..limits::PORT + limits::PORTS_TRIED;
     // The last one leaves it to the kernel.
     for port in usual.chain([0]) {
-        match std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        match std::net::TcpListener::bind((at, port)) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             bound => {
                 let listener = bound?;
@@ -102,9 +124,13 @@ fn bind() -> io::Result<TcpListener> {
 async fn serve(
     listener: Ours<TcpListener>,
     shared: Arc<Shared>,
+    token: Option<Arc<Token>>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let (router, stopping) = (routes::router(shared, stopped.clone()), stopped.clone());
+    let (router, stopping) = (
+        routes::router(shared, token, stopped.clone()),
+        stopped.clone(),
+    );
     let free = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use lineshaft_core::{TaskId, WorkerId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::token::Token;
 use super::{assets, guard, stream};
 use crate::collector::Shared;
 use crate::view::{
@@ -26,7 +27,11 @@ pub(crate) struct Context {
     pub(crate) latest: Arc<stream::Latest>,
 }
 
-pub(crate) fn router(shared: Arc<Shared>, stopped: watch::Receiver<bool>) -> Router {
+pub(crate) fn router(
+    shared: Arc<Shared>,
+    token: Option<Arc<Token>>,
+    stopped: watch::Receiver<bool>,
+) -> Router {
     let context = Context {
         shared,
         stopped,
@@ -55,7 +60,7 @@ pub(crate) fn router(shared: Arc<Shared>, stopped: watch::Receiver<bool>) -> Rou
         .route("/api/tasks/{task}", get(task))
         .route("/api/timeline", get(timeline))
         .route("/api/scatter", get(scatter))
-        .layer(from_fn(guard::guard))
+        .layer(from_fn_with_state(token, guard::guard))
         .with_state(context)
 }
 
