@@ -4,6 +4,8 @@ Each item has its own outcome and its own retries. For worker processes items tr
 many as make about `BATCH_S` of work, because a message costs more than a small task. A batch is no
 unit of failure: an item that raises fails alone, and when a worker dies under a batch, only the
 item it was running has failed; what the worker had not reported, at most one batch, runs again.
+
+Items whose retries wait, or which have a time limit, travel one by one: the engine then keeps time.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 
+from lineshaft import _native
 from lineshaft._serial.parent import load_exception
 from lineshaft._task import Task
 
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any, TypeVar
 
-    from lineshaft import _native
     from lineshaft._engine import Engine
     from lineshaft.futures import Future
 
@@ -44,6 +46,7 @@ def map(
     retries: int = 0,
     backoff: float = 0.0,
     timeout: float | None = None,
+    priority: int = 0,
     progress: bool | None = None,
 ) -> Iterator[T]:
     """Call `function` with the items of `iterables` on the engine; return the results in order.
@@ -60,7 +63,7 @@ def map(
     threads
         Run on threads of this process instead: True for as many as there are workers, or a number,
         far above the number of cores if the function waits for I/O.
-    processes, retries, backoff, timeout
+    processes, retries, backoff, timeout, priority
         As for `lineshaft.task`; they apply to each item.
     progress
         Show a bar on standard error; by default if that is a terminal or notebook and it takes more
@@ -70,6 +73,7 @@ def map(
     ------
     Exception
         From the iterator, in its place, what `function` raised; the items behind are then cancelled.
+        What the iterables raised comes behind the results of all items before.
 
     Examples
     --------
@@ -86,19 +90,22 @@ def map(
         retries=retries,
         backoff=backoff,
         timeout=timeout,
+        priority=priority,
     )
     return map_task(task, iterables, progress=progress)
 
 
 def map_task(task: Task, iterables: tuple[Iterable[Any], ...], *, progress: bool | None) -> Iterator[Any]:
     """Run `task` for each item; see `map`."""
-    items = zip(*iterables)  # noqa: B905 - as `map` does, the shortest ends it
+    errors: list[Exception] = []
+    items = _read(zip(*iterables), errors)  # noqa: B905 - as `map` does, the shortest ends it
     total = None
     try:
         total = min(len(iterable) for iterable in iterables)  # type: ignore[arg-type]
     except TypeError:
         pass
-    run = _each(task, items) if task._runs_here or task.timeout is not None else _batched(task, items)
+    one_by_one = task._runs_here or task.timeout is not None or (task.retries and task.backoff)
+    run = (_each if one_by_one else _batched)(task, items, errors)
     # The first items are handed over now, not when the first result is asked for.
     first = next(run, None)
     assert first is None, "a run begins with nothing"
@@ -121,8 +128,16 @@ def _consume(run: Iterator[Any], task: Task, total: int | None, progress: bool |
             yield result
 
 
-def _each(task: Task, items: Iterator[Item]) -> Iterator[Any]:
-    """One message per item: on threads, on event loops, and where each item has a time limit."""
+def _read(items: Iterator[Item], errors: list[Exception]) -> Iterator[Item]:
+    """Yield the items. What reading them raises is noted, because its place is behind their results."""
+    try:
+        yield from items
+    except Exception as error:
+        errors.append(error)
+
+
+def _each(task: Task, items: Iterator[Item], errors: list[Exception]) -> Iterator[Any]:
+    """One message per item: on threads, on event loops, and where the engine keeps time for each."""
     pool = task._pool()
     ahead = AHEAD * task._slots()
     pending = deque(task._send(pool, item, None) for item in islice(items, ahead))
@@ -134,20 +149,23 @@ def _each(task: Task, items: Iterator[Item]) -> Iterator[Any]:
             for item in islice(items, 1):
                 pending.append(task._send(pool, item, None))
             yield result
+        if errors:
+            raise errors.pop()
     finally:
         for future in pending:
             future.cancel()
 
 
-def _batched(task: Task, items: Iterator[Item]) -> Iterator[Any]:
+def _batched(task: Task, items: Iterator[Item], errors: list[Exception]) -> Iterator[Any]:
     pool = task._pool()
     ahead = AHEAD * task._slots()
     size = 1
+    options = _native.TaskOptions(priority=task.priority) if task.priority else None
     pending: deque[tuple[Future[Any], list[Item]]] = deque()
 
     def feed() -> None:
         while len(pending) < ahead and (batch := list(islice(items, size))):
-            pending.append((pool.submit_each(task.function, batch), batch))  # type: ignore[arg-type]
+            pending.append((pool.submit_each(task.function, batch, options), batch))  # type: ignore[arg-type]
 
     try:
         feed()
@@ -163,6 +181,8 @@ def _batched(task: Task, items: Iterator[Item]) -> Iterator[Any]:
                 size = max(1, min(wanted, 4 * size, BATCH_MAX))
             feed()
             yield from outcomes
+        if errors:
+            raise errors.pop()
     finally:
         for future, _ in pending:
             future.cancel()

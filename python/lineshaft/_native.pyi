@@ -294,7 +294,7 @@ class Pool:
         Submits `function(*args, **kwargs)`. A call on threads waits for the futures in `after` too;
         worker processes find theirs among the arguments.
         """
-    def submit_each(self, /, function: Any, items: list) -> FutureBase:
+    def submit_each(self, /, function: Any, items: list, options: TaskOptions | None = None) -> FutureBase:
         """
         Submits a call of `function` for each item of a list, an item being a tuple of arguments.
         The result is a tuple: the results, a dict of pickled exceptions by index, and the seconds

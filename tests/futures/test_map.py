@@ -113,17 +113,18 @@ def test_an_input_that_fails_at_once(place):
         list(ls.map(double, numbers(), **place))
 
 
-def test_an_input_that_fails_on_the_way(place):
+@pytest.mark.parametrize("count", [0, 2, 500])
+def test_what_the_input_raises_comes_behind_the_results_of_what_it_gave(place, count):
     def numbers():
-        yield from range(500)
+        yield from range(count)
         raise LookupError("no more")
 
     results = ls.map(double, numbers(), **place)
-    seen = []
-    with pytest.raises(LookupError, match="no more"):  # noqa: PT012 - it raises on the way
-        for result in results:
-            seen.append(result)  # noqa: PERF402
-    assert seen == list(range(0, 2 * len(seen), 2))
+    assert list(itertools.islice(results, count)) == list(range(0, 2 * count, 2))
+    with pytest.raises(LookupError, match="no more"):
+        next(results)
+    with pytest.raises(StopIteration):
+        next(results)
 
 
 def test_closing_cancels(place, event, tmp_path):
@@ -218,6 +219,46 @@ def test_each_item_has_its_own_retries(tmp_path, place):
     results = ls.map(work, range(1000, 1010), **place)
     with pytest.raises(ConnectionError, match="1004"):
         list(results)
+
+
+def test_retries_wait_as_long_as_they_should(tmp_path, place):
+    def work(number: int) -> int:
+        path = tmp_path / str(number)
+        with path.open("a") as file:
+            file.write(f"{time.monotonic()}\n")
+        if len(path.read_text().splitlines()) < 3:
+            raise ConnectionError(number)
+        return number
+
+    assert list(ls.map(work, range(3), retries=2, backoff=0.1, **place)) == [0, 1, 2]
+    for number in range(3):
+        times = [float(line) for line in (tmp_path / str(number)).read_text().splitlines()]
+        waits = [later - earlier for earlier, later in itertools.pairwise(times)]
+        assert [wait >= floor for wait, floor in zip(waits, [0.1, 0.2], strict=True)] == [True] * 2
+
+
+@pytest.mark.parametrize("of_task", [False, True], ids=["map", "task"])
+def test_greater_priority_first(event, tmp_path, of_task):
+    entered, leave, order = event("entered"), event("leave"), tmp_path / "order"
+
+    def note(name: str) -> None:
+        with order.open("a") as file:
+            file.write(f"{name}\n")
+
+    with ls.Engine(workers=1) as engine:
+        held = engine.submit(enter_and_wait, entered, leave)
+        entered.wait()
+        low = [engine.submit(note, "low") for _ in range(200)]
+        if of_task:
+            high = ls.task(note, engine=engine, priority=10).map(["high"])
+        else:
+            high = engine.map(note, ["high"], priority=10)
+        leave.set()
+        assert list(high) == [None]
+        for future in [held, *low]:
+            future.result(30)
+    # Some of what waited longer was handed to the worker ahead of time.
+    assert order.read_text().splitlines().index("high") < 100
 
 
 def test_a_worker_that_dies_costs_its_item_only(tmp_path):

@@ -269,13 +269,17 @@ impl Pool {
     /// Submits a call of `function` for each item of a list, an item being a tuple of arguments.
     /// The result is a tuple: the results, a dict of pickled exceptions by index, and the seconds
     /// it took.
-    #[pyo3(signature = (function, items))]
+    #[pyo3(signature = (function, items, options = None))]
     fn submit_each<'py>(
         &self,
         function: &Bound<'py, PyAny>,
         items: &Bound<'py, PyList>,
+        options: Option<&Bound<'py, TaskOptions>>,
     ) -> PyResult<Bound<'py, FutureBase>> {
         let py = function.py();
+        let policy = options
+            .map(|options| options.get().policy)
+            .unwrap_or_default();
         let args = PyTuple::new(py, [items])?;
         match &self.kind {
             Kind::Processes { core, id, encoder } => {
@@ -285,12 +289,12 @@ impl Pool {
                     kwargs: None,
                     each: true,
                 };
-                submit_remote(py, core, *id, encoder, &call, Policy::default())
+                submit_remote(py, core, *id, encoder, &call, policy)
             }
             Kind::Nested { .. } | Kind::Threads { .. } => {
                 let batch = front(py)?.run_batch.bind(py);
                 let args = PyTuple::new(py, [function.as_any(), items.as_any()])?;
-                self.submit(batch, &args, None, None, None)
+                self.submit(batch, &args, None, options, None)
             }
         }
     }
