@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 #: Coroutines that one event loop runs at the same time, unless told otherwise.
 COROUTINES_MAX = 1000
+
+#: What futures are looked for in.
+CONTAINERS = (dict, list, tuple, set, frozenset)
 
 
 class Task:
@@ -88,6 +92,13 @@ class Task:
         """Call the function, here and now."""
         return self.function(*args, **kwargs)
 
+    def __get__(self, instance: object, owner: type | None = None) -> Task:
+        """Bind a method that was made a task to its instance, as functions do."""
+        bind = getattr(type(self.function), "__get__", None)
+        if instance is None or bind is None:
+            return self
+        return Task(bind(self.function, instance, owner), engine=self._engine, **self._named_options())
+
     def submit(self, /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Run ``function(*args, **kwargs)`` on the engine; return its future."""
         return self._submit(self._engine or default_engine(), args, kwargs)
@@ -109,9 +120,9 @@ class Task:
         return map_task(self, iterables, progress=progress)
 
     def _options_after_failure(self) -> _native.TaskOptions:
-        """Make the options of an item that has failed once already."""
+        """Make the options of an item that has failed once already, and whose retries need not wait."""
         again = self.retries - 1
-        return _native.TaskOptions(priority=self.priority, retries=again, death_retries=again, backoff_s=self.backoff)
+        return _native.TaskOptions(priority=self.priority, retries=again, death_retries=again)
 
     @property
     def _runs_here(self) -> bool:
@@ -119,7 +130,10 @@ class Task:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Go to workers, where calling it is calling the function, and nested submits keep the options."""
-        options: dict[str, Any] = {
+        return functools.partial(Task, **self._named_options()), (self.function,)
+
+    def _named_options(self) -> dict[str, Any]:
+        return {
             "retries": self.retries,
             "backoff": self.backoff,
             "timeout": self.timeout,
@@ -127,7 +141,6 @@ class Task:
             "processes": self._processes,
             "threads": self._threads,
         }
-        return functools.partial(Task, **options), (self.function,)
 
     def _pool(self, engine: Engine | None = None) -> _native.Pool:
         engine = engine or self._engine or default_engine()
@@ -192,27 +205,39 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
 def _futures(value: Any) -> Iterator[Future[Any]]:
     """Yield the futures in `value`, in containers too."""
-    if isinstance(value, _native.FutureBase):
-        yield value  # type: ignore[misc]
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _futures(item)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for item in value:
-            yield from _futures(item)
+    stack, seen = [value], set()
+    while stack:
+        value = stack.pop()
+        if isinstance(value, _native.FutureBase):
+            yield value  # type: ignore[misc]
+        elif isinstance(value, CONTAINERS) and id(value) not in seen:
+            seen.add(id(value))
+            stack.extend(value.values() if isinstance(value, dict) else value)
 
 
 def _results(value: Any) -> Any:
-    """`value` with the results of futures in their places, in containers too."""
+    """`value` with the results of futures in their places, in containers too.
+
+    Containers without a future stay the objects that they are: the function may be meant to change them.
+    """
     if isinstance(value, _native.FutureBase):
         return value.result()
+    if next(_futures(value), None) is None:
+        return value
+    if isinstance(value, (tuple, frozenset)):
+        make = getattr(value, "_make", type(value))  # named tuples take no iterable
+        return make(_results(item) for item in value)
+    # As a copy it keeps what its type adds, such as the default of a `defaultdict`.
+    replaced = copy.copy(value)
     if isinstance(value, dict):
-        return {key: _results(item) for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_results(item) for item in value))
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return type(value)(_results(item) for item in value)
-    return value
+        for key, item in value.items():
+            replaced[key] = _results(item)
+    elif isinstance(value, list):
+        replaced[:] = [_results(item) for item in value]
+    else:
+        replaced.clear()
+        replaced.update(_results(item) for item in value)
+    return replaced
 
 
 def _call_with_results(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:

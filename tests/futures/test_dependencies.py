@@ -56,6 +56,34 @@ def test_in_containers(submit):
     assert submit(show, nested).result() == (([8, (1, 8), {"key": [8]}, Pair(8, 2)],), {})
 
 
+class Tags(list):
+    """A list with an attribute."""
+
+
+def test_containers_without_a_future_are_handed_to_threads_as_they_are():
+    future, log, counts, cycle = ls.submit(pow, 2, 3), [], collections.defaultdict(list), []
+    cycle.append(cycle)
+
+    def note(log, options, value, *rest):
+        log.append(value)
+        options["counts"]["new"].append(value)
+
+    ls.task(note, threads=True).submit(log, {"counts": counts}, future, cycle).result()
+    assert (log, counts) == ([8], {"new": [8]})
+
+
+def test_containers_with_a_future_keep_their_type_on_threads():
+    future, inner, tags = ls.submit(pow, 2, 3), [1], Tags()
+    tags.color = "red"
+    tags.append(future)
+    values = [collections.defaultdict(list, a=future, b=inner), collections.OrderedDict(a=future), {future}, tags]
+    by_default, ordered, as_set, tagged = ls.task(lambda *args: args, threads=True).submit(*values).result()
+    assert (by_default["a"], by_default["new"], by_default["b"] is inner) == (8, [], True)
+    assert (type(ordered), ordered, as_set) == (collections.OrderedDict, {"a": 8}, {8})
+    assert (type(tagged), tagged, tagged.color) == (Tags, [8], "red")
+    assert (values[0]["a"], tags[0]) == (future, future)
+
+
 def test_in_objects():
     assert ls.submit(show, Box([ls.submit(pow, 2, 3)])).result() == ((Box([8]),), {})
 

@@ -133,6 +133,31 @@ def test_a_decorator():
     assert triple.submit(2).result() == 6
 
 
+class Model:
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+
+    @ls.task(retries=1)
+    def shift(self, x: int) -> int:
+        return self.offset + x
+
+    @staticmethod
+    @ls.task
+    def double(x: int) -> int:
+        return 2 * x
+
+    builtin = ls.task(abs)
+
+
+def test_a_method():
+    model = Model(10)
+    assert (model.shift(1), Model.shift(model, 1), model.double(2), model.builtin(-3)) == (11, 11, 4, 3)
+    assert model.shift.submit(1).result() == 11
+    assert ls.submit(model.shift, 2).result() == 12
+    assert list(model.shift.map([1, 2])) == [11, 12]
+    assert (model.shift.retries, model.shift.__name__) == (1, "shift")
+
+
 @pytest.mark.parametrize(
     "options",
     [
