@@ -279,6 +279,10 @@ class Pool:
         Has arrays that are handed to several calls stay in shared memory between them, for as long as what it
         returns exists. None where calls get no such arrays, or workers hand them over.
         """
+    def look_again(self, /) -> None:
+        """
+        Has globals of the main module that were changed in place since workers were last sent them be sent anew.
+        """
     def send_interrupt(self, /) -> bool:
         """
         Sends SIGINT to its worker processes; False if there are none. A pool for nested calls does not

@@ -36,12 +36,42 @@ print(*shown)
 """
 
 
+CHANGED_IN_PLACE = """
+from joblib import Parallel, delayed
+
+class Settings:
+    scale = 0
+
+cache = {}
+
+def look_up(key):
+    return cache.get(key), Settings.scale
+
+def fill(keys):
+    for n, key in enumerate(keys):
+        cache[key] = n
+        yield delayed(look_up)(key)
+
+for scale in (1, 2):
+    cache["a"] = Settings.scale = scale
+    print(Parallel(n_jobs=2)(delayed(look_up)(key) for key in "ab"))
+# Each batch finds what there is when it is dispatched.
+print(Parallel(n_jobs=2, batch_size=1, pre_dispatch=1)(fill("xyz")))
+"""
+
+
 def run(program, tmp_path, *options, runner=("-m", "lineshaft", "run")):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(program))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "LINESHAFT_WORKERS": "2"}
     command = [sys.executable, *runner, *options, str(script)]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_globals_changed_in_place(tmp_path):
+    done = run(CHANGED_IN_PLACE, tmp_path)
+    lines = ["[(1, 1), (None, 1)]", "[(2, 2), (None, 2)]", "[(0, 2), (1, 2), (2, 2)]"]
+    assert done.stdout.splitlines() == lines, done.stderr
 
 
 def test_every_backend_is_served(tmp_path):

@@ -308,6 +308,17 @@ impl Pool {
         }
     }
 
+    /// Has globals of the main module that were changed in place since workers were last sent them be sent anew.
+    fn look_again(&self, py: Python<'_>) -> PyResult<()> {
+        let encoder = match &self.kind {
+            Kind::Processes { encoder, .. } => encoder,
+            Kind::Nested { client, .. } => client.encoder(py)?,
+            Kind::Threads { .. } => return Ok(()),
+        };
+        encoder.call_method0(py, pyo3::intern!(py, "look_again"))?;
+        Ok(())
+    }
+
     /// Cancels what has not begun; with `kill`, what runs in worker processes as well.
     fn cancel_all(&self, py: Python<'_>, kill: bool) -> PyResult<()> {
         if let Kind::Processes { core, id, .. } | Kind::Threads { core, id, .. } = &self.kind {

@@ -48,7 +48,7 @@ struct EncodedCall<'py> {
 }
 
 impl Client {
-    fn encoder(&self, py: Python<'_>) -> PyResult<&Py<PyAny>> {
+    pub fn encoder(&self, py: Python<'_>) -> PyResult<&Py<PyAny>> {
         self.encoder.get_or_try_init(py, || {
             let parent = py.import("lineshaft._serial.parent")?;
             Ok(parent.getattr("Encoder")?.call0()?.unbind())

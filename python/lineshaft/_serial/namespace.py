@@ -20,6 +20,7 @@ from typing import NamedTuple
 from lineshaft._serial import worker
 from lineshaft._serial.definition import ABSENT, Definition, main_namespace, new_id
 from lineshaft._serial.pickler import Pickler
+from lineshaft._serial.settled import parts_of_settled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,11 +75,13 @@ class Binding:
         What is sent: made from `pickled` once all its needs are known.
     failure
         Why it cannot be sent, if it cannot.
+    content
+        What the definition was made from.
     inherited
         Whether workers have it by themselves.
     """
 
-    __slots__ = ("body", "definition", "failure", "id", "inherited", "name", "pickled", "value")
+    __slots__ = ("body", "content", "definition", "failure", "id", "inherited", "name", "pickled", "value")
 
     def __init__(self, name: str, value: object, inherited: bool) -> None:
         self.id = new_id()
@@ -87,12 +90,36 @@ class Binding:
         self.body = _body(value)
         self.pickled: Pickled | None = None
         self.definition: Definition | None = None
+        self.content: _Content | None = None
         self.failure: str | None = None
         self.inherited = inherited
 
 
 def _body(value: object) -> CodeType | None:
     return value.__code__ if isinstance(value, FunctionType) else None
+
+
+class _Content(NamedTuple):
+    """The bindings of one definition, what they were pickled to, and digests of the buffers of that.
+
+    Of bindings whose parts are the same the rest is, too, and need not be pickled to be compared.
+    """
+
+    bindings: tuple[Binding, ...]
+    parts: list[tuple[object, ...] | None]
+    data: bytes
+    digests: list[bytes]
+
+    @classmethod
+    def of(cls, bindings: tuple[Binding, ...], pickled: Pickled) -> _Content:
+        return cls(bindings, _parts_of(bindings), pickled.data, [_digest(buffer) for buffer in pickled.buffers])
+
+    def has_same_parts(self) -> bool:
+        """Whether all is settled, and as it was."""
+        for then, now in zip(self.parts, _parts_of(self.bindings), strict=True):
+            if then is None or now is None or list(map(id, then)) != list(map(id, now)):
+                return False
+        return True
 
 
 class Closure:
@@ -193,6 +220,39 @@ class Namespace:
         self._closures[key] = closure
         return closure
 
+    def look_again(self) -> bool:
+        """Note which globals were changed in place since they were pickled; whether any was."""
+        contents = {id(content): content for content in self._unsettled()}
+        changed = {binding for it in contents.values() if self._has_changed(it) for binding in it.bindings}
+        if not changed:
+            return False
+        # What refers to them, as a class does to its base, was pickled with their old versions.
+        bindings = [binding for binding in self._bindings.values() if binding.pickled is not None]
+        while more := {it for it in bindings if it.pickled and changed.intersection(it.pickled.refs)} - changed:
+            changed |= more
+        for binding in changed:
+            binding.value = _STALE
+        self._bindings = {name: it for name, it in self._bindings.items() if it not in changed}
+        self._closures.clear()
+        return True
+
+    def is_settled(self) -> bool:
+        """Whether nothing can have been changed in place; quick, and needs no lock."""
+        return not self._unsettled()
+
+    def _unsettled(self) -> list[_Content]:
+        contents = [binding.content for binding in list(self._bindings.values())]
+        return [content for content in contents if content is not None and not content.has_same_parts()]
+
+    def _has_changed(self, content: _Content) -> bool:
+        try:
+            now = _Content.of(content.bindings, self._pickle_values(content.bindings))
+            return (now.data, now.digests) != (content.data, content.digests)
+        except (OSError, MemoryError):
+            raise
+        except Exception:
+            return True  # whoever needs it is told why
+
     def _current(self, name: str) -> Binding:
         value = main_namespace().get(name, ABSENT)
         binding = self._bindings.get(name)
@@ -280,7 +340,9 @@ class Namespace:
                     needs.update(dict.fromkeys((*ref.definition.needs, ref.definition)))
             first = circle[0]
             definition = Definition(first.id, pickled.data, pickled.buffers, first.name, tuple(needs))
+            content = _Content.of(tuple(circle), pickled)
             for binding in circle:
+                binding.content = content
                 binding.pickled = pickled._replace(data=b"", buffers=[])
                 binding.definition = definition
 
@@ -313,6 +375,16 @@ class Namespace:
                 todo.append((True, binding))
                 todo.extend(hard(binding.pickled.refs))
         return tuple(order)
+
+
+def _parts_of(bindings: tuple[Binding, ...]) -> list[tuple[object, ...] | None]:
+    return [parts_of_settled(binding.value) for binding in bindings]
+
+
+def _digest(buffer: pickle.PickleBuffer) -> bytes:
+    import hashlib
+
+    return hashlib.sha1(buffer.raw(), usedforsecurity=False).digest()
 
 
 def _components(bindings: list[Binding]) -> list[list[Binding]]:

@@ -1,7 +1,8 @@
 """The submitting side: what to send for a function or a value, and what comes back.
 
 Any process can submit, a worker too. An `Encoder` may be used by many threads: what is known about
-a function is read without a lock, everything else happens under one.
+a function is read without a lock, everything else happens under one. To pickle means to run code of the program, which
+may wait for a thread that wants that lock: who waits for it for long goes on without, and knows nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from weakref import ref
 
 from lineshaft._serial import worker
-from lineshaft._serial.definition import ABSENT, Code, Definition, Encoded, holder, name_of, new_id
+from lineshaft._serial.definition import ABSENT, Code, Definition, Encoded, holder, main_namespace, name_of, new_id
 from lineshaft._serial.handing_over import dumps_by_reference, names_shared_objects
 
 TYPE_CHECKING = False
@@ -42,6 +43,9 @@ __all__ = [
 #: Callables other than functions and classes that are recognised by their pickle.
 CONTENTS_MAX = 256
 CONTENT_BYTES_MAX = 64 * 1024
+
+#: How long who wants to pickle waits for others that do.
+LOCK_PATIENCE_S = 1.0
 
 
 # What a named tuple's own constructor does, at half its cost.
@@ -172,11 +176,19 @@ class Encoder:
         entry = self._entries.get(id(fn))
         if entry is not None and entry.ref() is fn and entry.is_current(fn):
             return entry.code
-        with self._lock, collecting_references(False):
-            entry = self._entries.get(id(fn))
+        with self._alone() as encoder, collecting_references(False):
+            entry = encoder._entries.get(id(fn))
             if entry is not None and entry.ref() is fn and entry.is_current(fn):
                 return entry.code  # another thread was quicker
-            return self._encode_callable(fn)
+            return encoder._encode_callable(fn)
+
+    def look_again(self) -> None:
+        """Have globals of ``__main__`` that were changed in place, as the items of a dict, be sent anew."""
+        if self._namespace is not None and not self._namespace.is_settled():
+            with self._alone() as encoder, collecting_references(False):
+                if encoder._get_namespace().look_again():
+                    encoder._entries.clear()
+                    encoder._by_content.clear()
 
     def dumps(
         self,
@@ -231,8 +243,24 @@ class Encoder:
                 buffer_callback(buffer)
         return _new_tuple(Encoded, (data, definitions, tuple(futures[inputs_before:])))
 
+    @contextmanager
+    def _alone(self) -> Iterator[Encoder]:
+        """Hold the lock; or, if whoever holds it may wait for this thread, give an encoder for this one occasion."""
+        if self._lock.acquire(timeout=LOCK_PATIENCE_S):
+            try:
+                yield self
+            finally:
+                self._lock.release()
+        else:
+            encoder = Encoder(self._inherited, self._first)
+            encoder._path_at_start = self._path_at_start
+            encoder._path = list(sys.path)
+            yield encoder
+
     def _must_go_by_value(self, obj: object, data: bytes) -> bool:
         """Whether `data`, an ordinary pickle of `obj`, refers to what workers do not have."""
+        if b"__mp_main__" in data:
+            return True
         if b"__main__" in data and (self._inherited is None or not self._inherited.has_all_of(obj)):
             return True
         return _names_registered_module(data) or names_shared_objects(data)
@@ -241,8 +269,8 @@ class Encoder:
         self, obj: object, call: Callable[..., Any] | None, out_of_band: bool
     ) -> tuple[bytes, list[pickle.PickleBuffer], tuple[Definition, ...]]:
         try:
-            with self._lock:
-                pickled, closure = self._closed(obj, out_of_band=out_of_band)
+            with self._alone() as encoder:
+                pickled, closure = encoder._closed(obj, out_of_band=out_of_band)
         except (OSError, MemoryError):
             raise
         except Exception as error:
@@ -256,6 +284,11 @@ class Encoder:
         """Pickle by value, with all that is needed; by what workers have to import, if it cannot be sent otherwise."""
         from lineshaft._serial.namespace import Unsendable
 
+        if main_namespace().get("__name__") == "__mp_main__":
+            # By this name `multiprocessing` imports it; workers know it by its own.
+            from lineshaft._serial.main_module import rename_members
+
+            rename_members()
         references = _local.references
         count = len(references or ())
         namespace = self._get_namespace()
@@ -333,10 +366,10 @@ class Encoder:
 
     def _path_has_changed(self) -> None:
         """Encode functions anew: their modules may lie where workers do not look yet."""
-        with self._lock:
-            self._path = list(sys.path)
-            self._entries.clear()
-            self._by_content.clear()
+        with self._alone() as encoder:
+            encoder._path = list(sys.path)
+            encoder._entries.clear()
+            encoder._by_content.clear()
 
     def _added_path(self) -> list[list[tuple[int, str]]]:
         if self._path is self._path_at_start:

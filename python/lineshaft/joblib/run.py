@@ -99,6 +99,8 @@ class Run:
         name = name_of(function)
         if not self._in_processes:
             return self._runner(name, name, on_thread), (calls,)
+        # joblib's users rely on it that a batch finds globals as they are when it is dispatched.
+        self._pool.look_again()
         identity = _identity(function)
         if identity is None or any(_identity(item[0]) != identity for item in items):
             return self._runner(name, name, under_name), (items, self._surroundings)
