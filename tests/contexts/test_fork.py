@@ -179,6 +179,39 @@ def test_processes_of_multiprocessing(programs, method):
     assert programs.run("script.py") == ("ok\n", "")
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_functions_of_the_main_module_in_processes_of_multiprocessing(programs, method):
+    programs.write(
+        {
+            "script.py": f"""
+            import multiprocessing
+            import lineshaft as ls
+
+            class Point:
+                def __init__(self, x):
+                    self.x = x
+
+            def double(point):
+                return Point(2 * point.x)
+
+            def child(queue):
+                with ls.Pool(1) as pool:
+                    queue.put((ls.submit(double, Point(2)).result(), pool.map(double, [Point(3)])))
+
+            if __name__ == "__main__":
+                context = multiprocessing.get_context({method!r})
+                queue = context.Queue()
+                process = context.Process(target=child, args=(queue,))
+                process.start()
+                submitted, [mapped] = queue.get(timeout=30)
+                process.join(30)
+                print(type(submitted) is type(mapped) is Point, submitted.x, mapped.x)
+            """
+        }
+    )
+    assert programs.run("script.py") == ("True 4 6\n", "")
+
+
 def test_pools_of_others_in_the_same_program(forking):
     assert (
         forking("""

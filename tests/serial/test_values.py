@@ -22,6 +22,21 @@ class Future:
         return reference(self)
 
 
+def test_pickling_may_wait_for_a_thread_that_pickles():
+    """As a ``__getstate__`` does that takes a lock which another thread submits with."""
+    encoder = Encoder()
+
+    class Waiting:
+        def __reduce__(self):
+            other = threading.Thread(target=encoder.code, args=(lambda: 1,))
+            other.start()
+            other.join(30)
+            return str, (other.is_alive(),)
+
+    data = encoder.dumps([Waiting(), lambda: 1]).data
+    assert worker.loads(data, (), ())[0] == "False"
+
+
 def test_futures_become_inputs():
     encoder = Encoder()
     first, second = Future(), Future()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         package: str | None
 
 
-__all__ = ["describe_main", "import_main", "prepare_main"]
+__all__ = ["describe_main", "import_main", "prepare_main", "rename_members"]
 
 
 def describe_main() -> Description:
@@ -94,11 +94,15 @@ def import_main(path: str) -> None:
     finally:
         # The name by which the program knows it, and what it defines.
         module.__name__ = "__main__"
-        _rename(module.__dict__)
+        rename_members()
+
+
+def rename_members() -> None:
+    """Have what this process's ``__main__`` defined as ``__mp_main__`` say that it was in ``__main__``."""
+    _rename(sys.modules["__main__"].__dict__)
 
 
 def _rename(members: Mapping[str, Any]) -> None:
-    """Have what was defined in ``__mp_main__`` say that it was in ``__main__``."""
     for member in list(members.values()):
         # Instances read their class's; wrappers and type parameters have their own.
         if not isinstance(member, (type, FunctionType)) and "__module__" not in getattr(member, "__dict__", ()):
