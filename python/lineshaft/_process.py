@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ session: _native.Session | None = None
 setup: dict[str, Any] = {}
 #: The worker's number among those of its engine.
 number = 0
+#: How the worker was started, as a process of `multiprocessing`: it ends as such a process does.
+start_method: str | None = None
 
 
 def become_worker(own_session: _native.Session, own_setup: dict[str, Any]) -> None:
@@ -27,7 +31,7 @@ def become_worker(own_session: _native.Session, own_setup: dict[str, Any]) -> No
     setup.update(own_setup)
 
 
-def be_spawned(kind: str, daemon: bool, start_method: str) -> None:
+def be_spawned(kind: str, daemon: bool, method: str) -> None:
     """Make this worker a process of `multiprocessing` that was started afresh, once that is imported.
 
     Parameters
@@ -36,10 +40,13 @@ def be_spawned(kind: str, daemon: bool, start_method: str) -> None:
         What it is called, without its number.
     daemon
         Whether it is one, as in a `multiprocessing.Pool`.
-    start_method
-        By which its own processes are started, if it does not say otherwise.
+    method
+        By which it was started, and its own processes are, if it does not say otherwise.
     """
+    global start_method
     from lineshaft._patch import when_imported
+
+    start_method = method
 
     def join(process: ModuleType) -> None:
         current = process.current_process()
@@ -47,10 +54,31 @@ def be_spawned(kind: str, daemon: bool, start_method: str) -> None:
         current._config["daemon"] = daemon
 
     def choose(context: ModuleType) -> None:
-        context._default_context.set_start_method(start_method, force=True)
+        context._default_context.set_start_method(method, force=True)
 
     when_imported("multiprocessing.process", join)
     when_imported("multiprocessing.context", choose)
+
+
+def finish() -> None:
+    """Do what a process of `multiprocessing` that was started afresh does before it ends, if this worker is one.
+
+    It runs its finalizers, which wait until what was put into queues is on its way, and waits for its threads. Under
+    `forkserver` that is all. Under `spawn` its interpreter ends as any does: with the hooks of `atexit`, and files
+    that are open are written.
+    """
+    if start_method is None:
+        return
+    util, threading = sys.modules.get("multiprocessing.util"), sys.modules.get("threading")
+    try:
+        if util is not None:
+            util._exit_function()
+    finally:
+        if threading is not None:
+            threading._shutdown()
+    if start_method == "spawn":
+        gc.unfreeze()  # what the zygote's namespaces have got since is collected as well
+        sys.exit()
 
 
 def is_worker() -> bool:

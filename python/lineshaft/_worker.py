@@ -60,7 +60,10 @@ def main() -> None:
         _prepare(setup)
 
     def start(descriptors: tuple[int, ...], growth_bytes_max: int | None, tasks_max: int | None) -> int:
+        from lineshaft import _process
+
         work(descriptors, growth_bytes_max, tasks_max, setup)
+        _process.finish()
         return 0
 
     serve(zygote, start, set_up=set_up)
@@ -198,7 +201,7 @@ def _fork(
             from lineshaft import _process
             from lineshaft._console import flush
 
-            code = 1
+            code: int | None = 1
             try:
                 _native.Zygote.die_with_parent()
                 if os.getppid() == zygote_pid:
@@ -207,11 +210,15 @@ def _fork(
                         os.close(fd)
                     zygote.close()
                     code = start(descriptors, growth_bytes_max, tasks_max)
+            except SystemExit:
+                code = None
+                raise  # the interpreter ends
             except BaseException:
                 sys.excepthook(*sys.exc_info())
             finally:
-                flush()
-                os._exit(code)
+                if code is not None:
+                    flush()
+                    os._exit(code)
         handle = os.pidfd_open(pid)
         children[handle] = (worker, pid)
         poller.register(handle, select.POLLIN)
