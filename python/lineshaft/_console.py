@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _pickle as pickle  # what `pickle` exports, without the modules that it imports
 import io
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -177,7 +178,10 @@ def forward_records(logging: ModuleType, session: _native.Session, levels: dict[
             except Exception:
                 self.handleError(record)
 
-    root = logging.getLogger()
-    root.addHandler(Forward())
+    root, forward = logging.getLogger(), Forward()
+    root.addHandler(forward)
+    # What a child that a task forks logs is not the worker's to send: it goes where that of a program
+    # without handlers does.
+    os.register_at_fork(after_in_child=lambda: root.removeHandler(forward))
     for name, level in levels.items():
         logging.getLogger(name or None).setLevel(level)

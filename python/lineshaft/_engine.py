@@ -473,13 +473,9 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     global _default, _lock
-    inherited = _native.after_fork()  # first: from here on, no engine of the parent is ended by its copy here
     _lock = threading.RLock()
     _default = None
     _running.clear()
-    # Those at the other ends wait for the parent's end, not for ours.
-    if inherited:
-        _process.give_up(inherited)
 
 
 _exit.register()

@@ -357,7 +357,8 @@ class Session:
         """
     def set_item(self, /, index: SupportsIndex) -> None:
         """
-        Shows which item of the running task begins, counted from 0.
+        Shows which item of the running task begins, counted from 0. What a forked child runs is no
+        part of that task.
         """
 
 @final
@@ -433,8 +434,8 @@ class Zygote:
 
 def after_fork() -> list[int]:
     """
-    Called in the child after `os.fork`: its copies of engines are of no use. Returns descriptors that
-    it should replace, because others wait for them to be closed.
+    Called in the child after `os.fork`: its copies of engines and sessions are of no use. Returns
+    descriptors that it should replace, because others wait for them to be closed.
     """
 
 def cancel_running(futures: SupportsGetItem[int, FutureBase]) -> None:

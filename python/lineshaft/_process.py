@@ -6,13 +6,13 @@ import gc
 import os
 import sys
 
+from lineshaft import _native
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import ModuleType
     from typing import Any
-
-    from lineshaft import _native
 
 #: The session of this process with its engine, if it is a worker.
 session: _native.Session | None = None
@@ -87,7 +87,7 @@ def is_worker() -> bool:
 
 
 def give_up(descriptors: Iterable[int]) -> None:
-    """In a fork of a program, give up descriptors of the program's.
+    """In a fork of a program, or of a worker, give up descriptors of its parent's.
 
     They are replaced rather than closed, by ones that lead nowhere: objects here still own the numbers.
     """
@@ -95,3 +95,18 @@ def give_up(descriptors: Iterable[int]) -> None:
     for fd in descriptors:
         os.dup2(nothing, fd, inheritable=False)
     os.close(nothing)
+
+
+def _after_fork_in_child() -> None:
+    global session
+    # From here on no copy of anything of the parent's ends, drops or sends anything.
+    inherited = _native.after_fork()
+    # A child that a task forks is no worker: it may have an engine of its own.
+    session = None
+    # Those at the other ends wait for the parent's end, not for ours.
+    if inherited:
+        give_up(inherited)
+
+
+# Before that of every other module here: they import this one.
+os.register_at_fork(after_in_child=_after_fork_in_child)

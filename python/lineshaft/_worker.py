@@ -284,6 +284,8 @@ def work(
     last_interrupt_s = -INTERRUPT_PAUSE_S
 
     def interrupt(_: int, __: FrameType | None) -> None:
+        if _process.session is not session:
+            raise KeyboardInterrupt  # a child that a task forked
         # The program was ended by Ctrl-C: cleaning up is the task's. Without a task there is nothing to end.
         nonlocal last_interrupt_s
         if session.is_running() and time.monotonic() - last_interrupt_s > INTERRUPT_PAUSE_S:

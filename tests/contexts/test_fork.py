@@ -273,6 +273,127 @@ def test_a_fork_in_a_worker(script):
     )
 
 
+def test_a_child_of_a_worker_drops_and_logs(forking):
+    """It has copies of the futures and definitions of the task that forked it, which it must not send off."""
+    assert (
+        forking("""
+        import logging
+        def square(n): return n * n
+        def task():
+            futures = [ls.submit(square, n) for n in range(8)]
+            def child():
+                logging.getLogger().warning("from the child " + "x" * 100_000)  # more than is held back
+                futures.clear()
+            stderr = os.dup(2)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            try:
+                in_child(child)
+            finally:
+                os.dup2(stderr, 2)
+            return [future.result(timeout=30) for future in futures]
+        with ls.Engine(workers=2) as engine:
+            print(engine.submit(task).result(timeout=60))
+        """)
+        == "[0, 1, 4, 9, 16, 25, 36, 49]\n"
+    )
+
+
+def test_a_child_of_a_worker_has_an_engine_of_its_own(forking):
+    assert (
+        forking("""
+        import concurrent.futures as cf, joblib
+        def square(n): return n * n
+        def squares(lo, hi): return [n * n for n in range(lo, hi)]
+        def task():
+            executor = ls.ProcessPoolExecutor(2)
+            early = [ls.submit(square, n) for n in range(50)]
+            assert executor.submit(square, 3).result(timeout=30) == 9
+            unended = ls.submit(square, early[-1])
+            def child():
+                assert [ls.submit(square, n).result(timeout=30) for n in range(50, 100)] == squares(50, 100)
+                assert list(executor.map(square, range(5), timeout=30)) == squares(0, 5)
+                assert list(ls.map(square, range(5))) == squares(0, 5)
+                with ls.ThreadPoolExecutor(2) as threads:
+                    assert list(threads.map(square, range(5), timeout=30)) == squares(0, 5)
+                with joblib.parallel_backend("lineshaft"):
+                    calls = (joblib.delayed(square)(n) for n in range(9))
+                    assert joblib.Parallel(n_jobs=2)(calls) == squares(0, 9)
+            def child_of_multiprocessing(queue):
+                queue.put([ls.submit(square, n).result(timeout=30) for n in range(100, 150)])
+            in_child(child)
+            import multiprocessing
+            context = multiprocessing.get_context("fork")
+            queue = context.SimpleQueue()
+            process = context.Process(target=child_of_multiprocessing, args=(queue,))
+            process.start()
+            assert [future.result(timeout=30) for future in early] == squares(0, 50)
+            assert queue.get() == squares(100, 150)
+            process.join()
+            assert [ls.submit(square, n).result(timeout=30) for n in range(50)] == squares(0, 50)
+            return unended.result(timeout=30)
+        with ls.Engine(workers=2) as engine:
+            print(*[engine.submit(task).result(timeout=60) for _ in range(2)])
+        """)
+        == "5764801 5764801\n"
+    )
+
+
+def test_futures_of_a_task_in_a_child_that_it_forks(forking):
+    """Those that have ended are of use there; the others raise rather than wait for ever."""
+    assert (
+        forking("""
+        import concurrent.futures as cf, tempfile
+        def read(path):
+            with open(path) as fifo: return fifo.read()
+        def task():
+            path = tempfile.mkdtemp() + "/fifo"
+            os.mkfifo(path)
+            ended, reading = ls.submit(abs, -1), ls.submit(read, path)
+            assert ended.result(timeout=30) == 1
+            def child():
+                assert ended.result() == 1 and not reading.done()
+                assert cf.wait([ended]).done == {ended}
+                def wait(): cf.wait([reading])
+                def submit(): ls.submit(abs, reading).result()
+                for use in (reading.result, reading.cancel, wait, submit):
+                    try:
+                        use()
+                    except (RuntimeError, TypeError) as error:
+                        assert "parent process" in str(error) or "another engine" in str(error), error
+                    else:
+                        raise AssertionError(use)
+            try:
+                in_child(child)
+            finally:
+                with open(path, "w") as fifo: fifo.write("read")
+            return reading.result(timeout=30)
+        with ls.Engine(workers=2) as engine:
+            print(engine.submit(task).result(timeout=60))
+        """)
+        == "read\n"
+    )
+
+
+def test_a_child_of_a_worker_that_comes_back_from_the_call(forking):
+    """It ends as it came back; the result is that of its parent."""
+    assert (
+        forking("""
+        def task(how):
+            pid = os.fork()
+            if pid == 0:
+                if how == "exits":
+                    sys.exit(3)
+                return "child"
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), os.getpid()
+        with ls.ProcessPoolExecutor(1) as executor:
+            hows = ["exits", "returns"] * 3
+            codes, workers = zip(*[executor.submit(task, how).result(timeout=30) for how in hows])
+            print(codes, len(set(workers)))
+        """)
+        == "(3, 0, 3, 0, 3, 0) 1\n"
+    )
+
+
 def test_a_fork_from_a_thread(forking):
     assert (
         forking("""

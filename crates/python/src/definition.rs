@@ -8,6 +8,8 @@ use lineshaft_engine::{Code, EngineError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
+use crate::generation::Generation;
+
 /// Whoever sends definitions on: an engine, or a worker that makes nested calls. Never used twice.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Owner(u64);
@@ -33,13 +35,17 @@ enum Known {
 /// Has the engine that a worker belongs to keep a definition until this is dropped.
 struct Lease {
     session: Arc<Session>,
+    generation: Generation,
     id: u64,
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // If the engine is gone there is nothing to forget.
-        let _: Result<(), EngineError> = self.session.forget_definition(self.id);
+        // A forked child has a copy; the lease is its parent's.
+        if self.generation.is_current() {
+            // If the engine is gone there is nothing to forget.
+            let _: Result<(), EngineError> = self.session.forget_definition(self.id);
+        }
     }
 }
 
@@ -90,8 +96,11 @@ impl DefinitionBase {
     pub fn sent(&self, worker: Owner, session: &Arc<Session>, id: u64) {
         // If another thread was quicker, one lease is enough; both have sent the same.
         self.known.get_or_init(|| {
-            let session = Arc::clone(session);
-            let lease = Lease { session, id };
+            let lease = Lease {
+                session: Arc::clone(session),
+                generation: Generation::current(),
+                id,
+            };
             (worker, Known::Sent { lease })
         });
     }

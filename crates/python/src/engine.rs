@@ -5,7 +5,7 @@ use std::mem::ManuallyDrop;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use lineshaft_dashboard::Dashboard;
 use lineshaft_engine::{Code, EngineError, EngineOptions, PoolKind, PoolOptions, Program, Silent};
@@ -16,6 +16,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::definition::{DefinitionBase, Owner, Parts};
 use crate::encode::encode_arguments;
+use crate::generation::Generation;
 use crate::graph::{self, Graph, GraphRun, Plan};
 use crate::interpreter::{front, interpreter};
 use crate::observed::Observed;
@@ -24,18 +25,6 @@ use crate::resolver::{Forward, Resolver};
 use crate::runner::{LoopRunner, ThreadRunner};
 use crate::snapshot::Snapshot;
 use crate::values::to_payload;
-
-/// How often this process is the child of a fork that had an engine: an engine belongs to the
-/// process that started it.
-static GENERATION: AtomicU64 = AtomicU64::new(0);
-
-/// Called in the child after `os.fork`: its copies of engines are of no use. Returns descriptors that
-/// it should replace, because others wait for them to be closed.
-#[pyfunction]
-pub fn after_fork() -> Vec<i32> {
-    GENERATION.fetch_add(1, Ordering::SeqCst);
-    lineshaft_engine::take_inherited()
-}
 
 /// An engine and what belongs to it on this side.
 pub struct Core {
@@ -47,7 +36,7 @@ pub struct Core {
     /// It has worker processes, or can have them.
     pub has_processes: bool,
     owner: Owner,
-    generation: u64,
+    generation: Generation,
 }
 
 /// Turns an error of the engine into Python's.
@@ -70,17 +59,13 @@ impl Core {
 
     /// The engine with what shows it, under the same condition.
     fn observed(&self) -> PyResult<&Observed> {
-        if self.is_of_this_process() {
-            return Ok(&self.observed);
-        }
-        Err(PyRuntimeError::new_err(
-            "this engine belongs to the parent process: after os.fork() the child must start its own",
-        ))
+        self.generation.check()?;
+        Ok(&self.observed)
     }
 
     /// Whether it was not forked with the process that it belongs to.
     pub fn is_of_this_process(&self) -> bool {
-        self.generation == GENERATION.load(Ordering::Relaxed)
+        self.generation.is_current()
     }
 
     /// The callable as workers know it, by the encoder of their pool.
@@ -191,7 +176,7 @@ impl Engine {
             live: LiveBuffers::new(),
             has_processes,
             owner: Owner::new(),
-            generation: GENERATION.load(Ordering::Relaxed),
+            generation: Generation::current(),
         };
         Ok(Engine {
             core: Arc::new(core),

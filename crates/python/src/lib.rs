@@ -8,6 +8,7 @@ mod definition;
 mod encode;
 mod engine;
 mod future;
+mod generation;
 mod graph;
 mod interpreter;
 mod locked;
@@ -31,9 +32,11 @@ mod _native {
     #[pymodule_export]
     use super::definition::DefinitionBase;
     #[pymodule_export]
-    use super::engine::{Engine, after_fork};
+    use super::engine::Engine;
     #[pymodule_export]
     use super::future::{FutureBase, cancel_running, wait_any, when_done};
+    #[pymodule_export]
+    use super::generation::after_fork;
     #[pymodule_export]
     use super::graph::{GraphRun, static_order};
     #[pymodule_export]

@@ -403,7 +403,7 @@ impl Pool {
                 client,
                 id: Some(id),
             } => client
-                .session
+                .session()?
                 .close_pool(*id)
                 .map_err(|error| engine_error(py, &error)),
             Kind::Nested { id: None, .. } => Ok(()),

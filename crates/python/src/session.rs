@@ -19,6 +19,7 @@ use crate::definition::{DefinitionBase, Owner, Parts};
 use crate::encode::{Encoded, future_of_another_engine};
 use crate::engine::engine_error;
 use crate::future::{FutureBase, Source};
+use crate::generation::Generation;
 use crate::interpreter::interpreter;
 use crate::pool::Pool;
 use crate::resolver::Resolver;
@@ -26,7 +27,8 @@ use crate::values::{Loadable, to_sent};
 
 /// What nested calls need.
 pub struct Client {
-    pub session: Arc<lineshaft_engine::worker::Session>,
+    session: Arc<lineshaft_engine::worker::Session>,
+    generation: Generation,
     pub resolver: Arc<Resolver>,
     /// Made when the first nested call is.
     encoder: PyOnceLock<Py<PyAny>>,
@@ -48,6 +50,22 @@ struct EncodedCall<'py> {
 }
 
 impl Client {
+    /// The session, unless this process is a forked child of the worker.
+    pub fn session(&self) -> PyResult<&Arc<lineshaft_engine::worker::Session>> {
+        self.generation.check()?;
+        Ok(&self.session)
+    }
+
+    /// The same, for whoever has nothing to do in a child.
+    pub fn own_session(&self) -> Option<&Arc<lineshaft_engine::worker::Session>> {
+        self.generation.is_current().then_some(&self.session)
+    }
+
+    /// The session as what maps received objects: a forked child may look at those, too.
+    pub fn memory(&self) -> &lineshaft_engine::worker::Session {
+        &self.session
+    }
+
     pub fn encoder(&self, py: Python<'_>) -> PyResult<&Py<PyAny>> {
         self.encoder.get_or_try_init(py, || {
             let parent = py.import("lineshaft._serial.parent")?;
@@ -65,6 +83,7 @@ impl Client {
         kwargs: Option<&Bound<'_, PyDict>>,
         policy: Policy,
     ) -> PyResult<Arc<NestedCall>> {
+        let session = self.session()?;
         let encoded = self.encode(py, function, args, kwargs)?;
         let inputs = encoded.futures.try_iter()?.map(|found| {
             let found = found?;
@@ -84,7 +103,7 @@ impl Client {
             timeout_ns: policy.timeout.map(nanos),
         };
         let (code, definitions, args) = (encoded.code, encoded.definitions, encoded.args);
-        self.session
+        session
             .call(pool, code, definitions, inputs, options, args)
             .map_err(|error| match error {
                 EngineError::PoolClosed => engine_error(py, &error),
@@ -191,6 +210,7 @@ impl Session {
             lineshaft_engine::worker::Session::new(options).map_err(|error| failed(&error))?;
         let client = Client {
             session: Arc::new(session),
+            generation: Generation::current(),
             resolver: Resolver::new(None),
             encoder: PyOnceLock::new(),
             owner: Owner::new(),
@@ -240,9 +260,12 @@ impl Session {
         }
     }
 
-    /// Shows which item of the running task begins, counted from 0.
+    /// Shows which item of the running task begins, counted from 0. What a forked child runs is no
+    /// part of that task.
     fn set_item(&self, index: u64) {
-        self.client.session.set_item(index);
+        if let Some(session) = self.client.own_session() {
+            session.set_item(index);
+        }
     }
 
     /// Whether the engine wants the running task interrupted.
@@ -252,13 +275,14 @@ impl Session {
 
     /// Whether a task is running, and not only loading what it needs.
     fn is_running(&self) -> bool {
-        !self.is_learning.load(Ordering::Relaxed) && self.client.session.is_running()
+        let session = self.client.own_session();
+        !self.is_learning.load(Ordering::Relaxed) && session.is_some_and(|it| it.is_running())
     }
 
     /// Passes on a pickled log record.
     fn log(&self, record: &[u8]) -> PyResult<()> {
         self.client
-            .session
+            .session()?
             .log(record)
             .map_err(|error| failed(&error))
     }
@@ -274,10 +298,11 @@ impl Session {
         initargs: Option<Bound<'_, PyTuple>>,
         tasks_per_worker_max: Option<u32>,
     ) -> PyResult<Pool> {
-        let Some(workers) = workers else {
-            return Ok(Pool::nested(Arc::clone(&self.client), None));
-        };
         let client = &self.client;
+        let session = client.session()?;
+        let Some(workers) = workers else {
+            return Ok(Pool::nested(Arc::clone(client), None));
+        };
         let initargs = initargs.unwrap_or_else(|| PyTuple::empty(py));
         let encoded = initializer
             .map(|initializer| client.encode(py, &initializer, &initargs, None))
@@ -285,16 +310,15 @@ impl Session {
         let (initializer, _held) = encoded
             .map(|call| ((call.code, call.definitions, call.args), call.held))
             .unzip();
-        let opened = client
-            .session
-            .open_pool(workers, tasks_per_worker_max, initializer);
+        let opened = session.open_pool(workers, tasks_per_worker_max, initializer);
         let id = opened.map_err(|error| failed(&error))?;
         Ok(Pool::nested(Arc::clone(client), Some(id)))
     }
 }
 
 impl Session {
-    /// Does a job; false if the worker is to end after it. Definitions wait in `lessons` for the
+    /// Does a job; false if the process is to end after it, as does a child that the call forked and that
+    /// came back from it: what is reported is how its parent came back. Definitions wait in `lessons` for the
     /// first call that needs them: loading one imports modules, and what these do to the process, or
     /// how long they take, is that task's.
     fn run(&self, hooks: &Hooks<'_>, job: Job, lessons: &mut Vec<Job>) -> PyResult<bool> {
@@ -306,6 +330,9 @@ impl Session {
                     .learn(hooks, lessons)
                     .and_then(|()| hooks.load(session, code, &args, &[]))
                     .and_then(|call| call.run(hooks, false));
+                if self.client.own_session().is_none() {
+                    return called.map(|_| false);
+                }
                 if let Err(error) = called {
                     let error = self.exception(hooks, error)?.error;
                     session
@@ -324,15 +351,19 @@ impl Session {
                 ..
             } => {
                 let mut phases = Stopwatch::start();
-                let end = self
+                let called = self
                     .learn(hooks, lessons)
                     .and_then(|()| hooks.load(session, code, &args, &inputs))
                     .and_then(|call| {
                         phases.call();
                         let value = call.run(hooks, each)?;
                         phases.returned();
-                        self.value(hooks, &value)
+                        Ok(value)
                     });
+                if self.client.own_session().is_none() {
+                    return called.map(|_| false);
+                }
+                let end = called.and_then(|value| self.value(hooks, &value));
                 let end = match end {
                     Ok(value) => Ok(value),
                     // The time limit may strike while the exception is being pickled.

@@ -12,11 +12,12 @@ use lineshaft_store::SharedPage;
 use lineshaft_wire::{ControlPage, FromWorker, Sender, WireError};
 
 use crate::clock;
+use crate::descriptors::Ours;
 use crate::limits::{RESULT_BYTES, RESULT_DELAY};
 
 /// What a worker has to send. Usable from any of its threads.
 pub(super) struct Outbox {
-    socket: Arc<OwnedFd>,
+    socket: Arc<Ours>,
     control: Arc<SharedPage<ControlPage>>,
     state: Mutex<State>,
     armed: Condvar,
@@ -34,7 +35,7 @@ struct State {
 }
 
 impl Outbox {
-    pub(super) fn new(socket: Arc<OwnedFd>, control: Arc<SharedPage<ControlPage>>) -> Arc<Outbox> {
+    pub(super) fn new(socket: Arc<Ours>, control: Arc<SharedPage<ControlPage>>) -> Arc<Outbox> {
         Arc::new(Outbox {
             socket,
             control,

@@ -32,6 +32,7 @@ use lineshaft_wire::{Descriptors, Filled, Receiver, ToWorker};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::descriptors::Ours;
 use crate::error::EngineError;
 use crate::poller;
 
@@ -40,7 +41,7 @@ use super::jobs::{Job, receive};
 
 /// The worker's incoming direction.
 pub(super) struct Reader {
-    socket: Arc<OwnedFd>,
+    socket: Arc<Ours>,
     calls: Arc<Calls>,
     state: Mutex<State>,
     /// Readable once the main thread, which sleeps without the receiver, is to look again.
@@ -77,7 +78,7 @@ pub(super) enum Slept {
 }
 
 impl Reader {
-    pub(super) fn new(socket: Arc<OwnedFd>, calls: Arc<Calls>) -> Result<Reader, EngineError> {
+    pub(super) fn new(socket: Arc<Ours>, calls: Arc<Calls>) -> Result<Reader, EngineError> {
         Ok(Reader {
             socket,
             calls,
@@ -237,7 +238,7 @@ impl Reading<'_> {
 
     /// Sleeps until there is something to read.
     pub(super) fn sleep(&self, timeout: Option<Duration>) -> Result<Slept, EngineError> {
-        sleep_on(&self.reader.socket, timeout).map_err(EngineError::system("poll"))
+        sleep_on(self.reader.socket.get(), timeout).map_err(EngineError::system("poll"))
     }
 }
 

@@ -10,6 +10,7 @@ use lineshaft_store::{MapCache, ReusableMap, SegmentWriter, SharedPage, StoreErr
 use lineshaft_wire::{ControlPage, FromWorker};
 
 use crate::clock;
+use crate::descriptors::Ours;
 use crate::error::EngineError;
 use crate::limits::{MAPS_KEPT, MEMORY_CHECK, TRACEBACK_BYTES_MAX};
 use crate::spin::Spinner;
@@ -102,7 +103,7 @@ impl Stopwatch {
 impl Session {
     /// Joins the engine.
     pub fn new(options: SessionOptions) -> Result<Session, EngineError> {
-        let socket = Arc::new(options.socket);
+        let socket = Arc::new(Ours::new(options.socket));
         let control = Arc::new(SharedPage::from_fd(options.control)?);
         let calls: Arc<Calls> = Arc::default();
         Ok(Session {

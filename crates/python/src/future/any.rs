@@ -44,8 +44,9 @@ pub fn wait_any(
                 .iter()
                 .filter_map(|future| call_of(future.get()))
                 .collect::<Vec<&NestedCall>>();
+            let session = client.session()?;
             waiting(py, timeout, |timeout, check| {
-                let waited = client.session.wait_for_any(&calls, timeout, check);
+                let waited = session.wait_for_any(&calls, timeout, check);
                 waited.map_err(|error| PyRuntimeError::new_err(error.to_string()))
             })
         }
@@ -82,7 +83,8 @@ pub fn cancel_running(py: Python<'_>, futures: Vec<Bound<'_, FutureBase>>) -> Py
                 py.detach(|| engine.cancel(promise, true));
             }
             Source::Nested { client, call } => {
-                py.detach(|| client.session.cancel(call, true))
+                let session = client.session()?;
+                py.detach(|| session.cancel(call, true))
                     .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
             }
         }

@@ -162,7 +162,7 @@ impl FutureBase {
             }
             Source::Nested { client, call } => of_answer(
                 py,
-                &client.session,
+                client.memory(),
                 call.answer().expect("only asked once it has ended"),
             ),
         };
@@ -186,8 +186,9 @@ impl FutureBase {
         match self.source()? {
             Source::Task { core, promise } => wait_for(py, core, promise, timeout_s),
             Source::Nested { client, call } => {
+                let session = client.session()?;
                 in_time(waiting(py, timeout_s, |timeout, check| {
-                    let waited = client.session.wait_for(call, timeout, check);
+                    let waited = session.wait_for(call, timeout, check);
                     waited.map_err(|error| PyRuntimeError::new_err(error.to_string()))
                 })?)
             }
@@ -307,9 +308,11 @@ impl FutureBase {
                 let engine = core.engine()?;
                 py.detach(|| engine.cancel(promise, false))
             }
-            Source::Nested { client, call } => py
-                .detach(|| client.session.cancel(call, false))
-                .map_err(|error| PyRuntimeError::new_err(error.to_string()))?,
+            Source::Nested { client, call } => {
+                let session = client.session()?;
+                py.detach(|| session.cancel(call, false))
+                    .map_err(|error| PyRuntimeError::new_err(error.to_string()))?
+            }
         };
         if cancelled {
             publish(slf, || false)?;
@@ -438,9 +441,12 @@ fn not_by_hand() -> PyErr {
 
 impl Drop for FutureBase {
     fn drop(&mut self) {
-        if let Some(Source::Nested { client, call }) = self.source.get() {
+        // In a forked child the result is still its parent's.
+        if let Some(Source::Nested { client, call }) = self.source.get()
+            && let Some(session) = client.own_session()
+        {
             // If the engine is gone there is nothing to forget.
-            let _: Result<(), lineshaft_engine::EngineError> = client.session.forget(call.id());
+            let _: Result<(), lineshaft_engine::EngineError> = session.forget(call.id());
         }
     }
 }

@@ -32,12 +32,17 @@ impl FutureBase {
                 promise.on_done(move || resolver.done(future));
             }
             Source::Nested { client, call } => {
+                // In a forked child nobody tells anybody; there is no need to if it had ended by then.
+                let session = match client.own_session() {
+                    None if slf.get().is_ended() => return Ok(()),
+                    _ => client.session()?,
+                };
                 let resolver = Arc::clone(&client.resolver);
                 let tell = move || resolver.done(future);
                 if awaited {
-                    client.session.on_answer(call, tell);
+                    session.on_answer(call, tell);
                 } else {
-                    client.session.notify(call, tell);
+                    session.notify(call, tell);
                 }
             }
         }
