@@ -130,7 +130,7 @@ class Engine(_observe.Observed):
         #: What coroutine functions run on, once there are any.
         self._event_loops: list[EventLoop] = []
         #: Pools of executors that were shut down without waiting for their calls.
-        self._left: list[_native.Pool] = []
+        self._left: set[_native.Pool] = set()
         #: Whether it has ever had a `Pool` or `ThreadPool`, whose calls nobody waits for at exit.
         self._serves_pools = False
         #: Reentrant, because a finalizer may submit while a pool is being opened.
@@ -385,9 +385,9 @@ class Engine(_observe.Observed):
 
     def _leave(self, pool: _native.Pool) -> None:
         """Note a pool that nobody waits for: its calls run to their end before the interpreter ends."""
-        self._left = [left for left in self._left if not left.wait_idle(0)]
-        if not pool.wait_idle(0):
-            self._left.append(pool)
+        # Other threads and finalizers come here as well: each step is done at once, so none needs a lock.
+        self._left.add(pool)
+        self._left.difference_update([left for left in list(self._left) if left.wait_idle(0)])
 
     def _finish_calls(self) -> None:
         """Wait for what the interpreter waits for before it ends: all calls but those of `Pool` and `ThreadPool`."""

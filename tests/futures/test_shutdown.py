@@ -9,6 +9,7 @@ import pytest
 from tests.events import FileEvent, enter_and_wait, eventually
 
 import lineshaft as ls
+from lineshaft._exit import calls_to_finish
 
 
 def live_processes() -> int:
@@ -136,6 +137,29 @@ def test_a_thousand_executors_leave_nothing():
             assert executor.submit(pow, 2, 2).result() == 4
     process = psutil.Process()
     eventually(lambda: process.num_threads() < threads_before + 50, "threads are still there")
+
+
+def test_executors_that_are_shut_down_at_the_same_time_are_all_waited_for():
+    """Nobody waits for their calls but the interpreter, before it ends."""
+    leave, together = threading.Event(), threading.Barrier(32)
+    with ls.Engine(workers=2) as engine:
+        executors = [ls.ThreadPoolExecutor(1, _engine=engine) for _ in range(together.parties)]
+        futures = [each.submit(leave.wait) for each in executors]
+
+        def shut_down(executor: ls.ThreadPoolExecutor) -> None:
+            together.wait()
+            executor.shutdown(wait=False)
+
+        threads = [threading.Thread(target=shut_down, args=(each,)) for each in executors]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        executors.clear()  # the engine alone knows of their calls now
+        waited_for = {pool for pool in calls_to_finish(engine) if not pool.wait_idle(0)}
+        leave.set()
+        assert len(waited_for) == together.parties
+        assert all(future.result(30) for future in futures)
 
 
 def test_shutdown_from_a_callback(executor_class, event):
