@@ -72,11 +72,15 @@ def _end_engines() -> None:
         except KeyboardInterrupt:
             in_hurry = True
             _interrupt()
+        except Exception:
+            sys.excepthook(*sys.exc_info())
     for engine in _engines():
         try:
             engine._end(in_hurry=in_hurry)
         except KeyboardInterrupt:
             in_hurry = True  # one more: the engine has been ended all the same
+        except Exception:
+            sys.excepthook(*sys.exc_info())  # the others end all the same
 
 
 def _wait() -> None:
@@ -98,4 +102,6 @@ def _engines() -> list[Engine]:
 
 
 def _is_interrupted() -> bool:
-    return isinstance(getattr(sys, "last_value", None), KeyboardInterrupt)
+    """Whether it is Ctrl-C that ends the program."""
+    # In an interactive session it ends a statement, and what is submitted later has nothing to do with it.
+    return not hasattr(sys, "ps1") and isinstance(getattr(sys, "last_value", None), KeyboardInterrupt)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import textwrap
 
 import psutil
 import pytest
@@ -333,6 +334,42 @@ def test_ctrl_c(programs):
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (-signal.SIGINT, "")
     assert err.splitlines()[-1] == "KeyboardInterrupt"
+
+
+@pytest.mark.parametrize("kind", ["ProcessPoolExecutor", "ThreadPoolExecutor"])
+def test_calls_submitted_after_a_statement_was_interrupted(programs, kind):
+    """In an interactive session Ctrl-C ends a statement, not the program."""
+    statements = f"""
+        import pathlib, time
+        import lineshaft as ls
+        def work(number): time.sleep(0.05); pathlib.Path(f"trace-{{number}}").touch()
+
+        raise KeyboardInterrupt
+        executor = ls.{kind}(1)
+        futures = [executor.submit(work, number) for number in range(5)]
+        exit()
+    """
+    _, err = programs.run("-i", "-q", text=textwrap.dedent(statements))
+    assert "KeyboardInterrupt" in err
+    assert len(list(programs.folder.glob("trace-*"))) == 5
+
+
+def test_an_engine_that_does_not_end_leaves_the_others_to_end(programs):
+    script = """
+        import lineshaft as ls
+        engines = [ls.Engine(workers=1) for _ in range(3)]
+        for engine in engines:
+            engine.submit(abs, -1).result()
+            def end(*, in_hurry, engine=engine, native=engine._native):
+                ls.Engine._end(engine, in_hurry=in_hurry)
+                print("ended", native.closed, flush=True)
+                raise OSError("no space left")
+            engine._end = end
+    """
+    programs.write({"script.py": script})
+    out, err = programs.run("script.py")
+    assert out.splitlines() == ["ended True"] * 3
+    assert err.count("OSError: no space left") == 3
 
 
 def test_a_closed_output(programs):
