@@ -4,7 +4,7 @@ import signal
 import threading
 
 import pytest
-from tests.events import enter_and_wait
+from tests.events import PATIENCE_S, enter_and_wait
 
 from lineshaft.pool.feed import Feed
 
@@ -100,3 +100,25 @@ def test_an_iteration_in_order_of_completion_loses_nothing_by_it(pool, make, eve
         signal.signal(signal.SIGALRM, before)
         leave.set()
     assert list(results) == ["left"] * 3
+
+
+def test_a_pool_is_terminated_in_the_middle_of_a_step():
+    class Interrupted(Feed):
+        """As if a signal handler terminated the pool while a consumer looks how much room there is."""
+
+        looks = False
+
+        def _room(self):
+            if self.looks:
+                self.abort()
+            return super()._room()
+
+    feed = Interrupted(lambda item: None, range(10_000), ordered=True, workers=1, on_end=lambda feed: None)
+    feed.looks = True
+    # It ends even if the step does not, for whom the test is to fail.
+    consumer = threading.Thread(target=feed.take, args=(None,), daemon=True)
+    consumer.start()
+    consumer.join(PATIENCE_S)
+    assert not consumer.is_alive()
+    assert feed.aborted
+    feed.check_invariants()

@@ -22,7 +22,8 @@ class CallbackThread:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._lock = threading.Lock()
+        # A signal handler may join the pool.
+        self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._settled: Settled = SimpleQueue()
         # Results whose callback has not run: what `drain` has to wait for.
@@ -34,8 +35,9 @@ class CallbackThread:
         with self._lock:
             self._expected.add(result)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._deliver_all, name=self._name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._deliver_all, name=self._name, daemon=True)
+                thread.start()
+                self._thread = thread
 
     def post(self, result: AsyncResult[Any]) -> None:
         """Queue a settled result; called by whichever thread completed its last future."""

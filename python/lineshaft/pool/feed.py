@@ -12,6 +12,10 @@ consumer does next (a queue filled from earlier results), so a thread pulls it. 
 Counters: `_submitted` changes under `_source_lock`; `_reserved` (results handed out or being waited
 for) and `_exhausted` change under `_lock`. A consumer reserves before it takes from the queue. When
 the input ends, each reservation that no item will ever meet receives `END`.
+
+A signal handler may terminate the pool in the middle of a `take`. `_lock` can therefore be taken again by
+the thread that holds it, and what belongs together there is done without a call in between: handlers run
+at calls.
 """
 
 from __future__ import annotations
@@ -79,7 +83,7 @@ class Feed:
         self._on_end = on_end
         self._queue: SimpleQueue[Future[Any] | None] = SimpleQueue()
         self._source_lock = threading.Lock()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._submitted = 0
         self._reserved = 0
         self._exhausted = False
@@ -116,10 +120,13 @@ class Feed:
             If there is none within `timeout_s` seconds.
         """
         with self._lock:
-            if self._exhausted and self._reserved >= self._submitted:
-                return END
+            # Reserved before it is looked: who ends the input from now on counts this one.
             self._reserved += 1
-            hungry = not self._exhausted and self._room() * 2 > self._window
+            exhausted = self._exhausted
+            if exhausted and self._reserved > self._submitted:
+                self._reserved -= 1
+                return END
+            hungry = not exhausted and self._room() * 2 > self._window
         try:
             if hungry:
                 if self._thread is None:
@@ -192,6 +199,8 @@ class Feed:
                 try:
                     future = submit(item)
                 except Exception as error:
+                    if self.aborted:  # meanwhile, by another thread or a signal handler
+                        break
                     future = failed_future(error)
                 pulled += 1
                 if ordered:

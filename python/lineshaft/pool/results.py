@@ -226,8 +226,9 @@ class MapResult(AsyncResult[list[T]], stdlib.MapResult[T]):
     def __init__(self, pool: object, futures: Sequence[Future[list[T]]]) -> None:
         self._pool = pool
         self._futures: Sequence[Future[Any]] = futures
-        # What is known of the first `_known` chunks; several threads may wait for one result.
-        self._lock = threading.Lock()
+        # What is known of the first `_known` chunks; several threads may wait for one result, or a signal
+        # handler in the middle of it.
+        self._lock = threading.RLock()
         self._known = 0
         self._values: list[T] = []
         self._first_failure: BaseException | None = None
@@ -268,7 +269,7 @@ class MapResult(AsyncResult[list[T]], stdlib.MapResult[T]):
         if not self._futures:
             action()
             return
-        lock = threading.Lock()
+        lock = threading.RLock()  # a signal handler may cancel what is left
         left = len(self._futures)
 
         def one_done(_: Future[list[T]]) -> None:
