@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from dask._task_spec import List, Task, TaskRef
 from tests.dask.nodes import add, fail, inc, where
+from tests.events import eventually
 
 import lineshaft as ls
 import lineshaft.errors
@@ -30,6 +31,14 @@ def test_functions_of_the_program_and_nested_containers():
         "y": Task("y", lambda pair, *, more: (pair, more), List(TaskRef("x"), 5), more=TaskRef("x")),
     }
     assert get_processes(graph, "y") == ([2, 5], 2)
+
+
+def test_workers_of_another_number_than_the_engines_go_with_their_graph():
+    with ls.Engine(workers=1) as engine:
+        for num_workers in (4, 3, 2):
+            graph = {("x", n): (inc, n) for n in range(8)}
+            assert get_processes(graph, list(graph), num_workers=num_workers, engine=engine) == tuple(range(1, 9))
+        eventually(lambda: not engine._native.stats()["workers"], "workers are still there")
 
 
 def test_bags_run_in_workers_and_arrays_here():

@@ -28,14 +28,15 @@ def end_pool(engine: Engine) -> _native.Pool:
 
 @contextmanager
 def process_pool(engine: Engine, size: int, initializer: Callable[[], object] | None) -> Iterator[_native.Pool]:
-    """Give a pool of worker processes: the engine's, or one of its own.
+    """Give a pool of worker processes: the engine's, or one of its own, which is closed afterwards.
 
-    It has its own if there is an initializer, and if Dask's ``multiprocessing.context`` is ``"fork"``: then
-    the workers are forked from the program as it is now.
+    It has its own if it is to have another size than the engine's, if there is an initializer, and if Dask's
+    ``multiprocessing.context`` is ``"fork"``: then the workers are forked from the program as it is now. In a
+    worker process, whose engine has the processes, the size is no matter.
     """
     context = get_context()
     forked = context.get_start_method() == "fork"
-    if initializer is None and not forked:
+    if initializer is None and not forked and (size == engine.workers or _process.session is not None):
         yield engine._pool("processes", size)
         return
     pool = engine._open_processes(
