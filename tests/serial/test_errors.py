@@ -288,6 +288,28 @@ def test_exception_keeps_everything(script):
     """)
 
 
+class Shouted(Exception):  # noqa: N818
+    def __init__(self, message):
+        super().__init__(message)
+        self.message = message.upper()
+
+    def __reduce__(self):
+        return Shouted, (self.message,)
+
+
+class Elsewhere(Exception):  # noqa: N818
+    def __reduce__(self):
+        return ValueError, ("other",)
+
+
+def test_exception_that_pickle_changes():
+    # Whoever catches its class gets it; one of another class would be caught by nobody, or by the wrong handler.
+    copy = load_exception(worker.dumps_exception(Shouted("not found")))
+    assert (type(copy), str(copy)) == (Shouted, "NOT FOUND")
+    copy = load_exception(worker.dumps_exception(Elsewhere("here")))
+    assert (type(copy), copy.reason) == (errors.RemoteError, "it loads as ValueError")
+
+
 def test_exception_that_loads_only_in_the_worker(file_script):
     out = file_script("""
         import sys

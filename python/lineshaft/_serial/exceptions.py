@@ -166,8 +166,9 @@ class _Rebuilt:
 
 
 def _encode_one(exc: BaseException, dumps: Callable[[object], bytes]) -> tuple[bytes | None, str]:
-    """Return data that is known to load as an equal exception, or None and the reason."""
+    """Return data that loads as an exception of this class, if possible as an equal one; or None and the reason."""
     reason = ""
+    other: bytes | None = None
     candidates: list[object] = [exc]
     kind = type(exc)
     if kind.__reduce__ is BaseException.__reduce__ and kind.__reduce_ex__ is object.__reduce_ex__:
@@ -186,11 +187,12 @@ def _encode_one(exc: BaseException, dumps: Callable[[object], bytes]) -> tuple[b
             continue
         if type(copy) is not kind:
             reason = reason or f"it loads as {type(copy).__qualname__}"
-        elif _text(str, copy) != _text(str, exc) or len(copy.args) != len(exc.args):
-            reason = reason or "it loads as a different exception"
-        else:
+        elif _text(str, copy) == _text(str, exc) and len(copy.args) == len(exc.args):
             return data, ""
-    return None, reason
+        else:
+            # Whoever catches the class gets what pickle makes of it.
+            other = other or data
+    return other, "" if other else reason
 
 
 def _decode_one(part: _Part, text: str) -> BaseException:
