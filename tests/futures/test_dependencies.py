@@ -56,6 +56,13 @@ def test_in_containers(submit):
     assert submit(show, nested).result() == (([8, (1, 8), {"key": [8]}, Pair(8, 2)],), {})
 
 
+def test_the_error_of_a_thread_goes_to_tasks_in_worker_processes():
+    failed = ls.task(fail, threads=True).submit("on a thread")
+    assert isinstance(failed.exception(), LookupError)
+    with pytest.raises(LookupError, match="on a thread"):
+        ls.submit(show, [failed]).result()
+
+
 class Tags(list):
     """A list with an attribute."""
 

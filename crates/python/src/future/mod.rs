@@ -404,17 +404,24 @@ impl FutureBase {
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let (py, this) = (slf.py(), slf.get());
         let front = front(py)?;
-        let is_sent = match this.source()? {
-            Source::Task { core, promise } => {
-                !promise.is_local() || (core.has_processes && promise.request_for_workers())
-            }
-            Source::Nested { .. } => true,
+        let refer = || front.reference.bind(py).call1((slf,));
+        let (core, promise) = match this.source()? {
+            Source::Task { core, promise } if promise.is_local() => (core, promise),
+            Source::Task { .. } | Source::Nested { .. } => return refer(),
         };
-        if is_sent {
-            return front.reference.bind(py).call1((slf,));
+        if core.has_processes && promise.request_for_workers() {
+            return refer();
         }
         // What a thread of this process has returned is an ordinary object: it goes along by value.
-        let value = this.result(py, None)?;
+        let value = match this.result(py, None) {
+            // As with every other dependency, its error becomes that of the call.
+            Err(_)
+                if core.has_processes && matches!(promise.outcome(), Some(Outcome::Error(_))) =>
+            {
+                return refer();
+            }
+            result => result?,
+        };
         let same = front.failures.bind(py).getattr("same")?;
         Ok(PyTuple::new(py, [same, PyTuple::new(py, [value])?.into_any()])?.into_any())
     }
