@@ -113,11 +113,9 @@ class Engine(_observe.Observed):
     ) -> None:
         if isinstance(dashboard, str):
             _observe.check_address(dashboard)
-        if max_tasks_per_worker is not None and max_tasks_per_worker < 1:
-            raise ValueError(f"max_tasks_per_worker must be positive, not {max_tasks_per_worker!r}")
-        if workers is not None:
-            _startup.check_count("workers", workers)
-        self.workers = workers or _startup.default_workers()
+        if max_tasks_per_worker is not None:
+            max_tasks_per_worker = _startup.check_count("max_tasks_per_worker", max_tasks_per_worker)
+        self.workers = _startup.default_workers() if workers is None else _startup.check_count("workers", workers)
         self._memory_bytes = _startup.memory_bytes(memory)
         self._spill_dir = _startup.usable_folder(spill_dir) if spill_dir is not None else _startup.temporary_folder()
         self._max_tasks_per_worker = max_tasks_per_worker
@@ -427,6 +425,12 @@ def _is_plain(function: object) -> bool:
     if isinstance(function, types.FunctionType):
         return not function.__code__.co_flags & _CO_COROUTINE
     return isinstance(function, (types.BuiltinFunctionType, type))
+
+
+def check_engine(engine: object) -> None:
+    """Refuse what a caller gave as `engine` and is none."""
+    if engine is not None and not isinstance(engine, Engine):
+        raise TypeError(f"engine must be a lineshaft.Engine, not {engine!r}")
 
 
 def default_engine(*, for_pool: bool = False) -> Engine:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import marshal
+import operator
 import os
 import sys
 
@@ -16,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
     from types import ModuleType
+    from typing import Any
 
     from lineshaft._serial.parent import Encoder
 
@@ -46,7 +48,7 @@ def default_workers() -> int:
         return int(_process.setup["workers"])
     named = os.environ.get("LINESHAFT_WORKERS")
     if named:
-        return max(1, int(named))
+        return check_count("LINESHAFT_WORKERS", int(named) if named.strip().isdecimal() else named)
     from lineshaft._machine import cores
 
     return cores().usable
@@ -54,14 +56,16 @@ def default_workers() -> int:
 
 def memory_bytes(memory: int | str | None) -> int:
     """Return the budget that a caller named, or half of what the machine has."""
-    memory = memory if memory is not None else os.environ.get("LINESHAFT_MEMORY")
+    name = "memory"
+    if memory is None:
+        name, memory = "LINESHAFT_MEMORY", os.environ.get("LINESHAFT_MEMORY")
     if memory is None:
         from lineshaft._machine import memory as machine_memory
 
         found = machine_memory()
         limits = [limit for limit in (found.total_bytes, found.cgroup_limit_bytes) if limit]
         return min(limits) // 2 if limits else 1 << 30
-    return size_bytes("memory", memory)
+    return size_bytes(name, memory)
 
 
 def size_bytes(name: str, size: int | str) -> int:
@@ -78,16 +82,17 @@ def size_bytes(name: str, size: int | str) -> int:
     return size
 
 
-def check_count(name: str, count: object) -> None:
-    """Refuse what is no number of workers or threads; it was given for the parameter `name`.
+def check_count(name: str, count: Any) -> int:
+    """Return a count of workers, threads or tasks that a caller gave for the parameter `name`.
 
     Raises
     ------
     ValueError
         If it is none.
     """
-    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count < COUNT_END:
+    if isinstance(count, bool) or not hasattr(count, "__index__") or not 1 <= count < COUNT_END:
         raise ValueError(f"{name} must be a positive integer below 2**32, not {count!r}")
+    return operator.index(count)
 
 
 def temporary_folder() -> str:

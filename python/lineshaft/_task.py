@@ -7,7 +7,7 @@ import functools
 import inspect
 
 from lineshaft import _native
-from lineshaft._engine import Engine, default_engine
+from lineshaft._engine import Engine, check_engine, default_engine
 from lineshaft._startup import COUNT_END
 
 TYPE_CHECKING = False
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 #: Coroutines that one event loop runs at the same time, unless told otherwise.
 COROUTINES_MAX = 1000
+
+#: Every priority is below this, and none below its negative.
+PRIORITY_END = 1 << 31
+
+#: Every number of retries is below this.
+RETRIES_END = 1 << 16
 
 #: What futures are looked for in.
 CONTAINERS = (dict, list, tuple, set, frozenset)
@@ -56,11 +62,13 @@ class Task:
         ):
             if not (value is None and is_optional) and not hasattr(value, "__float__"):
                 raise TypeError(f"{name} must be {what}, not {value!r}")
-        if not hasattr(priority, "__index__"):
-            raise TypeError(f"priority must be an integer, not {priority!r}")
-        if not -1 << 31 <= priority < 1 << 31:
+        check_engine(engine)
+        for name, value in (("priority", priority), ("threads", threads or 0)):
+            if not hasattr(value, "__index__"):
+                raise TypeError(f"{name} must be an integer, not {value!r}")
+        if not -PRIORITY_END <= priority < PRIORITY_END:
             raise ValueError(f"priority must be an integer of 32 bits, not {priority!r}")
-        if not isinstance(retries, int) or not 0 <= retries < 1 << 16:
+        if not isinstance(retries, int) or not 0 <= retries < RETRIES_END:
             raise ValueError(f"retries must be a small non-negative integer, not {retries!r}")
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout must be a positive number of seconds, not {timeout!r}")

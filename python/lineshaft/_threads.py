@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 
+from lineshaft._startup import COUNT_END
 from lineshaft.futures import Executor, usable_cores
 
 TYPE_CHECKING = False
@@ -47,7 +48,8 @@ class Threads(Executor):
         self._shutdown = False
 
     def _open_pool(self) -> _native.Pool:
-        workers = math.ceil(self._max_workers)  # a number of any type will do, as ever
+        # A number of any type will do, as ever, and any size: threads start when they are needed.
+        workers = math.ceil(min(self._max_workers, COUNT_END - 1))
         return self._engine._open_threads(workers, name=self._thread_name_prefix, **self._options)
 
     def _broken_error(self) -> Exception:

@@ -10,6 +10,7 @@ from weakref import WeakSet
 from lineshaft import _native
 from lineshaft._engine import Engine, default_engine
 from lineshaft._process import is_worker
+from lineshaft._startup import check_count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -250,7 +251,12 @@ class ProcessPoolExecutor(Executor):
                 raise TypeError("max_tasks_per_child must be an integer")
             if max_tasks_per_child <= 0:
                 raise ValueError("max_tasks_per_child must be >= 1")
+            max_tasks_per_child = check_count("max_tasks_per_child", int(max_tasks_per_child))
         workers = max_workers if max_workers is not None else usable_cores()
+        if not hasattr(workers, "__index__"):
+            raise TypeError(f"max_workers must be an integer, not {workers!r}")
+        if workers > 0:
+            workers = check_count("max_workers", int(workers))
         super().__init__(workers, initializer, _engine, is_of_pool=_is_of_pool)
         if mp_context is None:
             import multiprocessing

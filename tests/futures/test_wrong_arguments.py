@@ -1,7 +1,9 @@
 """What makes no sense is refused at once, by an error that names it."""
 
+import multiprocessing
 import os
 
+import numpy as np
 import pytest
 
 import lineshaft as ls
@@ -18,6 +20,9 @@ import lineshaft as ls
         {"max_worker_growth": "lots"},
         {"max_worker_growth": 0},
         {"max_tasks_per_worker": 0},
+        {"max_tasks_per_worker": 1.5},
+        {"max_tasks_per_worker": "a"},
+        {"max_tasks_per_worker": 2**40},
     ],
     ids=str,
 )
@@ -48,7 +53,13 @@ def test_a_spill_dir_that_takes_some(tmp_path, as_type):
 
 @pytest.mark.parametrize(
     ("options", "kind"),
-    [({"threads": 2**70}, ValueError), ({"priority": 2**70}, ValueError), ({"priority": 1.5}, TypeError)],
+    [
+        ({"threads": 2**70}, ValueError),
+        ({"threads": 2.5}, TypeError),
+        ({"priority": 2**70}, ValueError),
+        ({"priority": 1.5}, TypeError),
+        ({"engine": "x"}, TypeError),
+    ],
     ids=str,
 )
 def test_of_a_task(options, kind):
@@ -66,6 +77,50 @@ def test_an_option_that_tasks_do_not_have(functions):
 def test_of_a_map():
     with pytest.raises(ValueError, match="threads must be positive"):
         ls.map(abs, [1], threads=2**70)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LINESHAFT_WORKERS", "abc"),
+        ("LINESHAFT_WORKERS", "0"),
+        ("LINESHAFT_WORKERS", "-1"),
+        ("LINESHAFT_WORKERS", "99999999999"),
+        ("LINESHAFT_MEMORY", "lots"),
+    ],
+)
+def test_of_the_environment(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=f"{name}.*{value}"):
+        ls.Engine()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"max_workers": 1.5}, TypeError),
+        ({"max_workers": "x"}, TypeError),
+        ({"max_workers": 2**32}, ValueError),
+        ({"max_tasks_per_child": 2**40}, ValueError),
+    ],
+    ids=str,
+)
+def test_of_an_executor(method, options, kind):
+    (name,) = options
+    with pytest.raises(kind, match=f"{name} must be"):
+        ls.ProcessPoolExecutor(mp_context=multiprocessing.get_context(method), **options)
+
+
+@pytest.mark.parametrize("workers", [2.5, 1e18, 10**18, float("inf")])
+def test_numbers_of_any_kind_for_threads(workers):
+    with ls.ThreadPoolExecutor(workers) as executor:
+        assert executor.submit(pow, 2, 3).result() == 8
+
+
+def test_whole_numbers_of_other_types():
+    with ls.Engine(workers=np.int64(1), max_tasks_per_worker=np.int64(5)) as engine:
+        assert (engine.workers, engine.submit(pow, 2, 3).result()) == (1, 8)
 
 
 def test_what_is_no_future():
