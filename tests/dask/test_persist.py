@@ -3,6 +3,7 @@
 import os
 import pickle
 import threading
+from concurrent.futures import CancelledError, wait
 
 import dask
 import dask.array as da
@@ -10,6 +11,7 @@ import dask.bag as db
 import dask.dataframe as dd
 import pandas as pd
 import pytest
+from dask.graph_manipulation import bind, clone
 from tests.dask.nodes import LoadedIn, Tracked, add, fail, inc
 from tests.events import PATIENCE_S, eventually
 
@@ -68,6 +70,40 @@ def test_an_error_is_raised_where_the_result_is_asked_for():
     with pytest.raises(ValueError, match="cannot work on 'this'"):
         dask.delayed(inc)(broken).compute(scheduler=get)
     assert isinstance(futures_of(broken)[0].exception(), ValueError)
+
+
+def test_an_error_goes_to_tasks_in_worker_processes():
+    (broken,) = persist(dask.delayed(fail)("this"))
+    wait(futures_of(broken))
+    with pytest.raises(ValueError, match="cannot work on 'this'"):
+        dask.delayed(inc)(broken).compute(scheduler=get_processes)
+
+
+def test_a_cancelled_chunk_cancels_tasks_in_worker_processes(event):
+    leave = event("leave")
+    (held,) = persist(dask.delayed(leave.wait)())
+    (cancelled,) = persist(dask.delayed(inc)(held))
+    assert futures_of(cancelled)[0].cancel()
+    with pytest.raises(CancelledError):
+        dask.delayed(inc)(cancelled).compute(scheduler=get_processes)
+    leave.set()
+
+
+@pytest.mark.parametrize("scheduler", [get, get_processes, "sync"])
+def test_clones(scheduler):
+    array, bag, call = persist(da.ones(6, chunks=3), db.range(6, 2).map(inc), dask.delayed(inc)(1))
+    assert float(clone(array).sum().compute(scheduler=scheduler)) == 6
+    assert float(clone(array + 1).sum().compute(scheduler=scheduler)) == 12
+    assert clone(bag).map(inc).compute(scheduler=scheduler) == list(range(2, 8))
+    assert dask.delayed(inc)(clone(call)).compute(scheduler=scheduler) == 3
+    assert bind(clone(call), array).compute(scheduler=scheduler) == 2
+    assert len(futures_of(clone(array))) == 2
+
+
+def test_futures_of_containers():
+    array, call = persist(da.ones(3), dask.delayed(inc)(1))
+    assert futures_of([array], {"a": call}, 5) == futures_of(array, call)
+    assert len(futures_of(array, call)) == 2
 
 
 def test_chunks_go_with_the_last_collection_that_has_them():

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import dask.base
-from dask._task_spec import Alias, Task
 from dask.core import flatten
 
 from lineshaft.dask._chunk import Chunk
+from lineshaft.dask._graph import Graph
 from lineshaft.dask._job import job
 from lineshaft.dask._run import submit
 
@@ -63,7 +63,7 @@ def persist(
     (4, 32.0)
     """
 
-    def chunks(dsk: Any, keys: list[Any], **_: Any) -> list[Task]:
+    def chunks(dsk: Any, keys: list[Any], **_: Any) -> list[Any]:
         asked = job(dsk, keys, engine=engine, num_workers=num_workers, initializer=initializer)
         run = submit(asked)
         found = dict(zip(asked.graph.wanted, run.futures(), strict=True))
@@ -76,6 +76,8 @@ def persist(
 def futures_of(*collections: Any) -> list[Future[Any]]:
     """Return the futures of the chunks that persisted collections are made of, in order.
 
+    As with `persist`, collections may be in containers; what is none has no futures.
+
     Examples
     --------
     >>> import dask
@@ -83,20 +85,21 @@ def futures_of(*collections: Any) -> list[Future[Any]]:
     >>> [future.result() for future in futures_of(later)]
     [32]
     """
-    return [future for collection in collections for future in _futures(collection)]
+    found, _ = dask.base.unpack_collections(*collections)
+    return [future for collection in found for future in _futures(collection)]
 
 
 def _futures(collection: Any) -> Iterator[Future[Any]]:
-    graph = dict(collection.__dask_graph__())
+    graph = Graph(dict(collection.__dask_graph__()), [])
     for key in flatten([collection.__dask_keys__()]):
-        node = graph.get(key)
-        while type(node) is Alias:
-            node = graph.get(node.target)
-        if type(node) is Task and type(node.func) is Chunk:
-            yield node.func.future
+        while key in graph.aliases:
+            key = graph.aliases[key]
+        if key in graph.futures:
+            yield graph.futures[key]
 
 
 def _node(key: Any, value: Any) -> Any:
     from lineshaft.futures import Future
 
-    return Task(key, Chunk(key, value)) if isinstance(value, Future) else value
+    # In the notation without keys: `dask.graph_manipulation.clone` gives what it copies other ones.
+    return (Chunk(key, value),) if isinstance(value, Future) else value

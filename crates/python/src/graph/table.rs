@@ -70,6 +70,7 @@ impl<'py> Table<'py> {
     /// What a key stands for; none if it is not in the graph.
     pub fn find(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<Entry<'py>>> {
         let mut key = key.clone();
+        let mut alias = None;
         for _ in 0..=self.aliases.len() {
             if let Some(position) = self.positions.get_item(&key)? {
                 return Ok(Some(Entry::Task(position.extract()?)));
@@ -81,9 +82,12 @@ impl<'py> Table<'py> {
                 return Ok(Some(Entry::Future(future)));
             }
             let Some(target) = self.aliases.get_item(&key)? else {
-                return Ok(None);
+                return match alias {
+                    Some(alias) => Err(missing(&key, &alias)?),
+                    None => Ok(None),
+                };
             };
-            key = target;
+            alias = Some(std::mem::replace(&mut key, target));
         }
         Err(cycle(&[key.clone(), key]))
     }
@@ -142,10 +146,7 @@ impl<'py> Table<'py> {
         let mut tasks = Vec::with_capacity(names.len());
         for name in names {
             let Some(entry) = self.find(&name)? else {
-                return Err(PyValueError::new_err(format!(
-                    "Missing dependency {name} for dependents {{{}}}",
-                    key.repr()?
-                )));
+                return Err(missing(&name, key)?);
             };
             if let Entry::Task(position) = entry {
                 tasks.push(position);
@@ -182,6 +183,13 @@ enum Seen {
 }
 
 /// In the words of Dask, whose users know them.
+fn missing(name: &Bound<'_, PyAny>, dependent: &Bound<'_, PyAny>) -> PyResult<PyErr> {
+    Ok(PyValueError::new_err(format!(
+        "Missing dependency {name} for dependents {{{}}}",
+        dependent.repr()?
+    )))
+}
+
 fn cycle(keys: &[Bound<'_, PyAny>]) -> PyErr {
     let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
     PyRuntimeError::new_err(format!(
