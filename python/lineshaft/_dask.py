@@ -11,7 +11,15 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
     from typing import Any
+
+
+def get(dsk: Any, keys: Any, *args: Any, **kwargs: Any) -> Any:
+    """Run a graph; see `lineshaft.dask.get`."""
+    from lineshaft.dask import get
+
+    return get(dsk, keys, *args, **kwargs)
 
 
 def get_threads(dsk: Any, keys: Any, *args: Any, **kwargs: Any) -> Any:
@@ -26,6 +34,11 @@ def get_processes(dsk: Any, keys: Any, *args: Any, **kwargs: Any) -> Any:
     from lineshaft.dask import get_processes
 
     return get_processes(dsk, keys, *args, **kwargs)
+
+
+def name_scheduler(base: ModuleType) -> None:
+    """Make the name ``"lineshaft"`` known to a Dask that is imported; `base` is `dask.base`."""
+    base.named_schedulers.setdefault("lineshaft", get)
 
 
 class Defaults:

@@ -295,7 +295,9 @@ def work(
 
     _signal.signal(_native.INTERRUPT_SIGNAL, check_limit)
     _signal.signal(_signal.SIGINT, interrupt)
+    # Names that a program may have made known by an import go for its calls, too.
     _patch.when_imported("joblib.parallel", _import_joblib_backend)
+    _patch.when_imported("dask.base", _name_dask_scheduler)
     _process.become_worker(session, setup)
     if not inherits:
         _patch.when_imported("logging", lambda logging: forward_records(logging, session, setup["log_levels"]))
@@ -331,6 +333,12 @@ def _join_program(process: ModuleType, setup: dict[str, Any]) -> None:
     current._identity = (_process.number,)
     current._parent_pid = program_pid
     process._parent_process = process._ParentProcess("MainProcess", program_pid, ended)  # type: ignore[attr-defined]
+
+
+def _name_dask_scheduler(base: ModuleType) -> None:
+    from lineshaft import _dask
+
+    _dask.name_scheduler(base)
 
 
 def _import_joblib_backend(_: ModuleType) -> None:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import dask
 import dask.array as da
 import dask.bag as db
+import numpy as np
 import pytest
 from dask._task_spec import Alias, DataNode, List, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
@@ -133,6 +134,9 @@ def test_missing_keys_and_circles_are_told():
     assert caught.value.args == (("a", 1),)
     with pytest.raises(ValueError, match="Missing dependency b"):
         get({"a": Task("a", inc, TaskRef("b"))}, "a")
+    for alias in ({"a": Alias("a", "b")}, {"a": Task("a", inc, TaskRef("c")), "c": Alias("c", "b")}):
+        with pytest.raises(ValueError, match=r"Missing dependency b for dependents \{'[ac]'\}"):
+            get(alias, "a")
     with pytest.raises(RuntimeError, match="Cycle detected"):
         get({"a": (inc, "b"), "b": (inc, "c"), "c": (inc, "a")}, "a")
     with pytest.raises(RuntimeError, match="Cycle detected"):
@@ -217,6 +221,31 @@ def test_priority_decides_among_tasks_that_could_run():
         urgent = dask.delayed(order.append)(9, dask_key_name="urgent-9")
     dask.compute(*later, urgent, scheduler=get, num_workers=1)
     assert order == [9, 0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("priority", [10**30, float("inf"), -float("inf"), 1.5, np.int64(3)])
+def test_every_number_is_a_priority(priority):
+    with dask.annotate(priority=priority):
+        lazy = dask.delayed(inc)(1)
+    assert lazy.compute(scheduler=get) == 2
+
+
+@pytest.mark.parametrize(("name", "value"), [("priority", float("nan")), ("retries", -1), ("retries", 1.5)])
+def test_annotations_that_make_no_sense(name, value):
+    with dask.annotate(**{name: value}):
+        lazy = dask.delayed(inc)(1)
+    with pytest.raises(ValueError, match=f"the annotation {name} must be .*{value}"):
+        lazy.compute(scheduler=get)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [({"num_workers": -1}, ValueError), ({"num_workers": 1.7}, ValueError), ({"engine": 5}, TypeError)],
+)
+def test_options_that_make_no_sense(options, kind):
+    ((name, value),) = options.items()
+    with pytest.raises(kind, match=f"{name} must be .*{value}"):
+        dask.delayed(inc)(1).compute(scheduler=get, **options)
 
 
 def test_retries_run_a_task_again():

@@ -1,5 +1,6 @@
 """Graphs in worker processes, and graphs in both."""
 
+import importlib
 import os
 import signal
 import sys
@@ -162,6 +163,17 @@ def test_compute_inside_of_a_worker():
 
     bag = db.from_sequence([3, 4, 5], npartitions=3)
     assert bag.map(inner).compute(scheduler=get) == [6, 10, 15]
+
+
+def test_a_worker_knows_the_scheduler_by_its_name(tmp_path, monkeypatch):
+    # In a module of its own, because this one imports what makes the name known.
+    (tmp_path / "named_scheduler.py").write_text(
+        "import dask\ndef inner(n):\n    return dask.delayed(sum)(range(n)).compute(scheduler='lineshaft')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    inner = importlib.import_module("named_scheduler").inner
+    with ls.Engine(workers=1) as engine:
+        assert engine.submit(inner, 4).result() == 6
 
 
 def test_equal_objects_have_equal_hashes_in_all_workers():

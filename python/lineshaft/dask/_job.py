@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import dask.config
 from dask.core import flatten
 
-from lineshaft._engine import default_engine
+from lineshaft._engine import check_engine, default_engine
+from lineshaft._startup import check_count
 from lineshaft.dask._graph import Graph, materialize
 from lineshaft.dask._places import options, places
 from lineshaft.dask._pools import default_threads
@@ -64,8 +65,11 @@ def job(
 
     `default` is where tasks run of which nothing else is said; None means where their collection does.
     """
+    check_engine(engine)
     engine = engine or default_engine()
     num_workers = num_workers or dask.config.get("num_workers", None)
+    if num_workers:
+        num_workers = check_count("num_workers", num_workers)
     layers, annotations = materialize(dsk)
     graph = Graph(layers, list(dict.fromkeys(flatten(keys))) if isinstance(keys, list) else [keys])
     return Job(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dask._expr import HLGExpr, HLGFinalizeCompute, _HLGExprSequence
 
 from lineshaft import _native
+from lineshaft._task import PRIORITY_END, RETRIES_END
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -67,16 +68,31 @@ def options(annotations: Annotations) -> dict[Any, _native.TaskOptions]:
     """Return the options of tasks by key: annotations `priority` and `retries`.
 
     Those that name machines (`workers`, `resources`, `allow_other_workers`) mean nothing here.
+
+    Raises
+    ------
+    ValueError
+        If one makes no sense.
     """
     priorities, retries = annotations.get("priority", {}), annotations.get("retries", {})
-    return {
-        key: _native.TaskOptions(
-            priority=int(priorities.get(key, 0)),
-            retries=int(retries.get(key, 0)),
-            death_retries=int(retries.get(key, 0)),
-        )
-        for key in {**priorities, **retries}
-    }
+    found = {}
+    for key in {**priorities, **retries}:
+        again = _retries(retries.get(key, 0))
+        found[key] = _native.TaskOptions(priority=_priority(priorities.get(key, 0)), retries=again, death_retries=again)
+    return found
+
+
+def _priority(value: Any) -> int:
+    """Return an annotation `priority` as the engine takes it; those beyond its ends count as the ends."""
+    if not hasattr(value, "__float__") or value != value:
+        raise ValueError(f"the annotation priority must be a number, not {value!r}")
+    return int(max(-PRIORITY_END, min(value, PRIORITY_END - 1)))
+
+
+def _retries(value: Any) -> int:
+    if not hasattr(value, "__index__") or not 0 <= value < RETRIES_END:
+        raise ValueError(f"the annotation retries must be a small non-negative integer, not {value!r}")
+    return int(value)
 
 
 def _operands(dsk: Any) -> list[Any]:
