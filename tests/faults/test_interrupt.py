@@ -262,3 +262,47 @@ def test_calls_clean_up(program: Callable[..., Program], tmp_path: Path, end: st
     assert err.rstrip().splitlines()[-1] == "KeyboardInterrupt"
     begun = (tmp_path / "begun").read_text()
     assert all((tmp_path / name).exists() for name in begun), begun
+
+
+@pytest.mark.parametrize(
+    "submit",
+    [
+        "ls.submit(len, item)",
+        "ls.submit(lambda item: 0, item)",
+        "ls.default_engine().submit(len, item)",
+        "pool.apply_async(len, (item,))",
+        "next(pool.imap(len, [item]))",
+    ],
+)
+def test_what_a_signal_handler_raises_while_a_call_is_submitted(program: Callable[..., Program], submit: str) -> None:
+    """It is the caller's, as a time limit is, and not the outcome of the call; nor is it swallowed."""
+    started = program(
+        f"""
+    import signal, sys
+    import lineshaft as ls
+
+    class TimeLimit(Exception):
+        pass
+
+    def expire(*_):
+        raise TimeLimit
+
+    class Item:
+        # A call is interrupted in the midst: while an argument of it is pickled.
+        def __reduce__(self):
+            if armed:
+                signal.raise_signal(signal.SIGALRM)
+            return str, ("abc",)
+
+    signal.signal(signal.SIGALRM, expire)
+    armed, item = False, Item()
+    with ls.Pool(1) as pool:
+        {submit}
+        armed = True
+        try:
+            {submit}
+        except TimeLimit:
+            print("raised")
+    """
+    )
+    assert started.end() == ("raised\n", "")

@@ -165,7 +165,7 @@ fn submit_remote<'py>(
             )?
         }
         // What cannot be sent is the future's error, as in `concurrent.futures`.
-        Err(error) if error.is_instance_of::<pyo3::exceptions::PyException>(py) => {
+        Err(error) if is_outcome(py, &error)? => {
             core.engine()?;
             let error = Box::new(error.into_value(py).into_any());
             Promise::ended(Outcome::Error(TaskError::RaisedLocal(error)))
@@ -179,6 +179,18 @@ fn submit_remote<'py>(
             promise,
         },
     )
+}
+
+/// Whether what was raised while a call was encoded is its outcome, and not what a signal handler raised.
+fn is_outcome(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
+    if !error.is_instance_of::<pyo3::exceptions::PyException>(py) {
+        return Ok(false);
+    }
+    let signals = py.import(pyo3::intern!(py, "lineshaft._signals"))?;
+    let is_raised_by_handler = signals.getattr(pyo3::intern!(py, "is_raised_by_handler"))?;
+    // The value alone does not know its traceback before Python 3.12.
+    let value = error.clone_ref(py).into_value(py);
+    Ok(!is_raised_by_handler.call1((value,))?.is_truthy()?)
 }
 
 fn submit(py: Python<'_>, core: &Arc<Core>, request: TaskRequest) -> PyResult<Arc<Promise>> {

@@ -227,7 +227,8 @@ class Encoder:
             by_value = self._must_go_by_value(obj, data)
         except (OSError, MemoryError):
             raise
-        except Exception:
+        except Exception as error:
+            _raise_if_by_handler(error)
             by_value = True
         finally:
             _local.references = before
@@ -274,6 +275,7 @@ class Encoder:
         except (OSError, MemoryError):
             raise
         except Exception as error:
+            _raise_if_by_handler(error)
             raise _unsendable(obj, call, error) from error
         data = pickled.data
         if closure.pairs:
@@ -333,7 +335,8 @@ class Encoder:
         try:
             data = dumps_by_reference(fn, buffers.append)
             by_value = self._must_go_by_value(fn, data)
-        except Exception:
+        except Exception as error:
+            _raise_if_by_handler(error)
             by_value = True
         if by_value:
             try:
@@ -341,6 +344,7 @@ class Encoder:
             except (OSError, MemoryError):
                 raise
             except Exception as error:
+                _raise_if_by_handler(error)
                 raise _unsendable_function(fn, name, error) from error
             data, buffers = pickled.data, pickled.buffers
         content = None if is_stable or buffers or len(data) > CONTENT_BYTES_MAX else (data, closure)
@@ -398,6 +402,13 @@ class Encoder:
 
             self._namespace = Namespace(self._inherited, self._first)
         return self._namespace
+
+
+def _raise_if_by_handler(error: BaseException) -> None:
+    from lineshaft._signals import is_raised_by_handler
+
+    if is_raised_by_handler(error):
+        raise error
 
 
 class _Activated:

@@ -26,6 +26,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar, cast
 
 from lineshaft._machine import cores
+from lineshaft._signals import is_raised_by_handler
 from lineshaft.pool.at_exit import terminate_at_exit
 from lineshaft.pool.callbacks import CallbackThread
 from lineshaft.pool.chunks import cut, over_chunk, over_star_chunk
@@ -307,6 +308,8 @@ class Pool(stdlib.Pool):
         try:
             return self._executor.submit(func, *args, **kwds)
         except Exception as error:
+            if is_raised_by_handler(error):
+                raise
             return failed_future(error)
 
     def _start_map(

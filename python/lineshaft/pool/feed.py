@@ -23,10 +23,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from itertools import islice
+from itertools import chain, islice
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
+from lineshaft._signals import is_raised_by_handler
 from lineshaft.pool.chunks import cut
 from lineshaft.pool.results import failed_future
 
@@ -199,6 +200,9 @@ class Feed:
                 try:
                     future = submit(item)
                 except Exception as error:
+                    if is_raised_by_handler(error):
+                        self._items = chain((item,), self._items)
+                        raise
                     if self.aborted:  # meanwhile, by another thread or a signal handler
                         break
                     future = failed_future(error)
@@ -209,6 +213,8 @@ class Feed:
                     future.add_done_callback(put)
         except Exception as error:
             self._submitted += pulled
+            if is_raised_by_handler(error):
+                raise
             self._end_with(error)
         except BaseException:
             self._submitted += pulled
