@@ -111,6 +111,19 @@ def test_forked_workers_see_the_program_as_it_was(tmp_path):
         assert done.returncode == 0, done.stderr
 
 
+def test_without_processes(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os\nfrom joblib import Parallel, delayed, effective_n_jobs\n"
+        "pids = Parallel(n_jobs=2)(delayed(os.getpid)() for _ in range(4))\n"
+        "print(effective_n_jobs(-1), effective_n_jobs(4), set(pids) == {os.getpid()})\n"
+    )
+    command = [sys.executable, "-m", "lineshaft", "run", "--no-dashboard", "--no-summary", str(program)]
+    env = {**os.environ, "JOBLIB_MULTIPROCESSING": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=env)
+    assert done.stdout == "1 1 True\n"
+
+
 def test_unless_told_otherwise(tmp_path):
     done = run(PROGRAM, tmp_path, "--no-patch", "joblib", "--no-patch", "multiprocessing")
     assert done.returncode == 0, done.stderr

@@ -61,6 +61,13 @@ def test_programs_may_catch_what_joblibs_own_backend_raises(return_as):
     assert (type(copy), str(copy)) == (ls.errors.WorkerDied, str(caught.value))
 
 
+@pytest.mark.parametrize("return_as", RETURN_AS)
+def test_an_initializer_that_raises_is_caught_as_joblibs_own_backend_raises_it(return_as):
+    with pytest.raises(TerminatedWorkerError, match="the initializer") as caught:
+        list(Parallel(2, "lineshaft", return_as, initializer=int, initargs=("none",))(delayed(square)(x) for x in "ab"))
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
 def test_how_often_is_the_users_choice(tmp_path):
     with parallel_config("lineshaft", n_jobs=2, retries=0), pytest.raises(ls.errors.WorkerDied):
         Parallel()(calls(signal.SIGKILL, tmp_path / "mark"))

@@ -15,6 +15,7 @@ from joblib.parallel import (
     FallbackToBackend,
     ParallelBackendBase,
     SequentialBackend,
+    mp,
 )
 
 from lineshaft import _engine, _process, _startup
@@ -124,7 +125,8 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         """Return how many jobs run at the same time for ``n_jobs``."""
         if n_jobs == 0:
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
-        if n_jobs is None or (self.nesting_level or 0) >= LEVELS_MAX:
+        # `JOBLIB_MULTIPROCESSING=0` is how users of joblib say that there is only one.
+        if n_jobs is None or mp is None or (self.nesting_level or 0) >= LEVELS_MAX:
             return 1
         if n_jobs < 0:
             return max(self._cores() + 1 + n_jobs, 1)

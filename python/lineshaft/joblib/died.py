@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["WorkerDied"]
+__all__ = ["TerminatedWorkerError", "WorkerDied"]
 
 
 class WorkerDied(errors.WorkerDied, TerminatedWorkerError):  # type: ignore[misc]  # noqa: N818 - as the others

@@ -118,14 +118,21 @@ class Run:
 def to_be_raised(error: BaseException, batches: list[Batch]) -> BaseException:
     """Return the error of batches in the words of who called ``Parallel``.
 
-    What cannot be sent is an argument of one of the calls; and the death of a worker is caught as joblib's as well.
+    What cannot be sent is an argument of one of the calls; the death of a worker is caught as joblib's as well, and so
+    is an initializer that raised.
     """
+    from concurrent.futures.process import BrokenProcessPool
+
     from lineshaft.errors import SerializationError, WorkerDied
 
     if isinstance(error, WorkerDied):
         from lineshaft.joblib import died
 
         error.__class__ = died.WorkerDied
+    elif isinstance(error, BrokenProcessPool):
+        from lineshaft.joblib import died
+
+        error.__class__ = died.TerminatedWorkerError
     if isinstance(error, SerializationError) and not error.was_sent:
         from lineshaft._serial.parent import unsendable_call
 
