@@ -371,10 +371,12 @@ impl Shared {
         if is_awaited {
             self.log_watch.wake();
         }
-        if aftermath.became_quiet {
+        let became_quiet = aftermath.became_quiet;
+        aftermath.run(self);
+        // Last: who waited until the tasks had ended finds that everybody has been told so.
+        if became_quiet {
             self.quiet_waiters.wake();
         }
-        aftermath.run(self);
         value
     }
 
