@@ -10,6 +10,7 @@ import _pickle as pickle  # what `pickle` exports, without the modules that it i
 import io
 import os
 import sys
+from codecs import utf_8_decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,17 +20,19 @@ if TYPE_CHECKING:
 
     from lineshaft import _native
 
+#: Streams of workers of which the last character may be incomplete. A worker that ends in the midst of one leaves it.
+TORN_MAX = 1024
+
 
 class Console:
     """Shows output and log records of workers. Called by one thread at a time."""
 
     def __init__(self) -> None:
-        import codecs
+        #: Beginnings of characters, by worker and stream. Workers write at the same time: the rest of one comes
+        #: with the same worker's next bytes, not with the next that come.
+        self._torn: dict[tuple[int, bool], bytes] = {}
 
-        decoder = codecs.getincrementaldecoder("utf-8")
-        self._decoders = (decoder("replace"), decoder("replace"))
-
-    def output(self, is_stderr: bool, data: bytes) -> None:
+    def output(self, worker: int, is_stderr: bool, data: bytes) -> None:
         """Write what a worker wrote to its standard output or error."""
         stream = sys.stderr if is_stderr else sys.stdout
         if stream is None:
@@ -40,10 +43,19 @@ class Console:
                 stream.flush()  # what was written before comes first
                 stream.buffer.write(data)
             else:
-                stream.write(self._decoders[is_stderr].decode(data))
+                stream.write(self._decode((worker, is_stderr), data))
             stream.flush()
         except (OSError, ValueError):
             pass  # closed: the program wants no output any more
+
+    def _decode(self, source: tuple[int, bool], data: bytes) -> str:
+        data = self._torn.pop(source, b"") + data
+        text, used = utf_8_decode(data, "replace")
+        if used < len(data):
+            if len(self._torn) == TORN_MAX:
+                del self._torn[next(iter(self._torn))]  # the oldest: its worker has most likely ended
+            self._torn[source] = data[used:]
+        return text
 
     def log(self, data: bytes) -> None:
         """Handle a record that a worker logged, as if it had been logged here."""

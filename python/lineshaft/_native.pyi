@@ -52,10 +52,6 @@ class Engine:
         """
         Whether it has been shut down.
         """
-    def drain(self, /) -> None:
-        """
-        Shows what workers have printed so far.
-        """
     def loop_pool(self, /, *, name: str, workers: SupportsIndex, start: Any) -> Pool:
         """
         Opens a pool that hands its calls to `start`, `workers` of them at a time.
@@ -273,6 +269,11 @@ class Pool:
     def close(self, /) -> None:
         """
         Lets the pool take no more tasks; it goes when it has none left.
+        """
+    def drain(self, /) -> None:
+        """
+        Sees to it that the callbacks of its calls have been called; these have all ended. A pool for nested
+        calls does not wait.
         """
     def keep_arrays(self, /) -> ArraysKept | None:
         """

@@ -190,8 +190,7 @@ class Executor(concurrent.futures.Executor):
                 concurrent.futures.wait(list(self._nested))
             self._pool.wait_closed()
             # Callbacks of what has ended are not left for later.
-            if self._engine._native is not None:
-                self._engine._native.drain()
+            self._pool.drain()
         elif not self._is_of_pool:
             self._engine._leave(self._pool)
 

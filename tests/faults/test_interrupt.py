@@ -306,3 +306,40 @@ def test_what_a_signal_handler_raises_while_a_call_is_submitted(program: Callabl
     """
     )
     assert started.end() == ("raised\n", "")
+
+
+def test_ctrl_c_in_a_callback_that_shutdown_runs(program: Callable[..., Program]) -> None:
+    """It is the program's, as any that comes while its main thread runs a callback."""
+    started = program(
+        """
+        import signal, sys, threading, time
+        import lineshaft as ls
+
+        ran_on_main = []
+
+        def callback(future):
+            ran_on_main.append(threading.current_thread() is threading.main_thread())
+            if ran_on_main[-1]:
+                signal.raise_signal(signal.SIGINT)
+                for _ in range(1000):
+                    pass  # where the handler runs
+
+        sys.setswitchinterval(100)  # whoever has the interpreter keeps it
+        for _ in range(100):
+            executor = ls.ProcessPoolExecutor(1)
+            future = executor.submit(time.sleep, 0.1)
+            future.add_done_callback(callback)
+            try:
+                while not future.done():
+                    pass
+                executor._pool.drain()
+                raised = False
+            except KeyboardInterrupt:
+                raised = True
+            executor.shutdown()
+            if ran_on_main[-1]:
+                break
+        print(ran_on_main[-1], raised)
+        """
+    )
+    assert started.end() == ("True True\n", "")

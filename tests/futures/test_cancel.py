@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.events import FileEvent, enter_and_wait
@@ -113,13 +114,16 @@ class InterruptedWaiter:
 
 @pytest.fixture
 def busy(held: Held, executor_class, event: Callable[[str], FileEvent]):
-    """Keep the thread busy that calls callbacks: who cancels does so instead.
+    """Keep the thread busy that tells waiters: who cancels does so instead.
 
     It is let go before anybody waits for the end of the calls that are held.
     """
     begun, leave, may_end = threading.Event(), threading.Event(), event("may end")
     with executor_class(1) as executor:
-        executor.submit(may_end.wait).add_done_callback(lambda _: (begun.set(), leave.wait()))
+        waiter = SimpleNamespace(add_result=lambda _: (begun.set(), leave.wait()))
+        future = executor.submit(may_end.wait)
+        with future._condition:
+            future._waiters.append(waiter)
         may_end.set()
         assert begun.wait(30)
         yield

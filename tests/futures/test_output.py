@@ -10,7 +10,7 @@ import time
 import warnings
 
 import pytest
-from tests.events import eventually
+from tests.events import FileEvent, eventually
 
 import lineshaft as ls
 
@@ -209,6 +209,23 @@ def test_streams_of_the_program_hear_text(one, monkeypatch):
     monkeypatch.setattr(sys, "stdout", Listener(io.BytesIO()))
     one.submit(say, "words").result()
     assert "".join(heard) == "words\n"
+
+
+def write_in_halves(character: str, go_on: FileEvent) -> None:
+    data = character.encode()
+    os.write(1, b"[" + data[:1])
+    go_on.wait()
+    os.write(1, data[1:] + b"]")
+
+
+def test_characters_of_several_workers_at_a_time(processes, monkeypatch, event):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    futures = [processes.submit(write_in_halves, character, event("go on")) for character in "éü"]
+    eventually(lambda: sys.stdout.getvalue().count("[") == 2, "both have begun a character")
+    event("go on").set()
+    for future in futures:
+        future.result()
+    assert sorted(sys.stdout.getvalue()) == sorted("[é][ü]")
 
 
 class Terminal(io.StringIO):

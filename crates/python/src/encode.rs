@@ -110,6 +110,7 @@ pub fn promise_of(core: &Core, found: &Bound<'_, PyAny>) -> PyResult<Option<Arc<
         Source::Task {
             core: owner,
             promise,
+            ..
         } if std::ptr::eq(&raw const **owner, core) => Some(Arc::clone(promise)),
         _ => None,
     })

@@ -5,8 +5,8 @@ use std::mem::ManuallyDrop;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
+use lineshaft_core::PoolId;
 use lineshaft_dashboard::Dashboard;
 use lineshaft_engine::{Code, EngineError, EngineOptions, PoolKind, PoolOptions, Program, Silent};
 use lineshaft_store::LiveBuffers;
@@ -262,18 +262,16 @@ impl Engine {
         let stack_bytes = (stack_bytes > 0).then_some(stack_bytes);
         let runner = Arc::new(ThreadRunner::new(initializer, &self.core));
         let broken = Arc::clone(&runner.broken);
-        self.open_threads(
-            py,
-            broken,
-            name,
-            workers,
-            PoolKind::Threads {
-                runner,
-                threads_max: None,
-                takes_core,
-                stack_bytes,
-            },
-        )
+        let kind = PoolKind::Threads {
+            runner: Arc::clone(&runner) as _,
+            threads_max: None,
+            takes_core,
+            stack_bytes,
+        };
+        let id = self.open_threads(py, name, workers, kind)?;
+        let fresh = runner.pool.set(id).is_ok();
+        debug_assert!(fresh, "a runner belongs to one pool");
+        Ok(Pool::threads(Arc::clone(&self.core), id, broken))
     }
 
     /// Opens a pool that hands its calls to `start`, `workers` of them at a time.
@@ -287,18 +285,14 @@ impl Engine {
     ) -> PyResult<Pool> {
         let core = Arc::downgrade(&self.core);
         let runner = Arc::new(LoopRunner { start, core });
-        self.open_threads(
-            py,
-            Arc::default(),
-            name,
-            workers,
-            PoolKind::Threads {
-                runner,
-                threads_max: Some(1),
-                takes_core: false,
-                stack_bytes: None,
-            },
-        )
+        let kind = PoolKind::Threads {
+            runner,
+            threads_max: Some(1),
+            takes_core: false,
+            stack_bytes: None,
+        };
+        let id = self.open_threads(py, name, workers, kind)?;
+        Ok(Pool::threads(Arc::clone(&self.core), id, Arc::default()))
     }
 
     /// Submits a graph: an object with `nodes`, `values` and `aliases` by key and the list of those
@@ -446,32 +440,22 @@ impl Engine {
             .engine()
             .map_or(true, lineshaft_engine::Engine::is_closed)
     }
-
-    /// Shows what workers have printed so far.
-    fn drain(&self, py: Python<'_>) -> PyResult<()> {
-        self.core.resolver.finish(py)
-    }
 }
 
 impl Engine {
     fn open_threads(
         &self,
         py: Python<'_>,
-        broken: Arc<AtomicBool>,
         name: String,
         workers: u32,
         kind: PoolKind,
-    ) -> PyResult<Pool> {
+    ) -> PyResult<PoolId> {
         let options = PoolOptions {
             name,
             workers,
             kind,
         };
-        let id = self
-            .core
-            .engine()?
-            .open_pool(options)
-            .map_err(|error| engine_error(py, &error))?;
-        Ok(Pool::threads(Arc::clone(&self.core), id, broken))
+        let opened = self.core.engine()?.open_pool(options);
+        opened.map_err(|error| engine_error(py, &error))
     }
 }

@@ -4,6 +4,7 @@
 //! the interpreter and the engine from waiting for each other: nobody waits for the engine while
 //! attached, and nobody touches Python while holding a lock of Rust (`locked` sees to the latter).
 
+mod callbacks;
 mod definition;
 mod encode;
 mod engine;
@@ -12,6 +13,7 @@ mod generation;
 mod graph;
 mod interpreter;
 mod locked;
+mod notices;
 mod observed;
 mod packed;
 mod pool;

@@ -12,7 +12,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::encode::{Arguments, encode_arguments, promise_of};
 use crate::engine::{Core, engine_error};
-use crate::future::{self, FutureBase, Source};
+use crate::future::{self, FutureBase, NO_POOL, Source};
 use crate::interpreter::front;
 use crate::runner::Body;
 use crate::segment::ArraysKept;
@@ -176,6 +176,7 @@ fn submit_remote<'py>(
         py,
         Source::Task {
             core: Arc::clone(core),
+            pool,
             promise,
         },
     )
@@ -261,6 +262,7 @@ impl Pool {
                     py,
                     Source::Task {
                         core: Arc::clone(core),
+                        pool: *id,
                         promise,
                     },
                 )
@@ -271,6 +273,7 @@ impl Pool {
                     py,
                     Source::Nested {
                         client: Arc::clone(client),
+                        pool: id.map_or(NO_POOL, pool_of_session),
                         call,
                     },
                 )
@@ -376,6 +379,18 @@ impl Pool {
         }
     }
 
+    /// Sees to it that the callbacks of its calls have been called; these have all ended. A pool for nested
+    /// calls does not wait.
+    fn drain(&self, py: Python<'_>) -> PyResult<()> {
+        match &self.kind {
+            Kind::Processes { core, id, .. } | Kind::Threads { core, id, .. } => {
+                core.resolver.finish(py, Some(*id))?;
+                core.resolver.show_before_result(py)
+            }
+            Kind::Nested { .. } => Ok(()),
+        }
+    }
+
     /// The processes of its workers, and how many calls are unfinished. A pool for nested calls does
     /// not know: it says that there are none.
     fn stats(&self, py: Python<'_>) -> PyResult<(Vec<u32>, usize)> {
@@ -421,6 +436,12 @@ impl Pool {
             Kind::Nested { id: None, .. } => Ok(()),
         }
     }
+}
+
+/// A pool for nested calls, as the resolver knows it. Very many share an id: then their callbacks wait
+/// for each other.
+fn pool_of_session(id: u64) -> PoolId {
+    PoolId(u32::try_from(id).unwrap_or(u32::MAX))
 }
 
 /// Waits until no task is unfinished.

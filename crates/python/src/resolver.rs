@@ -1,93 +1,50 @@
-//! The thread that tells Python what happened: callbacks of futures, output and log records of
+//! The threads that tell Python what happened: callbacks of futures, output and log records of
 //! workers.
 //!
-//! The engine's loop never takes the interpreter's lock; it puts notices here. Whoever is attached
-//! anyway may deal with them too (`drain`); each notice is dealt with once, by one thread at a time
-//! and in the order in which they came.
+//! The engine's loop never takes the interpreter's lock; it puts what happened here. Whoever is
+//! attached anyway may deal with it too (`drain`); each is dealt with once, by one thread at a time and
+//! in the order in which they came, callbacks in that of their pool. There is one thread more than
+//! those that are in callbacks: what a callback waits for is seen to by the next.
 
 use std::collections::VecDeque;
-use std::fmt::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use lineshaft_core::{TaskId, WorkerId};
+use lineshaft_core::{PoolId, TaskId, WorkerId};
 use lineshaft_engine::{Observer, Stream};
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::future::{self, FutureBase};
+use crate::callbacks::Callbacks;
+use crate::future::{FutureBase, call_callbacks, tell_waiters};
 use crate::interpreter::hanging_if_unwound;
+use crate::notices::{Notice, Notices};
 
-/// Output and log records that wait to be shown take at most this many bytes; what comes on top is
-/// dropped, and how much that was is told.
-const NOTICE_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// How often whoever waits for another thread to deal with the notices looks for signals.
+/// How often whoever waits for another thread looks for signals.
 const SIGNAL_CHECK: Duration = Duration::from_millis(50);
 
-/// How long a close in a hurry waits for the thread that deals with notices.
+/// How long a close in a hurry waits for the threads that deal with what is left.
 const HURRY: Duration = Duration::from_secs(1);
 
 /// How long whoever asks for a result waits for another thread to show what was printed before it.
 /// That thread may need a lock of the caller's.
 const SHOW_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What workers want to be shown.
-enum Notice {
-    /// A worker printed.
-    Output { stream: Stream, bytes: Vec<u8> },
-    /// A task logged.
-    Log(Vec<u8>),
-}
+/// Stands for the engine itself, as far as it has something to say on a stream of workers.
+const OF_ENGINE: WorkerId = WorkerId(u32::MAX);
 
-impl Notice {
-    /// The memory that it takes.
-    fn bytes(&self) -> usize {
-        let (Notice::Output { bytes, .. } | Notice::Log(bytes)) = self;
-        size_of::<Notice>() + bytes.len()
-    }
-}
-
-/// What there was no room for.
-#[derive(Default)]
-struct Dropped {
-    output_bytes: usize,
-    records: usize,
-}
-
-impl Dropped {
-    fn add(&mut self, notice: &Notice) {
-        match notice {
-            Notice::Output { bytes, .. } => self.output_bytes += bytes.len(),
-            Notice::Log(_) => self.records += 1,
-        }
-    }
-
-    /// What to tell people, if there is anything to tell.
-    fn text(&self) -> String {
-        let mut text = String::new();
-        for (count, what) in [
-            (self.output_bytes, "bytes of output"),
-            (self.records, "log records"),
-        ] {
-            if count > 0 {
-                writeln!(text, "lineshaft: {count} {what} of workers were dropped")
-                    .expect("a string has room");
-            }
-        }
-        text
-    }
-}
-
-/// The thread that tells Python what happened.
+/// The threads that tell Python what happened, at first none.
 pub struct Resolver {
     /// Not a `Locked`, because threads wait for it; nothing of Python happens under it either.
     queue: Mutex<Queue>,
+    /// Wakes threads of the resolver's own.
     wake: Condvar,
-    /// Futures in the queue.
+    /// Wakes those who wait until something has been dealt with.
+    dealt: Condvar,
+    /// Futures that are done and have not been published.
     pending: AtomicUsize,
     /// Notices that have not been shown.
     unshown: AtomicUsize,
@@ -97,24 +54,26 @@ pub struct Resolver {
 #[derive(Default)]
 struct Queue {
     /// Futures that somebody watches and that are done.
-    done: VecDeque<Py<FutureBase>>,
-    notices: VecDeque<Notice>,
-    notice_bytes: usize,
-    dropped: Dropped,
-    started: bool,
-    closed: bool,
-    /// The thread that publishes futures right now.
-    busy: Option<ThreadId>,
+    done: VecDeque<(PoolId, Py<FutureBase>)>,
+    /// The thread that tells waiters of these right now.
+    telling: Option<ThreadId>,
+    /// What becomes of them then.
+    callbacks: Callbacks,
+    notices: Notices,
     /// The thread that shows what workers printed right now.
     showing: Option<ThreadId>,
+    /// The resolver's own.
+    threads: Vec<ThreadId>,
+    closed: bool,
 }
 
 impl Resolver {
-    /// `console` has methods `output(stream, data)` and `log(record)`.
+    /// `console` has methods `output(worker, is_stderr, data)` and `log(record)`.
     pub fn new(console: Option<Py<PyAny>>) -> Arc<Resolver> {
         Arc::new(Resolver {
             queue: Mutex::default(),
             wake: Condvar::new(),
+            dealt: Condvar::new(),
             pending: AtomicUsize::new(0),
             unshown: AtomicUsize::new(0),
             console,
@@ -125,32 +84,31 @@ impl Resolver {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Somebody watches a future of this pool, which is to be handed in by `done`.
+    pub fn watch(&self, pool: PoolId) {
+        self.queue().callbacks.watch(pool);
+    }
+
     /// A future that somebody watches is done.
-    pub fn done(self: &Arc<Self>, future: Py<FutureBase>) {
+    pub fn done(self: &Arc<Self>, pool: PoolId, future: Py<FutureBase>) {
         let mut queue = self.queue();
-        queue.done.push_back(future);
+        queue.done.push_back((pool, future));
         self.pending.fetch_add(1, Ordering::SeqCst);
         self.wake_up(queue);
     }
 
     fn push(self: &Arc<Self>, notice: Notice) {
         let mut queue = self.queue();
-        let bytes = notice.bytes();
-        // One alone always has room, or nobody would come to tell that it was dropped.
-        if !queue.notices.is_empty() && queue.notice_bytes + bytes > NOTICE_BYTES_MAX {
-            queue.dropped.add(&notice);
-            return;
+        if queue.notices.push(notice) {
+            self.unshown.fetch_add(1, Ordering::SeqCst);
+            self.wake_up(queue);
         }
-        queue.notice_bytes += bytes;
-        queue.notices.push_back(notice);
-        self.unshown.fetch_add(1, Ordering::SeqCst);
-        self.wake_up(queue);
     }
 
     /// Sees to it that a thread deals with what is in the queue.
     fn wake_up(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
-        if !queue.started && !queue.closed {
-            queue.started = true;
+        let is_free = |thread: &ThreadId| !queue.callbacks.is_in_callback(*thread);
+        if !queue.closed && !queue.threads.iter().any(is_free) {
             let resolver = Arc::clone(self);
             let spawned = thread::Builder::new()
                 .name("lineshaft-resolver".into())
@@ -163,32 +121,78 @@ impl Resolver {
                     }
                 });
             // Without a thread, whoever is attached next deals with it.
-            queue.started = spawned.is_ok();
+            queue
+                .threads
+                .extend(spawned.map(|spawned| spawned.thread().id()));
         }
-        self.wake.notify_all();
+        self.wake.notify_one();
     }
 
-    /// Deals with what is there, on this thread, unless another one does so already. What was printed
-    /// comes before the futures that are done.
-    pub fn drain(&self, py: Python<'_>) {
-        self.show_or_report(py);
-        if self.pending.load(Ordering::SeqCst) == 0 {
-            return;
+    /// Deals with what is there, on this thread, unless another one does so already: shows what was
+    /// printed, tells waiters, and calls the callbacks of one pool or, without one, of all. Raises what a
+    /// signal handler raises meanwhile; the rest is left to others.
+    pub fn drain(self: &Arc<Self>, py: Python<'_>, pool: Option<PoolId>) -> PyResult<()> {
+        if self.unshown.load(Ordering::SeqCst) == 0 && self.pending.load(Ordering::SeqCst) == 0 {
+            return Ok(());
         }
-        let Some(_turn) = Turn::take(self, |queue| &mut queue.busy) else {
-            return;
+        let _rest = Rest(self);
+        loop {
+            self.show_all(py)?;
+            self.tell_all(py)?;
+            let Some(step) = self.enter_line(pool) else {
+                return Ok(());
+            };
+            call_callbacks(step.future.bind(py))?;
+        }
+    }
+
+    /// Tells all who wait for futures that are done.
+    fn tell_all(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(_turn) = Turn::take(self, |queue| &mut queue.telling) else {
+            return Ok(());
         };
         loop {
-            let Some(future) = self.queue().done.pop_front() else {
-                return;
+            let Some((pool, future)) = self.queue().done.pop_front() else {
+                return Ok(());
             };
-            self.pending.fetch_sub(1, Ordering::SeqCst);
-            self.show_or_report(py);
-            let future = future.bind(py);
-            if let Err(error) = future::publish(future, || self.queue().closed) {
-                error.write_unraisable(py, Some(future));
-            }
+            // What was printed comes before the future that is done, which is in hand by now: whatever is
+            // raised, it goes on.
+            let shown = self.show_all(py);
+            let told = tell_waiters(future.bind(py), || self.queue().closed);
+            self.told(pool, future);
+            shown.and(told)?;
         }
+    }
+
+    /// The waiters of a future have been told: next are its callbacks.
+    fn told(&self, pool: PoolId, future: Py<FutureBase>) {
+        let has_callbacks = future.get().has_callbacks();
+        let mut queue = self.queue();
+        if has_callbacks {
+            queue.callbacks.push(pool, future);
+            return;
+        }
+        queue.callbacks.published(pool);
+        drop(queue);
+        self.pending.fetch_sub(1, Ordering::SeqCst);
+        drop(future);
+    }
+
+    /// Takes the next future that has callbacks, of a line that nobody is in.
+    fn enter_line(self: &Arc<Self>, pool: Option<PoolId>) -> Option<Step<'_>> {
+        let mut queue = self.queue();
+        let (pool, future) = queue.callbacks.begin(pool, thread::current().id())?;
+        // Nothing else waits for the callback.
+        if queue.has_work() {
+            self.wake_up(queue);
+        } else {
+            drop(queue);
+        }
+        Some(Step {
+            resolver: self,
+            pool,
+            future,
+        })
     }
 
     /// Sees to it that all that was printed and logged so far is shown, before a result is that came
@@ -205,19 +209,13 @@ impl Resolver {
             let mut queue = self.queue();
             while queue.showing.is_some_and(|thread| thread != this) && Instant::now() < deadline {
                 queue = self
-                    .wake
+                    .dealt
                     .wait_timeout(queue, SIGNAL_CHECK)
                     .unwrap_or_else(PoisonError::into_inner)
                     .0;
             }
         });
         Ok(())
-    }
-
-    fn show_or_report(&self, py: Python<'_>) {
-        while let Err(error) = self.show_all(py) {
-            error.write_unraisable(py, self.console.as_ref().map(|console| console.bind(py)));
-        }
     }
 
     fn show_all(&self, py: Python<'_>) -> PyResult<()> {
@@ -229,30 +227,30 @@ impl Resolver {
         };
         loop {
             // By itself and first: if telling it raises, no notice is in hand that would be lost.
-            let dropped = std::mem::take(&mut self.queue().dropped).text();
+            let dropped = self.queue().notices.take_dropped().text();
             if !dropped.is_empty() {
-                self.show(py, Stream::Stderr, dropped.as_bytes())?;
+                self.show(py, OF_ENGINE, Stream::Stderr, dropped.as_bytes())?;
             }
-            let notice = {
-                let mut queue = self.queue();
-                let Some(notice) = queue.notices.pop_front() else {
-                    return Ok(());
-                };
-                queue.notice_bytes -= notice.bytes();
-                notice
+            let Some(notice) = self.queue().notices.pop() else {
+                return Ok(());
             };
             // Until it is shown, whoever asks for a result waits.
             let _shown = Shown(&self.unshown);
             match notice {
-                Notice::Output { stream, bytes } => self.show(py, stream, &bytes)?,
+                Notice::Output {
+                    worker,
+                    stream,
+                    bytes,
+                } => self.show(py, worker, stream, &bytes)?,
                 Notice::Log(record) => self.tell(py, "log", (PyBytes::new(py, &record),))?,
             }
         }
     }
 
-    fn show(&self, py: Python<'_>, stream: Stream, bytes: &[u8]) -> PyResult<()> {
+    fn show(&self, py: Python<'_>, worker: WorkerId, stream: Stream, bytes: &[u8]) -> PyResult<()> {
         let is_stderr = stream == Stream::Stderr;
-        self.tell(py, "output", (is_stderr, PyBytes::new(py, bytes)))
+        let data = PyBytes::new(py, bytes);
+        self.tell(py, "output", (worker.0, is_stderr, data))
     }
 
     /// Calls the console. Its failures are reported; what is no `Exception`, as `KeyboardInterrupt`, was
@@ -276,14 +274,14 @@ impl Resolver {
         Ok(())
     }
 
-    fn serve(&self) {
+    fn serve(self: &Arc<Self>) {
+        let this = thread::current().id();
         loop {
             {
                 let mut queue = self.queue();
                 while !queue.has_work() {
-                    if queue.closed && queue.is_empty() {
-                        queue.started = false;
-                        self.wake.notify_all();
+                    if queue.closed {
+                        queue.threads.retain(|thread| *thread != this);
                         return;
                     }
                     queue = self
@@ -292,14 +290,17 @@ impl Resolver {
                         .unwrap_or_else(PoisonError::into_inner);
                 }
             }
-            if Python::try_attach(|py| hanging_if_unwound(|| self.drain(py))).is_none() {
+            if Python::try_attach(|py| hanging_if_unwound(|| self.drain_or_report(py, None)))
+                .is_none()
+            {
                 // The interpreter is shutting down: there is nobody left to tell.
                 let mut queue = self.queue();
-                queue.closed = true;
                 let left = (
                     std::mem::take(&mut queue.notices),
                     std::mem::take(&mut queue.done),
+                    std::mem::take(&mut queue.callbacks),
                 );
+                queue.closed = true;
                 self.unshown.store(0, Ordering::SeqCst);
                 self.pending.store(0, Ordering::SeqCst);
                 drop(queue);
@@ -308,72 +309,104 @@ impl Resolver {
         }
     }
 
-    /// Sees to it that what is there has been dealt with, by this thread or another. Raises what a
-    /// signal handler raises meanwhile.
-    pub fn finish(&self, py: Python<'_>) -> PyResult<()> {
-        loop {
-            self.drain(py);
-            if self.is_finished() {
-                return Ok(());
-            }
-            self.wait(py)?;
+    /// For threads that have nobody to raise to.
+    pub fn drain_or_report(self: &Arc<Self>, py: Python<'_>, pool: Option<PoolId>) {
+        if let Err(error) = self.drain(py, pool) {
+            error.write_unraisable(py, None);
         }
     }
 
-    /// Waits for a moment while another thread deals with notices, or is about to.
-    fn wait(&self, py: Python<'_>) -> PyResult<()> {
+    /// Sees to it that what is there has been dealt with, by this thread or another: of one pool, of
+    /// which all tasks have ended, or of all. Raises what a signal handler raises meanwhile.
+    pub fn finish(self: &Arc<Self>, py: Python<'_>, pool: Option<PoolId>) -> PyResult<()> {
+        loop {
+            self.drain(py, pool)?;
+            if self.queue().is_finished(pool) {
+                return Ok(());
+            }
+            self.wait(py, pool)?;
+        }
+    }
+
+    /// Waits for a moment while another thread deals with what is left.
+    fn wait(&self, py: Python<'_>, pool: Option<PoolId>) -> PyResult<()> {
         py.detach(|| {
             let queue = self.queue();
-            if queue.busy.is_some()
-                || queue.showing.is_some()
-                || (queue.started && !queue.is_empty())
-            {
-                let waited = self.wake.wait_timeout(queue, SIGNAL_CHECK);
+            if !queue.is_finished(pool) {
+                let waited = self.dealt.wait_timeout(queue, SIGNAL_CHECK);
                 drop(waited.unwrap_or_else(PoisonError::into_inner));
             }
         });
         py.check_signals()
     }
 
-    /// Nothing is left to be dealt with, except by whoever asks.
-    fn is_finished(&self) -> bool {
-        let queue = self.queue();
-        let this = Some(thread::current().id());
-        // What this thread is about itself, it cannot wait for.
-        (queue.done.is_empty() && queue.busy.is_none() || queue.busy == this)
-            && (queue.notices.is_empty() && queue.showing.is_none() || queue.showing == this)
-    }
-
-    /// Deals with what is left and ends the thread. In a hurry the thread is left alone with it, and
+    /// Deals with what is left and ends the threads. In a hurry these are left alone with it, and
     /// waited for only briefly: who was interrupted within the standard library's pure Python locks
     /// holds one for ever, and whoever tells a waiter of a future may need it.
-    pub fn close(&self, py: Python<'_>, in_hurry: bool) -> PyResult<()> {
-        let has_thread = {
+    pub fn close(self: &Arc<Self>, py: Python<'_>, in_hurry: bool) -> PyResult<()> {
+        let has_threads = {
             let mut queue = self.queue();
             queue.closed = true;
-            queue.started
+            !queue.threads.is_empty()
         };
         self.wake.notify_all();
-        if !in_hurry || !has_thread {
-            return self.finish(py);
+        if !in_hurry || !has_threads {
+            return self.finish(py, None);
         }
         let deadline = Instant::now() + HURRY;
-        while !self.is_finished() && Instant::now() < deadline {
-            self.wait(py)?;
+        while !self.queue().is_finished(None) && Instant::now() < deadline {
+            self.wait(py, None)?;
         }
         Ok(())
     }
 }
 
 impl Queue {
-    fn is_empty(&self) -> bool {
-        self.notices.is_empty() && self.done.is_empty()
-    }
-
     /// Whether there is something that no thread deals with.
     fn has_work(&self) -> bool {
         (!self.notices.is_empty() && self.showing.is_none())
-            || (!self.done.is_empty() && self.busy.is_none())
+            || (!self.done.is_empty() && self.telling.is_none())
+            || self.callbacks.has_free()
+    }
+
+    /// Whether nothing of a pool, or of all, is left to be dealt with, except by whoever asks. What this
+    /// thread is about itself, it cannot wait for. What was printed is waited for only by who asks for
+    /// all: it may need a lock of the caller's.
+    fn is_finished(&self, pool: Option<PoolId>) -> bool {
+        let this = thread::current().id();
+        if let Some(pool) = pool {
+            return self.telling == Some(this) || self.callbacks.is_published(pool, this);
+        }
+        (self.done.is_empty() && self.telling.is_none() || self.telling == Some(this))
+            && (self.notices.is_empty() && self.showing.is_none() || self.showing == Some(this))
+            && self.callbacks.are_quiet(this)
+    }
+}
+
+/// A future in hand of which the callbacks are called, until it is dropped.
+struct Step<'a> {
+    resolver: &'a Resolver,
+    pool: PoolId,
+    future: Py<FutureBase>,
+}
+
+impl Drop for Step<'_> {
+    fn drop(&mut self) {
+        self.resolver.queue().callbacks.end(self.pool);
+        self.resolver.pending.fetch_sub(1, Ordering::SeqCst);
+        self.resolver.dealt.notify_all();
+    }
+}
+
+/// What whoever drains leaves to others, once this is dropped.
+struct Rest<'a>(&'a Arc<Resolver>);
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        let queue = self.0.queue();
+        if queue.has_work() {
+            self.0.wake_up(queue);
+        }
     }
 }
 
@@ -386,7 +419,7 @@ impl Drop for Shown<'_> {
     }
 }
 
-/// The right to publish futures, or to show what was printed, until it is dropped.
+/// The right to tell waiters, or to show what was printed, until it is dropped.
 struct Turn<'a> {
     resolver: &'a Resolver,
     holder: fn(&mut Queue) -> &mut Option<ThreadId>,
@@ -410,7 +443,7 @@ impl<'a> Turn<'a> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         *(self.holder)(&mut self.resolver.queue()) = None;
-        self.resolver.wake.notify_all();
+        self.resolver.dealt.notify_all();
     }
 }
 
@@ -418,8 +451,9 @@ impl Drop for Turn<'_> {
 pub struct Forward(pub Arc<Resolver>);
 
 impl Observer for Forward {
-    fn output(&self, _: WorkerId, _: Option<TaskId>, stream: Stream, bytes: &[u8]) {
+    fn output(&self, worker: WorkerId, _: Option<TaskId>, stream: Stream, bytes: &[u8]) {
         self.0.push(Notice::Output {
+            worker,
             stream,
             bytes: bytes.to_vec(),
         });

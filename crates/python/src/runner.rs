@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use lineshaft_core::PoolId;
 use lineshaft_engine::{Call, CallEnd, Calls, Runner};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -40,6 +41,8 @@ pub struct ThreadRunner {
     /// Weak, because the engine in it holds this runner.
     core: Weak<Core>,
     resolver: Arc<Resolver>,
+    /// The pool that calls come from, known once it is open.
+    pub pool: OnceLock<PoolId>,
 }
 
 thread_local! {
@@ -101,6 +104,7 @@ impl ThreadRunner {
             broken: Arc::default(),
             core: Arc::downgrade(core),
             resolver: Arc::clone(&core.resolver),
+            pool: OnceLock::new(),
         }
     }
 
@@ -170,7 +174,10 @@ impl ThreadRunner {
                 )
             };
             end(py, &self.core, call, outcome, ran);
-            self.resolver.drain(py);
+            // Callbacks of other pools may block, and are not what this pool has threads for.
+            if let Some(pool) = self.pool.get() {
+                self.resolver.drain_or_report(py, Some(*pool));
+            }
             if attached.elapsed() > ATTACHED_MAX {
                 py.detach(|| ());
                 attached = Instant::now();

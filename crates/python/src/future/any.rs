@@ -78,18 +78,18 @@ pub fn cancel_running(py: Python<'_>, futures: Vec<Bound<'_, FutureBase>>) -> Py
             continue;
         }
         match this.source()? {
-            Source::Task { core, promise } => {
+            Source::Task { core, promise, .. } => {
                 let engine = core.engine()?;
                 py.detach(|| engine.cancel(promise, true));
             }
-            Source::Nested { client, call } => {
+            Source::Nested { client, call, .. } => {
                 let session = client.session()?;
                 py.detach(|| session.cancel(call, true))
                     .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
             }
         }
         if this.is_cancelled() {
-            published = published.and(publish(&future, || false));
+            published = published.and(publish(&future));
         }
     }
     published

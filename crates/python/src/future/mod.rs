@@ -12,6 +12,7 @@ mod watch;
 
 use std::sync::{Arc, OnceLock};
 
+use lineshaft_core::PoolId;
 use lineshaft_engine::worker::{NestedCall, Unanswered};
 use lineshaft_engine::{Outcome, Promise, TaskError, lost};
 use pyo3::PyTraverseError;
@@ -25,25 +26,32 @@ use crate::interpreter::front;
 use crate::locked::Locked;
 use crate::session::Client;
 use crate::waiting::waiting;
+use publish::publish;
 use value::{Value, local_object, of_answer, of_outcome, root};
 use watch::Watch;
 
 pub use any::{cancel_running, wait_any, when_done};
-pub use publish::publish;
+pub use publish::{call_callbacks, tell_waiters};
 
 /// What a future stands for.
 pub enum Source {
     /// A task of an engine in this process.
     Task {
         core: Arc<Core>,
+        pool: PoolId,
         promise: Arc<Promise>,
     },
     /// A nested call, made in a worker process.
     Nested {
         client: Arc<Client>,
+        pool: PoolId,
         call: Arc<NestedCall>,
     },
 }
+
+/// Stands for the pool of futures that are not an executor's: of a graph, or of the pool that a worker
+/// belongs to. The engine gives no pool this id.
+pub const NO_POOL: PoolId = PoolId(0);
 
 /// The Rust half of `lineshaft.Future`.
 #[pyclass(frozen, subclass, module = "lineshaft._native")]
@@ -160,7 +168,7 @@ impl FutureBase {
                     .expect("only asked once the task has ended");
                 of_outcome(py, outcome)
             }
-            Source::Nested { client, call } => of_answer(
+            Source::Nested { client, call, .. } => of_answer(
                 py,
                 client.memory(),
                 call.answer().expect("only asked once it has ended"),
@@ -184,8 +192,8 @@ impl FutureBase {
             return Ok(());
         }
         match self.source()? {
-            Source::Task { core, promise } => wait_for(py, core, promise, timeout_s),
-            Source::Nested { client, call } => {
+            Source::Task { core, promise, .. } => wait_for(py, core, promise, timeout_s),
+            Source::Nested { client, call, .. } => {
                 let session = client.session()?;
                 in_time(waiting(py, timeout_s, |timeout, check| {
                     let waited = session.wait_for(call, timeout, check);
@@ -274,7 +282,7 @@ impl FutureBase {
     /// Whether the call has begun and not ended.
     fn running(&self, py: Python<'_>) -> bool {
         match self.source.get() {
-            Some(Source::Task { core, promise }) => core
+            Some(Source::Task { core, promise, .. }) => core
                 .engine()
                 .is_ok_and(|engine| py.detach(|| engine.is_running(promise))),
             _ => false,
@@ -287,7 +295,7 @@ impl FutureBase {
             return Ok("it has ended".into());
         }
         match self.source()? {
-            Source::Task { core, promise } => {
+            Source::Task { core, promise, .. } => {
                 let engine = core.engine()?;
                 Ok(py.detach(|| engine.explain(promise)))
             }
@@ -304,18 +312,18 @@ impl FutureBase {
             return Ok(this.is_cancelled());
         }
         let cancelled = match this.source()? {
-            Source::Task { core, promise } => {
+            Source::Task { core, promise, .. } => {
                 let engine = core.engine()?;
                 py.detach(|| engine.cancel(promise, false))
             }
-            Source::Nested { client, call } => {
+            Source::Nested { client, call, .. } => {
                 let session = client.session()?;
                 py.detach(|| session.cancel(call, false))
                     .map_err(|error| PyRuntimeError::new_err(error.to_string()))?
             }
         };
         if cancelled {
-            publish(slf, || false)?;
+            publish(slf)?;
         }
         Ok(cancelled)
     }
@@ -406,7 +414,7 @@ impl FutureBase {
         let front = front(py)?;
         let refer = || front.reference.bind(py).call1((slf,));
         let (core, promise) = match this.source()? {
-            Source::Task { core, promise } if promise.is_local() => (core, promise),
+            Source::Task { core, promise, .. } if promise.is_local() => (core, promise),
             Source::Task { .. } | Source::Nested { .. } => return refer(),
         };
         if core.has_processes && promise.request_for_workers() {
@@ -449,7 +457,7 @@ fn not_by_hand() -> PyErr {
 impl Drop for FutureBase {
     fn drop(&mut self) {
         // In a forked child the result is still its parent's.
-        if let Some(Source::Nested { client, call }) = self.source.get()
+        if let Some(Source::Nested { client, call, .. }) = self.source.get()
             && let Some(session) = client.own_session()
         {
             // If the engine is gone there is nothing to forget.

@@ -10,13 +10,19 @@ use crate::interpreter::front;
 /// How often whoever publishes a future looks whether to go on waiting for its condition.
 const CONDITION_WAIT_S: f64 = 0.05;
 
-/// Shows those who watch a future that it is done, and calls its callbacks, each once. `gives_up`
-/// says that nobody can want to know any more: whoever was interrupted while they took the
-/// conditions of many futures, as `concurrent.futures.as_completed` does, holds some for ever.
+/// Tells all who watch a future that it is done. For whoever cancelled it; otherwise the resolver does.
+pub fn publish(future: &Bound<'_, FutureBase>) -> PyResult<()> {
+    let told = tell_waiters(future, || false);
+    told.and(call_callbacks(future))
+}
+
+/// Tells those who wait for a future that it is done. `gives_up` says that nobody can want to know any
+/// more: whoever was interrupted while they took the conditions of many futures, as
+/// `concurrent.futures.as_completed` does, holds some for ever.
 ///
-/// Failures are reported. What is no `Exception`, as `KeyboardInterrupt`, was raised by a signal handler
-/// or by a callback that means it: the first such is raised here, once all have been told.
-pub fn publish(future: &Bound<'_, FutureBase>, gives_up: impl Fn() -> bool) -> PyResult<()> {
+/// Failures are reported. What is no `Exception`, as `KeyboardInterrupt`, was raised by a signal handler:
+/// the first such is raised here, once all have been told.
+pub fn tell_waiters(future: &Bound<'_, FutureBase>, gives_up: impl Fn() -> bool) -> PyResult<()> {
     let py = future.py();
     let this = future.get();
     let mut raised = Ok(());
@@ -25,29 +31,37 @@ pub fn publish(future: &Bound<'_, FutureBase>, gives_up: impl Fn() -> bool) -> P
         watch.published |= condition.is_none();
         condition
     });
-    if let Some(condition) = condition {
-        let condition = condition.bind(py);
-        let method = if this.is_cancelled() {
-            "add_cancelled"
+    let Some(condition) = condition else {
+        return raised;
+    };
+    let condition = condition.bind(py);
+    let method = if this.is_cancelled() {
+        "add_cancelled"
+    } else {
+        let failed = this.has_failed(py);
+        if or_raise(failed, future, &mut raised).unwrap_or(true) {
+            "add_exception"
         } else {
-            let failed = this.has_failed(py);
-            if or_raise(failed, future, &mut raised).unwrap_or(true) {
-                "add_exception"
-            } else {
-                "add_result"
-            }
-        };
-        match acquire(condition, gives_up) {
-            Ok(true) => tell_waiters(future, condition, method, &mut raised),
-            Ok(false) => return raised,
-            // Whoever cancelled it was interrupted. The resolver, which hears of it too, tells them.
-            Err(error) => note(error, future, &mut raised),
+            "add_result"
         }
+    };
+    match acquire(condition, gives_up) {
+        Ok(true) => tell_each(future, condition, method, &mut raised),
+        Ok(false) => {}
+        // Whoever cancelled it was interrupted. The resolver, which hears of it too, tells them.
+        Err(error) => note(error, future, &mut raised),
     }
+    raised
+}
+
+/// Calls the callbacks of a future, each once. What is raised, as by a signal handler, or by a callback
+/// that means it, is raised here once all have been called.
+pub fn call_callbacks(future: &Bound<'_, FutureBase>) -> PyResult<()> {
     let taken = |watch: &mut super::Watch| std::mem::take(&mut watch.callbacks);
-    let callbacks = this.watch.with(taken);
+    let callbacks = future.get().watch.with(taken);
+    let mut raised = Ok(());
     for callback in callbacks {
-        raised = raised.and(call_back(future, callback.bind(py)));
+        raised = raised.and(call_back(future, callback.bind(future.py())));
     }
     raised
 }
@@ -64,7 +78,7 @@ fn acquire(condition: &Bound<'_, PyAny>, gives_up: impl Fn() -> bool) -> PyResul
 }
 
 /// Calls `method` of all waiters of a future, of which the condition was taken, and gives that back.
-fn tell_waiters(
+fn tell_each(
     future: &Bound<'_, FutureBase>,
     condition: &Bound<'_, PyAny>,
     method: &str,

@@ -27,18 +27,24 @@ impl FutureBase {
         }
         let future = slf.clone().unbind();
         match slf.get().source()? {
-            Source::Task { core, promise } => {
-                let resolver = Arc::clone(&core.resolver);
-                promise.on_done(move || resolver.done(future));
+            Source::Task {
+                core,
+                pool,
+                promise,
+            } => {
+                let (resolver, pool) = (Arc::clone(&core.resolver), *pool);
+                resolver.watch(pool);
+                promise.on_done(move || resolver.done(pool, future));
             }
-            Source::Nested { client, call } => {
+            Source::Nested { client, pool, call } => {
                 // In a forked child nobody tells anybody; there is no need to if it had ended by then.
                 let session = match client.own_session() {
                     None if slf.get().is_ended() => return Ok(()),
                     _ => client.session()?,
                 };
-                let resolver = Arc::clone(&client.resolver);
-                let tell = move || resolver.done(future);
+                let (resolver, pool) = (Arc::clone(&client.resolver), *pool);
+                resolver.watch(pool);
+                let tell = move || resolver.done(pool, future);
                 if awaited {
                     session.on_answer(call, tell);
                 } else {
@@ -68,6 +74,11 @@ impl FutureBase {
             return Self::register(slf, awaited);
         }
         call_back(slf, function)
+    }
+
+    /// Whether there are callbacks that have not been called.
+    pub fn has_callbacks(&self) -> bool {
+        self.watch.with(|watch| !watch.callbacks.is_empty())
     }
 
     pub(super) fn is_visibly_done(&self) -> bool {

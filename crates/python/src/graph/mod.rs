@@ -24,7 +24,7 @@ use pyo3::types::{PyDict, PyList};
 
 use crate::encode::dependency;
 use crate::engine::{Core, engine_error};
-use crate::future::{self, Source, object_of, wait_for};
+use crate::future::{self, NO_POOL, Source, object_of, wait_for};
 
 use call::Notation;
 use lower::Lowering;
@@ -188,6 +188,7 @@ impl GraphRun {
             Wanted::Task(promise) => {
                 let source = Source::Task {
                     core: Arc::clone(&self.core),
+                    pool: NO_POOL,
                     promise: Arc::clone(promise),
                 };
                 Ok(future::new(py, source)?.into_any())
