@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lineshaft._startup import SIZE_END_BYTES
+#: Every size of memory is below this.
+SIZE_END_BYTES = 1 << 63
 
 UNITS = {
     "": 1, "B": 1,

@@ -12,6 +12,7 @@ import os
 import sys
 
 from lineshaft import _process
+from lineshaft._size import SIZE_END_BYTES, parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ _chosen_key: list[bytes] = []
 
 #: Every count of workers or threads is below this.
 COUNT_END = 1 << 32
-
-#: Every size of memory is below this.
-SIZE_END_BYTES = 1 << 63
 
 #: Variables by which numerical libraries are told how many threads to use.
 THREAD_VARIABLES = (
@@ -71,8 +69,6 @@ def memory_bytes(memory: int | str | None) -> int:
 def size_bytes(name: str, size: int | str) -> int:
     """Return a size that a caller gave for the parameter `name`, in bytes."""
     if isinstance(size, str):
-        from lineshaft._size import parse_size
-
         try:
             return parse_size(size)
         except ValueError as error:
