@@ -148,6 +148,9 @@ impl Resolver {
 
     /// Tells all who wait for futures that are done.
     fn tell_all(&self, py: Python<'_>) -> PyResult<()> {
+        if self.queue().done.is_empty() {
+            return Ok(()); // as between the callbacks of one future and those of the next
+        }
         let Some(_turn) = Turn::take(self, |queue| &mut queue.telling) else {
             return Ok(());
         };
@@ -198,10 +201,11 @@ impl Resolver {
     /// Sees to it that all that was printed and logged so far is shown, before a result is that came
     /// after it. Calls nothing but the console: the caller may hold any lock. Raises what a signal handler
     /// raises meanwhile.
-    pub fn show_before_result(&self, py: Python<'_>) -> PyResult<()> {
+    pub fn show_before_result(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
         if self.unshown.load(Ordering::SeqCst) == 0 {
             return Ok(());
         }
+        let _rest = Rest(self);
         self.show_all(py)?;
         let this = thread::current().id();
         let deadline = Instant::now() + SHOW_PATIENCE;
