@@ -54,13 +54,28 @@ def test_a_killed_snapshot_breaks_its_pool_and_no_other(engine: ls.Engine, mailb
     assert engine.submit(identity, 4).result() == 4
 
 
-def test_a_snapshot_ends_with_its_pool(engine: ls.Engine) -> None:
-    for _ in range(3):
-        with ls.ProcessPoolExecutor(2, FORK, _engine=engine) as executor:
-            snapshot = executor.submit(parent_of_workers).result()
-            assert psutil.Process(snapshot).ppid() == os.getpid()
-        eventually(lambda pid=snapshot: not psutil.pid_exists(pid), "the snapshot has ended and was reaped")
+@pytest.mark.parametrize("is_waited_for", [True, False], ids=["at-once", "later"])
+def test_who_waits_for_an_executor_waits_until_its_snapshot_is_reaped(engine: ls.Engine, is_waited_for: bool) -> None:
+    for _ in range(10):
+        executor = ls.ProcessPoolExecutor(2, FORK, _engine=engine)
+        snapshot = executor.submit(parent_of_workers).result()
+        assert psutil.Process(snapshot).ppid() == os.getpid()
+        executor.shutdown(wait=is_waited_for)
+        executor.shutdown()
+        # A program that waits for any child of its own would be told of this one.
+        assert not psutil.pid_exists(snapshot)
     assert worker_pids(engine) == []
+
+
+@pytest.mark.parametrize("end", [ls.Pool.close, ls.Pool.terminate])
+def test_who_joins_a_pool_waits_until_its_snapshot_is_reaped(end: Callable[[ls.Pool], None]) -> None:
+    for _ in range(10):
+        pool = ls.Pool(2, context=FORK)
+        snapshot = pool.apply(parent_of_workers)
+        end(pool)
+        pool.join()
+        assert not psutil.pid_exists(snapshot)
+    ls.default_engine().shutdown()
 
 
 def test_workers_are_replaced_from_the_snapshot(engine: ls.Engine) -> None:

@@ -6,8 +6,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use lineshaft_core::PoolId;
 use lineshaft_store::Pin;
 
+use crate::command::Command;
 use crate::options::Work;
 use crate::outcome::Outcome;
 use crate::payload::Payload;
@@ -20,7 +22,7 @@ use crate::shared::Shared;
 pub(crate) struct Aftermath {
     wakes: Vec<Wakes>,
     pub(crate) discarded: Vec<Discarded>,
-    /// A pool has come to have no tasks, or a worker process has ended.
+    /// A pool has come to have no tasks, or a process has ended.
     pub(crate) became_quiet: bool,
     /// Objects were taken over, so memory may be over its budget.
     pub(crate) adopted: bool,
@@ -34,6 +36,9 @@ pub(crate) enum Discarded {
     Outcome(Outcome),
     Call(Call),
     Pins(Vec<Pin>),
+    /// A zygote that only this pool had. It is reaped when it is dropped, and whoever waits for the pool's
+    /// processes waits for that.
+    Snapshot(PoolId, Box<dyn Send>),
     /// What is rare: a pool, a worker, or a process that was killed and is to be waited for.
     Other(Box<dyn Send>),
 }
@@ -46,6 +51,13 @@ impl Discarded {
     /// Whatever has no kind of its own.
     pub(crate) fn other(unneeded: impl Send + 'static) -> Discarded {
         Discarded::Other(Box::new(unneeded))
+    }
+
+    fn snapshot_of(&self) -> Option<PoolId> {
+        match self {
+            Discarded::Snapshot(pool, _) => Some(*pool),
+            _ => None,
+        }
     }
 }
 
@@ -69,8 +81,16 @@ impl Aftermath {
         for wake in self.wakes {
             wake.run();
         }
+        let snapshots: Vec<PoolId> = self
+            .discarded
+            .iter()
+            .filter_map(Discarded::snapshot_of)
+            .collect();
         // Whose value panics when it is dropped has been told so by the panic hook.
         let _: std::thread::Result<()> = catch_unwind(AssertUnwindSafe(|| drop(self.discarded)));
+        for pool in snapshots {
+            shared.post(Command::Reaped { pool });
+        }
     }
 }
 

@@ -100,15 +100,15 @@ impl Shared {
         self.wait_until(deadline, check, |state| state.unfinished(pool) == 0)
     }
 
-    /// Waits until no worker process of a pool is left.
-    pub(crate) fn wait_for_workers_of(
+    /// Waits until no process of a pool is left.
+    pub(crate) fn wait_for_processes_of(
         &self,
         pool: PoolId,
         deadline: Time,
         check: Option<Check<'_>>,
     ) -> Waited {
         self.wait_until(Some(deadline), check, |state| {
-            !state.processes.has_worker_of(pool)
+            !state.processes.has_process_of(pool)
         })
     }
 

@@ -53,6 +53,10 @@ pub(crate) enum Command {
     ClosePool {
         pool: PoolId,
     },
+    /// The snapshot that the pool's workers were forked from is no child of this process any more.
+    Reaped {
+        pool: PoolId,
+    },
     /// Nobody wants the task any more; `kill` if it is to end even if it runs in a worker process.
     Cancel {
         task: TaskId,

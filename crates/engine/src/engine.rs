@@ -303,14 +303,14 @@ impl Engine {
             .wait_idle(pool, timeout.map(|timeout| clock::now() + timeout), check)
     }
 
-    /// Waits until a pool that was closed has no unfinished task, and until its worker processes
-    /// have ended, which they do in time or are killed.
+    /// Waits until a pool that was closed has no unfinished task, and until its processes
+    /// have ended, which they do in time or are killed, and been reaped.
     pub fn wait_closed(&self, pool: PoolId, mut check: Option<Check<'_>>) -> Waited {
         let first = check.as_mut().map(|check| &mut **check as Check<'_>);
         match self.shared.wait_idle(Some(pool), None, first) {
             Waited::Done => {
                 let deadline = clock::now() + 2 * limits::EXIT_GRACE;
-                self.shared.wait_for_workers_of(pool, deadline, check)
+                self.shared.wait_for_processes_of(pool, deadline, check)
             }
             other => other,
         }

@@ -238,6 +238,10 @@ impl State {
                 }
             }
             Command::ClosePool { pool } => self.close_pool(pool),
+            Command::Reaped { pool } => {
+                self.processes.reaped(pool);
+                self.aftermath.became_quiet = true;
+            }
             Command::Cancel { task, kill } => {
                 self.push_cancel(task, kill);
             }

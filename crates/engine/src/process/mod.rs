@@ -134,8 +134,17 @@ impl Processes {
         }
     }
 
-    /// Whether a process of a pool has not ended.
-    pub(crate) fn has_worker_of(&self, pool: PoolId) -> bool {
+    /// Whether there still is a process of a pool: a worker, or the snapshot that they were forked from.
+    pub(crate) fn has_process_of(&self, pool: PoolId) -> bool {
+        self.has_worker_of(pool) || self.zygotes.has_child_of(pool)
+    }
+
+    /// The snapshot of a pool has ended and been reaped.
+    pub(crate) fn reaped(&mut self, pool: PoolId) {
+        self.zygotes.reaped(pool);
+    }
+
+    fn has_worker_of(&self, pool: PoolId) -> bool {
         self.workers.values().any(|worker| worker.pool == pool)
     }
 

@@ -178,7 +178,10 @@ impl Zygote {
             Process::Started(child) => Process::Killed(Dying::kill(child)),
             other => other,
         };
-        Discarded::other(self)
+        match self.pool {
+            Some(pool) => Discarded::Snapshot(pool, Box::new(self)),
+            None => Discarded::other(self),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! the snapshots, each of which belongs to one pool.
 
 use lineshaft_core::PoolId;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::aftermath::Discarded;
 use crate::error::EngineError;
@@ -19,6 +19,8 @@ pub(super) struct Zygotes {
     own: Option<u32>,
     /// Pools whose workers come from a snapshot, which may have ended.
     snapshots: FxHashMap<PoolId, u32>,
+    /// Pools whose snapshot is a child of this process, be it one that has ended.
+    unreaped: FxHashSet<PoolId>,
     /// Zygotes so far.
     count: u32,
     /// What the engine's own zygotes are sent first from now on, instead of the program's setup.
@@ -65,6 +67,7 @@ impl Zygotes {
         let number = self.next_number();
         // First, so that the pool gets workers of no other kind if this fails.
         self.snapshots.insert(pool, number);
+        self.unreaped.insert(pool);
         let zygote = Zygote::adopt(number, pool, snapshot);
         match zygote.listen(shared) {
             Ok(()) => {
@@ -84,6 +87,15 @@ impl Zygotes {
         if let Some(zygote) = number.and_then(|number| self.known.get_mut(&number)) {
             zygote.leave();
         }
+    }
+
+    /// Whether the pool has, or had, a snapshot that has not been reaped.
+    pub(super) fn has_child_of(&self, pool: PoolId) -> bool {
+        self.unreaped.contains(&pool)
+    }
+
+    pub(super) fn reaped(&mut self, pool: PoolId) {
+        self.unreaped.remove(&pool);
     }
 
     pub(super) fn set_up(&mut self, setup: Vec<u8>) -> Result<(), EngineError> {
