@@ -127,13 +127,16 @@ def test_daemon_threads(script):
         import threading
         from concurrent.futures import CancelledError
         import lineshaft as ls
+        # Its first use would import a module of concurrent.futures, which fails once the main thread has ended: with
+        # RuntimeError in one thread, and in others that come meanwhile with the ImportError of a half-made module.
+        from lineshaft import ThreadPoolExecutor
         begun = threading.Barrier(5)
         def use():
             begun.wait()
             while True:
                 try:
                     ls.submit(pow, 2, 2).result()
-                    with ls.ThreadPoolExecutor(1) as executor:
+                    with ThreadPoolExecutor(1) as executor:
                         executor.submit(pow, 2, 2).result()
                 except (RuntimeError, CancelledError):
                     return  # refused, or accepted in the last moment
