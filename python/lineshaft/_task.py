@@ -51,31 +51,16 @@ class Task:
         processes: bool | None = None,
         threads: bool | int | None = None,
     ) -> None:
-        if not callable(function):
-            raise TypeError(f"a task needs something to call, not {type(function).__name__}")
-        for name, value, is_optional, what in (
-            ("retries", retries, False, "an integer"),
-            ("backoff", backoff, False, "a number of seconds"),
-            ("timeout", timeout, True, "a number of seconds"),
-            ("priority", priority, False, "an integer"),
-            ("threads", threads, True, "a number, True or False"),
-        ):
-            if not (value is None and is_optional) and not hasattr(value, "__float__"):
-                raise TypeError(f"{name} must be {what}, not {value!r}")
+        _check(
+            function,
+            retries=retries,
+            backoff=backoff,
+            timeout=timeout,
+            priority=priority,
+            processes=processes,
+            threads=threads,
+        )
         check_engine(engine)
-        for name, value in (("priority", priority), ("threads", threads or 0)):
-            if not hasattr(value, "__index__"):
-                raise TypeError(f"{name} must be an integer, not {value!r}")
-        if not -PRIORITY_END <= priority < PRIORITY_END:
-            raise ValueError(f"priority must be an integer of 32 bits, not {priority!r}")
-        if not isinstance(retries, int) or not 0 <= retries < RETRIES_END:
-            raise ValueError(f"retries must be a small non-negative integer, not {retries!r}")
-        if timeout is not None and not timeout > 0:
-            raise ValueError(f"timeout must be a positive number of seconds, not {timeout!r}")
-        if processes and threads:
-            raise ValueError("a task runs in processes or on threads, not both")
-        if threads is not None and not isinstance(threads, bool) and not 1 <= threads < COUNT_END:
-            raise ValueError(f"threads must be positive and below 2**32, not {threads!r}")
         functools.update_wrapper(self, function)
         self.function = function
         self._engine = engine
@@ -164,6 +149,40 @@ class Task:
         if self._is_coroutine:
             return COROUTINES_MAX if self._threads in (None, True, False) else int(self._threads or 0)
         return int(self._threads) if self._threads and self._threads is not True else engine.workers
+
+
+def _check(
+    function: object,
+    *,
+    retries: Any,
+    backoff: Any,
+    timeout: Any,
+    priority: Any,
+    processes: object,
+    threads: Any,
+) -> None:
+    """Raise `TypeError` or `ValueError` for what `Task` cannot be made with."""
+    if not callable(function):
+        raise TypeError(f"a task needs something to call, not {type(function).__name__}")
+    for name, value, kind, what in (
+        ("retries", retries, "__index__", "an integer"),
+        ("backoff", backoff, "__float__", "a number of seconds"),
+        ("timeout", 0 if timeout is None else timeout, "__float__", "a number of seconds"),
+        ("priority", priority, "__index__", "an integer"),
+        ("threads", 0 if threads is None else threads, "__index__", "an integer, True or False"),
+    ):
+        if not hasattr(value, kind):
+            raise TypeError(f"{name} must be {what}, not {value!r}")
+    if not -PRIORITY_END <= priority < PRIORITY_END:
+        raise ValueError(f"priority must be an integer of 32 bits, not {priority!r}")
+    if not 0 <= retries < RETRIES_END:
+        raise ValueError(f"retries must be a small non-negative integer, not {retries!r}")
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout must be a positive number of seconds, not {timeout!r}")
+    if processes and threads:
+        raise ValueError("a task runs in processes or on threads, not both")
+    if threads is not None and not isinstance(threads, bool) and not 1 <= threads < COUNT_END:
+        raise ValueError(f"threads must be positive and below 2**32, not {threads!r}")
 
 
 def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:

@@ -162,7 +162,6 @@ def test_a_method():
     "options",
     [
         {"retries": -1},
-        {"retries": 1.5},
         {"retries": 1 << 16},
         {"timeout": 0},
         {"timeout": -1},

@@ -58,6 +58,7 @@ def test_a_spill_dir_that_takes_some(tmp_path, as_type):
         ({"threads": 2.5}, TypeError),
         ({"priority": 2**70}, ValueError),
         ({"priority": 1.5}, TypeError),
+        ({"retries": 1.5}, TypeError),
         ({"engine": "x"}, TypeError),
     ],
     ids=str,

@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pickle import PickleBuffer
+    from types import CellType
     from typing import Any, NamedTuple, NoReturn, TypeAlias
 
     #: Names of globals of ``__main__`` with the id of the version each should have. Id 0 is the
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 else:
     Encoded = namedtuple("Encoded", "data definitions futures")
 
-__all__ = ["ABSENT", "Code", "Definition", "Encoded", "holder", "main_namespace", "name_of", "new_id"]
+__all__ = ["ABSENT", "Code", "Definition", "Encoded", "contents", "holder", "main_namespace", "name_of", "new_id"]
 
 
 class _Absent:
@@ -37,7 +38,7 @@ class _Absent:
         return "ABSENT"
 
 
-#: The value of a global that does not exist.
+#: The value of a global that does not exist, or of a closure's variable that has none yet.
 ABSENT = _Absent()
 
 
@@ -108,6 +109,14 @@ def holder(value: object) -> Callable[[], object]:
         return ref(value)
     except TypeError:
         return lambda: value
+
+
+def contents(cell: CellType) -> object:
+    """Return the value of a closure's variable; `ABSENT` if it has none yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return ABSENT
 
 
 def name_of(function: object) -> str:

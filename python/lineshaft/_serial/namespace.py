@@ -227,7 +227,7 @@ class Namespace:
         if not changed:
             return False
         # What refers to them, as a class does to its base, was pickled with their old versions.
-        bindings = [binding for binding in self._bindings.values() if binding.pickled is not None]
+        bindings = self._bindings.values()
         while more := {it for it in bindings if it.pickled and changed.intersection(it.pickled.refs)} - changed:
             changed |= more
         for binding in changed:

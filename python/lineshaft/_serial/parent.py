@@ -17,7 +17,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from weakref import ref
 
 from lineshaft._serial import worker
-from lineshaft._serial.definition import ABSENT, Code, Definition, Encoded, holder, main_namespace, name_of, new_id
+from lineshaft._serial.definition import Code, Definition, Encoded, contents, holder, main_namespace, name_of, new_id
 from lineshaft._serial.handing_over import dumps_by_reference, names_shared_objects
 
 TYPE_CHECKING = False
@@ -124,7 +124,7 @@ class _Entry:
         self.body = getattr(fn, "__code__", None)
         self.defaults = getattr(fn, "__defaults__", None)
         cells = getattr(fn, "__closure__", None)
-        self.cells = [holder(_contents(cell)) for cell in cells or ()]
+        self.cells = [holder(contents(cell)) for cell in cells or ()]
 
     def is_current(self, fn: Any) -> bool:
         """Whether `fn` would be encoded the same way again, in-place changes aside."""
@@ -136,7 +136,7 @@ class _Entry:
                 return False
             if self.cells:
                 for cell, held in zip(fn.__closure__, self.cells, strict=True):
-                    if _contents(cell) is not held():
+                    if contents(cell) is not held():
                         return False
         return closure.is_current()
 
@@ -486,10 +486,3 @@ def _unsendable_function(fn: object, name: str, error: Exception) -> Exception:
 
     why = str(error) if isinstance(error, Unsendable) else explain(fn, f"{name!r}", error=error)
     return SerializationError(f"cannot send {name}() to a worker process: {why}")
-
-
-def _contents(cell: Any) -> object:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return ABSENT

@@ -31,7 +31,7 @@ from types import CellType, FunctionType, MethodType, ModuleType
 from cloudpickle import cloudpickle
 
 from lineshaft._serial import worker
-from lineshaft._serial.definition import ABSENT, main_namespace
+from lineshaft._serial.definition import ABSENT, contents, main_namespace
 from lineshaft._serial.globals_of import global_names, imported_submodules
 from lineshaft._serial.handing_over import HandingOver, reducers
 
@@ -185,7 +185,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if function.__dict__:
             state["__dict__"] = dict(function.__dict__)
         seen = [function.__globals__.get(name) for name in global_names(code)]
-        seen.extend(_contents(cell) for cell in function.__closure__ or ())
+        seen.extend(contents(cell) for cell in function.__closure__ or ())
         submodules = imported_submodules(code, seen)
         if submodules:
             state["modules"] = [module.__name__ for module in submodules]
@@ -267,7 +267,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return NotImplemented
 
     def _cell(self, cell: CellType) -> Any:
-        value = _contents(cell)
+        value = contents(cell)
         if value is ABSENT:
             return CellType, ()
         # The cell exists before its contents, which may be a function that holds this cell.
@@ -334,10 +334,3 @@ def _attribute(function: FunctionType, name: str) -> object:
         return getattr(function, name, None)
     except Exception:  # annotations that are evaluated when asked for (Python 3.14)
         return None
-
-
-def _contents(cell: CellType) -> object:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return ABSENT

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 
+from lineshaft._serial.definition import ABSENT, contents
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -13,7 +15,7 @@ __all__ = ["parts_of_settled"]
 _NUMBERS = (bool, int, float, complex, range)
 _TEXTS = (str, bytes)
 _CODE = (BuiltinFunctionType, CodeType, ModuleType)
-_SINGLE = (type(None), type(...), type(NotImplemented))
+_SINGLE = (type(None), type(...), type(NotImplemented), type(ABSENT))
 _ATOMS = frozenset((*_NUMBERS, *_TEXTS, *_CODE, *_SINGLE))
 _ALL_OF = frozenset((tuple, frozenset))
 #: Deeper than this nobody looks.
@@ -29,7 +31,7 @@ def parts_of_settled(value: Any) -> tuple[object, ...] | None:
     if not (value.__defaults__ or value.__kwdefaults__ or value.__closure__):
         return (value.__code__,)
     keywords = value.__kwdefaults__ or {}
-    cells = [_contents(cell) for cell in value.__closure__ or ()]
+    cells = [contents(cell) for cell in value.__closure__ or ()]
     parts = (value.__code__, *(value.__defaults__ or ()), *keywords, *keywords.values(), *cells)
     return parts if all(_is_settled(part) for part in parts) else None
 
@@ -42,10 +44,3 @@ def _is_settled(value: Any, depth: int = 0) -> bool:
         return depth < _DEPTH_MAX and all(_is_settled(item, depth + 1) for item in value)
     # What an importable module has goes by its name.
     return kind is type and value.__module__ != "__main__"
-
-
-def _contents(cell: Any) -> object:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return None
