@@ -236,11 +236,17 @@ class Engine(_observe.Observed):
         *,
         name: str,
         takes_core: bool = False,
+        lasting: bool = True,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
     ) -> _native.Pool:
         return self._local().thread_pool(
-            name=name, workers=workers, takes_core=takes_core, initializer=initializer, initargs=initargs
+            name=name,
+            workers=workers,
+            takes_core=takes_core,
+            lasting=lasting,
+            initializer=initializer,
+            initargs=initargs,
         )
 
     def _local(self) -> _native.Engine:
@@ -272,7 +278,8 @@ class Engine(_observe.Observed):
                 return _process.session.process_pool()
             return self._open_processes(size, name="lineshaft")
         if kind == "threads":
-            return self._open_threads(size, name="lineshaft-thread", takes_core=size <= self.workers)
+            # There may be one for each number that the program ever asks for.
+            return self._open_threads(size, name="lineshaft-thread", takes_core=size <= self.workers, lasting=False)
         from lineshaft._event_loop import EventLoop
 
         native, event_loop = self._local(), EventLoop()

@@ -104,9 +104,9 @@ class Engine:
         Submits a graph: an object with `nodes`, `values` and `aliases` by key and the list of those
         `wanted`. The plan says where its tasks run. With `keep`, every result is kept.
         """
-    def thread_pool(self, /, *, name: str, workers: SupportsIndex, takes_core: bool, initializer: Any | None = None, initargs: tuple | None = None) -> Pool:
+    def thread_pool(self, /, *, name: str, workers: SupportsIndex, takes_core: bool, lasting: bool, initializer: Any | None = None, initargs: tuple | None = None) -> Pool:
         """
-        Opens a pool of threads.
+        Opens a pool of threads. Those of a `lasting` one stay until it closes.
         """
     def trace(self, /, path: str | PathLike[str]) -> tuple[int, int, int]:
         """

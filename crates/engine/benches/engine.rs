@@ -72,6 +72,7 @@ impl Bench {
                     threads_max: None,
                     takes_core: true,
                     stack_bytes: None,
+                    idle_max: None,
                 },
             })
             .expect("a pool opens");

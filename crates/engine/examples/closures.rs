@@ -67,6 +67,7 @@ fn main() -> Result<(), EngineError> {
             threads_max: None,
             takes_core: true,
             stack_bytes: None,
+            idle_max: None,
         },
     })?;
     let group = engine.group("closure");

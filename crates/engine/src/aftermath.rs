@@ -165,6 +165,7 @@ mod tests {
                     threads_max: None,
                     takes_core: true,
                     stack_bytes: None,
+                    idle_max: None,
                 },
             });
             engine.post(Command::OpenPool {

@@ -81,6 +81,9 @@ pub const STALL_CHECK: Duration = Duration::from_millis(50);
 /// The stack of a thread that runs calls where that of the main thread has no limit.
 pub const UNLIMITED_STACK_BYTES: usize = 8 << 20;
 
+/// How long a thread without a call stays that anybody's calls may run on: as many as programs ask for come and go.
+pub const THREAD_IDLE_MAX: Duration = Duration::from_secs(5);
+
 /// Names of task groups: as many as the scheduler tells apart.
 pub const GROUPS_MAX: usize = lineshaft_core::limits::GROUPS_MAX;
 

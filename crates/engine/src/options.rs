@@ -75,6 +75,8 @@ pub enum PoolKind {
         /// The stack of each thread, in bytes; by default what the system gives to new threads, which is
         /// the limit of the main thread's.
         stack_bytes: Option<usize>,
+        /// How long a thread without a call stays; without a value, until the pool closes.
+        idle_max: Option<Duration>,
     },
 }
 

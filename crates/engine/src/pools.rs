@@ -41,6 +41,7 @@ impl Pool {
                 threads_max,
                 takes_core,
                 stack_bytes,
+                idle_max,
             } => {
                 // Calls that are handed on to an event loop are nowhere else before they begin.
                 let prefetch = match threads_max {
@@ -48,7 +49,7 @@ impl Pool {
                     Some(_) => Prefetch::Off,
                 };
                 let threads_max = threads_max.unwrap_or(options.workers) as usize;
-                let lanes = Lanes::new(options.name, threads_max, runner, stack_bytes);
+                let lanes = Lanes::new(options.name, threads_max, runner, stack_bytes, idle_max);
                 Executor::Threads {
                     lanes,
                     takes_core,

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use lineshaft_core::PoolId;
 use lineshaft_dashboard::Dashboard;
-use lineshaft_engine::{Code, EngineError, EngineOptions, PoolKind, PoolOptions, Program, Silent};
+use lineshaft_engine::{
+    Code, EngineError, EngineOptions, PoolKind, PoolOptions, Program, Silent, THREAD_IDLE_MAX,
+};
 use lineshaft_store::LiveBuffers;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -239,14 +241,16 @@ impl Engine {
         Ok(Pool::processes(Arc::clone(&self.core), id, encoder))
     }
 
-    /// Opens a pool of threads.
-    #[pyo3(signature = (*, name, workers, takes_core, initializer = None, initargs = None))]
+    /// Opens a pool of threads. Those of a `lasting` one stay until it closes.
+    #[pyo3(signature = (*, name, workers, takes_core, lasting, initializer = None, initargs = None))]
+    #[expect(clippy::too_many_arguments, reason = "all are named in Python")]
     fn thread_pool(
         &self,
         py: Python<'_>,
         name: String,
         workers: u32,
         takes_core: bool,
+        lasting: bool,
         initializer: Option<Py<PyAny>>,
         initargs: Option<Py<PyTuple>>,
     ) -> PyResult<Pool> {
@@ -267,6 +271,7 @@ impl Engine {
             threads_max: None,
             takes_core,
             stack_bytes,
+            idle_max: (!lasting).then_some(THREAD_IDLE_MAX),
         };
         let id = self.open_threads(py, name, workers, kind)?;
         let fresh = runner.pool.set(id).is_ok();
@@ -290,6 +295,7 @@ impl Engine {
             threads_max: Some(1),
             takes_core: false,
             stack_bytes: None,
+            idle_max: None,
         };
         let id = self.open_threads(py, name, workers, kind)?;
         Ok(Pool::threads(Arc::clone(&self.core), id, Arc::default()))

@@ -57,6 +57,7 @@ impl Rig {
                     threads_max: None,
                     takes_core: true,
                     stack_bytes: None,
+                    idle_max: None,
                 },
             })
             .expect("a pool opens");

@@ -3,7 +3,7 @@
 //! The scheduler decides which calls are handed over; the lanes only see to it that there are
 //! threads for them. A few more calls than threads are handed over at a time, so that a thread
 //! finds its next call without going through the scheduler. Threads start when there is a call and
-//! none of them is free, and stay until the pool closes.
+//! none of them is free, and stay until the pool closes or, if it says so, until they have been idle for long.
 //!
 //! A thread whose call waits for other tasks, or outlives its time limit, does not count: another
 //! may run beside it.
@@ -13,6 +13,7 @@ mod dispatch;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use lineshaft_core::{Attempt, TaskId, WorkerId};
 use rustc_hash::FxHashMap;
@@ -30,6 +31,7 @@ pub(crate) struct Lanes {
     runner: Arc<dyn Runner>,
     name: String,
     stack_bytes: usize,
+    idle_max: Option<Duration>,
     signal_mask: Mask,
 }
 
@@ -37,6 +39,8 @@ struct Queue {
     calls: VecDeque<Call>,
     idle: usize,
     threads: usize,
+    /// Threads there have ever been: each has its number in its name.
+    started: usize,
     /// Threads there may be: those of the pool, and one for each that does not count.
     threads_max: usize,
     /// What each thread runs that is not idle.
@@ -58,12 +62,14 @@ impl Lanes {
         threads_max: usize,
         runner: Arc<dyn Runner>,
         stack_bytes: Option<usize>,
+        idle_max: Option<Duration>,
     ) -> Arc<Lanes> {
         assert!(threads_max > 0, "a pool without threads runs nothing");
         let queue = Queue {
             calls: VecDeque::new(),
             idle: 0,
             threads: 0,
+            started: 0,
             threads_max,
             running: FxHashMap::default(),
             closed: false,
@@ -74,6 +80,7 @@ impl Lanes {
             runner,
             name,
             stack_bytes: stack_bytes.unwrap_or_else(default_stack_bytes),
+            idle_max,
             signal_mask: Mask::of_this_thread(),
         })
     }
@@ -116,13 +123,16 @@ impl Lanes {
             return Ok(());
         }
         let lanes = Arc::clone(self);
-        let name = format!("{}_{}", self.name, queue.threads);
+        let name = format!("{}_{}", self.name, queue.started);
         match thread::Builder::new()
             .name(name)
             .stack_size(self.stack_bytes)
             .spawn(move || lanes.serve())
         {
-            Ok(_detached) => queue.threads += 1,
+            Ok(_detached) => {
+                queue.threads += 1;
+                queue.started += 1;
+            }
             Err(_) if queue.threads > 0 => {} // the threads that exist will come to it
             Err(error) => return Err(error),
         }
@@ -177,6 +187,22 @@ impl Lanes {
         self.changed.notify_all();
     }
 
+    fn wait<'a>(
+        &self,
+        queue: MutexGuard<'a, Queue>,
+        timeout: Option<Duration>,
+    ) -> MutexGuard<'a, Queue> {
+        let woken = match timeout {
+            None => self.changed.wait(queue),
+            Some(timeout) => self
+                .changed
+                .wait_timeout(queue, timeout)
+                .map(|(queue, _)| queue)
+                .map_err(|poisoned| PoisonError::new(poisoned.into_inner().0)),
+        };
+        woken.unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn serve(&self) {
         self.signal_mask.apply();
         self.runner.around(&mut || self.run_calls());
@@ -196,16 +222,16 @@ impl Lanes {
                 }));
             let mut queue = self.queue();
             queue.running.remove(&thread);
+            let idle_until = self.idle_max.map(|idle_max| Instant::now() + idle_max);
             while queue.calls.is_empty() {
-                if queue.closed {
+                let idle_left =
+                    idle_until.map(|until| until.saturating_duration_since(Instant::now()));
+                if queue.closed || idle_left == Some(Duration::ZERO) {
                     queue.threads -= 1;
                     return;
                 }
                 queue.idle += 1;
-                queue = self
-                    .changed
-                    .wait(queue)
-                    .unwrap_or_else(PoisonError::into_inner);
+                queue = self.wait(queue, idle_left);
                 queue.idle -= 1;
             }
         }

@@ -65,6 +65,7 @@ pub fn thread_pool(workers: u32) -> PoolOptions {
             threads_max: None,
             takes_core: true,
             stack_bytes: None,
+            idle_max: None,
         },
     }
 }

@@ -1,10 +1,13 @@
 //! What pools share and what they do not.
 
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use lineshaft_engine::{
-    Engine, EngineError, Outcome, Policy, PoolKind, PoolOptions, TaskError, TaskRequest,
+    Calls, Engine, EngineError, Outcome, Policy, PoolKind, PoolOptions, Runner, TaskError,
+    TaskRequest,
 };
 
 use crate::common;
@@ -18,6 +21,7 @@ fn waiting_pool(workers: u32, threads_max: Option<u32>) -> PoolOptions {
             threads_max,
             takes_core: false,
             stack_bytes: None,
+            idle_max: None,
         },
         ..common::thread_pool(workers)
     }
@@ -58,6 +62,39 @@ fn a_pool_may_have_fewer_threads_than_calls() {
     let sum: u64 = tasks.iter().map(|task| threads.result(task)).sum();
     assert_eq!(sum, 500);
     assert_eq!(seen.lock().expect("no panic").len(), 1);
+}
+
+/// Tells when a thread ends.
+struct TellsOfEnds(Sender<()>);
+
+impl Runner for TellsOfEnds {
+    fn run(&self, calls: &mut Calls<'_>) {
+        common::Closures.run(calls);
+    }
+
+    fn around(&self, serve: &mut (dyn FnMut() + Send)) {
+        serve();
+        let _: Result<(), _> = self.0.send(());
+    }
+}
+
+#[test]
+fn threads_that_have_been_idle_for_long_end_and_others_start() {
+    let (ended, ends) = channel();
+    let threads = Threads::with(PoolOptions {
+        kind: PoolKind::Threads {
+            runner: Arc::new(TellsOfEnds(ended)),
+            threads_max: None,
+            takes_core: true,
+            stack_bytes: None,
+            idle_max: Some(Duration::from_millis(10)),
+        },
+        ..common::thread_pool(2)
+    });
+    for round in 0..3 {
+        assert_eq!(threads.result(&threads.submit(move |_| Ok(round))), round);
+        ends.recv().expect("a thread ends");
+    }
 }
 
 #[test]
