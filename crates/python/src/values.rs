@@ -36,6 +36,9 @@ impl Views {
     /// meanwhile; it would do so to a pickle being made as well.
     fn all(&self) -> Vec<&[u8]> {
         let bytes = |view: &PyBuffer<u8>| {
+            if view.len_bytes() == 0 {
+                return &[][..]; // of nothing there may be no address
+            }
             // SAFETY: a buffer that gave a view neither moves nor shrinks while the view lives, and
             // the slice borrows the views; it is contiguous, because `PickleBuffer.raw` gives
             // nothing else.
@@ -44,11 +47,6 @@ impl Views {
         self.0.iter().map(bytes).collect()
     }
 }
-
-// SAFETY: a view is only read from and only released while attached; see `detached`.
-unsafe impl Send for Views {}
-// SAFETY: as above.
-unsafe impl Sync for Views {}
 
 /// The engine's side: what is alive in the program is stored once.
 struct EngineShelf<'a> {
