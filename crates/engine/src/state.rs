@@ -359,7 +359,7 @@ impl State {
         self.send(worker, id, attempt);
     }
 
-    fn send(&mut self, worker: WorkerId, id: TaskId, attempt: Attempt) {
+    pub(crate) fn send(&mut self, worker: WorkerId, id: TaskId, attempt: Attempt) {
         let Some(task) = self.tasks.get(id) else {
             return;
         };

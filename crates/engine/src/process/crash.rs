@@ -111,12 +111,6 @@ impl Worker {
         self.crash.empty();
         self.dump_stack();
     }
-
-    /// It lives on.
-    pub(super) fn pardon(&mut self) {
-        self.crash.stack_for = StackFor::Nobody;
-        self.crash.empty();
-    }
 }
 
 /// A wait status in words.

@@ -4,16 +4,13 @@ use std::collections::BTreeMap;
 
 use lineshaft_core::{Attempt, TaskId, Time, WorkerId};
 
-use crate::limits;
 use crate::state::State;
 
 /// What comes next for a worker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stage {
-    /// The attempt may not have ended in spite of the exception: have the worker write its stack.
-    DumpStack(TaskId, Attempt),
-    /// Kill the worker, unless the attempt has ended after all.
-    KillUnder(TaskId, Attempt),
+    /// Bring the worker to an end, unless the attempt has ended because of the exception.
+    EndUnder(TaskId, Attempt),
     /// Kill the worker.
     Kill,
     /// Try again to send it what is waiting.
@@ -51,20 +48,18 @@ impl State {
                 continue;
             };
             match stage {
-                Stage::DumpStack(task, attempt) => {
+                Stage::EndUnder(task, attempt) if worker.is_running(task, attempt) => {
+                    // Only then look again: what it might have begun meanwhile would die instead.
+                    let taken_back = worker.retract();
                     if worker.is_running(task, attempt) {
-                        worker.condemn();
-                        self.processes.deadlines.add(
-                            now + limits::STACK_GRACE,
-                            id,
-                            Stage::KillUnder(task, attempt),
-                        );
+                        self.processes.kill(id, now);
+                    }
+                    for sent in taken_back {
+                        self.send(id, sent.task, sent.attempt);
                     }
                 }
-                Stage::KillUnder(task, attempt) if !worker.is_running(task, attempt) => {
-                    worker.pardon();
-                }
-                Stage::KillUnder(..) | Stage::Kill => worker.kill(),
+                Stage::EndUnder(..) => {}
+                Stage::Kill => worker.kill(),
                 Stage::Flush => self.processes.dirty.push(id),
             }
         }

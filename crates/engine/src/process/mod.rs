@@ -258,7 +258,7 @@ impl Processes {
         self.deadlines.add(
             now + limits::INTERRUPT_GRACE,
             worker,
-            Stage::DumpStack(task, attempt),
+            Stage::EndUnder(task, attempt),
         );
     }
 
