@@ -246,14 +246,31 @@ class _ManagersPool:
     """Keeps `SyncManager.Pool`: a manager is a server process with a pool of its own."""
 
     def start(self) -> None:
-        when_imported("multiprocessing.managers", self._register_original)
+        when_imported("multiprocessing.managers", self._register)
 
     def stop(self) -> None:
-        forget("multiprocessing.managers", self._register_original)
+        forget("multiprocessing.managers", self._register)
+        managers = sys.modules.get("multiprocessing.managers")
+        if managers is not None:
+            self._register(managers, _original_pool_class())
 
-    def _register_original(self, managers: Any) -> None:
-        original = vars(sys.modules["multiprocessing.pool"])["Pool"]
-        managers.SyncManager.register("Pool", original, managers.PoolProxy)
+    def _register(self, managers: Any, make_pool: Callable[..., Any] | None = None) -> None:
+        managers.SyncManager.register("Pool", make_pool or original_pool, managers.PoolProxy)
+
+
+def original_pool(*args: Any, **kwargs: Any) -> Any:
+    """Make a pool of the standard library's class.
+
+    A manager that does not start by `fork` is sent its registry, and names in it are looked up: the name
+    of the class itself leads to Lineshaft's.
+    """
+    return _original_pool_class()(*args, **kwargs)
+
+
+def _original_pool_class() -> Any:
+    import multiprocessing.pool
+
+    return vars(multiprocessing.pool)["Pool"]
 
 
 class _JoblibBackends:

@@ -99,7 +99,19 @@ def test_the_rest_of_multiprocessing_is_untouched(check):
             assert manager.list([1])[0] == 1
             with manager.Pool(1) as pool:
                 assert pool.map(abs, [-1]) == [1]
-        assert multiprocessing.managers.SyncManager._registry["Pool"][0].__module__ == "multiprocessing.pool"
+                assert str(pool).startswith("<multiprocessing.pool.Pool ")
+    """)
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_manager_that_is_sent_what_it_serves_has_the_original_pool(check, method):
+    check(f"""
+        import multiprocessing
+        with multiprocessing.get_context("{method}").Manager() as manager:
+            assert manager.list([1])[0] == 1
+            with manager.Pool(1) as pool:
+                assert pool.map(abs, [-1]) == [1]
+                assert str(pool).startswith("<multiprocessing.pool.Pool ")
     """)
 
 
@@ -134,9 +146,11 @@ def test_nothing_is_imported_until_it_is_needed():
 def test_undo_restores_the_modules(check):
     check("""
         import types, concurrent.futures, concurrent.futures.process, concurrent.futures.thread, multiprocessing.pool
+        import multiprocessing.managers
         served = [concurrent.futures.ThreadPoolExecutor, multiprocessing.pool.Pool]
         assert _patch.undo(["multiprocessing"]) == ["concurrent.futures", "joblib", "dask"]
         assert multiprocessing.pool.Pool.__module__ == "multiprocessing.pool"
+        assert multiprocessing.managers.SyncManager._registry["Pool"][0] is multiprocessing.pool.Pool
         assert _patch.undo() == [] == _patch.undo()
         assert concurrent.futures.ThreadPoolExecutor.__module__ == "concurrent.futures.thread"
         assert concurrent.futures.ProcessPoolExecutor.__module__ == "concurrent.futures.process"
