@@ -133,6 +133,23 @@ class _ServedName:
         return vars(module)["__getattr__"](self._name)
 
 
+class _Submodule:
+    """A submodule, imported when it is read.
+
+    The original imports it together with the name that is served in its place, and programs rely on that.
+    """
+
+    def __init__(self, full_name: str) -> None:
+        self._full_name = full_name
+
+    # Nothing else: once it is imported, the module's own dict has it, and comes first.
+    def __get__(self, module: types.ModuleType | None, owner: type | None = None) -> Any:
+        if module is None:
+            return self
+        __import__(self._full_name)
+        return sys.modules[self._full_name]
+
+
 class _ServedModule(types.ModuleType):
     """Base of the classes of served modules; they are pickled by name, as modules are."""
 
@@ -145,9 +162,10 @@ class _ServedModule(types.ModuleType):
 class _Serving:
     """Serves some names of one module, now or as soon as it is imported."""
 
-    def __init__(self, module_name: str, targets: Mapping[str, str]) -> None:
+    def __init__(self, module_name: str, targets: Mapping[str, str], *, submodules: Sequence[str] = ()) -> None:
         self._module_name = module_name
         self._targets = targets
+        self._submodules = submodules
         self._lazy_names: list[str] = []
 
     def start(self) -> None:
@@ -166,7 +184,8 @@ class _Serving:
 
     def _start_on(self, module: types.ModuleType) -> None:
         self._lazy_names = [name for name in self._targets if name not in vars(module)]
-        members: dict[str, Any] = {name: _ServedName(name, target) for name, target in self._targets.items()}
+        members: dict[str, Any] = {name: _Submodule(f"{self._module_name}.{name}") for name in self._submodules}
+        members.update({name: _ServedName(name, target) for name, target in self._targets.items()})
         module.__class__ = type("module", (_ServedModule,), members)
 
 
@@ -331,7 +350,7 @@ LIBRARIES: dict[str, Library] = {
     # for the check in `set_default_executor`: it is served without being mentioned.
     "concurrent.futures": _library(
         "ProcessPoolExecutor and ThreadPoolExecutor, asyncio's default executor included",
-        _Serving("concurrent.futures", {**_PROCESS_EXECUTOR, **_THREAD_EXECUTOR}),
+        _Serving("concurrent.futures", {**_PROCESS_EXECUTOR, **_THREAD_EXECUTOR}, submodules=("process", "thread")),
         _Serving("concurrent.futures.process", _PROCESS_EXECUTOR),
         _Serving("concurrent.futures.thread", _THREAD_EXECUTOR),
     ),

@@ -68,6 +68,17 @@ def test_every_import_of_an_executor(check, name):
     """)
 
 
+def test_submodules_are_there_without_being_imported(check):
+    check("""
+        import concurrent.futures
+        assert issubclass(concurrent.futures.process.BrokenProcessPool, concurrent.futures.BrokenExecutor)
+        assert concurrent.futures.process is sys.modules["concurrent.futures.process"]
+        assert concurrent.futures.thread.ThreadPoolExecutor is concurrent.futures.ThreadPoolExecutor
+        _patch.undo()
+        assert concurrent.futures.process.ProcessPoolExecutor is concurrent.futures.ProcessPoolExecutor
+    """)
+
+
 def test_every_way_to_a_pool(check):
     check("""
         import multiprocessing, multiprocessing.pool, multiprocessing.dummy
