@@ -8,6 +8,7 @@ import time
 from concurrent.futures import CancelledError
 
 import pytest
+from tests.events import eventually
 
 from lineshaft.pool.feed import WINDOW_ITEMS_MAX
 
@@ -87,6 +88,42 @@ def test_errors_of_the_input_reach_the_consumer(pool, total, when, chunksize, be
     unordered = pool.imap_unordered(square, items_until(total, when), chunksize)
     with pytest.raises(SaidWhenError):
         list(unordered)
+
+
+@pytest.mark.parametrize("chunksize", [1, 2])
+def test_an_error_of_the_input_comes_after_all_results(thread_pool_class, chunksize):
+    release = threading.Event()
+    with thread_pool_class(2) as pool:
+        results = pool.imap_unordered(lambda _: release.wait(10), items_until(10, 4), chunksize)
+        eventually(lambda: results._feed.exhausted, "the input has ended")
+        release.set()
+        assert list(itertools.islice(results, 4)) == [True] * 4
+        with pytest.raises(SaidWhenError):
+            next(results)
+        with pytest.raises(StopIteration):
+            next(results)
+        results._feed.check_invariants()
+    pool.join()
+
+
+def test_consumers_share_results_and_an_error_of_the_input(thread_pool_class):
+    values, errors = [], []
+
+    def consume(results):
+        try:
+            values.extend(results)
+        except SaidWhenError as error:
+            errors.append(error)
+
+    with thread_pool_class(2) as pool:
+        results = pool.imap_unordered(abs, items_until(3000, 2000))
+        consumers = [threading.Thread(target=consume, args=(results,)) for _ in range(4)]
+        for consumer in consumers:
+            consumer.start()
+        for consumer in consumers:
+            consumer.join(30)
+    pool.join()
+    assert (len(errors), sorted(values)) == (1, list(range(2000)))
 
 
 def test_next_with_timeout_loses_nothing(thread_pool_class):

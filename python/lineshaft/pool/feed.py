@@ -13,6 +13,9 @@ Counters: `_submitted` changes under `_source_lock`; `_reserved` (results handed
 for) and `_exhausted` change under `_lock`. A consumer reserves before it takes from the queue. When
 the input ends, each reservation that no item will ever meet receives `END`.
 
+What the input raised is its last result, in order of completion too: it is put into the queue once all
+others are reserved, so that who stops at it has lost nothing.
+
 A signal handler may terminate the pool in the middle of a `take`. `_lock` can therefore be taken again by
 the thread that holds it, and what belongs together there is done without a call in between: handlers run
 at calls.
@@ -88,6 +91,8 @@ class Feed:
         self._submitted = 0
         self._reserved = 0
         self._exhausted = False
+        # What the input raised, until it is put into the queue.
+        self._failure: Future[Any] | None = None
         self._aborted = False
         self._to_the_end = False
         self._last_refill_s = float("-inf")
@@ -128,8 +133,11 @@ class Feed:
                 self._reserved -= 1
                 return END
             hungry = not exhausted and self._room() * 2 > self._window
+            last = exhausted and self._reserved == self._submitted
         try:
-            if hungry:
+            if last:
+                self._put_failure()
+            elif hungry:
                 if self._thread is None:
                     self._refill()
                 elif self._parked:
@@ -226,19 +234,27 @@ class Feed:
 
     def _end_with(self, error: BaseException) -> None:
         """End the input with its exception, in the place of the item it did not give."""
-        self._submitted += 1
-        self._queue.put(failed_future(error))
-        self._end()
+        self._end(failed_future(error))
 
-    def _end(self) -> None:
+    def _end(self, failure: Future[Any] | None = None) -> None:
         with self._lock:
             if self._exhausted:
                 return
+            if failure is not None:
+                self._failure = failure
+                self._submitted += 1
             self._exhausted = True
             unmet = self._reserved - self._submitted
+        if unmet >= 0:
+            self._put_failure()
         for _ in range(unmet):
             self._queue.put(END)
         self._on_end(self)
+
+    def _put_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            self._queue.put(failure)
 
     def _feed_all(self) -> None:
         """Body of the feeding thread: pull while there is room, park while there is none."""
