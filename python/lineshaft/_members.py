@@ -6,11 +6,14 @@ Each is a snapshot: workers are the engine's, which starts and replaces them as 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lineshaft import _native
 
 __all__ = ["Backlog", "WorkerProcess", "name_of_worker", "processes_of", "threads_named"]
@@ -26,16 +29,51 @@ class WorkerProcess:
     """
 
     daemon = True
-    exitcode = None
 
     def __init__(self, pid: int | None) -> None:
         self.pid = pid
         self.ident = pid
         self.name = name_of_worker(pid)
+        #: A pidfd, from the first time on that it is needed: whoever counts workers needs none.
+        self._descriptor: int | None = None
+        self._signalled_by: int | None = None
+        self._closed = False
+
+    @property
+    def sentinel(self) -> int:
+        """A descriptor that can be read once it has ended, for `multiprocessing.connection.wait`."""
+        self._check_open()
+        if self.pid is None:
+            raise ValueError("process not started")
+        if self._descriptor is None:
+            try:
+                self._descriptor = os.pidfd_open(self.pid)
+            except ProcessLookupError:
+                # It can be read at once, and nothing can be sent to it.
+                self._descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        return self._descriptor
+
+    @property
+    def exitcode(self) -> int | None:
+        """None until it has ended. Then minus the signal that ended it, if that was sent from here.
+
+        Otherwise 255, by which `multiprocessing` says that it cannot know: workers are no children of the
+        program.
+        """
+        if self.pid is None or not self._has_ended_within(0):
+            return None
+        return 255 if self._signalled_by is None else -self._signalled_by
 
     def is_alive(self) -> bool:
         """Whether it runs."""
-        return self._signal(0)
+        self._check_open()
+        return self.pid is not None and not self._has_ended_within(0)
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it has ended, at most `timeout` seconds; one that is not started has."""
+        self._check_open()
+        if self.pid is not None:
+            self._has_ended_within(timeout)
 
     def terminate(self) -> None:
         """End it by SIGTERM; the call that it runs fails, and another worker takes its place."""
@@ -45,13 +83,45 @@ class WorkerProcess:
         """End it by SIGKILL."""
         self._signal(signal.SIGKILL)
 
-    def _signal(self, number: int) -> bool:
-        try:
-            if self.pid is not None:
-                os.kill(self.pid, number)
-        except ProcessLookupError:
-            return False
-        return self.pid is not None
+    def close(self) -> None:
+        """Give back what it takes to look after it.
+
+        Raises
+        ------
+        ValueError
+            If it still runs.
+        """
+        if self._closed:
+            return
+        if self.is_alive():
+            raise ValueError("Cannot close a process while it is still running. Join or terminate it first.")
+        self._closed = True
+        self._close_descriptor()
+
+    def _signal(self, number: int) -> None:
+        if self.is_alive():
+            try:
+                signal.pidfd_send_signal(self.sentinel, number)
+            except ProcessLookupError:
+                return
+            self._signalled_by = number
+
+    def _has_ended_within(self, timeout_s: float | None) -> bool:
+        poll = select.poll()
+        poll.register(self.sentinel, select.POLLIN)
+        return bool(poll.poll(None if timeout_s is None else max(0.0, timeout_s * 1000)))
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError("process object is closed")
+
+    # The default keeps the name reachable while the interpreter shuts down.
+    def _close_descriptor(self, _close: Callable[[int], None] = os.close) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            _close(descriptor)
+
+    __del__ = _close_descriptor
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} pid={self.pid}>"

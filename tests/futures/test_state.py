@@ -5,10 +5,12 @@ import copy
 import os
 import pickle
 import re
+import signal
 import weakref
+from multiprocessing import connection
 
 import pytest
-from tests.events import enter_and_wait, eventually
+from tests.events import PATIENCE_S, enter_and_wait, eventually
 
 import lineshaft as ls
 
@@ -95,6 +97,42 @@ def test_workers_as_programs_know_them(processes):
     worker.kill()
     eventually(lambda: not worker.is_alive() or pid not in processes._processes, "it still lives")
     assert processes.submit(pow, 2, 2).result() == 4
+
+
+def test_who_holds_a_worker_waits_for_its_end(event):
+    entered, leave = event("entered"), event("leave")
+    with ls.ProcessPoolExecutor(1) as executor:
+        future = executor.submit(enter_and_wait, entered, leave)
+        entered.wait()
+        [worker] = executor._processes.values()
+        worker.join(timeout=0)
+        assert (worker.is_alive(), worker.exitcode) == (True, None)
+        assert not connection.wait([worker.sentinel], 0)
+        with pytest.raises(ValueError, match="still running"):
+            worker.close()
+        worker.terminate()
+        assert connection.wait([worker.sentinel], PATIENCE_S) == [worker.sentinel]
+        worker.join()
+        assert (worker.is_alive(), worker.exitcode) == (False, -signal.SIGTERM)
+        with pytest.raises(concurrent.futures.BrokenExecutor):
+            future.result()
+
+
+def test_a_worker_that_has_ended():
+    with ls.ProcessPoolExecutor(1) as executor:
+        executor.submit(pow, 2, 2).result()
+        [looked_at] = executor._processes.values()
+        [not_looked_at] = executor._processes.values()
+        assert looked_at.is_alive()
+    for worker in (looked_at, not_looked_at):
+        worker.kill()
+        worker.join()
+        assert (worker.is_alive(), worker.exitcode) == (False, 255)
+        assert connection.wait([worker.sentinel], PATIENCE_S) == [worker.sentinel]
+        for _ in range(2):
+            worker.close()
+        with pytest.raises(ValueError, match="closed"):
+            worker.join()
 
 
 def test_threads_as_programs_know_them(threads, event):
