@@ -81,7 +81,7 @@ class Task:
                 timeout_s=None if timeout is None else float(timeout),
             )
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function, here and now."""
         return self.function(*args, **kwargs)
 

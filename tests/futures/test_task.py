@@ -133,6 +133,15 @@ def test_a_decorator():
     assert triple.submit(2).result() == 6
 
 
+def test_keywords_of_any_name():
+    def collect(**kwargs: int) -> dict[str, int]:
+        return kwargs
+
+    task = ls.task(collect)
+    assert task(self=1, function=2) == {"self": 1, "function": 2}
+    assert task.submit(self=1, function=2).result() == {"self": 1, "function": 2}
+
+
 class Model:
     def __init__(self, offset: int) -> None:
         self.offset = offset
