@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from lineshaft import _native
 
+#: Types of what every process can load; attributes of log records that the program has not added are of these.
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+
 #: Streams of workers of which the last character may be incomplete. A worker that ends in the midst of one leaves it.
 TORN_MAX = 1024
 
@@ -61,7 +64,8 @@ class Console:
         """Handle a record that a worker logged, as if it had been logged here."""
         import logging
 
-        record = logging.makeLogRecord(pickle.loads(data))
+        fields, added = pickle.loads(data)
+        record = logging.makeLogRecord({**fields, **{name: _unpacked(value) for name, value in added.items()}})
         logger = logging.getLogger(record.name)
         if logger.isEnabledFor(record.levelno):
             logger.handle(record)
@@ -165,6 +169,30 @@ def log_levels() -> dict[str, int]:
     return levels
 
 
+def _added(fields: dict[str, Any]) -> list[str]:
+    return [name for name, value in fields.items() if type(value) not in _PLAIN]
+
+
+def _packed(value: object) -> bytes | str:
+    """Pickle an attribute of a record; what cannot be pickled is sent as the text that stands for it."""
+    try:
+        return pickle.dumps(value)
+    except Exception:
+        try:
+            return repr(value)
+        except Exception as error:
+            return f"<{type(value).__name__}: its repr() raised {type(error).__name__}>"
+
+
+def _unpacked(data: bytes | str) -> Any:
+    if isinstance(data, str):
+        return data
+    try:
+        return pickle.loads(data)
+    except Exception as error:
+        return f"<cannot be loaded: {type(error).__name__}: {error}>"
+
+
 def forward_records(logging: ModuleType, session: _native.Session, levels: dict[str, int]) -> None:
     """Have a worker's log records handled by the engine's process, as its own.
 
@@ -186,7 +214,9 @@ def forward_records(logging: ModuleType, session: _native.Session, levels: dict[
                     formatter = self.formatter or logging.Formatter()
                     fields["exc_text"] = record.exc_text or formatter.formatException(record.exc_info)
                     fields["exc_info"] = None
-                session.log(pickle.dumps(fields))
+                # Each by itself: one that cannot be sent is no reason to lose the record.
+                added = {name: _packed(fields.pop(name)) for name in _added(fields)}
+                session.log(pickle.dumps((fields, added)))
             except Exception:
                 self.handleError(record)
 

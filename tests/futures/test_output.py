@@ -110,6 +110,33 @@ def test_logged_exceptions(fresh, caplog):
     assert "ZeroDivisionError: division by zero" in caplog.text
 
 
+class NeedsTwo(Exception):  # noqa: N818
+    """Can be pickled, but not loaded."""
+
+    def __init__(self, first: str, second: int) -> None:
+        super().__init__(f"{first} and {second}")
+
+
+def note_with_attributes() -> None:
+    def no_repr(_: object) -> str:
+        raise ValueError
+
+    unnamed = type("Unnamed", (), {"__repr__": no_repr})
+    attributes = {"kept": [1, 2], "lock": threading.Lock(), "lost": NeedsTwo("a", 2), "unnamed": unnamed()}
+    logging.getLogger(__name__).warning("with %s", "attributes", extra=attributes)
+
+
+def test_attributes_of_records_that_cannot_be_sent(fresh, caplog, capfd):
+    fresh.submit(note_with_attributes).result()
+    eventually(lambda: bool(caplog.records), "no record arrived")
+    record = vars(caplog.records[0])
+    assert (record["message"], record["kept"]) == ("with attributes", [1, 2])
+    assert record["lock"].startswith("<unlocked _thread.lock object")
+    assert record["lost"].startswith("<cannot be loaded: TypeError")
+    assert record["unnamed"] == "<Unnamed: its repr() raised ValueError>"
+    assert "Logging error" not in capfd.readouterr().err
+
+
 def test_levels_of_this_process_apply(fresh, caplog):
     with caplog.at_level(logging.WARNING, __name__):
         fresh.submit(note, logging.INFO, "unwanted").result()
