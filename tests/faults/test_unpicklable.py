@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -281,3 +282,11 @@ def test_items_of_a_map_fail_alone(engine: ls.Engine) -> None:
 def test_futures_of_other_libraries(engine: ls.Engine) -> None:
     with pytest.raises(SerializationError, match=r"x\[0\] is .*Future, a future of another library: pass its result"):
         engine.submit(identity, [concurrent.futures.Future()]).result()
+
+
+def test_a_future_as_result(engine: ls.Engine, pids: list[int]) -> None:
+    why = "is a future, which cannot be a result: return its result() instead"
+    for nest, path in ((lambda future: future, "result"), (lambda future: {"a": [future]}, r"result\['a'\]\[0\]")):
+        with pytest.raises(SerializationError, match=f"{path} {re.escape(why)}"):
+            engine.submit(lambda nest=nest: nest(ls.submit(abs, -1))).result()
+    goes_on(engine, pids)

@@ -11,6 +11,7 @@ import pickle
 import re
 import types
 
+from lineshaft import _native
 from lineshaft._serial.definition import ABSENT
 
 TYPE_CHECKING = False
@@ -48,6 +49,10 @@ def explain(obj: object, root: str = "value", *, error: BaseException | None = N
     path = quoted[1] if quoted else root
     walk = _Walk()
     failure = walk.probe(obj)
+    if failure is None and error is None:
+        # Then it is no argument of a call, and a future is understood nowhere else.
+        walk = _Walk(takes_futures=False)
+        failure = walk.probe(obj)
     if failure is None:
         if error is None:
             return f"{path} can be pickled by itself"
@@ -56,6 +61,8 @@ def explain(obj: object, root: str = "value", *, error: BaseException | None = N
         return f"{path} is {_kind(obj)}, nested too deeply to be pickled"
     inside = ""
     for _ in range(DEPTH_MAX):
+        if isinstance(obj, _native.FutureBase):
+            return f"{path} is a future, which cannot be a result: return its result() instead"
         if _is_future(obj):
             return f"{path} is {_kind(obj)}, a future of another library: pass its result instead"
         part = walk.first_failing_part(path, obj)
@@ -75,7 +82,8 @@ def can_be_pickled(obj: object) -> bool:
 class _Walk:
     """One explanation: what was seen and how much may still be probed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, takes_futures: bool = True) -> None:
+        self._takes_futures = takes_futures
         self._left = NODES_MAX
         self._seen: dict[int, object] = {}
 
@@ -89,7 +97,7 @@ class _Walk:
         from lineshaft._serial.pickler import Pickler
 
         self._left -= 1
-        with collecting_references():
+        with collecting_references(self._takes_futures):
             try:
                 Pickler(_Nowhere(), _by_value, _ignore).dump(obj)
             except Exception as error:
@@ -252,7 +260,7 @@ def _kind(obj: object) -> str:
 
 
 def _is_future(obj: object) -> bool:
-    # Futures of Lineshaft can be sent, so this is another's: of `concurrent.futures`, asyncio, Dask.
+    # Not Lineshaft's: of `concurrent.futures`, asyncio, Dask.
     kind = type(obj)
     return hasattr(kind, "add_done_callback") and hasattr(kind, "result")
 
