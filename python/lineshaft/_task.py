@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import sys
 
 from lineshaft import _native
 from lineshaft._engine import Engine, check_engine, default_engine
@@ -121,8 +122,14 @@ class Task:
     def _runs_here(self) -> bool:
         return self._is_coroutine or bool(self._threads)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Go to workers, where calling it is calling the function, and nested submits keep the options."""
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Go to other processes, where calling it is calling the function, and nested submits keep the options.
+
+        Where a module has it, it goes by name, as its function would: that cannot, for its name is the task's.
+        """
+        name = getattr(self, "__qualname__", None)
+        if isinstance(name, str) and _is_importable(self, name):
+            return name
         return functools.partial(Task, **self._named_options()), (self.function,)
 
     def _named_options(self) -> dict[str, Any]:
@@ -228,6 +235,21 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         inspect.signature(Task).bind(function, **options)  # a wrong name is told here, not where the function is
         return functools.partial(task, **options)
     return Task(function, **options)
+
+
+def _is_importable(task: Task, qualname: str) -> bool:
+    """Whether other processes find this very task under its name. Not all of them have the program's main module."""
+    module_name = task.__module__
+    found: Any = sys.modules.get(module_name)
+    if found is None or module_name in ("__main__", "__mp_main__"):
+        return False
+    cloudpickle: Any = sys.modules.get("cloudpickle")
+    by_value = cloudpickle.list_registry_pickle_by_value() if cloudpickle is not None else ()
+    if any(f"{module_name}.".startswith(f"{name}.") for name in by_value):
+        return False
+    for name in qualname.split("."):
+        found = getattr(found, name, None)
+    return found is task
 
 
 def _futures(value: Any) -> Iterator[Future[Any]]:

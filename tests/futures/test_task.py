@@ -1,11 +1,16 @@
 """`ls.task`: retries, backoff, time limits, priorities, where it runs."""
 
+import concurrent.futures
+import importlib
 import itertools
 import os
+import pickle
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import cloudpickle
 import pytest
 from tests.events import enter_and_wait
 
@@ -165,6 +170,44 @@ def test_a_method():
     assert ls.submit(model.shift, 2).result() == 12
     assert list(model.shift.map([1, 2])) == [11, 12]
     assert (model.shift.retries, model.shift.__name__) == (1, "shift")
+
+
+@ls.task(retries=3)
+def half(x: int) -> int:
+    return x // 2
+
+
+def test_pickling():
+    """A module's task goes by its name, to any process that can import it."""
+    assert pickle.loads(pickle.dumps(half)) is half
+    assert pickle.loads(pickle.dumps(Model.double)) is Model.double
+    with concurrent.futures.ProcessPoolExecutor(1) as executor:
+        assert executor.submit(half, 4).result(30) == 2
+    assert ls.submit(half, 6).result(30) == 3
+    assert ls.submit(lambda: half.retries).result(30) == 3
+
+
+def test_pickling_what_has_no_name():
+    bound = pickle.loads(pickle.dumps(Model(1).shift))
+    assert (bound(2), bound.retries) == (3, 1)
+    assert ls.submit(map_twice, ls.task(lambda x: x + 1), 1).result(30) == 3
+
+
+def map_twice(function: Callable[[int], int], x: int) -> int:
+    return function(function(x))
+
+
+def test_pickling_a_module_by_value(tmp_path, monkeypatch):
+    (tmp_path / "nowhere_else.py").write_text("import lineshaft as ls\n@ls.task\ndef f(x):\n    return -x\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("nowhere_else")
+    data = pickle.dumps(module.f)
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        assert b"nowhere_else" in data
+        assert cloudpickle.loads(cloudpickle.dumps(module.f)) is not module.f
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
 
 
 @pytest.mark.parametrize(
