@@ -165,7 +165,7 @@ def _batched(task: Task, items: Iterator[Item], errors: list[Exception]) -> Iter
 
     def feed() -> None:
         while len(pending) < ahead and (batch := list(islice(items, size))):
-            pending.append((pool.submit_each(task.function, batch, options), batch))  # type: ignore[arg-type]
+            pending.append((pool.submit_each(task._body, batch, options), batch))  # type: ignore[arg-type]
 
     try:
         feed()
@@ -222,7 +222,7 @@ class _outcomes:  # noqa: N801 - an iterator with one attribute
                 self._fail(index, error_data)
 
     def _submit(self, index: int, options: _native.TaskOptions | None) -> Future[Any]:
-        return self._pool.submit(self._task.function, self._batch[index], None, options)  # type: ignore[return-value]
+        return self._pool.submit(self._task._body, self._batch[index], None, options)  # type: ignore[return-value]
 
     def _fail(self, index: int, error: bytes | BaseException) -> None:
         if self._task.retries:

@@ -69,7 +69,10 @@ class Task:
         self.backoff = float(backoff)
         self.priority = priority
         self.timeout = timeout
-        self._is_coroutine = inspect.iscoroutinefunction(function) and not processes
+        is_coroutine = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_call_of(function))
+        self._is_coroutine = is_coroutine and not processes
+        #: What runs on the engine. It travels to a worker once, so it stays the same.
+        self._body = _on_own_loop(function) if is_coroutine and processes else function
         self._processes = processes
         self._threads = threads
         self._options = None
@@ -104,8 +107,8 @@ class Task:
         if self._runs_here and (futures := list(_futures((args, kwargs)))):
             # The engine starts it after its own futures; those of another engine it waits for itself.
             call = _await_results if self._is_coroutine else _call_with_results
-            return pool.submit(call, (self.function, args, kwargs or {}), None, self._options, futures)  # type: ignore[return-value]
-        return pool.submit(self.function, args, kwargs, self._options)  # type: ignore[return-value]
+            return pool.submit(call, (self._body, args, kwargs or {}), None, self._options, futures)  # type: ignore[return-value]
+        return pool.submit(self._body, args, kwargs, self._options)  # type: ignore[return-value]
 
     def map(self, /, *iterables: Iterable[Any], progress: bool | None = None) -> Iterator[Any]:
         """Run the function for each item on the engine; see `lineshaft.map`."""
@@ -208,7 +211,8 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     priority
         Greater runs earlier.
     processes
-        Run it in worker processes; the default, except for coroutine functions.
+        Run it in worker processes; the default, except for coroutine functions: these run together on an
+        event loop of this process. If told to, each call runs in a worker process by `asyncio.run`.
     threads
         Run it on threads of this process: True for as many as the engine has workers, or a number.
 
@@ -291,6 +295,20 @@ def _results(value: Any) -> Any:
 
 def _call_with_results(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     return function(*_results(args), **_results(kwargs))
+
+
+def _call_of(function: object) -> object:
+    return getattr(type(function), "__call__", None)  # noqa: B004 - not to ask whether there is one
+
+
+def _on_own_loop(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        import asyncio
+
+        return asyncio.run(function(*args, **kwargs))
+
+    return run
 
 
 async def _await_results(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import os
 import threading
 from pathlib import Path
 
@@ -67,9 +68,42 @@ def test_they_share_a_loop_and_a_thread():
 
 
 def test_in_a_process_if_asked():
-    task = ls.task(add, processes=True)
-    with pytest.raises(ls.errors.SerializationError):
-        task.submit(1, 2).result(30)
+    async def where(x: int) -> tuple[int, int]:
+        return x, await asyncio.to_thread(os.getpid)
+
+    for x, pid in [ls.task(where, processes=True).submit(3).result(30), *ls.map(where, [3, 3], processes=True)]:
+        assert x == 3
+        assert pid != os.getpid()
+    assert list(ls.map(add, [1, 2], [3, 4], processes=True)) == [4, 6]
+    with pytest.raises(LookupError, match="in the coroutine"):
+        ls.task(fail, processes=True).submit().result(30)
+    with pytest.raises(ls.errors.SerializationError, match="argument 'a' of add"):
+        ls.task(add, processes=True).submit(threading.Lock(), 1).result(30)
+
+
+def test_a_time_limit_in_a_process(event):
+    cleaned_up = event("cleaned up")
+
+    async def wait_long() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cleaned_up.set()
+
+    with pytest.raises(ls.errors.TaskTimeout):
+        ls.task(wait_long, processes=True, timeout=0.1).submit().result(30)
+    cleaned_up.wait()
+
+
+class Adder:
+    async def __call__(self, x: int) -> int:
+        return await add(x, 1)
+
+
+def test_callable_objects():
+    assert ls.submit(Adder(), 3).result(30) == 4
+    assert list(ls.map(Adder(), [1, 2])) == [2, 3]
+    assert ls.task(Adder(), processes=True).submit(3).result(30) == 4
 
 
 def test_a_time_limit():
