@@ -139,6 +139,10 @@ class Engine(_observe.Observed):
         self._owner_pid = os.getpid()
         self._environment = dict(os.environ)
         self._setup = b""
+        #: Where the program was when worker processes were last told, a new object each time that it had moved;
+        #: and where those were told to be that all calls share.
+        self._place = _startup.place()
+        self._shared_place: tuple[str | None, dict[Any, Any]] | None = None
         with _lock:
             self._native = None if _process.session is not None else self._start()
         #: In a worker, whose processes are its engine's: threads of its own, once they are needed.
@@ -218,6 +222,8 @@ class Engine(_observe.Observed):
         if setup != self._setup:
             self._native.set_up(setup)
             self._setup = setup
+            if (place := _startup.place()) != self._place:
+                self._place = place
         encoder = None if context is None else _startup.encoder_for(context, for_pool=for_pool)
         with to_workers:
             return self._native.process_pool(
@@ -276,7 +282,9 @@ class Engine(_observe.Observed):
             if self._native is None:
                 assert _process.session is not None, "only a worker has no engine of its own"
                 return _process.session.process_pool()
-            return self._open_processes(size, name="lineshaft")
+            pool = self._open_processes(size, name="lineshaft")
+            self._shared_place = self._place
+            return pool
         if kind == "threads":
             # There may be one for each number that the program ever asks for.
             return self._open_threads(size, name="lineshaft-thread", takes_core=size <= self.workers, lasting=False)

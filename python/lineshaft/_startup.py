@@ -180,6 +180,15 @@ def _working_folder() -> str | None:
         return None
 
 
+def place() -> tuple[str | None, dict[Any, Any]]:
+    """Return the program's working folder and environment as they are now, to be compared with others."""
+    # What `os.environ` keeps: to read it all through that takes far longer.
+    environment = dict(getattr(os.environ, "_data", os.environ))
+    # Where pytest notes what it is at, for whoever looks at the process. No test is about it, each changes it.
+    environment.pop(b"PYTEST_CURRENT_TEST", None)
+    return _working_folder(), environment
+
+
 def _authkey() -> bytes:
     """Return the key by which managers of `multiprocessing` know the program's processes."""
     process = sys.modules.get("multiprocessing.process")

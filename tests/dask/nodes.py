@@ -2,6 +2,7 @@
 
 import os
 import threading
+from pathlib import Path
 
 
 def inc(x):
@@ -19,6 +20,11 @@ def fail(x):
 def where(*_):
     """The process and the thread that this runs in."""
     return os.getpid(), threading.get_ident()
+
+
+def place(_):
+    """The working folder, and a variable of the environment."""
+    return Path.cwd(), os.environ.get("LINESHAFT_TEST_PLACE")
 
 
 class Tracked:

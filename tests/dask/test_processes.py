@@ -6,13 +6,14 @@ import signal
 import sys
 import threading
 import types
+from pathlib import Path
 
 import dask
 import dask.bag as db
 import numpy as np
 import pytest
 from dask._task_spec import List, Task, TaskRef
-from tests.dask.nodes import add, fail, inc, where
+from tests.dask.nodes import add, fail, inc, place, where
 from tests.events import eventually
 
 import lineshaft as ls
@@ -40,6 +41,37 @@ def test_workers_of_another_number_than_the_engines_go_with_their_graph():
             graph = {("x", n): (inc, n) for n in range(8)}
             assert get_processes(graph, list(graph), num_workers=num_workers, engine=engine) == tuple(range(1, 9))
         eventually(lambda: not engine._native.stats()["workers"], "workers are still there")
+
+
+def test_workers_are_where_the_program_is(tmp_path, monkeypatch):
+    graph = {("place", n): (place, n) for n in range(8)}
+    seen = [set(get_processes(graph, list(graph)))]
+    for name in ("first", "second", "second", "first"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / name)
+        monkeypatch.setenv("LINESHAFT_TEST_PLACE", name)
+        seen.append(set(get_processes(graph, list(graph))))
+    monkeypatch.undo()
+    seen.append(set(get_processes(graph, list(graph))))
+    start, first, second = {(Path.cwd(), None)}, {(tmp_path / "first", "first")}, {(tmp_path / "second", "second")}
+    assert seen == [start, first, second, second, first, start]
+
+
+def test_a_program_that_has_moved_has_the_same_workers_for_all_its_graphs(tmp_path, monkeypatch):
+    def pids(engine):
+        return {get_processes({"x": (os.getpid,)}, "x", engine=engine) for _ in range(3)}
+
+    with ls.Engine(workers=1) as engine:
+        monkeypatch.setenv("LINESHAFT_TEST_PLACE", "here")
+        before = pids(engine)
+        monkeypatch.chdir(tmp_path)
+        moved = pids(engine)
+        assert len(before) == len(moved) == 1
+        assert before != moved
+        assert engine.submit(os.getpid).result() in before
+        monkeypatch.setenv("LINESHAFT_TEST_PLACE", "there")
+        assert not pids(engine) & (before | moved)
+        eventually(lambda: len(engine._native.stats()["workers"]) == 2, "workers of where the program was have ended")
 
 
 def test_bags_run_in_workers_and_arrays_here():
