@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lineshaft import _native
+    from lineshaft.futures import Executor
 
-__all__ = ["Backlog", "WorkerProcess", "name_of_worker", "processes_of", "threads_named"]
+__all__ = ["Backlog", "PendingCalls", "WorkerProcess", "name_of_worker", "processes_of", "threads_named"]
 
 
 class WorkerProcess:
@@ -147,6 +148,16 @@ class Backlog:
     def empty(self) -> bool:
         """Whether there is none."""
         return self.qsize() == 0
+
+
+class PendingCalls:
+    """The calls of an executor that have not ended, of which there is only the number."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def __len__(self) -> int:
+        return self._executor._unfinished
 
 
 def processes_of(pool: _native.Pool) -> dict[int, WorkerProcess]:

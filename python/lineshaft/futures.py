@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-    from lineshaft._members import WorkerProcess
+    from lineshaft._members import PendingCalls, WorkerProcess
     from lineshaft._thread_executor import ThreadPoolExecutor as ThreadPoolExecutor
 
 if TYPE_CHECKING:
@@ -154,6 +154,14 @@ class Executor(concurrent.futures.Executor):
     @property
     def _broken(self) -> bool:
         return self._pool is not None and not self._engine.closed and self._pool.broken
+
+    @property
+    def _unfinished(self) -> int:
+        """How many calls have not ended."""
+        if self._pool is None or self._engine.closed:
+            return 0
+        _, unfinished = self._pool.stats()
+        return unfinished
 
     def _broken_error(self) -> Exception:
         raise NotImplementedError
@@ -310,6 +318,12 @@ class ProcessPoolExecutor(Executor):
         from lineshaft._members import processes_of
 
         return {} if self._pool is None or self._engine.closed else processes_of(self._pool)
+
+    @property
+    def _pending_work_items(self) -> PendingCalls:
+        from lineshaft._members import PendingCalls
+
+        return PendingCalls(self)
 
     def _interrupt_calls(self) -> None:
         if self._pool is not None:

@@ -135,6 +135,16 @@ def test_a_worker_that_has_ended():
             worker.join()
 
 
+def test_unfinished_calls_as_programs_know_them(processes, event):
+    leave = event("leave")
+    assert len(processes._pending_work_items) == 0
+    futures = [processes.submit(leave.wait) for _ in range(5)]
+    assert len(processes._pending_work_items) == 5
+    leave.set()
+    concurrent.futures.wait(futures)
+    eventually(lambda: not processes._pending_work_items, "none is left")
+
+
 def test_threads_as_programs_know_them(threads, event):
     leave = event("leave")
     futures = [threads.submit(leave.wait) for _ in range(5)]

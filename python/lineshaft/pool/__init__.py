@@ -11,8 +11,8 @@ noticed with relief:
 * when several chunks of a `map` fail, the first in input order is raised.
 
 Layout: `results.py` (AsyncResult, MapResult), `callbacks.py` (the one thread for user callbacks),
-`chunks.py`, `feed.py` (input of imap), `imap.py` (iterators). A pool starts a thread only for callbacks and for
-an `imap` over a generator.
+`chunks.py`, `feed.py` (input of imap), `imap.py` (iterators), `recipes.py` (for programs that reach inside).
+A pool starts a thread only for callbacks, for an `imap` over a generator and for a recipe.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ import multiprocessing
 import multiprocessing.pool as stdlib
 import os
 import warnings
-import weakref
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar, cast
 
 from lineshaft._machine import cores
@@ -35,9 +34,11 @@ from lineshaft.pool.imap import ChunkedIMapIterator, IMapIterator, IMapUnordered
 from lineshaft.pool.results import AsyncResult, MapResult, failed_future
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sized
     from concurrent.futures import Executor, Future
     from types import TracebackType
+
+    from lineshaft.pool.recipes import Cache, TaskFeed, TaskQueue
 
 __all__ = ["AsyncResult", "IMapIterator", "IMapUnorderedIterator", "MapResult", "Pool", "ThreadPool"]
 
@@ -104,8 +105,8 @@ class Pool(stdlib.Pool):
             processes, initializer, tuple(initargs), maxtasksperchild, self._ctx
         )
         self._callbacks = CallbackThread(f"lineshaft-{type(self).__name__}-callbacks")
-        # Inputs of imap calls that are not used up.
-        self._feeds: set[Feed] = set()
+        # Inputs of imap calls, and of recipes, that are not used up.
+        self._feeds: set[Feed | TaskFeed] = set()
         self._state = RUN
         terminate_at_exit(self)
 
@@ -299,6 +300,18 @@ class Pool(stdlib.Pool):
         started: list[object] = list(getattr(self._executor, "_processes", {}).values())
         return started + [WorkerProcess(None) for _ in range(self._processes - len(started))]
 
+    @cached_property
+    def _cache(self) -> Cache:
+        from lineshaft.pool.recipes import Cache
+
+        return Cache(partial(_count_unfinished, self._executor, self._callbacks, self._feeds))
+
+    @property
+    def _taskqueue(self) -> TaskQueue:
+        from lineshaft.pool.recipes import TaskQueue
+
+        return TaskQueue(self)
+
     def _check_running(self) -> None:
         if self._state != RUN:
             raise ValueError("Pool not running")
@@ -332,7 +345,7 @@ class Pool(stdlib.Pool):
         except Exception as error:
             # A sized iterable that raises on the way: the calls before it run, its error is last.
             futures.append(failed_future(error))
-        result: MapResult[T] = MapResult(self, futures)
+        result: MapResult[T] = MapResult(self, futures, chunksize)
         return self._with_callbacks(result, callback, error_callback)
 
     def _start_imap(
@@ -369,12 +382,15 @@ class Pool(stdlib.Pool):
             ordered=ordered,
             chunksize=chunksize,
             workers=self._processes,
-            on_end=partial(_feed_ended, weakref.ref(self)),
+            on_end=self._feeds.discard,
         )
+        self._add_feed(feed)
+        return feed
+
+    def _add_feed(self, feed: Feed | TaskFeed) -> None:
         self._feeds.add(feed)
         if feed.exhausted:
             self._feeds.discard(feed)
-        return feed
 
     def _with_callbacks(
         self,
@@ -441,8 +457,6 @@ def _is_positive_int(value: object) -> bool:
     return isinstance(value, int) and value > 0
 
 
-def _feed_ended(pool_ref: weakref.ref[Pool], feed: Feed) -> None:
-    # A weak reference: a feeding thread must not keep an abandoned pool alive.
-    pool = pool_ref()
-    if pool is not None:
-        pool._feeds.discard(feed)
+def _count_unfinished(executor: Any, callbacks: CallbackThread, feeds: Sized) -> int:
+    """Return how many calls have not ended, callbacks included; a `map` is a call for each of its chunks."""
+    return max(getattr(executor, "_unfinished", 0), callbacks.number_expected, len(feeds))

@@ -39,6 +39,11 @@ class CallbackThread:
                 thread.start()
                 self._thread = thread
 
+    @property
+    def number_expected(self) -> int:
+        """How many results have a callback that has not run."""
+        return len(self._expected)
+
     def post(self, result: AsyncResult[Any]) -> None:
         """Queue a settled result; called by whichever thread completed its last future."""
         self._settled.put(result)

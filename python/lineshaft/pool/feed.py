@@ -113,6 +113,11 @@ class Feed:
         return self._exhausted
 
     @property
+    def submitted(self) -> int:
+        """How many results there are to hand out so far."""
+        return self._submitted
+
+    @property
     def aborted(self) -> bool:
         """Whether the pool was terminated before the input was used up."""
         return self._aborted

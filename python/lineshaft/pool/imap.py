@@ -78,6 +78,11 @@ class IMapIterator(_Base[T]):
 
     __next__ = next  # noqa: A003 - the name is the standard library's
 
+    @property
+    def _length(self) -> int | None:
+        # Private, but progress bars read it: how many results there are, once that is known.
+        return self._feed.submitted if self._feed.exhausted else None
+
     def __del__(self) -> None:
         feed = getattr(self, "_feed", None)
         if feed is not None:

@@ -223,8 +223,10 @@ class MapResult(AsyncResult[list[T]], stdlib.MapResult[T]):
     raised, whichever failed first in time, so that a failing program fails the same way twice.
     """
 
-    def __init__(self, pool: object, futures: Sequence[Future[list[T]]]) -> None:
+    def __init__(self, pool: object, futures: Sequence[Future[list[T]]], chunksize: int = 1) -> None:
         self._pool = pool
+        # Not read here; programs reckon by it what `_number_left` stands for.
+        self._chunksize = chunksize
         self._futures: Sequence[Future[Any]] = futures
         # What is known of the first `_known` chunks; several threads may wait for one result, or a signal
         # handler in the middle of it.
