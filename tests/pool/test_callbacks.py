@@ -18,10 +18,19 @@ def test_map_async_callback_gets_the_whole_list(pool):
     seen = []
     pool.map_async(int, ["1", "2"], callback=seen.append, error_callback=seen.append).wait(10)
     pool.map_async(int, ["a", "2"], callback=seen.append, error_callback=seen.append).wait(10)
-    pool.map_async(int, [], callback=seen.append).wait(10)
     assert seen[0] == [1, 2]
     assert isinstance(seen[1], ValueError)
-    assert seen[2] == []
+
+
+def test_an_empty_input_has_no_callback(pool):
+    seen = []
+    for start in (pool.map_async, pool.starmap_async):
+        result = start(int, [], callback=seen.append, error_callback=seen.append)
+        assert result.ready()
+        assert result.get() == []
+    pool.close()
+    pool.join()
+    assert seen == []
 
 
 def test_callbacks_run_on_one_thread_and_all_have_run_after_join(pool_class):

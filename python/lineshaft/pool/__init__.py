@@ -346,6 +346,9 @@ class Pool(stdlib.Pool):
             # A sized iterable that raises on the way: the calls before it run, its error is last.
             futures.append(failed_future(error))
         result: MapResult[T] = MapResult(self, futures, chunksize)
+        if not futures:
+            # As in the standard library, an empty input has no callback.
+            return result
         return self._with_callbacks(result, callback, error_callback)
 
     def _start_imap(
