@@ -167,6 +167,10 @@ def test_only_its_engine_completes_a_future(executor, event, method, arguments):
         getattr(future, method)(*arguments)
     leave.set()
     assert future.result() is True
+    # As any future that is done.
+    error = RuntimeError if method == "set_running_or_notify_cancel" else concurrent.futures.InvalidStateError
+    with pytest.raises(error):
+        getattr(future, method)(*arguments)
 
 
 def test_a_future_without_a_call_says_how_futures_are_made():

@@ -434,24 +434,37 @@ impl FutureBase {
         Ok(PyTuple::new(py, [same, PyTuple::new(py, [value])?.into_any()])?.into_any())
     }
 
-    #[expect(clippy::unused_self, reason = "a method in Python")]
     fn set_running_or_notify_cancel(&self) -> PyResult<Bound<'static, PyBool>> {
+        if self.is_ended() {
+            return Err(PyRuntimeError::new_err("Future in unexpected state"));
+        }
         Err(not_by_hand())
     }
 
-    #[expect(clippy::unused_self, reason = "a method in Python")]
-    fn set_result(&self, _result: &Bound<'_, PyAny>) -> PyResult<()> {
-        Err(not_by_hand())
+    fn set_result(slf: &Bound<'_, Self>, _result: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(not_completed(slf)?)
     }
 
-    #[expect(clippy::unused_self, reason = "a method in Python")]
-    fn set_exception(&self, _exception: &Bound<'_, PyAny>) -> PyResult<()> {
-        Err(not_by_hand())
+    fn set_exception(slf: &Bound<'_, Self>, _exception: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(not_completed(slf)?)
     }
 }
 
 fn not_by_hand() -> PyErr {
     PyTypeError::new_err("this future belongs to an engine, which alone runs and completes it")
+}
+
+/// Why it cannot be completed; as in `concurrent.futures` if it is already.
+fn not_completed(future: &Bound<'_, FutureBase>) -> PyResult<PyErr> {
+    if !future.get().is_ended() {
+        return Ok(not_by_hand());
+    }
+    let error = future
+        .py()
+        .import("concurrent.futures")?
+        .getattr("InvalidStateError")?;
+    let what = format!("{}: {}", future.getattr("_state")?, future.repr()?);
+    Ok(PyErr::from_value(error.call1((what,))?))
 }
 
 impl Drop for FutureBase {
