@@ -22,6 +22,22 @@ class SlowToLoad:
         return nap, (self.seconds,)
 
 
+class SlowToImport:
+    """Loading the first one in a process takes so long, as if modules were imported."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def __reduce__(self):
+        return once, (self.seconds,)
+
+
+def once(seconds, done=[]):  # noqa: B006 - the list is there to be kept
+    if not done:
+        done.append(nap(seconds))
+    return 0
+
+
 class SlowToStore:
     def __init__(self, seconds):
         self.seconds = seconds

@@ -3,7 +3,7 @@
 import re
 
 from playwright.sync_api import expect
-from tests.dashboard.jobs import crash, double, fail, shout
+from tests.dashboard.jobs import SlowToImport, SlowToLoad, crash, double, fail, move, outer, shout
 
 import lineshaft as ls
 
@@ -35,6 +35,51 @@ def test_pages_of_a_hundred_thousand_tasks(tab):
         page.get_by_label("Order of the tasks").select_option("longest run first")
         expect(pager).to_contain_text("1 to 25 of")
         tab.check_accessibility()
+
+
+def seconds(text):
+    """Return how long a duration on a page is."""
+    number, unit = re.match(r"([\d.]+) (\w+)", text).groups()
+    return float(number) * {"s": 1, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}[unit]
+
+
+def test_a_run_is_told_apart_from_loading_and_storing(tab):
+    with ls.Engine(workers=1) as engine:
+        engine.submit(move, SlowToLoad(0.3), 0.2).result()
+        page = tab.open(engine.dashboard_url, "tasks")
+        function = row(page, "Functions", "move").get_by_role("cell")
+        expect(function.nth(4)).to_have_text(re.compile(r"^3\d\d ms"))
+        expect(function.nth(5)).to_have_text(re.compile(r"^2\d\d ms"))
+        for ran in (2, 6, 10):
+            assert seconds(function.nth(ran).inner_text()) < 0.15, "the call returns at once"
+        task = row(page, "Tasks", "move").get_by_role("cell")
+        assert 0.3 <= seconds(task.nth(6).inner_text()) < 0.5
+        assert seconds(task.nth(7).inner_text()) < 0.15
+        assert 0.2 <= seconds(task.nth(8).inner_text()) < 0.4
+        tab.check_accessibility()
+
+
+def test_what_the_first_task_of_a_worker_loads_is_called_imports(tab):
+    with ls.Engine(workers=1) as engine:
+        for _ in range(3):
+            engine.submit(abs, SlowToImport(0.3)).result()
+            engine.submit(move, SlowToLoad(0.1), 0).result()
+        page = tab.open(engine.dashboard_url, "tasks")
+        expect(row(page, "Functions", "abs").get_by_role("cell").nth(4)).to_contain_text("imports")
+        expect(row(page, "Functions", "move").get_by_role("cell").nth(4)).not_to_contain_text("imports")
+
+
+def test_shares_are_of_the_whole_run_whichever_rows_are_shown(tab):
+    with ls.Engine(workers=1) as engine:
+        engine.submit(outer, 0.3).result()
+        for number in range(10):
+            engine.submit(double, number).result()
+        page = tab.open(engine.dashboard_url, "tasks")
+        share = row(page, "Functions", "double").get_by_role("cell").nth(3)
+        expect(share).to_have_text(re.compile(r"^(<1|\d) %$"))
+        page.get_by_role("searchbox").fill("doub")
+        expect(row(page, "Functions", "outer")).to_have_count(0)
+        expect(share).to_have_text(re.compile(r"^(<1|\d) %$"))
 
 
 def test_filters_are_in_the_address(tab):

@@ -134,5 +134,5 @@ def test_start_against_duration(tab):
             if tip.is_visible():
                 break
         expect(tip).to_contain_text("sleep")
-        expect(tip).to_contain_text("ran for about")
+        expect(tip).to_contain_text("took about")
         tab.check_accessibility()

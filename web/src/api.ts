@@ -20,6 +20,7 @@ export interface Overview {
   workers: { up: number; idle: number; starting: number; died: number };
   groups: Group[];
   groups_more: number;
+  total: Total;
   beyond: { events_missed: number; tasks_unlisted: number; bars_dropped: number; bars_missing: number };
   samples: Sample[];
 }
@@ -38,6 +39,12 @@ export interface TaskCounts {
   retried: number;
 }
 
+/** What all functions took together. */
+export interface Total {
+  ran_s: number;
+  bytes: number;
+}
+
 export interface Group {
   group: number;
   name: string;
@@ -48,8 +55,11 @@ export interface Group {
   total_s: number;
   ran_s: [number, number, number, number, number] | null;
   load_s: number;
+  first_load_s: number;
+  first_loads: number;
   store_s: number;
   mostly_moving: number;
+  running_s: number | null;
   bytes_total: number;
   bytes: [number, number, number, number, number] | null;
   queued_median_s: number | null;
@@ -67,6 +77,11 @@ export interface Sample {
   memory_bytes: number;
   spilled_bytes: number;
   cpu_s: number;
+  program_cpu_s: number;
+  runnable: number;
+  idle_s: number | null;
+  on_threads: number;
+  cores: number;
 }
 
 export interface Timeline {
@@ -78,6 +93,9 @@ export interface Timeline {
   lanes: Lane[];
   lane: number;
   lanes_total: number;
+  lanes_ran: number;
+  took_s: number;
+  ran_s: number;
   groups: GroupShare[];
   groups_more: number;
   bars_dropped: number;
@@ -90,6 +108,7 @@ export interface GroupShare {
   count: number;
   failed: number;
   ran_s: number;
+  moved_s: number;
   longest_s: number;
 }
 
@@ -113,7 +132,7 @@ export interface Bar extends Phases {
   failed: boolean;
 }
 
-/** What of an attempt's time was not the call: at its beginning, and at its end. */
+/** What an attempt took beside its call: at its beginning, and at its end. */
 export interface Phases {
   load_s: number;
   store_s: number;
@@ -148,6 +167,7 @@ export interface Dot {
 export interface GroupPage {
   rows: Group[];
   found: number;
+  total: Total;
 }
 
 export interface TaskPage {
@@ -169,6 +189,8 @@ export interface Task {
   assigned_s: number | null;
   ended_s: number | null;
   ran_s: number | null;
+  load_s: number | null;
+  store_s: number | null;
   bytes: number | null;
   queued_s: number | null;
 }
@@ -184,7 +206,7 @@ export interface TaskDetail extends Task {
 export interface Attempt extends Phases {
   worker: number;
   start_s: number;
-  ran_s: number;
+  took_s: number;
   end: "finished" | "failed" | "running";
 }
 

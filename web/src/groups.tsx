@@ -1,6 +1,6 @@
 // Functions: how many of their tasks there are, and how long these ran.
 
-import type { Group } from "./api";
+import type { Group, Total } from "./api";
 import { bytes, count, duration, percent } from "./format";
 import { colour } from "./palette";
 import { link } from "./route";
@@ -8,8 +8,12 @@ import { link } from "./route";
 /** What is shown of them: the time that they ran, or the bytes of their results. */
 export type What = "time" | "bytes";
 
-export function GroupTable({ groups, label, what = "time" }: { groups: Group[]; label: string; what?: What }) {
-  const total = groups.reduce((sum, group) => sum + totalOf(group, what), 0);
+/** Imports that take less are not worth a word. */
+const IMPORT_S = 0.05;
+
+/** The share is that of the whole run, whichever rows are shown. */
+export function GroupTable({ groups, total, label, what = "time" }: { groups: Group[]; total: Total; label: string; what?: What }) {
+  const all = what === "time" ? total.ran_s : total.bytes;
   return (
     <div class="scroll" tabIndex={0} role="region" aria-labelledby={label}>
       <table>
@@ -18,8 +22,22 @@ export function GroupTable({ groups, label, what = "time" }: { groups: Group[]; 
             <th scope="col">function</th>
             <th scope="col">done</th>
             <th scope="col">failed</th>
-            <th scope="col">{what === "time" ? "time in all" : "results in all"}</th>
-            <th scope="col">share</th>
+            <th scope="col" title={what === "time" ? "Time in all that the calls ran, without loading arguments and storing results" : "Bytes of all results"}>
+              {what === "time" ? "ran" : "results"}
+            </th>
+            <th scope="col" title={what === "time" ? "Of the time that all tasks of the run took together to run" : "Of the results of the whole run"}>
+              share
+            </th>
+            {what === "time" && (
+              <>
+                <th scope="col" title="Time in all to load functions and arguments in worker processes, modules that these import included">
+                  load
+                </th>
+                <th scope="col" title="Time in all to store results where others find them">
+                  store
+                </th>
+              </>
+            )}
             <th scope="col">least</th>
             <th scope="col">25 %</th>
             <th scope="col">median</th>
@@ -32,7 +50,7 @@ export function GroupTable({ groups, label, what = "time" }: { groups: Group[]; 
         </thead>
         <tbody>
           {groups.map((group) => (
-            <Row key={group.group} group={group} total={total} what={what} />
+            <Row key={group.group} group={group} all={all} what={what} />
           ))}
         </tbody>
       </table>
@@ -44,8 +62,15 @@ function totalOf(group: Group, what: What): number {
   return what === "time" ? group.total_s : group.bytes_total;
 }
 
-function Row({ group, total, what }: { group: Group; total: number; what: What }) {
-  const share = total > 0 ? totalOf(group, what) / total : 0;
+/** Whether most of its loading is that of the first task in each worker: modules, which are imported once. */
+export function isImport({ seen, load_s, first_load_s, first_loads }: Group): boolean {
+  const others = seen - first_loads;
+  if (first_loads === 0 || others <= 0 || first_load_s < IMPORT_S * first_loads) return false;
+  return first_load_s / first_loads > 5 * ((load_s - first_load_s) / others);
+}
+
+function Row({ group, all, what }: { group: Group; all: number; what: What }) {
+  const share = all > 0 ? totalOf(group, what) / all : 0;
   const [text, quartiles] = what === "time" ? [duration, group.ran_s] : [bytes, group.bytes];
   const done = group.submitted > 0 ? group.finished / group.submitted : 0;
   return (
@@ -61,6 +86,15 @@ function Row({ group, total, what }: { group: Group; total: number; what: What }
       <td class={group.failed ? "bad" : ""}>{group.failed ? count(group.failed) : ""}</td>
       <td>{text(totalOf(group, what))}</td>
       <td>{percent(share)}</td>
+      {what === "time" && (
+        <>
+          <td>
+            {group.load_s > 0 && duration(group.load_s)}
+            {isImport(group) && <small title={`The first task in each of ${count(group.first_loads)} workers took ${duration(group.first_load_s / group.first_loads)} of it`}>imports</small>}
+          </td>
+          <td>{group.store_s > 0 && duration(group.store_s)}</td>
+        </>
+      )}
       {quartiles ? quartiles.map((value, index) => <td key={index}>{text(value)}</td>) : <td colSpan={5}>{what === "time" ? "no run has been seen to its end" : "no result has left its process"}</td>}
       <td>{group.queued_median_s === null ? "" : duration(group.queued_median_s)}</td>
     </tr>

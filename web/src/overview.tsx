@@ -196,7 +196,7 @@ function Groups({ overview }: { overview: Overview }) {
   return (
     <section class="card groups" aria-labelledby="groups">
       <h2 id="groups">Functions, by the time they took</h2>
-      <GroupTable groups={overview.groups} label="groups" />
+      <GroupTable groups={overview.groups} total={overview.total} label="groups" />
       {overview.groups_more > 0 && (
         <p class="note">
           {count(overview.groups_more)} more functions took less time. <a href="#/tasks">All functions</a>

@@ -24,6 +24,8 @@ export interface Run {
     assigned_ns: (number | null)[];
     ended_ns: (number | null)[];
     ran_ns: (number | null)[];
+    load_us: number[];
+    store_us: number[];
     bytes: number[];
     unlisted: number;
   };
@@ -100,7 +102,7 @@ function groupPage(run: Run, params: Params): GroupPage {
   };
   const order = orders[String(params.sort ?? "time")]!;
   found.sort((one, other) => order(one, other) || one.group - other.group);
-  return { rows: page(found, params), found: found.length };
+  return { rows: page(found, params), found: found.length, total: run.overview.total };
 }
 
 const ENDED = new Set(["finished", "failed", "timed-out", "worker-died", "dependency-failed", "cancelled", "unknown"]);
@@ -146,6 +148,8 @@ function taskRow(run: Run, at: number, names: Map<number, string>): Task {
     assigned_s: seconds(tasks.assigned_ns),
     ended_s: seconds(tasks.ended_ns),
     ran_s: seconds(tasks.ran_ns),
+    load_s: tasks.ran_ns[at] == null ? null : tasks.load_us[at]! / 1e6,
+    store_s: tasks.ran_ns[at] == null ? null : tasks.store_us[at]! / 1e6,
     bytes: tasks.bytes[at] || null,
     queued_s: ready === null || assigned === null || ready > assigned ? null : (assigned - ready) / 1e9,
   };
@@ -166,7 +170,7 @@ function historyOf(run: Run, task: number): Attempt[] {
     for (let at = lane.task.indexOf(task); at >= 0; at = lane.task.indexOf(task, at + 1)) {
       const runs = lane.runs && at === lane.task.length - 1;
       const end = runs ? "running" : lane.failed.includes(at) ? "failed" : "finished";
-      attempts.push({ worker: lane.worker, start_s: lane.start_ns[at]! / 1e9, ran_s: lane.ran_ns[at]! / 1e9, ...phasesOf(lane, at), end });
+      attempts.push({ worker: lane.worker, start_s: lane.start_ns[at]! / 1e9, took_s: lane.ran_ns[at]! / 1e9, ...phasesOf(lane, at), end });
     }
   }
   return attempts.sort((one, other) => one.start_s - other.start_s);
@@ -207,6 +211,7 @@ function timeline(run: Run, params: Params): Timeline {
   const shares = new Map<number, GroupShare>();
   const names = groupNames(run);
   const lanes: Lane[] = [];
+  let lanes_ran = 0;
   run.lanes.forEach((lane, number) => {
     const row: Lane = { worker: lane.worker, lane: lane.lane, label: lane.label, up_s: lane.up_s, down_s: lane.down_s, ran_s: 0, dropped: lane.dropped, bars: [], cells: [] };
     const failed = new Set(lane.failed);
@@ -214,13 +219,17 @@ function timeline(run: Run, params: Params): Timeline {
     const isShown = number >= first && number < first + wanted;
     for (let at = firstOf(lane, window.from); at < lane.start_ns.length && lane.start_ns[at]! < window.to; at++) {
       const [start, ran, group] = [lane.start_ns[at]!, lane.ran_ns[at]!, lane.group[at]!];
-      const within = Math.max(0, Math.min(start + ran, window.to) - Math.max(start, window.from));
-      row.ran_s += within / 1e9;
-      const share = shares.get(group) ?? { group, name: names.get(group) ?? `group ${group}`, count: 0, failed: 0, ran_s: 0, longest_s: 0 };
+      const [load, store] = [lane.load_us[at]! * 1e3, lane.store_us[at]! * 1e3];
+      const within = (start: number, lasted: number) => Math.max(0, Math.min(start + lasted, window.to) - Math.max(start, window.from)) / 1e9;
+      const [call, all_s] = [Math.max(0, ran - load - store), within(start, ran)];
+      const ran_s = Math.min(all_s, within(start + load, call));
+      row.ran_s += all_s;
+      const share = shares.get(group) ?? { group, name: names.get(group) ?? `group ${group}`, count: 0, failed: 0, ran_s: 0, moved_s: 0, longest_s: 0 };
       share.count++;
       share.failed += failed.has(at) ? 1 : 0;
-      share.ran_s += within / 1e9;
-      share.longest_s = Math.max(share.longest_s, ran / 1e9);
+      share.ran_s += ran_s;
+      share.moved_s += all_s - ran_s;
+      share.longest_s = Math.max(share.longest_s, call / 1e9);
       shares.set(group, share);
       if (!isShown) continue;
       const runs = lane.runs && at === lane.start_ns.length - 1;
@@ -241,9 +250,10 @@ function timeline(run: Run, params: Params): Timeline {
       groups.set(group, (groups.get(group) ?? 0) + ran);
       cell.group = [...groups].sort((one, other) => other[1] - one[1] || one[0] - other[0])[0]![0];
     }
+    if (row.ran_s > 0) lanes_ran++;
     if (isShown) lanes.push(row);
   });
-  const groups = [...shares.values()].sort((one, other) => other.ran_s - one.ran_s || one.group - other.group);
+  const groups = [...shares.values()].sort((one, other) => other.ran_s + other.moved_s - one.ran_s - one.moved_s || one.group - other.group);
   const starts = run.lanes.filter((lane) => lane.start_ns.length > 0).map((lane) => lane.start_ns[0]! / 1e9);
   const { at_s, beyond } = run.overview;
   return {
@@ -255,6 +265,9 @@ function timeline(run: Run, params: Params): Timeline {
     lanes,
     lane: first,
     lanes_total: run.lanes.length,
+    lanes_ran,
+    took_s: groups.reduce((sum, group) => sum + group.ran_s + group.moved_s, 0),
+    ran_s: groups.reduce((sum, group) => sum + group.ran_s, 0),
     groups: groups.slice(0, GROUPS_SHOWN),
     groups_more: Math.max(0, groups.length - GROUPS_SHOWN),
     bars_dropped: beyond.bars_dropped,

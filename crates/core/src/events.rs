@@ -43,6 +43,11 @@ impl Phases {
         Duration::from_micros(self.store_us.into())
     }
 
+    /// What the call itself had of the time that an attempt took.
+    pub fn call(self, took: Duration) -> Duration {
+        took.saturating_sub(self.load() + self.store())
+    }
+
     /// As much of them as fits into the time that the task ran.
     #[must_use]
     pub fn within(mut self, ran: Duration) -> Phases {

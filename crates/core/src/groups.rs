@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
+use crate::events::Phases;
 use crate::graph::nanoseconds;
 use crate::ids::GroupId;
 use crate::limits::{
@@ -25,10 +26,14 @@ pub struct GroupSummary {
     pub failed: u64,
     /// Failed attempts that were followed by another.
     pub retried: u64,
-    /// Time run by attempts that returned.
+    /// Time that the calls ran which returned.
     pub ran_total: Duration,
     /// The longest of them.
     pub ran_max: Duration,
+    /// Time that was taken beside that to load functions and arguments.
+    pub load_total: Duration,
+    /// Time that was taken beside that to store results.
+    pub store_total: Duration,
     /// Bytes that their results take together, those that stayed in this process left out.
     pub bytes_total: u64,
 }
@@ -72,12 +77,17 @@ impl Groups {
 }
 
 impl Group {
-    pub(crate) fn note_finished(&mut self, ran: Duration, bytes: u64) {
-        let ran_ns = nanoseconds(ran);
+    /// An attempt took so long, phases included, and returned so much.
+    pub(crate) fn note_finished(&mut self, took: Duration, phases: Phases, bytes: u64) {
+        // The estimate is of how long a worker is taken.
+        let ran_ns = nanoseconds(took);
+        let ran = phases.call(took);
         self.summary.finished += 1;
         self.summary.bytes_total = self.summary.bytes_total.saturating_add(bytes);
         self.summary.ran_total = self.summary.ran_total.saturating_add(ran);
         self.summary.ran_max = self.summary.ran_max.max(ran);
+        self.summary.load_total = self.summary.load_total.saturating_add(phases.load());
+        self.summary.store_total = self.summary.store_total.saturating_add(phases.store());
         self.estimate_ns = Some(match self.estimate_ns {
             None => ran_ns,
             Some(estimate) => estimate - estimate / 8 + ran_ns / 8,
@@ -117,7 +127,7 @@ mod tests {
     fn group_after(runs: &[Duration]) -> Group {
         let mut group = Group::default();
         for run in runs {
-            group.note_finished(*run, 0);
+            group.note_finished(*run, Phases::default(), 0);
         }
         group
     }
@@ -136,6 +146,30 @@ mod tests {
         assert_eq!(group_after(&[]).window_short(), 0);
         assert_eq!(group_after(&[Duration::from_micros(10)]).window_short(), 20);
         assert_eq!(group_after(&[Duration::from_millis(1)]).window_short(), 0);
+    }
+
+    #[test]
+    fn a_call_runs_for_what_is_left_of_its_time_by_loading_and_storing() {
+        let phases = |load_us, store_us| Phases {
+            load_us,
+            store_us,
+            spilled: false,
+        };
+        let mut group = Group::default();
+        let ms = Duration::from_millis;
+        group.note_finished(ms(3_300), phases(3_200_000, 40_000), 0);
+        group.note_finished(ms(70), phases(0, 0), 0);
+        let summary = group.summary;
+        assert_eq!(
+            (
+                summary.ran_total,
+                summary.ran_max,
+                summary.load_total,
+                summary.store_total
+            ),
+            (ms(130), ms(70), ms(3_200), ms(40))
+        );
+        assert!(group.estimate_ns() > 2_000_000_000, "it is of the whole");
     }
 
     #[test]

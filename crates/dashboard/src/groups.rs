@@ -16,9 +16,9 @@ use crate::limits;
 pub(crate) struct Group {
     /// Empty until somebody has asked for it.
     pub(crate) name: String,
-    /// Time run by attempts that returned, in nanoseconds.
+    /// Time that the calls ran which returned, in nanoseconds.
     pub(crate) ran: Histogram,
-    /// What of that loaded arguments and stored results.
+    /// What their attempts took beside that.
     pub(crate) moving: Moving,
     /// Bytes of results that did not stay in this process.
     pub(crate) bytes: Histogram,
@@ -26,13 +26,14 @@ pub(crate) struct Group {
     pub(crate) queued: Histogram,
 }
 
-/// Time that runs spent on moving data, and not in the call.
+/// Time that attempts spent on moving data, and not in the call.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Moving {
-    /// Of all runs that were seen.
-    pub(crate) load: Duration,
-    pub(crate) store: Duration,
-    /// Runs for which it was more than half of their time.
+    /// To load in the first attempt of each worker, which imports what the function needs.
+    pub(crate) first_load: Duration,
+    /// How many first attempts these are.
+    pub(crate) firsts: u32,
+    /// Attempts for which it was more than half of their time.
     pub(crate) most: u64,
 }
 
@@ -68,10 +69,15 @@ impl Groups {
         }
     }
 
-    pub(crate) fn note_run(&mut self, group: GroupId, ran: Duration, phases: Phases) {
+    /// An attempt took so long, and was its worker's first of this group or not.
+    pub(crate) fn note_run(&mut self, group: GroupId, took: Duration, phases: Phases, first: bool) {
         if let Some(group) = self.groups.get_mut(&group) {
-            group.ran.add(nanoseconds(ran));
-            group.moving.note(ran, phases);
+            group.ran.add(nanoseconds(phases.call(took)));
+            group.moving.most += u64::from(phases.call(took) < took / 2);
+            if first {
+                group.moving.first_load += phases.load();
+                group.moving.firsts += 1;
+            }
         }
     }
 
@@ -94,15 +100,6 @@ impl Groups {
                 group.name = name(id);
             }
         }
-    }
-}
-
-impl Moving {
-    fn note(&mut self, ran: Duration, phases: Phases) {
-        let moved = phases.load() + phases.store();
-        self.load += phases.load();
-        self.store += phases.store();
-        self.most += u64::from(moved > ran / 2);
     }
 }
 

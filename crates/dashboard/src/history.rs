@@ -29,6 +29,14 @@ pub(crate) struct Sample {
     pub(crate) spilled_bytes: u64,
     /// Processor time so far of this process and its workers, in nanoseconds.
     pub(crate) cpu_ns: u64,
+    /// The part of that which this process took.
+    pub(crate) program_cpu_ns: u64,
+    /// Threads of all of them that run or could run.
+    pub(crate) runnable: u64,
+    /// Time that the machine's cores had nothing to do so far, in nanoseconds; None if it is not known.
+    pub(crate) idle_ns: Option<u64>,
+    /// Tasks that run on threads of this process.
+    pub(crate) on_threads: u64,
     /// Cores that running tasks take.
     pub(crate) cores: u64,
 }

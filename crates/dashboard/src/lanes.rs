@@ -64,7 +64,9 @@ impl Lanes {
 
     pub(crate) fn worker_down(&mut self, id: WorkerId, at: Time) {
         // What it had is told of one by one, behind this.
-        self.worker(id, at).down = Some(at);
+        let worker = self.worker(id, at);
+        worker.down = Some(at);
+        worker.groups = FxHashSet::default();
         self.forget_gone();
     }
 
@@ -121,6 +123,11 @@ impl Lanes {
         } else {
             self.unplaced += 1;
         }
+    }
+
+    /// Whether no attempt of this group has been said to be this worker's first; from now on, one has.
+    pub(crate) fn is_first(&mut self, id: WorkerId, group: GroupId, at: Time) -> bool {
+        self.worker(id, at).groups.insert(group)
     }
 
     /// Forgets tasks in flight about which `is_unfinished` says no.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Tasks kept with their times; 120 bytes each. What is beyond is in the counters only.
+/// Tasks kept with their times; 128 bytes each. What is beyond is in the counters only.
 pub const TASKS_MAX: usize = 1 << 18;
 
 /// Tasks that failed and are kept although newer ones have taken their places.
@@ -52,6 +52,9 @@ pub const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 
 /// Rates are those of this last time.
 pub(crate) const RATE_OVER: Duration = Duration::from_secs(2);
+
+/// Time after which readers of events are told that there was none.
+pub(crate) const ALIVE_EVERY: Duration = Duration::from_secs(2);
 
 /// Samples without news after which there is no further one: enough for rates to come to rest.
 pub(crate) const QUIET_SAMPLES: u32 = 10;

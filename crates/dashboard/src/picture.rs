@@ -169,6 +169,10 @@ impl Picture {
             memory_bytes: totals.store.used_bytes,
             spilled_bytes: totals.store.spilled_bytes,
             cpu_ns: usage.cpu_ns,
+            program_cpu_ns: usage.program_cpu_ns(),
+            runnable: usage.runnable,
+            idle_ns: usage.idle_ns,
+            on_threads: count(self.on_threads()),
             cores: totals.counts.cores_used,
         });
         self.totals = totals;
@@ -183,6 +187,13 @@ impl Picture {
         let unblocked = now.in_flight() - now.blocked;
         seen.saturating_sub(now.blocked)
             .clamp(now.running.min(unblocked), unblocked)
+    }
+
+    /// How many tasks run on threads of this program.
+    fn on_threads(&self) -> usize {
+        let workers = self.lanes.workers().iter();
+        let threads = workers.filter(|worker| worker.is_threads);
+        threads.map(|worker| worker.running().count()).sum()
     }
 
     /// Takes in stacks of tasks that run.
@@ -215,23 +226,26 @@ impl Picture {
         }
     }
 
-    fn end_attempt(&mut self, id: TaskId, at: Time, ran: Option<(Duration, Phases)>, end: End) {
+    fn end_attempt(&mut self, id: TaskId, at: Time, took: Option<(Duration, Phases)>, end: End) {
         let Some(task) = self.tasks.get_mut(id) else {
             self.lanes.unplaced += 1;
             return;
         };
         let group = task.group;
-        let (ran, phases) = ran.unzip();
+        let (took, phases) = took.unzip();
         let phases = phases.unwrap_or_default();
-        task.ran = ran.unwrap_or(task.ran);
         match task.worker {
-            Some(worker) => self.lanes.end(worker, id, at, ran, phases, end),
+            Some(worker) => self.lanes.end(worker, id, at, took, phases, end),
             None => self.lanes.unplaced += 1,
         }
-        if let Some(ran) = ran {
-            task.chain += ran;
+        if let Some(took) = took {
+            task.ran = phases.call(took);
+            task.phases = phases;
+            task.chain += task.ran;
             self.graph.end_chain(task);
-            self.groups.note_run(group, ran, phases);
+            let worker = task.worker;
+            let is_first = worker.is_some_and(|worker| self.lanes.is_first(worker, group, at));
+            self.groups.note_run(group, took, phases, is_first);
         }
     }
 
@@ -334,6 +348,31 @@ mod tests {
             ["failed", "worker-died", "dependency-failed", "cancelled"]
         );
         assert_eq!(bars(&picture), [(1, End::Failed), (2, End::Failed)]);
+    }
+
+    #[test]
+    fn loading_and_storing_are_no_part_of_a_run_and_what_a_worker_loads_first_is_told_apart() {
+        // The first one in each worker loads for 3.2 s.
+        let picture = picture(
+            "0 up 1 1\n0 up 2 1\n0 submit 1 7\n0 submit 2 7\n0 submit 3 7\n0 submit 4 8
+             1 hand 1 1 7\n1 hand 2 2 7
+             3300000 finish 1 3290000 3200000 30000\n3300000 supply 4 1
+             3300000 finish 2 3260000 3200000
+             3300001 hand 3 1 7\n3400000 finish 3 70000 10000
+             3400000 hand 4 1 8\n3400010 finish 4 5",
+        );
+        let row = picture.task(TaskId(1)).expect("known");
+        assert_eq!(
+            (row.ran_s, row.load_s, row.store_s),
+            (Some(0.06), Some(3.2), Some(0.03))
+        );
+        let group = picture.groups.get(GroupId(7)).expect("seen");
+        assert_eq!(group.moving.first_load, Duration::from_millis(6_400));
+        assert_eq!(group.moving.most, 2);
+        let [.., longest] = group.ran.quartiles().expect("seen");
+        assert!(longest < 70_000_000, "{longest}");
+        let chain = picture.graph.longest(&picture.tasks);
+        assert_eq!(chain.ran, Duration::from_micros(60_005));
     }
 
     #[test]

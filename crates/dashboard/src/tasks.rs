@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use lineshaft_core::{GroupId, Rejection, TaskId, Time, WorkerId};
+use lineshaft_core::{GroupId, Phases, Rejection, TaskId, Time, WorkerId};
 
 use crate::limits;
 
@@ -25,8 +25,10 @@ pub(crate) struct Task {
     pub(crate) ready: Time,
     pub(crate) assigned: Time,
     pub(crate) ended: Time,
-    /// Time that the last attempt ran, once it has returned.
+    /// Time that the call ran, once it has returned.
     pub(crate) ran: Duration,
+    /// What its attempt took beside that.
+    pub(crate) phases: Phases,
     /// Bytes of its result; zero if there is none, or it stays in this process.
     pub(crate) bytes: u64,
     /// Time that the tasks of the longest chain ran that ends with this one, itself included once it has
@@ -103,6 +105,7 @@ impl Task {
             assigned: Time::NEVER,
             ended: Time::NEVER,
             ran: Duration::ZERO,
+            phases: Phases::default(),
             bytes: 0,
             chain: Duration::ZERO,
             after: None,
@@ -202,7 +205,7 @@ impl Tasks {
 }
 
 // A quarter of a million of them are kept.
-const _: () = assert!(size_of::<Task>() <= 120);
+const _: () = assert!(size_of::<Task>() <= 128);
 
 #[cfg(test)]
 mod tests {

@@ -29,6 +29,10 @@ pub(crate) struct Usage {
     /// Processor time of all processes so far, in nanoseconds; of those that are gone, what was
     /// last seen.
     pub(crate) cpu_ns: u64,
+    /// Threads of these processes that run or could run, when rates were last reckoned.
+    pub(crate) runnable: u64,
+    /// Time that the cores of this machine had nothing to do so far, in nanoseconds, if the kernel says so.
+    pub(crate) idle_ns: Option<u64>,
     gone_cpu_ns: u64,
     /// What rates are reckoned from: when, and the processor time of each process then.
     base: (Time, Vec<(u32, u64)>),
@@ -43,13 +47,27 @@ impl Usage {
         let is_gone = |was: &&ProcessUsage| processes.iter().all(|is| is.pid != was.pid);
         let gone = self.processes.iter().filter(is_gone);
         let gone_cpu_ns = self.gone_cpu_ns + gone.map(|process| process.cpu_ns).sum::<u64>();
+        let runnable = if base.0 == at {
+            processes.iter().map(|process| runnable(process.pid)).sum()
+        } else {
+            self.runnable
+        };
         let cpu_ns = gone_cpu_ns + processes.iter().map(|process| process.cpu_ns).sum::<u64>();
         Usage {
             processes,
             cpu_ns,
+            runnable,
+            idle_ns: idle_ns(),
             gone_cpu_ns,
             base,
         }
+    }
+
+    /// Processor time of this process so far, in nanoseconds.
+    pub(crate) fn program_cpu_ns(&self) -> u64 {
+        let own = std::process::id();
+        let program = self.processes.iter().find(|process| process.pid == own);
+        program.map_or(0, |program| program.cpu_ns)
     }
 
     /// The kernel counts in steps of ten milliseconds, so rates are of a second at least.
@@ -91,15 +109,76 @@ fn parse(pid: u32, text: &str) -> Option<ProcessUsage> {
     let ticks = field(14)? + field(15)?;
     Some(ProcessUsage {
         pid,
-        cpu_ns: ticks.saturating_mul(1_000_000_000 / clock_ticks_per_second().max(1)),
+        cpu_ns: nanoseconds(ticks),
         resident_bytes: field(24)?.saturating_mul(page_size() as u64),
         cores: None,
     })
 }
 
+/// How many threads of a process run or could run, the one that asks left out.
+fn runnable(pid: u32) -> u64 {
+    let own = rustix::thread::gettid().as_raw_nonzero().to_string();
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    let others = threads
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|thread| thread.file_name() != own.as_str());
+    let stats = others.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+    let is_runnable = |stat: &String| {
+        stat.rsplit_once(')')
+            .is_some_and(|(_, rest)| rest.starts_with(" R"))
+    };
+    stats.filter(is_runnable).count() as u64
+}
+
+fn idle_ns() -> Option<u64> {
+    parse_idle(&fs::read_to_string("/proc/stat").ok()?)
+}
+
+/// The first line is that of all cores together; a core that waits for a disk could do something else.
+fn parse_idle(text: &str) -> Option<u64> {
+    let fields = text.lines().next()?.strip_prefix("cpu ")?;
+    let mut ticks = fields.split_ascii_whitespace().skip(3);
+    let mut next = || ticks.next()?.parse::<u64>().ok();
+    Some(nanoseconds(next()? + next()?))
+}
+
+fn nanoseconds(ticks: u64) -> u64 {
+    ticks.saturating_mul(1_000_000_000 / clock_ticks_per_second().max(1))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
     use super::*;
+
+    #[test]
+    fn threads_that_could_run_are_counted_whether_there_is_a_core_for_them_or_not() {
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..20 {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                });
+            }
+            while runnable(std::process::id()) < 20 {}
+            is_over.store(true, Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn idle_time_is_that_of_all_cores_and_of_waiting_for_disks() {
+        let text = "cpu  10 20 30 400 50 6 7 8 9 0\ncpu0 1 2 3 4 5 6 7 8 9 0\n";
+        assert_eq!(parse_idle(text), Some(nanoseconds(450)));
+        for garbage in ["", "cpu", "cpu  1 2 3", "cpu  1 2 3 x 5", "cpu0 1 2 3 4 5"] {
+            assert_eq!(parse_idle(garbage), None, "{garbage}");
+        }
+    }
 
     #[test]
     fn this_process_is_found() {

@@ -305,6 +305,18 @@ fn events_tell_what_happens_and_the_end() {
 }
 
 #[test]
+fn who_follows_is_told_that_the_program_is_there_while_nothing_happens() {
+    let site = Site::new();
+    let mut events = site.follow(None);
+    let is_empty = |event: &Value| event.as_object().is_some_and(serde_json::Map::is_empty);
+    for _ in 0..2 {
+        events.until(is_empty);
+    }
+    site.rig.run("doubled", 1);
+    events.until(|event| event["tasks"]["finished"] == 1);
+}
+
+#[test]
 fn who_comes_back_goes_on_where_he_was_and_a_stranger_starts_afresh() {
     let site = Site::new();
     let (id, _) = site.follow(None).next().expect("at once");

@@ -198,7 +198,7 @@ function Path({ path }: { path: GraphPath }) {
   return (
     <section class="card groups" aria-labelledby="path">
       <h2 id="path">Critical path</h2>
-      <p class="note close">The chain of tasks, each of which needed the one before it, that ran longest. No number of workers makes a run shorter than this.</p>
+      <p class="note close">The chain of tasks, each of which needed the one before it, that ran longest; what they took to load arguments and to store results is not in it. No number of workers makes a run shorter than this.</p>
       <div class="scroll" tabIndex={0} role="region" aria-labelledby="path">
         <table>
           <thead>

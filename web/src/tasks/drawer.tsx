@@ -125,7 +125,7 @@ function History({ task }: { task: TaskDetail }) {
             <tr>
               <th scope="col">began</th>
               <th scope="col">worker</th>
-              <th scope="col">ran</th>
+              <th scope="col">took</th>
               <th scope="col" class="left">end</th>
             </tr>
           </thead>
@@ -134,7 +134,7 @@ function History({ task }: { task: TaskDetail }) {
               <tr key={attempt.start_s}>
                 <th scope="row">{at(attempt.start_s)}</th>
                 <td>{attempt.worker}</td>
-                <td>{duration(attempt.ran_s)}</td>
+                <td>{duration(attempt.took_s)}</td>
                 <td class="left">
                   <State state={attempt.end} />
                 </td>
@@ -149,14 +149,18 @@ function History({ task }: { task: TaskDetail }) {
 
 /** Where the time of its last attempt went, from submission to its end. */
 function Phases({ task }: { task: TaskDetail }) {
-  const { submitted_s, ready_s, assigned_s, ended_s, ran_s } = task;
+  const { submitted_s, ready_s, assigned_s, ended_s, ran_s, load_s, store_s } = task;
+  const took_s = ran_s === null ? null : ran_s + load_s! + store_s!;
+  const spilled = task.history.some((attempt) => attempt.spilled);
   // When it was handed over before, it has been ready before, too.
   const before: [string, string] = task.attempts > 1 ? ["before it was ready for the last time", STATES.backoff] : ["waited for other tasks", STATES.waiting];
   const phases: [string, string, number | null][] = [
     [...before, between(submitted_s, ready_s)],
     ["queued", STATES.ready, between(ready_s, assigned_s)],
-    ["on its way, and handed ahead", STATES.ahead, ended_s !== null && assigned_s !== null && ran_s !== null ? Math.max(0, ended_s - assigned_s - ran_s) : null],
-    ...ran(task),
+    ["on its way, and handed ahead", STATES.ahead, ended_s !== null && assigned_s !== null && took_s !== null ? Math.max(0, ended_s - assigned_s - took_s) : null],
+    ["loaded its function and arguments", STATES.blocked, load_s],
+    ["ran", STATES.running, ran_s],
+    [spilled ? "stored its result on disk, for want of memory" : "stored its result", spilled ? STATES.failed : STATES.finished, store_s],
   ];
   const known = phases.filter((phase): phase is [string, string, number] => phase[2] !== null && phase[2] > 0);
   if (known.length === 0) return null;
@@ -179,18 +183,6 @@ function Phases({ task }: { task: TaskDetail }) {
       </ul>
     </>
   );
-}
-
-/** The time that it was with its worker: in parts, if these are known. */
-function ran({ ran_s, history }: TaskDetail): [string, string, number | null][] {
-  const attempt = history.find((attempt) => attempt.end === "finished");
-  if (ran_s === null || !attempt || attempt.load_s + attempt.store_s === 0) return [["ran", STATES.running, ran_s]];
-  const { load_s, store_s, spilled } = attempt;
-  return [
-    ["loaded its function and arguments", STATES.blocked, load_s],
-    ["ran", STATES.running, Math.max(0, ran_s - load_s - store_s)],
-    [spilled ? "stored its result on disk, for want of memory" : "stored its result", spilled ? STATES.failed : STATES.finished, store_s],
-  ];
 }
 
 function between(from: number | null, to: number | null): number | null {

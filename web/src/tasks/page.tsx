@@ -76,7 +76,7 @@ function Functions({ params, every }: { params: URLSearchParams; every: number |
         />
         <Select label="Order of the functions" options={GROUP_SORTS} value={sort} choose={(groups) => go({ groups, functions: null })} />
       </div>
-      {answer && answer.rows.length > 0 && <GroupTable groups={answer.rows} label="functions" what={sort === "bytes" ? "bytes" : "time"} />}
+      {answer && answer.rows.length > 0 && <GroupTable groups={answer.rows} total={answer.total} label="functions" what={sort === "bytes" ? "bytes" : "time"} />}
       {answer?.rows.length === 0 && <p class="note close">No function has “{name}” in its name.</p>}
       {answer && <Pager name="functions" offset={offset} size={GROUPS_A_PAGE} found={answer.found} parameter="functions" />}
       {error && <p class="note close">The server has not answered: {error}</p>}
@@ -138,7 +138,15 @@ function Rows({ rows }: { rows: Task[] }) {
             <th scope="col">worker</th>
             <th scope="col">submitted</th>
             <th scope="col">queued</th>
-            <th scope="col">ran</th>
+            <th scope="col" title="To load its function and arguments, modules that these import included">
+              load
+            </th>
+            <th scope="col" title="How long its call ran">
+              ran
+            </th>
+            <th scope="col" title="To store its result where others find it">
+              store
+            </th>
           </tr>
         </thead>
         <tbody>
@@ -158,7 +166,9 @@ function Rows({ rows }: { rows: Task[] }) {
               <td>{task.worker ?? ""}</td>
               <td>{task.submitted_s === null ? "" : `${Math.max(0, task.submitted_s).toFixed(3)} s`}</td>
               <td>{task.queued_s === null ? "" : duration(task.queued_s)}</td>
+              <td>{task.load_s ? duration(task.load_s) : ""}</td>
               <td>{task.ran_s === null ? "" : duration(task.ran_s)}</td>
+              <td>{task.store_s ? duration(task.store_s) : ""}</td>
             </tr>
           ))}
         </tbody>

@@ -168,7 +168,7 @@ function Tip({ shown, names }: { shown: Shown; names: Map<number, string> }) {
         <>
           <span>{dot.count === 1 ? `task ${dot.task}` : `${count(dot.count)} attempts`}</span>
           <span>
-            ran for about {duration(dot.ran_s)}
+            took about {duration(dot.ran_s)}
             {dot.failed > 0 && `, ${count(dot.failed)} failed`}
           </span>
         </>
@@ -185,18 +185,18 @@ function Statistics({ shown, timeline, scene, ended }: { shown: Shown; timeline:
   const round = (at: number) => +(Math.round(at / step) * step).toPrecision(12);
   const params = { from_s: round(span.from), to_s: round(span.to), columns: ONE_COLUMN, lanes: 1 };
   const answer = useAsked<Timeline>("/api/timeline", params, ended ? null : 1000).answer ?? timeline;
-  const ran_s = answer.groups.reduce((sum, group) => sum + group.ran_s, 0);
+  const { took_s } = answer;
   const seen = Math.max(0, Math.min(span.to, answer.at_s) - Math.max(span.from, 0));
   return (
     <section class="card groups" aria-labelledby="window">
       <h2 id="window">{shown.brush ? "In the part that is marked" : "In this window"}</h2>
       <p class="note close">
-        {duration(width(span))} from {span.from.toFixed(3)} s; {count(answer.lanes_total)} {answer.lanes_total === 1 ? "lane ran" : "lanes ran"} tasks for{" "}
-        {duration(ran_s)}
-        {seen > 0 && `, ${(ran_s / seen).toFixed(2)} at a time`}.{" "}
+        {duration(width(span))} from {span.from.toFixed(3)} s; {count(answer.lanes_ran)} of {count(answer.lanes_total)} {answer.lanes_total === 1 ? "lane" : "lanes"} had
+        tasks for {duration(took_s)}
+        {seen > 0 && `, ${(took_s / seen).toFixed(2)} at a time`}.{" "}
         {shown.brush && <button onClick={() => scene?.setBrush(null)}>Unmark</button>}
       </p>
-      {answer.groups.length > 0 ? <Shares groups={answer.groups} ran_s={ran_s} /> : <p class="note close">No task ran in it.</p>}
+      {answer.groups.length > 0 ? <Shares groups={answer.groups} ran_s={answer.ran_s} /> : <p class="note close">No task ran in it.</p>}
       {answer.groups_more > 0 && <p class="note close">{count(answer.groups_more)} more functions took less time.</p>}
       {answer.groups.length > 0 && <p class="note close">A bar is low where its task loads arguments or stores its result; with a line over it, it stores that on disk.</p>}
       {(answer.bars_dropped > 0 || answer.bars_missing > 0) && (
@@ -218,8 +218,13 @@ function Shares({ groups, ran_s }: { groups: GroupShare[]; ran_s: number }) {
             <th scope="col">function</th>
             <th scope="col">attempts</th>
             <th scope="col">failed</th>
-            <th scope="col">time</th>
+            <th scope="col" title="Time in this window that their calls ran">
+              ran
+            </th>
             <th scope="col">share</th>
+            <th scope="col" title="Time in this window to load arguments and to store results">
+              load, store
+            </th>
             <th scope="col">mean</th>
             <th scope="col">longest</th>
           </tr>
@@ -235,6 +240,7 @@ function Shares({ groups, ran_s }: { groups: GroupShare[]; ran_s: number }) {
               <td class={group.failed ? "bad" : ""}>{group.failed ? count(group.failed) : ""}</td>
               <td>{duration(group.ran_s)}</td>
               <td>{percent(ran_s > 0 ? group.ran_s / ran_s : 0)}</td>
+              <td>{group.moved_s > 0 && duration(group.moved_s)}</td>
               <td>{duration(group.ran_s / group.count)}</td>
               <td>{duration(group.longest_s)}</td>
             </tr>

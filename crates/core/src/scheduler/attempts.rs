@@ -47,7 +47,7 @@ impl Scheduler {
         self.ended_by(assigned.worker, step.now);
         self.groups
             .get_mut(self.graph[slot].group)
-            .note_finished(ran, bytes);
+            .note_finished(ran, phases, bytes);
         self.note(
             step,
             EventKind::Finished {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use lineshaft_core::{GroupId, Phases, PoolId, TaskId, Time, WorkerId};
 
 use lineshaft_engine::Pinned;
+use rustc_hash::FxHashSet;
 
 use crate::limits;
 
@@ -67,6 +68,8 @@ pub(crate) struct Worker {
     pub(crate) up: Time,
     pub(crate) down: Option<Time>,
     pub(crate) lanes: Vec<Lane>,
+    /// Groups that it has run something of.
+    pub(crate) groups: FxHashSet<GroupId>,
     /// In the order in which they were handed over, which is that in which a process runs them.
     in_flight: VecDeque<InFlight>,
 }
@@ -94,6 +97,7 @@ impl Worker {
             up: at,
             down: None,
             lanes: Vec::new(),
+            groups: FxHashSet::default(),
             in_flight: VecDeque::new(),
         }
     }

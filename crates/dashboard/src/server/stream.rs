@@ -5,19 +5,22 @@
 //! still there and it is the same run; if not, it is told that it was not resumed, and starts afresh.
 //! The last event has the whole run in it, so that pages that are open go on without the server.
 //! What is sent is put together when the reader can take it: nothing waits in a queue, and a reader
-//! that was slow gets more samples at once.
+//! that was slow gets more samples at once. While nothing happens, an event without a content says that
+//! the program is still there.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::{Event, Sse};
 use futures_util::stream::{Stream, unfold};
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::routes::Context;
 use crate::collector::Shared;
+use crate::limits::ALIVE_EVERY;
 
 /// The event last put together, which is the same for all readers that keep up.
 #[derive(Default)]
@@ -61,7 +64,7 @@ pub(crate) async fn events(
         done: false,
         context,
     };
-    Sse::new(unfold(reader, next)).keep_alive(KeepAlive::default())
+    Sse::new(unfold(reader, next))
 }
 
 /// The number of the next sample for a reader of this run.
@@ -82,10 +85,17 @@ async fn next(mut reader: Reader) -> Option<(Result<Event, Infallible>, Reader)>
     }
     if reader.begun {
         let Context { stopped, .. } = &mut reader.context;
+        let mut is_quiet = false;
         tokio::select! {
             changed = reader.ticks.changed() => changed.ok()?,
+            () = sleep(ALIVE_EVERY) => is_quiet = true,
             // What has not been sent yet is sent before the end.
             _ = stopped.wait_for(|stopped| *stopped) => reader.done = true,
+        }
+        if is_quiet {
+            // A program where nothing happens could not be told from one that is stopped.
+            let event = Event::default().event("alive").data("{}");
+            return Some((Ok(event), reader));
         }
     }
     reader.begun = true;

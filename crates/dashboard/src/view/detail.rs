@@ -30,7 +30,7 @@ pub struct TaskDetail {
 struct AttemptRow {
     worker: u32,
     start_s: f64,
-    ran_s: f64,
+    took_s: f64,
     load_s: f64,
     store_s: f64,
     spilled: bool,
@@ -107,7 +107,7 @@ impl Picture {
         AttemptRow {
             worker: worker.id.0,
             start_s: self.seconds_of(bar.start),
-            ran_s: bar.ran.as_secs_f64(),
+            took_s: bar.ran.as_secs_f64(),
             load_s: bar.phases.load().as_secs_f64(),
             store_s: bar.phases.store().as_secs_f64(),
             spilled: bar.phases.spilled,

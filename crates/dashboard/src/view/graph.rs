@@ -5,7 +5,6 @@
 //! functions that took the least time are one node if there are too many.
 
 use std::cmp::Reverse;
-use std::time::Duration;
 
 use lineshaft_core::{GroupId, GroupSummary, TaskId};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -133,13 +132,12 @@ impl Picture {
         let Drawing { nodes, links, .. } = drawing;
         let mut links: Vec<LinkRow> = links.into_values().collect();
         links.sort_unstable_by_key(|link| (link.from, link.to));
-        let ran = self.totals.groups.iter().map(|(_, group)| group.ran_total);
         let linked = self.linked_groups().len();
         GraphView {
             nodes,
             links,
             path: self.path_row(&chain),
-            total_s: ran.sum::<Duration>().as_secs_f64(),
+            total_s: self.total().ran_s,
             groups_apart: self.totals.groups.len().saturating_sub(linked),
             edges: self.graph.seen(),
             edges_dropped: self.graph.dropped,

@@ -1,12 +1,14 @@
 //! Functions: how many of their tasks there are, and how long these ran.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use lineshaft_core::{GroupId, GroupSummary};
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
 use super::seconds;
+use crate::lanes::Worker;
 use crate::limits;
 use crate::picture::Picture;
 
@@ -48,6 +50,17 @@ pub struct GroupPage {
     pub rows: Vec<GroupRow>,
     /// How many there are in all that the query is for.
     pub found: usize,
+    /// What all functions took together, whatever the query is for.
+    pub total: Total,
+}
+
+/// What all functions of a run took together.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize)]
+pub struct Total {
+    /// Time that their calls ran.
+    pub ran_s: f64,
+    /// Bytes of their results that did not stay in this process.
+    pub bytes: u64,
 }
 
 /// One function.
@@ -65,16 +78,23 @@ pub struct GroupRow {
     pub failed: u64,
     /// Attempts that were followed by another.
     pub retried: u64,
-    /// Time that all of them ran.
+    /// Time that all of these ran, without what they took to load and to store.
     pub total_s: f64,
     /// The shortest run, quartiles and the longest one, of the `seen` runs.
     pub ran_s: Option<[f64; 5]>,
-    /// How much of their time the `seen` runs took to load functions and arguments, and to store results.
+    /// Time that they took to load functions and arguments.
     pub load_s: f64,
-    /// See there.
+    /// How much of that each worker's first one took, which imports what the function needs.
+    pub first_load_s: f64,
+    /// How many workers that is of.
+    pub first_loads: u32,
+    /// Time that they took to store results.
     pub store_s: f64,
-    /// How many of them took more time for that than in the call.
+    /// How many of the `seen` runs took less time than loading and storing.
     pub mostly_moving: u64,
+    /// How long the one that began first of those that run now has been running. What is to be loaded
+    /// first is left out, if it is known from other workers.
+    pub running_s: Option<f64>,
     /// Bytes of all results that did not stay in this process.
     pub bytes_total: u64,
     /// The smallest of them that was seen, quartiles and the largest.
@@ -107,10 +127,23 @@ impl Picture {
             0 => limits::PAGE_MAX,
             limit => limit.min(limits::PAGE_MAX),
         };
-        let rows = found.iter().skip(query.offset).take(limit);
+        let rows = found.iter().copied().skip(query.offset).take(limit);
         GroupPage {
-            rows: rows.map(|(id, group)| self.group_row(*id, group)).collect(),
+            rows: self.group_rows_of(rows),
             found: found.len(),
+            total: self.total(),
+        }
+    }
+
+    /// What all groups took together.
+    pub(crate) fn total(&self) -> Total {
+        let all = || self.totals.groups.iter().map(|(_, group)| group);
+        Total {
+            ran_s: all()
+                .map(|group| group.ran_total)
+                .sum::<Duration>()
+                .as_secs_f64(),
+            bytes: all().map(|group| group.bytes_total).sum(),
         }
     }
 
@@ -119,17 +152,40 @@ impl Picture {
         let mut all: Vec<&(GroupId, GroupSummary)> = self.totals.groups.iter().collect();
         all.sort_by_key(|group| by_time(group));
         let more = all.len().saturating_sub(most);
-        let rows = all.into_iter().take(most);
-        (
-            rows.map(|(id, group)| self.group_row(*id, group)).collect(),
-            more,
-        )
+        (self.group_rows_of(all.into_iter().take(most)), more)
+    }
+
+    fn group_rows_of<'a>(
+        &self,
+        groups: impl Iterator<Item = &'a (GroupId, GroupSummary)>,
+    ) -> Vec<GroupRow> {
+        let mut running: FxHashMap<GroupId, Duration> = FxHashMap::default();
+        for worker in self.lanes.workers() {
+            for bar in worker.running() {
+                let load = self.load_expected(worker, bar.group);
+                let ran = self.until_now(bar).ran.saturating_sub(load);
+                let longest = running.entry(bar.group).or_default();
+                *longest = ran.max(*longest);
+            }
+        }
+        let row = |(id, group): &(GroupId, GroupSummary)| GroupRow {
+            running_s: running.get(id).map(Duration::as_secs_f64),
+            ..self.group_row(*id, group)
+        };
+        groups.map(row).collect()
     }
 
     /// The groups whose name has this in it; None for all, if it is empty.
     pub(super) fn groups_named(&self, part: Option<&str>) -> Option<FxHashSet<GroupId>> {
         let part = part.filter(|part| !part.is_empty())?;
         Some(self.groups.named(part).collect())
+    }
+
+    /// What a task of this group will have to load, if it is the first in its worker.
+    fn load_expected(&self, worker: &Worker, group: GroupId) -> Duration {
+        let moving = self.groups.get(group).map(|group| group.moving);
+        let moving = moving.filter(|moving| moving.firsts > 0 && !worker.groups.contains(&group));
+        moving.map_or(Duration::ZERO, |moving| moving.first_load / moving.firsts)
     }
 
     fn group_row(&self, id: GroupId, summary: &GroupSummary) -> GroupRow {
@@ -146,9 +202,12 @@ impl Picture {
             retried: summary.retried,
             total_s: summary.ran_total.as_secs_f64(),
             ran_s: ran.map(|quartiles| quartiles.map(seconds)),
-            load_s: moving.load.as_secs_f64(),
-            store_s: moving.store.as_secs_f64(),
+            load_s: summary.load_total.as_secs_f64(),
+            first_load_s: moving.first_load.as_secs_f64(),
+            first_loads: moving.firsts,
+            store_s: summary.store_total.as_secs_f64(),
             mostly_moving: moving.most,
+            running_s: None,
             bytes_total: summary.bytes_total,
             bytes: group.and_then(|group| group.bytes.quartiles()),
             queued_median_s: queued.map(seconds),
@@ -172,10 +231,12 @@ pub(super) fn by_time((id, group): &(GroupId, GroupSummary)) -> impl Ord + use<>
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use lineshaft_core::Time;
+    use lineshaft_engine::Totals;
 
     use super::*;
     use crate::script::picture;
+    use crate::usage::Usage;
 
     fn names(query: &GroupQuery) -> (Vec<String>, usize) {
         let mut picture = picture("0 submit 1 0\n0 submit 2 1\n0 submit 3 2");
@@ -192,6 +253,28 @@ mod tests {
         let page = picture.group_page(query);
         let names = page.rows.into_iter().map(|row| row.name);
         (names.collect(), page.found)
+    }
+
+    #[test]
+    fn how_long_the_longest_one_runs_leaves_out_what_other_workers_had_to_load() {
+        let at = |seconds: u64| {
+            let mut picture = picture(
+                "0 up 1 1\n0 up 2 1\n0 submit 1 0\n0 submit 2 0\n0 submit 3 0\n0 submit 4 0
+                 0 hand 1 1 0\n3100000 finish 1 3100000 3000000
+                 3100000 hand 2 1 0\n3200000 finish 2 100000
+                 3200000 hand 3 1 0\n4200000 hand 4 2 0",
+            );
+            let totals = Totals {
+                groups: vec![(GroupId(0), GroupSummary::default())],
+                ..Totals::default()
+            };
+            picture.sample(Time(seconds * 1_000_000_000), totals, Usage::default());
+            let running_s = picture.group_page(&GroupQuery::default()).rows[0].running_s;
+            running_s.expect("two run")
+        };
+        assert!((at(4) - 0.8).abs() < 0.01, "{}", at(4));
+        // Worker 2 began its first one at 4.2 s, and 3 s are for what it imports.
+        assert!((at(5) - 1.8).abs() < 0.01, "{}", at(5));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use lineshaft_core::GroupSummary;
 use serde::Serialize;
 
-use super::GroupRow;
+use super::{GroupRow, Total};
 use crate::history::Sample;
 use crate::limits;
 use crate::picture::Picture;
@@ -38,6 +38,8 @@ pub struct Overview {
     pub groups: Vec<GroupRow>,
     /// How many more there are.
     pub groups_more: usize,
+    /// What all of them took together.
+    pub total: Total,
     /// What is only counted.
     pub beyond: Beyond,
     /// Samples since the one asked for, oldest first.
@@ -125,8 +127,18 @@ pub struct SampleRow {
     pub running: u64,
     pub memory_bytes: u64,
     pub spilled_bytes: u64,
-    /// Processor time so far, in seconds.
+    /// Processor time so far, in seconds, of the program and its workers.
     pub cpu_s: f64,
+    /// The part of that which the program's own process took.
+    pub program_cpu_s: f64,
+    /// Threads of all these processes that run or could run.
+    pub runnable: u64,
+    /// Time that the machine's cores had nothing to do so far, in seconds.
+    pub idle_s: Option<f64>,
+    /// Tasks that run on threads of the program.
+    pub on_threads: u64,
+    /// Cores that running tasks take.
+    pub cores: u64,
 }
 
 impl Picture {
@@ -152,6 +164,7 @@ impl Picture {
             workers: self.worker_counts(),
             groups,
             groups_more,
+            total: self.total(),
             beyond: self.beyond(tasks.submitted),
             samples: self
                 .history
@@ -252,6 +265,11 @@ impl Picture {
             memory_bytes: sample.memory_bytes,
             spilled_bytes: sample.spilled_bytes,
             cpu_s: sample.cpu_ns as f64 / 1e9,
+            program_cpu_s: sample.program_cpu_ns as f64 / 1e9,
+            runnable: sample.runnable,
+            idle_s: sample.idle_ns.map(|idle_ns| idle_ns as f64 / 1e9),
+            on_threads: sample.on_threads,
+            cores: sample.cores,
         }
     }
 }

@@ -67,6 +67,9 @@ struct RecordedTasks {
     assigned_ns: Vec<Option<i64>>,
     ended_ns: Vec<Option<i64>>,
     ran_ns: Vec<Option<u64>>,
+    /// Zero if it has not returned.
+    load_us: Vec<u32>,
+    store_us: Vec<u32>,
     /// Of its result; zero if there is none, or it stayed in its process.
     bytes: Vec<u64>,
     unlisted: u64,
@@ -200,6 +203,8 @@ impl Picture {
             rows.assigned_ns.push(time(task.assigned));
             rows.ended_ns.push(time(task.ended));
             rows.bytes.push(task.bytes);
+            rows.load_us.push(task.phases.load_us);
+            rows.store_us.push(task.phases.store_us);
             rows.ran_ns
                 .push((name == "finished").then(|| ns_of(task.ran)));
         }
@@ -303,6 +308,7 @@ mod tests {
         let states = tasks.state.iter().map(|state| tasks.states[*state]);
         assert!(states.eq(["finished", "failed", "running"]));
         assert_eq!(tasks.submitted_ns, [Some(0), Some(410_000), None]);
-        assert_eq!(tasks.ran_ns, [Some(100_000), None, None]);
+        assert_eq!(tasks.ran_ns, [Some(50_000), None, None]);
+        assert_eq!((tasks.load_us[0], tasks.store_us[0]), (30, 20));
     }
 }

@@ -1,6 +1,7 @@
 //! Single tasks: a page of a table, filtered and sorted here, and one of them.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use lineshaft_core::{GroupId, TaskId, WorkerId};
 use rustc_hash::FxHashSet;
@@ -84,8 +85,12 @@ pub struct TaskRow {
     pub assigned_s: Option<f64>,
     /// When it ended.
     pub ended_s: Option<f64>,
-    /// How long its last attempt ran, once it has returned.
+    /// How long its call ran, once it has returned.
     pub ran_s: Option<f64>,
+    /// How long its function and arguments took to load before that.
+    pub load_s: Option<f64>,
+    /// How long its result took to store behind that.
+    pub store_s: Option<f64>,
     /// Bytes of its result, unless that stays in this process.
     pub bytes: Option<u64>,
     /// How long it waited for a worker.
@@ -150,6 +155,8 @@ impl Picture {
     }
 
     fn task_row(&self, task: &Task, state: &'static str) -> TaskRow {
+        let has_returned = task.state == TaskState::Finished;
+        let returned = |lasted: Duration| has_returned.then_some(lasted.as_secs_f64());
         TaskRow {
             task: task.id.0,
             group: task.group.0,
@@ -161,7 +168,9 @@ impl Picture {
             ready_s: self.seconds(task.ready),
             assigned_s: self.seconds(task.assigned),
             ended_s: self.seconds(task.ended),
-            ran_s: (task.state == TaskState::Finished).then_some(task.ran.as_secs_f64()),
+            ran_s: returned(task.ran),
+            load_s: returned(task.phases.load()),
+            store_s: returned(task.phases.store()),
             bytes: (task.bytes > 0).then_some(task.bytes),
             queued_s: queued(task),
         }

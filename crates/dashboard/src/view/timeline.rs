@@ -56,6 +56,12 @@ pub struct Timeline {
     pub lane: usize,
     /// How many there are in all.
     pub lanes_total: usize,
+    /// How many of them ran something in the window.
+    pub lanes_ran: usize,
+    /// Time within the window that tasks took on all lanes, and what of that their calls ran.
+    pub took_s: f64,
+    /// See there.
+    pub ran_s: f64,
     /// What all lanes ran in the window, by function; those that took the most time.
     pub groups: Vec<GroupShare>,
     /// How many more functions there are.
@@ -77,9 +83,11 @@ pub struct GroupShare {
     pub count: u64,
     /// How many of them failed.
     pub failed: u64,
-    /// Time within the window that they ran.
+    /// Time within the window that their calls ran.
     pub ran_s: f64,
-    /// The longest of them, in all.
+    /// Time within the window that they took beside that, to load and to store.
+    pub moved_s: f64,
+    /// The longest call of them, in all.
     pub longest_s: f64,
 }
 
@@ -151,7 +159,7 @@ impl Picture {
         };
         let wanted = query.lane..query.lane.saturating_add(wanted);
         let (mut lanes, mut shares) = (Vec::new(), Shares::default());
-        let mut lanes_total = 0;
+        let (mut lanes_total, mut lanes_ran) = (0, 0);
         let empty = Lane::default();
         for worker in self.lanes.workers() {
             let running: Vec<Bar> = worker.running().map(|bar| self.until_now(bar)).collect();
@@ -161,7 +169,8 @@ impl Picture {
                 let running = running.get(number);
                 let bars = || lane.bars_between(window.from, window.to);
                 let of_lane = bars().chain(running.filter(|bar| bar.start < window.to));
-                let ran_ns = of_lane.map(|bar| shares.add(bar, &window)).sum();
+                let ran_ns: u64 = of_lane.map(|bar| shares.add(bar, &window)).sum();
+                lanes_ran += usize::from(ran_ns > 0);
                 if wanted.contains(&lanes_total) {
                     let ran = Duration::from_nanos(ran_ns);
                     let row = self.lane_row(worker, number, lane, ran);
@@ -170,6 +179,7 @@ impl Picture {
                 lanes_total += 1;
             }
         }
+        let [took_s, ran_s] = shares.total_s();
         let (groups, groups_more) = shares.rows(self);
         Timeline {
             from_s: self.seconds_of(window.from),
@@ -180,6 +190,9 @@ impl Picture {
             lanes,
             lane: query.lane,
             lanes_total,
+            lanes_ran,
+            took_s,
+            ran_s,
             groups,
             groups_more,
             bars_dropped: self.lanes.dropped(),
@@ -299,26 +312,40 @@ struct Share {
     count: u64,
     failed: u64,
     ran_ns: u64,
+    moved_ns: u64,
     longest: Duration,
 }
 
 impl Shares {
-    /// Adds a bar; returns for how much of the window it ran.
+    /// Adds a bar; returns how much of the window it takes.
     fn add(&mut self, bar: &Bar, window: &Window) -> u64 {
-        let end = (bar.start + bar.ran).min(window.to);
-        let within_ns = end.0.saturating_sub(bar.start.max(window.from).0);
+        let within_ns = |start: Time, lasted| {
+            let end = (start + lasted).min(window.to);
+            end.0.saturating_sub(start.max(window.from).0)
+        };
+        let (load, call) = (bar.phases.load(), bar.phases.call(bar.ran));
+        let all_ns = within_ns(bar.start, bar.ran);
+        let ran_ns = within_ns(bar.start + load, call).min(all_ns);
         let share = self.0.entry(bar.group).or_default();
         share.count += 1;
         share.failed += u64::from(bar.end == End::Failed);
-        share.ran_ns += within_ns;
-        share.longest = share.longest.max(bar.ran);
-        within_ns
+        share.ran_ns += ran_ns;
+        share.moved_ns += all_ns - ran_ns;
+        share.longest = share.longest.max(call);
+        all_ns
+    }
+
+    /// Time that all of them took, and what of that their calls ran.
+    fn total_s(&self) -> [f64; 2] {
+        let sum = |of: fn(&Share) -> u64| self.0.values().map(of).sum();
+        let took_ns = sum(|share| share.ran_ns + share.moved_ns);
+        [took_ns, sum(|share| share.ran_ns)].map(|ns| Duration::from_nanos(ns).as_secs_f64())
     }
 
     /// Those that took the most time, and how many more there are.
     fn rows(self, picture: &Picture) -> (Vec<GroupShare>, usize) {
         let mut all: Vec<(GroupId, Share)> = self.0.into_iter().collect();
-        all.sort_unstable_by_key(|(id, share)| (Reverse(share.ran_ns), *id));
+        all.sort_unstable_by_key(|(id, share)| (Reverse(share.ran_ns + share.moved_ns), *id));
         let more = all.len().saturating_sub(GROUPS_SHOWN);
         all.truncate(GROUPS_SHOWN);
         let row = |(id, share): (GroupId, Share)| GroupShare {
@@ -327,6 +354,7 @@ impl Shares {
             count: share.count,
             failed: share.failed,
             ran_s: Duration::from_nanos(share.ran_ns).as_secs_f64(),
+            moved_s: Duration::from_nanos(share.moved_ns).as_secs_f64(),
             longest_s: share.longest.as_secs_f64(),
         };
         (all.into_iter().map(row).collect(), more)
@@ -426,6 +454,15 @@ mod tests {
             panic!("one task ran: {timeline:?}");
         };
         assert_eq!((bar.load_s, bar.store_s, bar.spilled), (30e-6, 20e-6, true));
+        let all_of_it = &timeline.groups[0];
+        assert!((all_of_it.ran_s - 50e-6).abs() < 1e-9, "{all_of_it:?}");
+        assert!((all_of_it.moved_s - 50e-6).abs() < 1e-9, "{all_of_it:?}");
+        assert!((all_of_it.longest_s - 50e-6).abs() < 1e-9, "{all_of_it:?}");
+        // A window that ends 10 us after the call began.
+        let start_us = bar.start_s * 1e6;
+        let part = picture.timeline(&window(start_us + 5.0, start_us + 40.0, 100));
+        assert!((part.groups[0].ran_s - 10e-6).abs() < 1e-9, "{part:?}");
+        assert!((part.groups[0].moved_s - 25e-6).abs() < 1e-9, "{part:?}");
     }
 
     #[test]
@@ -441,6 +478,7 @@ mod tests {
                 ..window(0.0, 1_000.0, 100)
             });
             assert_eq!((timeline.lane, timeline.lanes_total), (lane, 300));
+            assert_eq!(timeline.lanes_ran, 300);
             let [all] = &timeline.groups[..] else {
                 panic!("one group: {timeline:?}");
             };
@@ -462,6 +500,9 @@ mod tests {
             panic!("one group: {timeline:?}");
         };
         assert_eq!(share.count, 2);
+        assert!((timeline.took_s - 50e-6).abs() < 1e-9, "{timeline:?}");
+        let gap = busy_half_of_the_time().timeline(&window(1_060.0, 1_090.0, 100));
+        assert_eq!((gap.lanes_total, gap.lanes_ran), (1, 0));
         assert!((share.ran_s - 50e-6).abs() < 1e-9, "{share:?}");
         assert!((timeline.lanes[0].ran_s - share.ran_s).abs() < 1e-12);
     }
