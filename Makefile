@@ -46,7 +46,7 @@ PEERS    := $(STAMPS)/peers-$(call hash,requirements/bench.txt)
 BROWSER  := $(STAMPS)/chromium-$(if $(shell command -v chromium 2>/dev/null),found,missing)
 # The dashboard's pages. Without npm the wheel has none, and its server says how to get them.
 HAS_NPM  := $(if $(shell command -v npm 2>/dev/null),yes,no)
-WEB      := $(BUILD)/web-$(HAS_NPM)-$(call hash,web/index.html web/package.json web/package-lock.json web/src web/tsconfig.json web/vite.config.js)
+WEB      := $(BUILD)/web-$(HAS_NPM)-$(call hash,web/index.html web/package.json web/package-lock.json web/src web/test web/tsconfig.json web/vite.config.js)
 PAGES    := $(STAMPS)/pages-$(notdir $(WEB))
 WHEEL    := $(STAMPS)/wheel-$(call hash,Cargo.toml Cargo.lock pyproject.toml README.md LICENSE crates python)-$(notdir $(WEB))
 export LINESHAFT_WEB_DIST := $(WEB)/dist
@@ -80,6 +80,10 @@ test: $(TESTS) $(EXAMPLES) $(WHEEL) $(CARGO_DENY) $(BROWSER) ## check and test e
 	@cargo test --quiet --workspace --locked
 	@$(say) "cargo test: the dashboard as it is where npm is missing"
 	@env -u LINESHAFT_WEB_DIST cargo test --quiet -p lineshaft-dashboard --tests --locked
+ifeq ($(HAS_NPM),yes)
+	@$(say) "node --test: what the pages reckon by themselves"
+	@cd $(WEB) && npm run --silent test
+endif
 	@$(say) "stubtest: the committed stubs say what the native module has"
 	@$(generate_stubs)
 	@diff -u python/lineshaft/_native.pyi $(NATIVE_STUB) || { echo "error: the stubs are not those of the Rust code; write them anew by: make stubs" >&2; exit 1; }
@@ -153,7 +157,7 @@ $(PAGES): | $(ENVIRONMENT)
 	@$(say) "pages of the dashboard"
 	@rm -rf $(BUILD)/web-* && mkdir -p $(WEB)
 ifeq ($(HAS_NPM),yes)
-	@cp -r web/index.html web/package.json web/package-lock.json web/src web/tsconfig.json web/vite.config.js $(WEB)
+	@cp -r web/index.html web/package.json web/package-lock.json web/src web/test web/tsconfig.json web/vite.config.js $(WEB)
 	@cd $(WEB) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm run --silent build -- --logLevel=warn
 else
 	@echo "    npm is missing: the dashboard will have no pages (Node.js 20 or later brings it)"

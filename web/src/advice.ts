@@ -3,6 +3,7 @@
 
 import type { Group, Overview, Sample } from "./api";
 import { bytes, count, duration, percent } from "./format";
+import { isImport } from "./groups";
 
 export interface Finding {
   id: string;
@@ -22,8 +23,32 @@ const MOVED_S = 1;
 const STEADY = 8;
 
 export function findings(overview: Overview, samples: Sample[]): Finding[] {
-  const all = [tiny, moving, idle, queue, spilling, skewed, retries, deaths, oversubscribed];
-  return all.map((find) => find(overview, samples)).filter((finding) => finding !== null);
+  const now = present(overview, samples);
+  const always = [tiny, imports, moving, spilling, skewed, retries, deaths].map((find) => find(overview));
+  const live = now ? [idle, interpreter, queue, crowded, oversubscribed].map((find) => find(overview, now)) : [];
+  return [...live, ...always].filter((finding) => finding !== null);
+}
+
+/** The last two seconds. */
+interface Present {
+  samples: Sample[];
+  /** Cores that the program and its workers keep busy, that the program's own process does, and that have nothing to do. */
+  busy: number;
+  program: number;
+  free: number | null;
+}
+
+function present({ ended }: Overview, samples: Sample[]): Present | null {
+  const steady = samples.slice(-STEADY);
+  if (ended || steady.length < STEADY) return null;
+  const [first, last] = [steady[0]!, steady.at(-1)!];
+  const rate = (from: number, to: number) => (to - from) / Math.max(last.at_s - first.at_s, 1e-9);
+  const free = first.idle_s === null || last.idle_s === null ? null : rate(first.idle_s, last.idle_s);
+  return { samples: steady, busy: rate(first.cpu_s, last.cpu_s), program: rate(first.program_cpu_s, last.program_cpu_s), free };
+}
+
+function mean(samples: Sample[], of: (sample: Sample) => number): number {
+  return samples.reduce((sum, sample) => sum + of(sample), 0) / samples.length;
 }
 
 function tiny({ groups }: Overview): Finding | null {
@@ -38,47 +63,93 @@ function tiny({ groups }: Overview): Finding | null {
   };
 }
 
+function imports({ groups }: Overview): Finding | null {
+  const found = groups.filter(isImport);
+  const most = found.sort((one, other) => other.first_load_s - one.first_load_s)[0];
+  const imports_s = found.reduce((sum, group) => sum + group.first_load_s, 0);
+  const all_s = groups.reduce((sum, group) => sum + group.total_s + group.load_s + group.store_s, 0);
+  if (!most || imports_s < Math.max(MOVED_S, all_s * 0.2)) return null;
+  return {
+    id: "imports",
+    title: "Workers spend their time on imports",
+    why: `The first task of ${most.name} in each of ${count(most.first_loads)} workers took ${duration(most.first_load_s / most.first_loads)} to load what it imports; of the time of all tasks, ${percent(imports_s / all_s)} went to imports.`,
+    remedy: "Keep one engine and its workers for the whole program, let each do more, or run on threads, which have what the program has imported.",
+  };
+}
+
 function moving({ groups }: Overview): Finding | null {
-  const moved_s = (group: Group) => group.load_s + group.store_s;
-  // Where it is short, too: then the tasks are too small, whatever they do. Imports of a first call are long, but once.
+  const loaded_s = (group: Group) => group.load_s - (isImport(group) ? group.first_load_s : 0);
+  const moved_s = (group: Group) => loaded_s(group) + group.store_s;
+  // Where it is short, too: then the tasks are too small, whatever they do.
   const slow = groups.filter((group) => group.mostly_moving > group.seen / 2 && moved_s(group) > Math.max(MOVED_S, group.seen * TINY_S));
   const most = slow.sort((one, other) => moved_s(other) - moved_s(one))[0];
   if (!most) return null;
-  const { name, load_s, store_s } = most;
+  const { name, store_s } = most;
   return {
     id: "moving",
     title: "Moving data takes longer than running",
-    why: `${count(most.mostly_moving)} of ${count(most.seen)} tasks of ${name} took longer to load arguments (${duration(load_s)} in all) and to store results (${duration(store_s)}) than to run.`,
+    why: `${count(most.mostly_moving)} of ${count(most.seen)} tasks of ${name} took longer to load arguments (${duration(loaded_s(most))} in all) and to store results (${duration(store_s)}) than to run.`,
     remedy:
-      load_s > store_s
+      loaded_s(most) > store_s
         ? "Hand over arrays and not lists of Python objects; give a path, and read it in the task; or run it on threads, which take arguments as they are."
         : "Return arrays and not lists of Python objects, or less; or run it on threads, where results stay as they are.",
   };
 }
 
-function idle({ tasks, workers, cores, ended }: Overview, samples: Sample[]): Finding | null {
-  if (ended || workers.idle === 0 || tasks.waiting === 0) return null;
-  const steady = samples.slice(-STEADY);
-  if (steady.length < STEADY || !steady.every((sample) => sample.ready === 0 && sample.waiting > 0 && sample.running < cores.budget)) return null;
+function idle({ tasks, cores }: Overview, { samples }: Present): Finding | null {
+  if (!samples.every((sample) => sample.ready === 0 && sample.waiting > 0 && sample.cores < cores.budget)) return null;
+  const free = cores.budget - Math.max(...samples.map((sample) => sample.cores));
   return {
     id: "idle",
-    title: "Workers are idle because tasks wait for other tasks",
-    why: `${count(workers.idle)} of ${count(workers.up)} workers have nothing to do, while ${count(tasks.waiting)} tasks wait for the results of ${count(tasks.running)} that run.`,
+    title: "Cores are idle because tasks wait for other tasks",
+    why: `${count(free)} of ${count(cores.budget)} cores have no task, while ${count(tasks.waiting)} tasks wait for the results of ${count(tasks.running)} that run.`,
     remedy: "Split the tasks that the others wait for, or submit independent work beside them.",
   };
 }
 
-function queue({ tasks, cores, ended }: Overview, samples: Sample[]): Finding | null {
-  const steady = samples.slice(-STEADY);
-  if (ended || steady.length < STEADY || tasks.ready === 0) return null;
-  const [first, last] = [steady[0]!, steady.at(-1)!];
-  const busy = (last.cpu_s - first.cpu_s) / Math.max(last.at_s - first.at_s, 1e-9);
-  if (!steady.every((sample) => sample.ready > 0) || busy > cores.budget * 0.5) return null;
+/** Threads of Python code, of which one runs at a time. One that waits for the interpreter sleeps; one that waits for a core does not. */
+function interpreter({ cores }: Overview, { samples, program }: Present): Finding | null {
+  const [threads, runnable] = [Math.min(...samples.map((sample) => sample.on_threads)), mean(samples, (sample) => sample.runnable)];
+  if (cores.budget < 2 || threads < 2 || program < 0.7 || program > 1.2 || runnable >= threads) return null;
+  return {
+    id: "interpreter",
+    title: "Threads compute and share one core",
+    why: `${count(threads)} tasks run on threads, and together they keep ${program.toFixed(2)} cores busy: Python code holds the interpreter's lock, which one thread has at a time.`,
+    remedy: "Run them in processes.",
+  };
+}
+
+/** Cores that tasks which are ready could have and do not; null if they have enough, or threads wait for each other. */
+function unused(overview: Overview, now: Present): number | null {
+  const { cores } = overview;
+  if (!now.samples.every((sample) => sample.ready > 0) || now.busy > cores.budget * 0.5) return null;
+  return interpreter(overview, now) ? null : cores.budget - now.busy;
+}
+
+/** Whether what the program does not use is idle: other programs may use it. */
+function areFree(unused: number, { free }: Present): boolean {
+  return free === null || free >= unused / 2;
+}
+
+function queue(overview: Overview, now: Present): Finding | null {
+  const missing = unused(overview, now);
+  if (missing === null || !areFree(missing, now)) return null;
   return {
     id: "queue",
     title: "Tasks wait although cores are free",
-    why: `${count(tasks.ready)} tasks could run, and only ${busy.toFixed(2)} of ${cores.budget} cores are busy: what runs sleeps, or waits for files, the network or a lock.`,
+    why: `${count(overview.tasks.ready)} tasks could run, and only ${now.busy.toFixed(2)} of ${overview.cores.budget} cores are busy: what runs sleeps, or waits for files, the network or a lock.`,
     remedy: "Run tasks that wait on threads or as coroutines, of which more can run at a time.",
+  };
+}
+
+function crowded(overview: Overview, now: Present): Finding | null {
+  const missing = unused(overview, now);
+  if (missing === null || areFree(missing, now)) return null;
+  return {
+    id: "crowded",
+    title: "Other programs take the cores",
+    why: `${count(overview.tasks.ready)} tasks could run, and this program has ${now.busy.toFixed(2)} of ${overview.cores.budget} cores; only ${now.free!.toFixed(2)} of the machine's have nothing to do.`,
+    remedy: "End what else computes on this machine, or wait for it.",
   };
 }
 
@@ -92,14 +163,18 @@ function spilling({ memory }: Overview): Finding | null {
   };
 }
 
-function skewed({ groups }: Overview): Finding | null {
-  const total_s = groups.reduce((sum, group) => sum + group.total_s, 0);
-  const found = groups.find((group) => group.ran_s && group.finished >= 4 && group.ran_s[4] > 10 * group.ran_s[2] && group.ran_s[4] > Math.max(1, total_s * 0.1));
+function skewed({ groups, total }: Overview): Finding | null {
+  const isLong = ({ ran_s, finished }: Group, longest_s: number) =>
+    ran_s !== null && finished >= 4 && longest_s > 10 * ran_s[2] && longest_s > Math.max(1, total.ran_s * 0.1);
+  const running = groups.find((group) => group.running_s !== null && isLong(group, group.running_s));
+  const found = running ?? groups.find((group) => group.ran_s && isLong(group, group.ran_s[4]));
   if (!found) return null;
+  const { name, ran_s, running_s } = found;
+  const [longest_s, median_s] = [running ? running_s! : ran_s![4], ran_s![2]];
   return {
     id: "skewed",
     title: "One task takes much longer than the others like it",
-    why: `The longest task of ${found.name} ran for ${duration(found.ran_s![4])}, half of them for less than ${duration(found.ran_s![2])}.`,
+    why: `${running ? `A task of ${name} has been running for ${duration(longest_s)}` : `The longest task of ${name} ran for ${duration(longest_s)}`}, half of them for less than ${duration(median_s)}.`,
     remedy: "Start the long ones first, or divide them: at the end the others wait for them.",
   };
 }
@@ -124,16 +199,15 @@ function deaths({ workers }: Overview): Finding | null {
   };
 }
 
-function oversubscribed({ cores, ended }: Overview, samples: Sample[]): Finding | null {
-  const steady = samples.slice(-STEADY);
-  if (ended || steady.length < STEADY) return null;
-  const [first, last] = [steady[0]!, steady.at(-1)!];
-  const busy = (last.cpu_s - first.cpu_s) / Math.max(last.at_s - first.at_s, 1e-9);
-  if (busy < cores.budget * 1.5) return null;
+/** Threads that want a core and cannot have one: how busy the cores are does not tell. */
+function oversubscribed({ tasks, cores }: Overview, { samples }: Present): Finding | null {
+  if (!samples.every((sample) => sample.runnable > cores.budget * 1.5)) return null;
+  const threads = Math.round(mean(samples, (sample) => sample.runnable));
+  const isLibrary = threads > tasks.running * 1.5;
   return {
     id: "oversubscribed",
-    title: "More cores are busy than there are",
-    why: `${busy.toFixed(1)} cores are busy, and the budget is ${cores.budget}: a library runs threads of its own inside tasks.`,
-    remedy: "Limit the library's threads in tasks, for example by threadpoolctl, or use fewer workers.",
+    title: "More threads compute than there are cores",
+    why: `${count(threads)} threads of this program and its workers want a core, and the budget is ${cores.budget}: ${isLibrary ? "a library runs threads of its own inside tasks" : "more tasks run at a time than that"}.`,
+    remedy: isLibrary ? "Limit the library's threads in tasks, for example by threadpoolctl, or use fewer workers." : "Run fewer at a time.",
   };
 }

@@ -1,0 +1,120 @@
+// What is advised, for runs made up of the numbers that a server sends.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { findings } from "../src/advice";
+import type { Group, Overview, Sample } from "../src/api";
+
+const GROUP: Group = {
+  group: 1,
+  name: "fit",
+  submitted: 20,
+  finished: 20,
+  failed: 0,
+  retried: 0,
+  total_s: 2,
+  ran_s: [0.05, 0.1, 0.1, 0.1, 0.2],
+  load_s: 0,
+  first_load_s: 0,
+  first_loads: 2,
+  store_s: 0,
+  mostly_moving: 0,
+  running_s: null,
+  bytes_total: 0,
+  bytes: null,
+  queued_median_s: 0,
+  seen: 20,
+};
+
+interface Case {
+  group?: Partial<Group>;
+  tasks?: Partial<Overview["tasks"]>;
+  /** Of each sample; cores are rates. */
+  now?: Partial<Sample> & { busy?: number; program?: number; free?: number | null };
+  budget?: number;
+  ended?: boolean;
+}
+
+function advice({ group = {}, tasks = {}, now = {}, budget = 4, ended = false }: Case): string[] {
+  const row = { ...GROUP, ...group };
+  const { busy = 0, program = 0, free = null, ...sample } = now;
+  const samples = Array.from({ length: 12 }, (_, number): Sample => {
+    const at_s = number / 4;
+    const nothing = { ended: 0, failed: 0, waiting: 0, ready: 0, ahead: 0, running: 0, memory_bytes: 0, spilled_bytes: 0, runnable: 0, on_threads: 0, cores: 0 };
+    return { ...nothing, at_s, cpu_s: at_s * busy, program_cpu_s: at_s * program, idle_s: free === null ? null : at_s * free, ...sample };
+  });
+  const overview: Overview = {
+    next: 12,
+    resumed: false,
+    at_s: 3,
+    origin_unix_ms: 0,
+    ended,
+    tasks: { submitted: 20, waiting: 0, ready: 0, backoff: 0, ahead: 0, running: 0, blocked: 0, finished: 20, failed: 0, dropped: 0, retried: 0, ...tasks },
+    tasks_per_s: 1,
+    cores: { busy, taken: 0, budget },
+    memory: { used_bytes: 0, peak_bytes: 0, budget_bytes: 1, spilled_bytes: 0, spills: 0, objects: 0 },
+    workers: { up: 2, idle: 0, starting: 0, died: 0 },
+    groups: [row],
+    groups_more: 0,
+    total: { ran_s: row.total_s, bytes: 0 },
+    beyond: { events_missed: 0, tasks_unlisted: 0, bars_dropped: 0, bars_missing: 0 },
+    samples: [],
+  };
+  return findings(overview, samples).map((finding) => `${finding.id}: ${finding.why} ${finding.remedy}`);
+}
+
+function check(found: string[], ...expected: RegExp[]): void {
+  assert.equal(found.length, expected.length, found.join("\n"));
+  expected.forEach((pattern, at) => assert.match(found[at]!, pattern));
+}
+
+test("a run that has nothing wrong gets none", () => {
+  check(advice({ now: { busy: 4, program: 0.1, running: 4, cores: 4, runnable: 4, ready: 50, free: 0 } }));
+});
+
+test("what each worker imports once is called imports, and makes no task a long one", () => {
+  const group = { load_s: 6.5, first_load_s: 6.4, mostly_moving: 2, ran_s: [0.05, 0.06, 0.06, 0.06, 0.06] as Group["ran_s"], total_s: 1.2 };
+  check(advice({ group, ended: true }), /^imports: The first task of fit in each of 2 workers took 3\.20 s .* 83 %/);
+  check(advice({ group: { ...group, total_s: 600 }, ended: true }));
+  // Large arguments, which every task has.
+  check(advice({ group: { ...group, load_s: 64, mostly_moving: 20 }, ended: true }), /^moving: 20 of 20 tasks of fit .*1 min 4 s/);
+});
+
+test("threads that share the interpreter are told to be processes, and no core is called free", () => {
+  const now = { busy: 0.97, program: 0.97, on_threads: 4, running: 4, cores: 4, runnable: 1, ready: 20, free: 3 };
+  check(advice({ now }), /^interpreter: 4 tasks run on threads, and together they keep 0\.97 cores busy.*processes/);
+  // They sleep, which is what threads are for; there is only one core; or others have the cores that they could use.
+  check(advice({ now: { ...now, busy: 0.1, program: 0.1, ready: 0 } }));
+  check(advice({ now: { ...now, cores: 1, ready: 0 }, budget: 1 }));
+  check(advice({ now: { ...now, runnable: 4, free: 0, ready: 0 } }));
+});
+
+test("cores are free only if nobody else has them", () => {
+  const now = { busy: 0.2, program: 0.1, running: 4, cores: 4, ready: 20 };
+  check(advice({ now: { ...now, free: 3.7 }, tasks: { ready: 20 } }), /^queue: 20 tasks could run, and only 0\.20 of 4 cores/);
+  check(advice({ now: { ...now, free: null } }), /^queue/);
+  check(advice({ now: { ...now, free: 0.1 } }), /^crowded: .*has 0\.20 of 4 cores; only 0\.10 of the machine's/);
+});
+
+test("cores are idle, too, where workers have not been started", () => {
+  const now = { waiting: 20, running: 1, cores: 1, busy: 1, runnable: 1 };
+  const tasks = { waiting: 20, running: 1 };
+  check(advice({ now, tasks }), /^idle: 3 of 4 cores have no task, while 20 tasks wait for the results of 1 that run/);
+  check(advice({ now: { ...now, cores: 4 }, tasks }));
+  check(advice({ now: { ...now, ready: 1, busy: 3 }, tasks }));
+  check(advice({ now, tasks, ended: true }));
+});
+
+test("a straggler is told of while it runs", () => {
+  check(advice({ group: { running_s: 6 } }), /^skewed: A task of fit has been running for 6\.00 s, half of them for less than 100 ms/);
+  check(advice({ group: { running_s: 0.9 } }));
+  check(advice({ group: { running_s: 6, finished: 3 } }));
+  check(advice({ group: { ran_s: [0.05, 0.1, 0.1, 0.1, 8], total_s: 10 }, ended: true }), /^skewed: The longest task of fit ran for 8\.00 s/);
+});
+
+test("threads of a library are told of although no more cores can be busy than there are", () => {
+  const now = { busy: 2, program: 0.05, running: 2, cores: 2, runnable: 8, ready: 0, free: 0 };
+  check(advice({ now, budget: 2, tasks: { running: 2 } }), /^oversubscribed: 8 threads .* the budget is 2: a library runs threads/);
+  check(advice({ now: { ...now, runnable: 3 }, budget: 2, tasks: { running: 2 } }));
+  check(advice({ now: { ...now, running: 8, on_threads: 8 }, budget: 2, tasks: { running: 8 } }), /^oversubscribed: .* more tasks run at a time/);
+});
