@@ -4,6 +4,9 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { answer, type Run } from "./record";
 
+/** An answer takes milliseconds; one that takes so long will not come. */
+const ANSWER_MS = 10_000;
+
 let run: Run | null = null;
 
 export function setRecord(record: Run): void {
@@ -17,9 +20,15 @@ export async function ask<T>(path: string, params: Params = {}, signal?: AbortSi
   if (run) return answer(run, path, params) as T;
   const given = Object.entries(params).filter(([, value]) => value !== undefined && value !== "");
   const query = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
-  const response = await fetch(query ? `${path}?${query}` : path, signal ? { signal } : {});
-  if (!response.ok) throw new Error((await response.text()).trim() || `${path}: ${response.status}`);
-  return response.json();
+  const late = AbortSignal.timeout(ANSWER_MS);
+  try {
+    const response = await fetch(query ? `${path}?${query}` : path, { signal: signal ? AbortSignal.any([signal, late]) : late });
+    if (!response.ok) throw new Error((await response.text()).trim() || `${path}: ${response.status}`);
+    return await response.json();
+  } catch (problem) {
+    if (late.aborted) throw new Error(`nothing came within ${ANSWER_MS / 1000} s`);
+    throw problem;
+  }
 }
 
 export interface Asked<T> {

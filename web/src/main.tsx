@@ -6,7 +6,7 @@ import type { Overview } from "./api";
 import { ask } from "./ask";
 import { duration } from "./format";
 import { GraphPage } from "./graph/page";
-import { connect, type Link, type Live } from "./live";
+import { connect, NOTHING, type Link, type Live } from "./live";
 import { OverviewPage } from "./overview";
 import { ProfilePage } from "./profile/page";
 import { useRoute } from "./route";
@@ -27,7 +27,7 @@ const PAGES: [string, string, Page][] = [
 ];
 
 function App() {
-  const [live, setLive] = useState<Live>({ link: "connecting", overview: null, samples: [] });
+  const [live, setLive] = useState<Live>(NOTHING);
   useEffect(() => connect(setLive), []);
   const { page, params } = useRoute();
   const task = params.get("task");
@@ -50,6 +50,11 @@ function App() {
         <Status live={live} />
       </header>
       <main>
+        {live.silent_s > 0 && (
+          <p class="note silent">
+            The program has not answered for {live.silent_s} s: it may be stopped, or its machine asleep.{overview && " What is shown is how it was."}
+          </p>
+        )}
         {overview ? (
           <Page live={live} overview={overview} />
         ) : (
@@ -64,6 +69,7 @@ function App() {
 const LINKS: Record<Link, string> = {
   connecting: "connecting",
   live: "live",
+  silent: "no answer",
   lost: "connection lost: this is how it was; trying again",
   ended: "the engine has ended",
   report: "report of a run that is over",
