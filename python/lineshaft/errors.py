@@ -61,12 +61,18 @@ class RemoteTraceback(Exception):  # noqa: N818 - as concurrent.futures calls it
         The traceback as the worker would have printed it.
     cause
         What ``__cause__`` of the exception was in the worker, since this object now sits there.
+    suppress_context
+        What ``__suppress_context__`` was there; a cause sets it.
+    frames
+        The tracebacks of the exception and of its causes and contexts: file, function, line and module of each frame.
     """
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.text = text
         self.cause: BaseException | None = None
+        self.suppress_context = False
+        self.frames: list[list[tuple[str, str, int, str]]] = []
 
     def __str__(self) -> str:
         return f'\n"""\n{self.text}"""'

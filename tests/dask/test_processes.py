@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 import types
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.dask.nodes import add, fail, inc, place, where
 from tests.events import eventually
 
 import lineshaft as ls
+import lineshaft.dask._raised
 import lineshaft.errors
 from lineshaft import _process
 from lineshaft.dask import get, get_processes
@@ -149,10 +151,66 @@ def test_only_what_is_wanted_comes_back():
         get_processes(graph, "x")
 
 
-def test_an_exception_comes_with_the_traceback_of_the_worker():
-    with pytest.raises(ValueError, match="cannot work on 2") as caught:
-        get_processes({"x": (inc, 1), "y": (fail, "x"), "z": (inc, "y")}, "z")
-    assert "in fail" in str(caught.value.__cause__)
+def fails_twice(x):
+    try:
+        fail(x)
+    except ValueError as error:
+        raise KeyError("twice") from error
+
+
+def fails_again(x):
+    try:
+        fail(x)
+    except ValueError:
+        raise KeyError("again")  # noqa: B904 - the first is its context
+
+
+def nested_failure(x):
+    ls.submit(fails_twice, x).result()
+
+
+def _raised(task):
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - the tests say which
+        get_processes({"x": (inc, 1), "y": (task, "x"), "z": (inc, "y")}, "z")
+    return caught.value
+
+
+def _functions(error):
+    return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+
+
+@pytest.mark.parametrize("task", [fails_twice, nested_failure])
+def test_an_exception_has_its_own_traceback_and_cause(task):
+    pytest.importorskip("tblib")
+    error = _raised(task)
+    assert task.__name__ in _functions(error)
+    assert isinstance(error, KeyError)
+    assert isinstance(error.__cause__, ValueError)
+    assert (error.__cause__.__cause__, error.__context__) == (None, error.__cause__)
+    if task is fails_twice:
+        assert _functions(error)[-1] == "fails_twice"
+        assert _functions(error.__cause__) == ["fails_twice", "fail"]
+
+
+def test_an_exception_has_its_own_context():
+    pytest.importorskip("tblib")
+    error = _raised(fails_again)
+    assert (error.__cause__, error.__suppress_context__) == (None, False)
+    assert _functions(error.__context__) == ["fails_again", "fail"]
+
+
+@pytest.mark.parametrize(
+    ("task", "names"),
+    [(fail, ["ValueError"]), (fails_twice, ["KeyError", "ValueError"]), (fails_again, ["KeyError", "ValueError"])],
+)
+def test_without_tblib_the_traceback_is_the_last_cause(task, names, monkeypatch):
+    monkeypatch.setattr(lineshaft.dask._raised, "_traceback_class", lambda: None)
+    error, found = _raised(task), []
+    while not isinstance(error, lineshaft.errors.RemoteTraceback):
+        found.append(type(error).__name__)
+        error = error.__cause__ or error.__context__
+    assert found == names
+    assert "in fail" in error.text
 
 
 def test_a_dead_worker_is_named_and_the_engine_goes_on():

@@ -40,6 +40,10 @@ def fail_with_cause() -> None:
         raise ValueError("outer") from error
 
 
+def fail_with_cause_in_a_call() -> None:
+    ls.submit(fail_with_cause).result()
+
+
 def keywords(*args: int, **options: int) -> tuple[tuple[int, ...], dict[str, int]]:
     return args, options
 
@@ -104,6 +108,12 @@ def test_a_remote_traceback_is_the_cause(processes):
 def test_causes_of_the_worker_are_kept(processes):
     error = processes.submit(fail_with_cause).exception()
     assert "KeyError: 'key'" in str(error.__cause__)
+    assert isinstance(error.__cause__.cause, KeyError)
+
+
+def test_causes_of_calls_in_calls_are_kept(processes):
+    error = processes.submit(fail_with_cause_in_a_call).exception()
+    assert isinstance(error.__cause__, ls.errors.RemoteTraceback)
     assert isinstance(error.__cause__.cause, KeyError)
 
 

@@ -32,8 +32,12 @@ _FRAME = re.compile(r'  File "(?P<file>.*)", line (?P<line>[0-9]+), in ')
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 
 
+#: File, function, line and module of a frame of a traceback.
+Frame = tuple[str, str, int, str]
+
+
 class _Part(NamedTuple):
-    """One exception of a chain. `cause` and `context` are positions in the chain."""
+    """One exception of a chain. `cause` and `context` are positions in the chain, `frames` its traceback."""
 
     data: bytes | None
     type_name: str
@@ -43,13 +47,14 @@ class _Part(NamedTuple):
     cause: int | None
     context: int | None
     suppress_context: bool
+    frames: list[Frame]
 
 
 def chain_of(exc: BaseException) -> list[BaseException]:
     """`exc` and its causes and contexts, each once, `exc` first."""
     chain = [exc]
     for part in chain:
-        for linked in (part.__cause__, part.__context__):
+        for linked in (_own_cause(part), part.__context__):
             if linked is None or isinstance(linked, RemoteTraceback):
                 continue
             if len(chain) < CHAIN_MAX and not any(linked is other for other in chain):
@@ -70,8 +75,15 @@ def decode(data: bytes) -> BaseException:
     exc = _decode_chain(fields, text)
     remote = RemoteTraceback(text)
     remote.cause = exc.__cause__
+    remote.suppress_context = exc.__suppress_context__
+    remote.frames = [_Part(*values).frames for values in fields]
     exc.__cause__ = remote
     return exc
+
+
+def _own_cause(exc: BaseException) -> BaseException | None:
+    cause = exc.__cause__
+    return cause.cause if isinstance(cause, RemoteTraceback) else cause
 
 
 def _with_sources(text: str) -> str:
@@ -102,9 +114,10 @@ def _encode_chain(exc: BaseException, dumps: Callable[[object], bytes]) -> list[
                     _text(str, part),
                     _text(repr, part),
                     reason,
-                    positions.get(id(part.__cause__)),
+                    positions.get(id(_own_cause(part))),
                     positions.get(id(part.__context__)),
                     part.__suppress_context__,
+                    _frames(part.__traceback__),
                 )
             )
         )
@@ -226,6 +239,16 @@ def _user_part(traceback: TracebackType | None) -> TracebackType | None:
     while first is not None and first.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         first = first.tb_next
     return traceback if first is None else first
+
+
+def _frames(traceback: TracebackType | None) -> list[Frame]:
+    part, frames = _user_part(traceback), []
+    while part is not None:
+        frame = part.tb_frame
+        module = frame.f_globals.get("__name__")
+        frames.append((frame.f_code.co_filename, frame.f_code.co_name, part.tb_lineno, str(module)))
+        part = part.tb_next
+    return frames
 
 
 def _text(form: Callable[[object], str], exc: BaseException) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lineshaft import _native
 from lineshaft.dask._pools import end_pool, process_pool
+from lineshaft.dask._raised import restore
 from lineshaft.dask._remote import StandIn, call_node
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def run(
         submitted.cancel(not isinstance(error, Exception))
         if rerun_exceptions_locally and isinstance(error, Exception):
             _rerun(job.graph, submitted)
+        restore(error)
         raise
     finally:
         # The traceback has this frame, and what was submitted has the exception.
