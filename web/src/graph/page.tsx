@@ -1,6 +1,6 @@
 // The graph of tasks by function: what needs what, and the longest chain, which no number of workers makes shorter.
 
-import { useMemo } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { GraphNode, GraphPath, GraphView, Overview } from "../api";
 import { useAsked } from "../ask";
 import { count, duration, percent, rough } from "../format";
@@ -13,6 +13,10 @@ import { curve, layout, NODE_WIDTH, type Link, type Place } from "./layout";
 const EVERY_MS = 1000;
 /** As many as the server takes. */
 const EXPANDED_MAX = 8;
+const ZOOM_STEP = 1.5;
+const ZOOM_MAX = 2;
+/** The part of the window's height that the graph has, as the style sheet says. */
+const HIGH = 0.7;
 /** A function has two lines, a task one. */
 const [GROUP_HEIGHT, TASK_HEIGHT] = [50, 28];
 
@@ -26,12 +30,6 @@ export function GraphPage({ live }: { live: Live; overview: Overview }) {
     <>
       <Numbers graph={answer} />
       <section class="card" aria-labelledby="graph">
-        <div class="head">
-          <h2 id="graph">Functions and what they need</h2>
-          <p class="hint">
-            <i class="stroke path" /> critical path <i class="stroke" /> results that were needed
-          </p>
-        </div>
         <Picture graph={answer} expand={expand.split(",").filter(Boolean)} />
         <Missing graph={answer} />
       </section>
@@ -68,23 +66,70 @@ function Picture({ graph, expand }: { graph: GraphView; expand: string[] }) {
     const heights = nodes.map((node) => (node.task === null ? GROUP_HEIGHT : TASK_HEIGHT));
     return layout(heights, [...links, ...besideTasks(graph)]);
   }, [shape]);
+  const box = useRef<HTMLDivElement>(null);
+  const { zoom, by, isFit } = useZoom(box, width, height);
+  const more = nodes.reduce((sum, node) => sum + (node.group === null ? node.groups : 0), 0);
   // The order of the keyboard is that of reading: column by column.
   const order = [...nodes.keys()].sort((one, other) => places[one]!.x - places[other]!.x || places[one]!.y - places[other]!.y);
   const drawn = [...links].sort((one, other) => Number(one.on_path) - Number(other.on_path));
   return (
-    <div class="scroll graph" tabIndex={0} role="region" aria-labelledby="graph">
-      <div style={{ width: `${width}px`, height: `${height}px` }}>
-        <svg width={width} height={height} aria-hidden="true">
-          {drawn.map(({ from, to, count, on_path }) => (
-            <path key={`${from} ${to}`} d={curve(places[from]!, places[to]!)} class={on_path ? "path" : ""} stroke-width={on_path ? 3 : 1 + Math.min(2.5, Math.log10(count) / 2)} />
-          ))}
-        </svg>
-        {order.map((at) => (
-          <Node key={key(nodes[at]!)} node={nodes[at]!} place={places[at]!} expand={expand} said={said(graph, at)} />
-        ))}
+    <>
+      <div class="head">
+        <h2 id="graph">Functions and what they need</h2>
+        <p class="hint">
+          {more > 0 && <b>{count(more)} more functions in one box</b>}
+          <i class="stroke path" /> critical path <i class="stroke" /> results that were needed
+        </p>
+        <div class="choice" role="group" aria-label="Size of the graph">
+          <button onClick={() => by(1 / ZOOM_STEP)}>Zoom out</button>
+          <button onClick={() => by(ZOOM_STEP)}>Zoom in</button>
+          <button aria-pressed={isFit} onClick={() => by(null)}>
+            Fit
+          </button>
+        </div>
       </div>
-    </div>
+      <div class="scroll graph" ref={box} tabIndex={0} role="region" aria-labelledby="graph">
+        <div style={{ width: `${width * zoom}px`, height: `${height * zoom}px` }}>
+          <div class="canvas" style={{ width: `${width}px`, height: `${height}px`, transform: `scale(${zoom})` }}>
+            <svg width={width} height={height} aria-hidden="true">
+              {drawn.map(({ from, to, count, on_path }) => (
+                <path key={`${from} ${to}`} d={curve(places[from]!, places[to]!)} class={on_path ? "path" : ""} stroke-width={on_path ? 3 : 1 + Math.min(2.5, Math.log10(count) / 2)} />
+              ))}
+            </svg>
+            {order.map((at) => (
+              <Node key={key(nodes[at]!)} node={nodes[at]!} place={places[at]!} expand={expand} said={said(graph, at)} />
+            ))}
+          </div>
+        </div>
+      </div>
+    </>
   );
+}
+
+/** How large a graph is drawn: so that all of it is seen, until somebody wants another size. */
+function useZoom(box: { current: HTMLDivElement | null }, width: number, height: number) {
+  const [fit, setFit] = useState(1);
+  const [chosen, setChosen] = useState<number | null>(null);
+  const middle = useRef({ x: 0.5, y: 0.5 });
+  useLayoutEffect(() => {
+    const measure = () => setFit(Math.min(1, box.current!.clientWidth / width, (window.innerHeight * HIGH) / height));
+    const observer = new ResizeObserver(measure);
+    observer.observe(box.current!);
+    measure();
+    return () => observer.disconnect();
+  }, [width, height]);
+  const zoom = chosen ?? fit;
+  // What was in the middle stays there.
+  useLayoutEffect(() => {
+    const { clientWidth, clientHeight, scrollWidth, scrollHeight } = box.current!;
+    box.current!.scrollTo(middle.current.x * scrollWidth - clientWidth / 2, middle.current.y * scrollHeight - clientHeight / 2);
+  }, [zoom]);
+  const by = (factor: number | null) => {
+    const { clientWidth, clientHeight, scrollWidth, scrollHeight, scrollLeft, scrollTop } = box.current!;
+    middle.current = { x: (scrollLeft + clientWidth / 2) / scrollWidth, y: (scrollTop + clientHeight / 2) / scrollHeight };
+    setChosen(factor === null ? null : Math.min(ZOOM_MAX, Math.max(fit, zoom * factor)));
+  };
+  return { zoom, by, isFit: chosen === null };
 }
 
 /** Links that are not drawn: they put what is left of an expanded function where its tasks are. */
