@@ -68,6 +68,33 @@ def test_pages_are_reached_by_the_keyboard_alone(tab):
             expect(link).to_have_attribute("aria-current", "page")
 
 
+@pytest.mark.parametrize("width", [320, 700])
+def test_pages_fit_into_a_narrow_window_and_say_whether_they_are_live(tab, width):
+    with ls.Engine(workers=2) as engine:
+        engine.submit(double, engine.submit(double, 1)).result()
+        tab.page.set_viewport_size({"width": width, "height": 800})
+        for name in ["overview", "timeline", "tasks", "graph", "workers", "profile"]:
+            page = tab.open(engine.dashboard_url, name)
+            expect(page.locator("main > *").first).to_be_visible()
+            expect(page.get_by_text("Asking for")).to_have_count(0)
+            assert page.evaluate("document.scrollingElement.scrollWidth") <= width, name
+            expect(page.get_by_role("status").first).to_be_in_viewport(ratio=1)
+
+
+def test_a_long_name_leaves_the_numbers_where_they_are_seen(tab):
+    def named():
+        pass
+
+    named.__qualname__ = named.__name__ = "preprocess_" * 20
+    with ls.Engine(workers=1) as engine:
+        for _ in range(100):
+            engine.submit(named).result()
+        page = tab.open(engine.dashboard_url, "overview")
+        last = page.get_by_role("row").filter(has_text="preprocess").get_by_role("cell").last
+        box = last.bounding_box()
+        assert box["x"] + box["width"] <= 1280
+
+
 def test_a_page_at_another_address_is_opened_by_its_token_and_goes_on_without(tab):
     with ls.Engine(workers=1, dashboard="127.0.0.2") as engine:
         engine.submit(double, 1).result()

@@ -1,7 +1,16 @@
 // Colours that people with any colour vision tell apart (Okabe and Ito), in an order in which neighbours differ in
-// lightness too. A group has the same colour on every page.
+// lightness too. A group has the same colour on every page, and the first twenty-four have one of their own.
 
-const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a7fd1", "#7a8b00"];
+const HUES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a7fd1", "#7a8b00"];
+
+/** Then the same again, darker and lighter. */
+const COLOURS = [...HUES, ...HUES.map((hue) => mixed(hue, 0, 0.42)), ...HUES.map((hue) => mixed(hue, 255, 0.5))];
+
+/** A colour with so much black (0) or white (255) in it. */
+function mixed(hue: string, other: number, share: number): string {
+  const parts = [1, 3, 5].map((at) => parseInt(hue.slice(at, at + 2), 16));
+  return `#${parts.map((part) => Math.round(part * (1 - share) + other * share).toString(16).padStart(2, "0")).join("")}`;
+}
 
 export function colour(group: number): string {
   return COLOURS[group % COLOURS.length]!;
