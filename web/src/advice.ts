@@ -108,9 +108,12 @@ function idle({ tasks, cores }: Overview, { samples }: Present): Finding | null 
 }
 
 /** Threads of Python code, of which one runs at a time. One that waits for the interpreter sleeps; one that waits for a core does not. */
-function interpreter({ cores }: Overview, { samples, program }: Present): Finding | null {
-  const [threads, runnable] = [Math.min(...samples.map((sample) => sample.on_threads)), mean(samples, (sample) => sample.runnable)];
-  if (cores.budget < 2 || threads < 2 || program < 0.7 || program > 1.2 || runnable >= threads) return null;
+function interpreter({ cores }: Overview, { samples, program, free }: Present): Finding | null {
+  const [threads, runnable] = [Math.min(...samples.map((sample) => sample.on_threads)), samples.map((sample) => sample.runnable)];
+  if (cores.budget < 2 || threads < 2 || mean(samples, (sample) => sample.runnable) >= threads) return null;
+  // Where other programs have the cores, one that could run tells as much.
+  const computes = program > 0.7 || (free !== null && free < 0.2 && Math.min(...runnable) > 0);
+  if (!computes || program > 1.2) return null;
   return {
     id: "interpreter",
     title: "Threads compute and share one core",

@@ -83,6 +83,7 @@ test("what each worker imports once is called imports, and makes no task a long 
 test("threads that share the interpreter are told to be processes, and no core is called free", () => {
   const now = { busy: 0.97, program: 0.97, on_threads: 4, running: 4, cores: 4, runnable: 1, ready: 20, free: 3 };
   check(advice({ now }), /^interpreter: 4 tasks run on threads, and together they keep 0\.97 cores busy.*processes/);
+  check(advice({ now: { ...now, busy: 0.3, program: 0.3, free: 0, ready: 0 } }), /^interpreter/);
   // They sleep, which is what threads are for; there is only one core; or others have the cores that they could use.
   check(advice({ now: { ...now, busy: 0.1, program: 0.1, ready: 0 } }));
   check(advice({ now: { ...now, cores: 1, ready: 0 }, budget: 1 }));
