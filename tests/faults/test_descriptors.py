@@ -35,6 +35,14 @@ def make(count: int) -> bytearray:
     return bytearray(count)
 
 
+def numbers(count: int) -> list[int]:
+    return list(range(count, count + 40_000))
+
+
+def table(count: int) -> dict[str, bytearray]:
+    return {"small": bytearray(b"1234"), "large": bytearray(count), "larger": bytearray(b"x") * (2 * count)}
+
+
 @pytest.fixture
 def engine() -> Iterator[ls.Engine]:
     with ls.Engine(workers=1) as made:
@@ -60,6 +68,24 @@ def test_a_result_that_cannot_be_received(engine):
     assert "too many open files" in str(error)
     assert "no sense" not in str(error)
     assert engine.submit(pow, 2, 2).result(30) == 4
+
+
+@pytest.mark.parametrize("function", [make, numbers, table])
+def test_more_results_than_descriptors(engine, function):
+    """Each has a descriptor while there are enough; the others are copied. They can be arguments all the same."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = 60
+    free = (fd for fd in itertools.count() if not os.path.lexists(f"/proc/self/fd/{fd}"))
+    *_, last = itertools.islice(free, spare)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (last + 1, hard))
+    try:
+        futures = [engine.submit(function, 10**5 + index) for index in range(2 * spare)]
+        lengths = [engine.submit(len, future) for future in futures]
+        results = [future.result(30) for future in futures]
+        assert [future.result(30) for future in lengths] == list(map(len, results))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert results == [function(10**5 + index) for index in range(2 * spare)]
 
 
 def test_an_argument_that_cannot_be_stored(engine):

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::limits::DESCRIPTORS_MAX;
+use crate::limits::{DESCRIPTORS_EASY_PERCENT, DESCRIPTORS_MAX};
 
 /// Raises the soft limit towards the hard one, for this process and the workers that inherit it.
 pub(crate) fn raise_limit() {
@@ -21,6 +21,15 @@ pub(crate) fn raise_limit() {
             },
         );
     }
+}
+
+/// Whether one that was opened just now tells that few more can be: the lowest number that is free is
+/// given out. The limit is looked up each time, since it is the program's to change.
+pub(crate) fn are_short(newest: &impl AsFd) -> bool {
+    let number = u64::try_from(newest.as_fd().as_raw_fd()).unwrap_or(0);
+    let limit = getrlimit(Resource::Nofile).current;
+    let part = |limit: u64| limit.saturating_mul(DESCRIPTORS_EASY_PERCENT) / 100;
+    limit.is_some_and(|limit| number >= part(limit))
 }
 
 /// Sockets and pipes that forked children of this process must not keep, a bit each: the other ends

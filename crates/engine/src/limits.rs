@@ -116,5 +116,16 @@ pub const MEMORY_EASY_PERCENT: u64 = 60;
 /// either case.
 pub const DESCRIPTORS_MAX: u64 = 65_536;
 
+/// Part of the descriptors that this process may have up to which results keep theirs. What comes
+/// beyond is copied, so that whatever else needs one finds one.
+pub const DESCRIPTORS_EASY_PERCENT: u64 = 75;
+
+/// A result that is copied to take no descriptor, at most: it must fit into a message, for a task may
+/// need it.
+pub const ABSORBED_BYTES_MAX: u64 = lineshaft_wire::FRAME_MAX_BYTES as u64 / 2;
+
+/// Where buffers begin in such a copy: at multiples of this many bytes, as allocators give arrays.
+pub const BUFFER_ALIGNMENT: usize = 16;
+
 /// How long an idle worker keeps mappings of segments that the next task might read.
 pub const MAPS_KEPT: Duration = Duration::from_millis(100);

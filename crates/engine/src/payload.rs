@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use lineshaft_core::GroupId;
 use lineshaft_store::{Pin, Segment, Store, StoreError};
-use lineshaft_wire::{BufferRef, Descriptors, Value};
+use lineshaft_wire::{BufferRef, Descriptors, INLINE_SEGMENT, Value};
 
+use crate::descriptors;
 use crate::error::EngineError;
+use crate::limits::{ABSORBED_BYTES_MAX, BUFFER_ALIGNMENT};
 
 /// A pickled value: a pickle stream and the segments in which its out-of-band buffers lie.
 #[derive(Clone, Debug)]
 pub struct Payload {
-    /// The pickle stream.
+    /// The pickle stream, perhaps with buffers behind it; empty if the stream is the last of the buffers.
     pub data: Arc<[u8]>,
     /// Shared memory that the buffers lie in.
     pub segments: Vec<Arc<Segment>>,
@@ -82,17 +84,68 @@ impl Payload {
             return Err(EngineError::Protocol("a buffer outside of its segment"));
         }
         let mut segments = Vec::with_capacity(value.segments.len());
+        let mut is_short = false;
         for &bytes in &value.segments {
             let fd = descriptors
                 .take_fd()
                 .ok_or(EngineError::Protocol("a segment without its descriptor"))?;
+            is_short |= descriptors::are_short(&fd);
             segments.push(store.adopt(fd, bytes)?);
         }
-        Ok(Payload {
+        let payload = Payload {
             data: value.data.into(),
             segments,
             buffers: value.buffers.clone(),
+        };
+        Ok(if is_short {
+            payload.without_segments()
+        } else {
+            payload
         })
+    }
+
+    /// The same value with all its bytes in `data`, outside of the store's books, so that it takes no
+    /// descriptor. One that is on disk or would be too large for a message stays as it is.
+    fn without_segments(self) -> Payload {
+        if self.bytes() > ABSORBED_BYTES_MAX || self.is_spilled() {
+            return self;
+        }
+        let maps = self.segments.iter().map(Segment::map);
+        let Ok(maps) = maps.collect::<Result<Vec<_>, _>>() else {
+            return self;
+        };
+        let bytes_of = |buffer: &BufferRef| {
+            let whole: &[u8] = match buffer.segment {
+                INLINE_SEGMENT => &self.data,
+                index => &maps[index as usize],
+            };
+            let position = |at: u64| usize::try_from(at).expect("what is mapped has addresses");
+            &whole[position(buffer.offset)..position(buffer.offset + buffer.bytes)]
+        };
+        let (stream, buffers) = match self.buffers.split_last() {
+            Some((stream, others)) if self.data.is_empty() => (bytes_of(stream), others),
+            _ => (&*self.data, &*self.buffers),
+        };
+        let mut data = stream.to_vec();
+        let behind_stream = |buffer: &BufferRef| {
+            if buffer.segment == INLINE_SEGMENT {
+                return *buffer;
+            }
+            let offset = data.len().next_multiple_of(BUFFER_ALIGNMENT);
+            data.resize(offset, 0);
+            data.extend_from_slice(bytes_of(buffer));
+            BufferRef {
+                segment: INLINE_SEGMENT,
+                offset: offset as u64,
+                bytes: buffer.bytes,
+            }
+        };
+        let buffers = buffers.iter().map(behind_stream).collect();
+        Payload {
+            data: data.into(),
+            segments: Vec::new(),
+            buffers,
+        }
     }
 }
 
@@ -148,3 +201,74 @@ impl Unused {
 /// Identity of a definition in one engine. Never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CodeId(pub u64);
+
+#[cfg(test)]
+mod tests {
+    use lineshaft_store::StoreOptions;
+
+    use super::*;
+
+    fn store() -> Store {
+        let options = StoreOptions {
+            budget_bytes: 1 << 30,
+            spill_dir: std::env::temp_dir(),
+            spill_max_bytes: None,
+        };
+        Store::new(options).expect("a store")
+    }
+
+    fn buffer(segment: u32, offset: u64, bytes: u64) -> BufferRef {
+        BufferRef {
+            segment,
+            offset,
+            bytes,
+        }
+    }
+
+    #[test]
+    fn a_value_without_segments_has_the_same_stream_and_buffers() {
+        let store = store();
+        let (segment, offsets) = store.put(&[b"second", b"stream"]).expect("room");
+        let (second, stream) = (buffer(0, offsets[0], 6), buffer(0, offsets[1], 6));
+        let bytes_of = |payload: &Payload, index: usize| {
+            let buffer = payload.buffers[index];
+            assert_eq!(buffer.segment, INLINE_SEGMENT);
+            let from = usize::try_from(buffer.offset).expect("an offset");
+            payload.data[from..from + usize::try_from(buffer.bytes).expect("a length")].to_vec()
+        };
+
+        let inline = Payload {
+            data: b"stream.first".as_slice().into(),
+            segments: vec![Arc::clone(&segment)],
+            buffers: vec![buffer(INLINE_SEGMENT, 7, 5), second],
+        }
+        .without_segments();
+        assert!(inline.data.starts_with(b"stream."));
+        assert_eq!(bytes_of(&inline, 0), b"first");
+        assert_eq!(bytes_of(&inline, 1), b"second");
+
+        let outside = Payload {
+            data: Arc::default(),
+            segments: vec![segment],
+            buffers: vec![second, stream],
+        }
+        .without_segments();
+        assert!(outside.data.starts_with(b"stream"));
+        assert_eq!(outside.buffers.len(), 1);
+        assert_eq!(bytes_of(&outside, 0), b"second");
+        assert_eq!(store.stats().segments, 0, "their descriptors are closed");
+    }
+
+    #[test]
+    fn what_is_too_large_for_a_message_keeps_its_segment() {
+        let store = store();
+        let bytes = vec![0; usize::try_from(ABSORBED_BYTES_MAX).expect("a size") + 1];
+        let (segment, _) = store.put(&[&bytes]).expect("room");
+        let payload = Payload {
+            data: Arc::default(),
+            segments: vec![segment],
+            buffers: vec![buffer(0, 0, bytes.len() as u64)],
+        };
+        assert_eq!(payload.without_segments().segments.len(), 1);
+    }
+}
