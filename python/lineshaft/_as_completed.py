@@ -54,6 +54,9 @@ def _each(pending: dict[Future[T], None], timeout: float | None) -> Iterator[Fut
     try:
         arrivals.expect(pending)
         while pending:
+            if arrivals.are_none():
+                # On the thread of an event loop, to look at a future's waiters says that it is about to be blocked.
+                _waiters(next(reversed(pending)))
             try:
                 # In a list, so that whoever is given the future alone decides how long it lives.
                 ended = [arrivals.next(deadline_s)]
@@ -90,6 +93,10 @@ class _Arrivals:
             with future._condition:
                 if self in (waiters := _waiters(future)):
                     waiters.remove(self)
+
+    def are_none(self) -> bool:
+        """Whether none has ended that has not been returned."""
+        return self._ended.empty()
 
     def next(self, deadline_s: float | None) -> Future[Any]:
         """Return one that has ended; raise `queue.Empty` if there is none at the deadline."""

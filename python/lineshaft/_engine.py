@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self, TypeVar
 
-    from lineshaft._event_loop import EventLoop
+    from lineshaft._event_loop import EventLoops
     from lineshaft.futures import Future
 
     T = TypeVar("T")
@@ -34,7 +34,7 @@ _CO_COROUTINE = 0x80
 #: How long calls have to clean up after Ctrl-C, in seconds, until their workers are killed.
 INTERRUPT_GRACE_S = 1.0
 
-#: Name of the thread that runs coroutine functions.
+#: Name of the threads that run coroutine functions.
 EVENT_LOOP_NAME = "lineshaft-event-loop"
 
 #: Modules that are imported when an engine starts or a call is submitted that needs them.
@@ -126,7 +126,7 @@ class Engine(_observe.Observed):
         self._encoder = Encoder()
         self._pools: dict[tuple[str, int], _native.Pool] = {}
         #: What coroutine functions run on, once there are any.
-        self._event_loops: list[EventLoop] = []
+        self._event_loops: list[EventLoops] = []
         #: Pools of executors that were shut down without waiting for their calls.
         self._left: set[_native.Pool] = set()
         #: Whether it has ever had a `Pool` or `ThreadPool`, whose calls nobody waits for at exit.
@@ -288,11 +288,11 @@ class Engine(_observe.Observed):
         if kind == "threads":
             # There may be one for each number that the program ever asks for.
             return self._open_threads(size, name="lineshaft-thread", takes_core=size <= self.workers, lasting=False)
-        from lineshaft._event_loop import EventLoop
+        from lineshaft._event_loop import EventLoops
 
-        native, event_loop = self._local(), EventLoop()
-        self._event_loops.append(event_loop)
-        return native.loop_pool(name="lineshaft-loop", workers=size, start=event_loop.start)
+        native, loops = self._local(), EventLoops()
+        self._event_loops.append(loops)
+        return native.loop_pool(name="lineshaft-loop", workers=size, start=loops.start, cancel=loops.cancel)
 
     # Calls.
 
@@ -374,8 +374,8 @@ class Engine(_observe.Observed):
             if engine is not None:
                 engine.shut_down(in_hurry=in_hurry)
         event_loops, self._event_loops = self._event_loops, []
-        for event_loop in event_loops:
-            event_loop.stop()
+        for loops in event_loops:
+            loops.stop(wait=not in_hurry)
         if was_default:
             _stats.complete(self)
             _observe.on_default_end(self)

@@ -72,7 +72,8 @@ def map(
     Raises
     ------
     Exception
-        From the iterator, in its place, what `function` raised; the items behind are then cancelled.
+        From the iterator, in its place, what `function` raised; the items behind are then cancelled, as they are
+        when the iterator is closed: those that have not begun, and coroutines even if they have.
         What the iterables raised comes behind the results of all items before.
 
     Examples

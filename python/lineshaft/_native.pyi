@@ -52,9 +52,10 @@ class Engine:
         """
         Whether it has been shut down.
         """
-    def loop_pool(self, /, *, name: str, workers: SupportsIndex, start: Any) -> Pool:
+    def loop_pool(self, /, *, name: str, workers: SupportsIndex, start: Any, cancel: Any) -> Pool:
         """
-        Opens a pool that hands its calls to `start`, `workers` of them at a time.
+        Opens a pool that hands its calls to `start`, `workers` of them at a time. `cancel` takes the number
+        of a task, which has begun unless it is still to be started.
         """
     def metrics(self, /) -> str:
         """
@@ -123,9 +124,17 @@ class EventLoopCall:
     """
     One call of a coroutine function, to be run by an event loop.
     """
-    def coroutine(self, /) -> Any:
+    def begin_wait(self, /) -> None:
         """
-        Calls the function; the coroutine to be awaited.
+        It waits for another task from now on, and does not need its place among those that run.
+        """
+    def coroutine(self, /, event_loop: Any) -> Any:
+        """
+        Calls the function, on the thread of `event_loop`; the coroutine to be awaited.
+        """
+    def end_wait(self, /) -> None:
+        """
+        It has waited for another task.
         """
     def fail(self, /, error: Any, ran_s: SupportsFloat | SupportsIndex) -> None:
         """
@@ -134,6 +143,16 @@ class EventLoopCall:
     def finish(self, /, value: Any, ran_s: SupportsFloat | SupportsIndex) -> None:
         """
         Reports the result. `ran_s` is how long it took, in seconds.
+        """
+    @property
+    def is_unwanted(self, /) -> bool:
+        """
+        Whether it was cancelled before it began.
+        """
+    @property
+    def task(self, /) -> int:
+        """
+        The number of the call's task; attempts of one task share it.
         """
 
 @disjoint_base
@@ -181,7 +200,8 @@ class FutureBase:
         """
     def cancel(self, /) -> bool:
         """
-        Cancels the call unless it has begun; whether it is cancelled.
+        Cancels the call unless it has begun; whether it is cancelled. A coroutine that has begun is
+        cancelled as `asyncio` does: `CancelledError` is raised in it.
         """
     def cancelled(self, /) -> bool:
         """

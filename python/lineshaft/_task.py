@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 #: Coroutines that one event loop runs at the same time, unless told otherwise.
 COROUTINES_MAX = 1000
 
+#: How long a coroutine may clean up after its time limit, in seconds, until it is given up as a thread's call is.
+CLEANUP_S = 10.0
+
 #: Every priority is below this, and none below its negative.
 PRIORITY_END = 1 << 31
 
@@ -72,7 +75,13 @@ class Task:
         is_coroutine = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_call_of(function))
         self._is_coroutine = is_coroutine and not processes
         #: What runs on the engine. It travels to a worker once, so it stays the same.
-        self._body = _on_own_loop(function) if is_coroutine and processes else function
+        self._body = function
+        engine_timeout_s = None if timeout is None else float(timeout)
+        if is_coroutine and processes:
+            self._body = _on_own_loop(function)
+        elif is_coroutine and engine_timeout_s is not None:
+            self._body = _within(engine_timeout_s, function)
+            engine_timeout_s += CLEANUP_S
         self._processes = processes
         self._threads = threads
         self._options = None
@@ -82,7 +91,7 @@ class Task:
                 retries=retries,
                 death_retries=retries,
                 backoff_s=float(backoff),
-                timeout_s=None if timeout is None else float(timeout),
+                timeout_s=engine_timeout_s,
             )
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -148,16 +157,20 @@ class Task:
     def _pool(self, engine: Engine | None = None) -> _native.Pool:
         engine = engine or self._engine or default_engine()
         if self._is_coroutine:
-            size = COROUTINES_MAX if self._threads in (None, True, False) else int(self._threads or 0)
-            return engine._pool("coroutines", size)
+            return engine._pool("coroutines", self._coroutines_max)
         if self._threads:
             return engine._pool("threads", engine.workers if self._threads is True else int(self._threads))
         return engine._pool("processes", engine.workers)
 
+    @property
+    def _coroutines_max(self) -> int:
+        # One is not True.
+        return COROUTINES_MAX if self._threads is None or isinstance(self._threads, bool) else int(self._threads)
+
     def _slots(self) -> int:
         engine = self._engine or default_engine()
         if self._is_coroutine:
-            return COROUTINES_MAX if self._threads in (None, True, False) else int(self._threads or 0)
+            return self._coroutines_max
         return int(self._threads) if self._threads and self._threads is not True else engine.workers
 
 
@@ -206,8 +219,9 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         Seconds to wait before the first of these runs; doubled for each further one.
     timeout
         Seconds that one run may take. In a worker process `lineshaft.errors.TaskTimeout` is raised
-        inside the function; if that does not end it, its worker is killed. A thread cannot be
-        stopped: the future fails, what the function still does is ignored.
+        inside the function; if that does not end it, its worker is killed. A coroutine is cancelled, as
+        by `asyncio.timeout`; the future fails, or the next run begins, when it has cleaned up, for which it
+        has ten seconds. A thread cannot be stopped: the future fails, what the function still does is ignored.
     priority
         Greater runs earlier.
     processes
@@ -299,6 +313,24 @@ def _call_with_results(function: Callable[..., Any], args: Any, kwargs: Any) -> 
 
 def _call_of(function: object) -> object:
     return getattr(type(function), "__call__", None)  # noqa: B004 - not to ask whether there is one
+
+
+def _within(timeout_s: float, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def run(*args: Any, **kwargs: Any) -> Any:
+        import asyncio
+
+        try:
+            async with asyncio.timeout(timeout_s) as limit:
+                return await function(*args, **kwargs)
+        except TimeoutError:
+            if not limit.expired():
+                raise  # the function's own
+            from lineshaft._failures import timed_out
+
+            raise timed_out(None) from None
+
+    return run
 
 
 def _on_own_loop(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,6 +1,7 @@
 """Coroutine functions run on an event loop of this process, each in a context of its own."""
 
 import asyncio
+import concurrent.futures
 import contextvars
 import os
 import threading
@@ -133,23 +134,201 @@ def test_awaiting_from_another_loop():
     assert asyncio.run(main()) == list(range(1, 21))
 
 
-def test_cancelling_a_coroutine_that_waits():
-    """As a thread's call, what has begun goes on; what has not does not begin."""
-    began = []
+class Stays:
+    """A coroutine function that stays until it is cancelled, and notes what becomes of its calls."""
 
-    async def begin(event: threading.Event) -> None:
-        began.append(1)
-        await asyncio.to_thread(event.wait, 30)
+    def __init__(self) -> None:
+        self.began: list[int] = []
+        self.cancelled: list[int] = []
 
-    leave = threading.Event()
+    async def __call__(self, number: int) -> None:
+        self.began.append(number)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)  # cleaning up takes a while
+            self.cancelled.append(number)
+            raise
+
+
+def test_cancelling():
+    """`CancelledError` is raised in what has begun; what has not does not begin."""
+    stays = Stays()
     with ls.Engine(workers=1) as engine:
-        task = ls.task(begin, threads=1)
-        task._engine = engine
-        running, waiting = task.submit(leave), task.submit(leave)
+        task = ls.task(stays, threads=1, engine=engine)
+        running, waiting = task.submit(1), task.submit(2)
+        eventually(lambda: stays.began, "the first runs")
+        assert running.running()
         assert waiting.cancel()
+        assert running.cancel()
+        assert (running.cancelled(), running.done(), running.running()) == (True, True, False)
+        with pytest.raises(concurrent.futures.CancelledError):
+            running.result()
+        eventually(lambda: stays.cancelled, "the first is cancelled")
+        assert engine.submit(add, 1, 2).result(30) == 3
+    assert (stays.began, stays.cancelled) == ([1], [1])
+
+
+def test_an_engine_that_ends_waits_for_cleaning_up():
+    stays = Stays()
+    with ls.Engine(workers=1) as engine:
+        future = engine.submit(stays, 1)
+        eventually(lambda: stays.began, "it runs")
+        assert future.cancel()
+    assert stays.cancelled == [1]
+
+
+def test_whoever_awaits_cancels():
+    stays = Stays()
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(ls.submit(stays, 1), 0.05)
+
+    asyncio.run(main())
+    eventually(lambda: stays.cancelled == stays.began, "what has begun is cancelled")
+
+
+def test_a_map_that_is_closed():
+    stays = Stays()
+
+    async def first_returns(number: int) -> int:
+        if number:
+            await stays(number)
+        return number
+
+    results = ls.map(first_returns, range(5))
+    assert next(results) == 0
+    eventually(lambda: len(stays.began) == 4, "all run")
+    results.close()
+    eventually(lambda: sorted(stays.cancelled) == [1, 2, 3, 4], "the others are cancelled")
+
+
+def test_a_map_that_fails():
+    stays = Stays()
+
+    async def first_fails(number: int) -> None:
+        if number:
+            await stays(number)
+        await asyncio.to_thread(eventually, lambda: len(stays.began) == 4, "all run")
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        list(ls.map(first_fails, range(5)))
+    eventually(lambda: sorted(stays.cancelled) == [1, 2, 3, 4], "the others are cancelled")
+
+
+def test_a_time_limit_cancels_before_the_next_run():
+    events = []
+
+    @ls.task(timeout=0.05, retries=2)
+    async def pay() -> None:
+        events.append("begins")
+        try:
+            await asyncio.sleep(60)
+            events.append("pays")
+        finally:
+            await asyncio.sleep(0.05)
+            events.append("ends")
+
+    with pytest.raises(ls.errors.TaskTimeout):
+        pay.submit().result(30)
+    assert events == ["begins", "ends"] * 3
+
+
+def test_a_timeout_of_its_own():
+    @ls.task(timeout=60)
+    async def fail_in_time() -> None:
+        async with asyncio.timeout(0):
+            await asyncio.sleep(60)
+
+    error = fail_in_time.submit().exception(30)
+    assert type(error) is TimeoutError
+
+
+async def leaf(x: int) -> int:
+    await asyncio.sleep(0.001)
+    return x
+
+
+def test_waiting_for_other_coroutines():
+    """Such a coroutine blocks its event loop; what it waits for runs on another."""
+
+    async def by_result(x: int) -> int:
+        return ls.submit(leaf, x).result()
+
+    async def by_map(count: int) -> list[int]:
+        await asyncio.sleep(0)
+        return list(ls.map(leaf, range(count)))
+
+    async def as_they_come(count: int) -> set[int]:
+        return {future.result() for future in ls.as_completed([ls.submit(leaf, n) for n in range(count)])}
+
+    async def as_the_standard_library_waits(count: int) -> int:
+        futures = [ls.submit(leaf, n) for n in range(count)]
+        done, _ = concurrent.futures.wait(futures)
+        again = [ls.submit(leaf, n) for n in range(count)]
+        return sum(future.result() for future in [*done, *concurrent.futures.as_completed(again)])
+
+    async def between_awaits(count: int) -> list[int]:
+        results = []
+        for future in ls.as_completed([ls.task(leaf, threads=1).submit(n) for n in range(count)]):
+            await asyncio.sleep(0)
+            results.append(future.result())
+        return sorted(results)
+
+    async def through_a_thread(x: int) -> int:
+        return ls.task(lambda: ls.submit(leaf, x).result(), threads=True).submit().result()
+
+    assert ls.submit(by_result, 1).result(30) == 1
+    assert ls.submit(by_map, 5).result(30) == [0, 1, 2, 3, 4]
+    assert ls.submit(as_they_come, 5).result(30) == {0, 1, 2, 3, 4}
+    assert ls.submit(as_the_standard_library_waits, 3).result(30) == 6
+    assert ls.submit(between_awaits, 3).result(30) == [0, 1, 2]
+    assert ls.submit(through_a_thread, 1).result(30) == 1
+    assert list(ls.map(by_result, range(50))) == list(range(50))
+
+
+def test_nested_deeply():
+    async def tree(depth: int) -> int:
+        return 1 + sum(ls.map(tree, [depth - 1] * 2)) if depth else 1
+
+    assert ls.submit(tree, 4).result(30) == 31
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["awaiting", "waiting"])
+def test_whoever_waits_takes_no_place(waits):
+    async def outer(x: int) -> int:
+        inner = ls.task(leaf, threads=1).submit(x)
+        return inner.result() if waits else await inner
+
+    assert ls.task(outer, threads=1).submit(1).result(30) == 1
+    assert list(ls.task(outer, threads=1).map(range(4))) == [0, 1, 2, 3]
+
+
+def test_waiting_for_a_coroutine_of_the_same_loop():
+    """It has begun there, and can go on nowhere else."""
+    leave = threading.Event()
+
+    async def inner(began: asyncio.Event) -> int:
+        began.set()
+        await asyncio.to_thread(leave.wait, 30)
+        return 3
+
+    async def outer() -> int:
+        began = asyncio.Event()
+        future = ls.submit(inner, began)
+        await began.wait()
+        with pytest.raises(TimeoutError):
+            future.result(0)
+        with pytest.raises(RuntimeError, match="await it instead"):
+            future.result()
+        with pytest.raises(RuntimeError, match="await it instead"):
+            next(ls.as_completed([future]))
         leave.set()
-        running.result(30)
-    assert began == [1]
+        return await future
+
+    assert ls.submit(outer).result(30) == 3
 
 
 def test_an_ended_engine_keeps_no_loop():

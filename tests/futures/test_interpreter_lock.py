@@ -78,7 +78,7 @@ def test_a_coroutine_function_may_take_its_time():
     calls: list[EventLoopCall] = []
     outcomes: list[object] = []
     with ls.Engine(workers=1) as engine:
-        pool = engine._local().loop_pool(name="held", workers=1, start=calls.append)
+        pool = engine._local().loop_pool(name="held", workers=1, start=calls.append, cancel=calls.remove)
 
         def hold() -> str:
             began.set()
@@ -89,7 +89,7 @@ def test_a_coroutine_function_may_take_its_time():
         while not calls:
             engine._local().wait_idle(0.01)
         (call,) = calls
-        making = threading.Thread(target=lambda: outcomes.append(call.coroutine()))
+        making = threading.Thread(target=lambda: outcomes.append(call.coroutine(None)))
         making.start()
         assert began.wait(30)
         call.fail(KeyError("cancelled meanwhile"), 0.0)  # needs the lock of the call

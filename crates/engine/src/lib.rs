@@ -57,7 +57,7 @@ pub use poller::Stream;
 pub use process::{Death, Pinned, Snapshot, Stack, Traceback, lost};
 pub use promise::Promise;
 pub use reader::{Reader, Totals, WorkerTotals};
-pub use runner::{Body, Call, CallEnd, Calls, Runner, current_task};
+pub use runner::{BlockedCall, Body, Call, CallEnd, Calls, Runner, current_task};
 pub use wait::{Check, Waited};
 
 pub use lineshaft_core::{Counts, Event, EventKind, GroupSummary, PoolCounts, Since};

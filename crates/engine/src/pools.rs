@@ -9,7 +9,7 @@ use crate::options::{PoolKind, PoolOptions};
 use crate::process::ProcessPool;
 use crate::shared::Shared;
 use crate::state::State;
-use crate::threads::Lanes;
+use crate::threads::{Lanes, Threads};
 
 /// An open pool.
 pub(crate) struct Pool {
@@ -48,8 +48,13 @@ impl Pool {
                     None => Prefetch::Short,
                     Some(_) => Prefetch::Off,
                 };
-                let threads_max = threads_max.unwrap_or(options.workers) as usize;
-                let lanes = Lanes::new(options.name, threads_max, runner, stack_bytes, idle_max);
+                let threads = Threads {
+                    max: threads_max.unwrap_or(options.workers) as usize,
+                    are_held: threads_max.is_none(),
+                    stack_bytes,
+                    idle_max,
+                };
+                let lanes = Lanes::new(options.name, &threads, runner);
                 Executor::Threads {
                     lanes,
                     takes_core,

@@ -102,10 +102,30 @@ impl Call {
         &self.inputs
     }
 
+    /// The number of the task, of which this is one attempt, among those of its engine.
+    pub fn task(&self) -> TaskId {
+        self.task
+    }
+
+    /// Whether nobody needs it any more: the task was cancelled, or has an outcome already.
+    pub fn is_unwanted(&self) -> bool {
+        self.promise.is_done()
+    }
+
     /// Whether a task in a worker process needs the result. To be asked when it is there: nobody can
     /// ask for it afterwards.
     pub fn is_for_workers(&self) -> bool {
         self.promise.close_requests()
+    }
+
+    /// Says that it waits for others, until what is returned is dropped. For runners that run several calls
+    /// on a thread; `enter` sees to it for the others.
+    pub fn blocked(&self) -> Option<BlockedCall> {
+        Some(BlockedCall::begin(
+            self.engine.upgrade()?,
+            self.task,
+            self.attempt,
+        ))
     }
 
     /// Runs `work` as this task on this thread: what it submits and waits for is known to be
@@ -198,25 +218,29 @@ impl Drop for Entered {
     }
 }
 
-/// The task on this thread waits for others until this is dropped: its core is free meanwhile. The
-/// task's own engine is told, which may be another one than that of the tasks it waits for.
-pub(crate) struct BlockedCall {
+/// A task waits for others until this is dropped: its core is free meanwhile. The task's own engine is
+/// told, which may be another one than that of the tasks it waits for.
+pub struct BlockedCall {
     engine: Arc<Shared>,
     task: TaskId,
     attempt: Attempt,
 }
 
 impl BlockedCall {
-    /// None if this thread runs no task.
+    /// The task on this thread; none if it runs no task.
     pub(crate) fn new() -> Option<BlockedCall> {
         let (task, attempt) = current_task()?;
         let engine = ENGINE.with_borrow(Weak::upgrade)?;
+        Some(BlockedCall::begin(engine, task, attempt))
+    }
+
+    fn begin(engine: Arc<Shared>, task: TaskId, attempt: Attempt) -> BlockedCall {
         engine.post(Command::Blocked { task, attempt });
-        Some(BlockedCall {
+        BlockedCall {
             engine,
             task,
             attempt,
-        })
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use lineshaft_core::PoolId;
 use lineshaft_dashboard::Dashboard;
 use lineshaft_engine::{
-    Code, EngineError, EngineOptions, PoolKind, PoolOptions, Program, Silent, THREAD_IDLE_MAX,
+    Code, EngineError, EngineOptions, PoolKind, PoolOptions, Program, Promise, Silent,
+    THREAD_IDLE_MAX,
 };
 use lineshaft_store::LiveBuffers;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -35,6 +36,8 @@ pub struct Core {
     pub encoder: Py<PyAny>,
     pub resolver: Arc<Resolver>,
     pub live: LiveBuffers,
+    /// What cancels a call that an event loop runs, by the id of its pool.
+    pub cancels: Py<PyDict>,
     /// It has worker processes, or can have them.
     pub has_processes: bool,
     owner: Owner,
@@ -63,6 +66,19 @@ impl Core {
     fn observed(&self) -> PyResult<&Observed> {
         self.generation.check()?;
         Ok(&self.observed)
+    }
+
+    /// Cancels a task of a pool, unless it has begun to run where it cannot be stopped; whether it is
+    /// cancelled. A coroutine is: it runs on until it has cleaned up, but nobody hears of it.
+    pub fn cancel(&self, py: Python<'_>, pool: PoolId, promise: &Promise) -> PyResult<bool> {
+        let engine = self.engine()?;
+        let stop = self.cancels.bind(py).get_item(pool.0)?;
+        let can_stop = stop.is_some();
+        let cancelled = py.detach(|| engine.cancel(promise, can_stop));
+        if let Some(stop) = stop.filter(|_| cancelled) {
+            stop.call1((promise.task().0,))?;
+        }
+        Ok(cancelled)
     }
 
     /// Whether it was not forked with the process that it belongs to.
@@ -176,6 +192,7 @@ impl Engine {
             encoder,
             resolver,
             live: LiveBuffers::new(),
+            cancels: PyDict::new(py).unbind(),
             has_processes,
             owner: Owner::new(),
             generation: Generation::current(),
@@ -279,14 +296,16 @@ impl Engine {
         Ok(Pool::threads(Arc::clone(&self.core), id, broken))
     }
 
-    /// Opens a pool that hands its calls to `start`, `workers` of them at a time.
-    #[pyo3(signature = (*, name, workers, start))]
+    /// Opens a pool that hands its calls to `start`, `workers` of them at a time. `cancel` takes the number
+    /// of a task, which has begun unless it is still to be started.
+    #[pyo3(signature = (*, name, workers, start, cancel))]
     fn loop_pool(
         &self,
         py: Python<'_>,
         name: String,
         workers: u32,
         start: Py<PyAny>,
+        cancel: Py<PyAny>,
     ) -> PyResult<Pool> {
         let core = Arc::downgrade(&self.core);
         let runner = Arc::new(LoopRunner { start, core });
@@ -298,6 +317,7 @@ impl Engine {
             idle_max: None,
         };
         let id = self.open_threads(py, name, workers, kind)?;
+        self.core.cancels.bind(py).set_item(id.0, cancel)?;
         Ok(Pool::threads(Arc::clone(&self.core), id, Arc::default()))
     }
 

@@ -8,6 +8,7 @@ mod callbacks;
 mod definition;
 mod encode;
 mod engine;
+mod event_loop;
 mod future;
 mod generation;
 mod graph;

@@ -7,13 +7,14 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use lineshaft_core::PoolId;
-use lineshaft_engine::{Call, CallEnd, Calls, Runner};
+use lineshaft_engine::{BlockedCall, Call, CallEnd, Calls, Runner};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::encode::encode_result;
 use crate::engine::Core;
+use crate::event_loop;
 use crate::graph::Node;
 use crate::interpreter::{front, hanging_if_unwound};
 use crate::locked::Locked;
@@ -223,6 +224,7 @@ impl LoopRunner {
         while let Some(call) = calls.next() {
             let call = EventLoopCall {
                 call: Locked::new(Some(call)),
+                waits: Locked::default(),
                 core: Weak::clone(&self.core),
             };
             // A call that is not taken is dropped, and thereby fails.
@@ -243,7 +245,15 @@ impl Runner for LoopRunner {
 #[pyclass(frozen, module = "lineshaft._native")]
 pub struct EventLoopCall {
     call: Locked<Option<Call>>,
+    waits: Locked<Waits>,
     core: Weak<Core>,
+}
+
+/// What a coroutine waits for: it may be several things at the same time.
+#[derive(Default)]
+struct Waits {
+    count: usize,
+    blocked: Option<BlockedCall>,
 }
 
 impl EventLoopCall {
@@ -258,8 +268,49 @@ impl EventLoopCall {
 
 #[pymethods]
 impl EventLoopCall {
-    /// Calls the function; the coroutine to be awaited.
-    fn coroutine<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    /// The number of the call's task; attempts of one task share it.
+    #[getter]
+    fn task(&self) -> PyResult<u64> {
+        let number = |call: &mut Option<Call>| call.as_ref().map(|call| call.task().0);
+        self.call.with(number).ok_or_else(Self::has_ended)
+    }
+
+    /// Whether it was cancelled before it began.
+    #[getter]
+    fn is_unwanted(&self) -> bool {
+        let is_unwanted = |call: &mut Option<Call>| call.as_ref().is_none_or(Call::is_unwanted);
+        self.call.with(is_unwanted)
+    }
+
+    /// It waits for another task from now on, and does not need its place among those that run.
+    fn begin_wait(&self) {
+        let is_first = self.waits.with(|waits| {
+            waits.count += 1;
+            waits.count == 1
+        });
+        if is_first {
+            let begin = |call: &mut Option<Call>| call.as_ref().and_then(Call::blocked);
+            let blocked = self.call.with(begin);
+            self.waits.with(|waits| waits.blocked = blocked);
+        }
+    }
+
+    /// It has waited for another task.
+    fn end_wait(&self) {
+        let ended = self.waits.with(|waits| {
+            waits.count -= 1;
+            (waits.count == 0).then(|| waits.blocked.take())
+        });
+        drop(ended);
+    }
+
+    /// Calls the function, on the thread of `event_loop`; the coroutine to be awaited.
+    fn coroutine<'py>(
+        &self,
+        py: Python<'py>,
+        event_loop: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        event_loop::adopt(&self.core, event_loop);
         let shared = |call: &mut Option<Call>| call.as_ref().map(|call| Arc::clone(call.body()));
         let called = self.call.with(shared).ok_or_else(Self::has_ended)?;
         let Body {

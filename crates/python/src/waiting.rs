@@ -6,6 +6,8 @@ use lineshaft_engine::{Check, Waited};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::event_loop::Blocked;
+
 /// Waits with `wait`, which is given the time limit and the check for signals; false if it timed out.
 pub fn waiting(
     py: Python<'_>,
@@ -17,6 +19,7 @@ pub fn waiting(
     if is_main {
         py.check_signals()?;
     }
+    let _blocked = Blocked::begin(py)?;
     let mut raised = None;
     let mut check = || check_signals(&mut raised);
     let check: Option<Check<'_>> = if is_main { Some(&mut check) } else { None };

@@ -30,9 +30,19 @@ pub(crate) struct Lanes {
     changed: Condvar,
     runner: Arc<dyn Runner>,
     name: String,
+    are_held: bool,
     stack_bytes: usize,
     idle_max: Option<Duration>,
     signal_mask: Mask,
+}
+
+/// What threads a pool has.
+pub(crate) struct Threads {
+    pub(crate) max: usize,
+    /// A call holds its thread until it ends. Others are handed on at once: those that wait take no thread.
+    pub(crate) are_held: bool,
+    pub(crate) stack_bytes: Option<usize>,
+    pub(crate) idle_max: Option<Duration>,
 }
 
 struct Queue {
@@ -57,13 +67,13 @@ fn default_stack_bytes() -> usize {
 
 impl Lanes {
     /// Threads with the signal mask of the caller.
-    pub(crate) fn new(
-        name: String,
-        threads_max: usize,
-        runner: Arc<dyn Runner>,
-        stack_bytes: Option<usize>,
-        idle_max: Option<Duration>,
-    ) -> Arc<Lanes> {
+    pub(crate) fn new(name: String, options: &Threads, runner: Arc<dyn Runner>) -> Arc<Lanes> {
+        let &Threads {
+            max: threads_max,
+            are_held,
+            stack_bytes,
+            idle_max,
+        } = options;
         assert!(threads_max > 0, "a pool without threads runs nothing");
         let queue = Queue {
             calls: VecDeque::new(),
@@ -79,6 +89,7 @@ impl Lanes {
             changed: Condvar::new(),
             runner,
             name,
+            are_held,
             stack_bytes: stack_bytes.unwrap_or_else(default_stack_bytes),
             idle_max,
             signal_mask: Mask::of_this_thread(),
@@ -99,6 +110,9 @@ impl Lanes {
 
     /// A thread no longer counts, because its call waits for others or is given up.
     pub(crate) fn discount_one(self: &Arc<Self>) -> std::io::Result<()> {
+        if !self.are_held {
+            return Ok(());
+        }
         let mut queue = self.queue();
         queue.threads_max += 1;
         if queue.calls.is_empty() {
@@ -111,7 +125,9 @@ impl Lanes {
     /// It counts again. There may be one thread too many from now on; it is the scheduler that
     /// limits how many calls run.
     pub(crate) fn count_one(&self) {
-        self.queue().threads_max -= 1;
+        if self.are_held {
+            self.queue().threads_max -= 1;
+        }
     }
 
     /// Sees to it that there is a thread for what is in the queue.

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 
 use super::publish::publish;
 use super::{FutureBase, Source};
+use crate::event_loop::check_wait;
 use crate::waiting::waiting;
 
 /// Waits until one of the futures is done, at most `timeout` seconds; False if none is. They are of
@@ -35,6 +36,9 @@ pub fn wait_any(
                 .iter()
                 .filter_map(|future| promise_of(future.get()))
                 .collect::<Vec<&Promise>>();
+            if timeout.is_none_or(|it| it > 0.0) {
+                check_wait(py, core, &promises)?;
+            }
             waiting(py, timeout, |timeout, check| {
                 Ok(engine.wait_any(&promises, timeout, check))
             })

@@ -22,6 +22,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyList, PyTuple};
 
 use crate::engine::Core;
+use crate::event_loop::{check_wait, expect_wait};
 use crate::interpreter::front;
 use crate::locked::Locked;
 use crate::session::Client;
@@ -96,6 +97,9 @@ pub fn wait_for(
         return Ok(());
     }
     let engine = core.engine()?;
+    if timeout_s.is_none_or(|it| it > 0.0) {
+        check_wait(py, core, &[promise])?;
+    }
     in_time(waiting(py, timeout_s, |timeout, check| {
         Ok(engine.wait(promise, timeout, check))
     })?)
@@ -305,17 +309,19 @@ impl FutureBase {
         }
     }
 
-    /// Cancels the call unless it has begun; whether it is cancelled.
+    /// Cancels the call unless it has begun; whether it is cancelled. A coroutine that has begun is
+    /// cancelled as `asyncio` does: `CancelledError` is raised in it.
     fn cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let (py, this) = (slf.py(), slf.get());
         if this.is_ended() {
             return Ok(this.is_cancelled());
         }
         let cancelled = match this.source()? {
-            Source::Task { core, promise, .. } => {
-                let engine = core.engine()?;
-                py.detach(|| engine.cancel(promise, false))
-            }
+            Source::Task {
+                core,
+                pool,
+                promise,
+            } => core.cancel(py, *pool, promise)?,
             Source::Nested { client, call, .. } => {
                 let session = client.session()?;
                 py.detach(|| session.cancel(call, false))
@@ -357,13 +363,18 @@ impl FutureBase {
 
     /// The waiters of `concurrent.futures.wait` and `as_completed`.
     #[getter]
-    fn _waiters<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyList> {
+    fn _waiters<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
         let (py, this) = (slf.py(), slf.get());
+        if let Source::Task { core, promise, .. } = this.source()?
+            && !promise.is_done()
+        {
+            expect_wait(py, core, promise)?;
+        }
         let waiters = this.waiters.get().unwrap_or_else(|| {
             let fresh = PyList::empty(py).unbind();
             this.waiters.get_or_init(|| fresh)
         });
-        waiters.bind(py).clone()
+        Ok(waiters.bind(py).clone())
     }
 
     /// The state, in the words of `concurrent.futures`.

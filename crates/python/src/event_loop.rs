@@ -1,0 +1,73 @@
+//! Waiting on the thread of an event loop, on which nothing else runs meanwhile.
+
+use std::cell::OnceCell;
+use std::sync::Weak;
+
+use lineshaft_engine::Promise;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+use crate::engine::Core;
+
+thread_local! {
+    /// The event loop of this thread, and the engine of which it runs calls.
+    static OWN: OnceCell<(Weak<Core>, Py<PyAny>)> = const { OnceCell::new() };
+}
+
+/// This thread is that of an event loop, which has methods `block()`, `unblock()`, `expect_block()` and
+/// `runs(task)`.
+pub fn adopt(core: &Weak<Core>, event_loop: &Bound<'_, PyAny>) {
+    let own = || (Weak::clone(core), event_loop.clone().unbind());
+    OWN.with(|it| {
+        it.get_or_init(own);
+    });
+}
+
+/// The event loop of this thread waits until this is dropped: others take its calls.
+pub struct Blocked<'py>(Bound<'py, PyAny>);
+
+impl<'py> Blocked<'py> {
+    /// None if this is no event loop's thread.
+    pub fn begin(py: Python<'py>) -> PyResult<Option<Blocked<'py>>> {
+        let own = OWN.with(|own| own.get().map(|(_, own)| own.clone_ref(py).into_bound(py)));
+        let Some(own) = own else { return Ok(None) };
+        own.call_method0("block")?;
+        Ok(Some(Blocked(own)))
+    }
+}
+
+impl Drop for Blocked<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.call_method0("unblock") {
+            error.write_unraisable(self.0.py(), Some(&self.0));
+        }
+    }
+}
+
+/// This thread is about to wait as `concurrent.futures.wait` does, in ways that nobody sees. Its event loop
+/// counts as blocked until it goes on.
+pub fn expect_wait(py: Python<'_>, core: &Core, promise: &Promise) -> PyResult<()> {
+    check_wait(py, core, &[promise])?;
+    let own = OWN.with(|own| own.get().map(|(_, own)| own.clone_ref(py).into_bound(py)));
+    own.map_or(Ok(()), |own| own.call_method0("expect_block").map(drop))
+}
+
+/// Refuses to wait for one of these tasks if this is the thread of the event loop that all of them need to
+/// go on.
+pub fn check_wait(py: Python<'_>, core: &Core, promises: &[&Promise]) -> PyResult<()> {
+    let own = OWN.with(|own| {
+        let (_, own) = own
+            .get()
+            .filter(|(owner, _)| std::ptr::eq(owner.as_ptr(), core))?;
+        Some(own.clone_ref(py).into_bound(py))
+    });
+    let Some(own) = own else { return Ok(()) };
+    for promise in promises {
+        if promise.is_done() || !own.call_method1("runs", (promise.task().0,))?.is_truthy()? {
+            return Ok(());
+        }
+    }
+    Err(PyRuntimeError::new_err(
+        "this would wait for ever: what it waits for has begun on the event loop that it would block; await it instead",
+    ))
+}
