@@ -78,7 +78,8 @@ function imports({ groups }: Overview): Finding | null {
 }
 
 function moving({ groups }: Overview): Finding | null {
-  const loaded_s = (group: Group) => group.load_s - (isImport(group) ? group.first_load_s : 0);
+  // Where all were the first ones of their workers, nobody knows what was imported and what were arguments.
+  const loaded_s = (group: Group) => group.load_s - (isImport(group) || group.seen <= group.first_loads ? group.first_load_s : 0);
   const moved_s = (group: Group) => loaded_s(group) + group.store_s;
   // Where it is short, too: then the tasks are too small, whatever they do.
   const slow = groups.filter((group) => group.mostly_moving > group.seen / 2 && moved_s(group) > Math.max(MOVED_S, group.seen * TINY_S));

@@ -76,6 +76,8 @@ test("what each worker imports once is called imports, and makes no task a long 
   const group = { load_s: 6.5, first_load_s: 6.4, mostly_moving: 2, ran_s: [0.05, 0.06, 0.06, 0.06, 0.06] as Group["ran_s"], total_s: 1.2 };
   check(advice({ group, ended: true }), /^imports: The first task of fit in each of 2 workers took 3\.20 s .* 83 %/);
   check(advice({ group: { ...group, total_s: 600 }, ended: true }));
+  // One task in each worker: it may have been either.
+  check(advice({ group: { seen: 2, finished: 2, load_s: 6.4, first_load_s: 6.4, mostly_moving: 2 }, ended: true }));
   // Large arguments, which every task has.
   check(advice({ group: { ...group, load_s: 64, mostly_moving: 20 }, ended: true }), /^moving: 20 of 20 tasks of fit .*1 min 4 s/);
 });
