@@ -142,7 +142,8 @@ class _Loop:
     async def _cancel_all(self) -> None:
         running = list(self._running.values())
         for task in running:
-            task.cancel()
+            if not task.cancelling():  # or else it cleans up already, and is not to be interrupted in that
+                task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
     def _cancel(self, task: int) -> None:

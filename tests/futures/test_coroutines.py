@@ -146,7 +146,7 @@ class Stays:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            await asyncio.sleep(0)  # cleaning up takes a while
+            await asyncio.sleep(0.05)  # cleaning up takes a while
             self.cancelled.append(number)
             raise
 
