@@ -69,8 +69,8 @@ def of(engine: Engine) -> dict[str, Any] | None:
             "name": group["name"] or "task",
             "tasks": group["tasks"],
             "total_s": group["total_s"],
-            "mean_s": group["total_s"] / group["finished"] if group["finished"] else None,
-            "max_s": group["max_s"] if group["finished"] else None,
+            "mean_s": group["total_s"] / group["measured"] if group["measured"] else None,
+            "max_s": group["max_s"] if group["measured"] else None,
         }
         for group in sorted(stats["groups"], key=lambda group: -group["total_s"])
     ]

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import time
 
 import pytest
 
@@ -57,6 +58,23 @@ def test_numbers_are_those_of_what_ran(tmp_path):
     assert any(name.endswith("die_once") and value == 1 for name, value in finished.items())
     assert kinds["lineshaft_tasks"] == "gauge"
     assert all(kind == "counter" for name, kind in kinds.items() if name.endswith("_total"))
+
+
+def burn(seconds):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+    raise ValueError(seconds)
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_what_raises_has_run_and_failed(threads):
+    with ls.Engine(workers=1) as engine:
+        engine.submit(ls.task(threads=threads)(burn), 0.05).exception()
+    values, _ = parse(engine.metrics())
+    (name,) = [of for name, of in values if name == "lineshaft_group_failures_total" and of.endswith("burn")]
+    assert values["lineshaft_group_failures_total", name] == 1
+    assert 0.05 <= values["lineshaft_group_run_seconds_total", name] < 30
 
 
 def test_a_worker_has_no_engine_of_its_own():

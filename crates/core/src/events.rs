@@ -4,9 +4,11 @@
 //! keep the number they want next and ask for more; the log knows nothing of them and never waits.
 //! A reader that is too slow is told which events it has missed, never given wrong ones.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use crate::action::Rejection;
+use crate::graph::nanoseconds;
 use crate::ids::{Attempt, GroupId, PoolId, TaskId, WorkerId};
 use crate::limits::EVENTS_MAX;
 use crate::time::Time;
@@ -55,6 +57,30 @@ impl Phases {
         self.load_us = self.load_us.min(ran_us);
         self.store_us = self.store_us.min(ran_us - self.load_us);
         self
+    }
+}
+
+/// How long an attempt ran, as measured where it did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Measured {
+    /// Without waiting for its turn, in nanoseconds.
+    pub ran_ns: u64,
+    /// What of that was not the call itself.
+    pub phases: Phases,
+}
+
+impl Measured {
+    /// Of an attempt that ran so long; phases are no longer than that.
+    pub fn new(ran: Duration, phases: Phases) -> Measured {
+        Measured {
+            ran_ns: nanoseconds(ran),
+            phases: phases.within(ran),
+        }
+    }
+
+    /// How long it ran.
+    pub fn ran(self) -> Duration {
+        Duration::from_nanos(self.ran_ns)
     }
 }
 
@@ -109,8 +135,13 @@ pub enum EventKind {
         phases: Phases,
         bytes: u64,
     },
-    /// An attempt raised, ran out of time or lost its worker.
-    Failed { task: TaskId, attempt: Attempt },
+    /// An attempt raised, ran out of time or lost its worker. How long it ran is known if its worker said so.
+    Failed {
+        task: TaskId,
+        attempt: Attempt,
+        ran_ns: Option<NonZeroU64>,
+        phases: Phases,
+    },
     /// The task will run again, at this time or later.
     Retried { task: TaskId, not_before: Time },
     /// The task ended without a result.

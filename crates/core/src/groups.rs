@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
-use crate::events::Phases;
+use crate::events::{Measured, Phases};
 use crate::graph::nanoseconds;
 use crate::ids::GroupId;
 use crate::limits::{
@@ -26,7 +26,9 @@ pub struct GroupSummary {
     pub failed: u64,
     /// Failed attempts that were followed by another.
     pub retried: u64,
-    /// Time that the calls ran which returned.
+    /// Attempts whose time was measured: those that returned, and those that failed while their worker lived.
+    pub measured: u64,
+    /// Time that their calls ran.
     pub ran_total: Duration,
     /// The longest of them.
     pub ran_max: Duration,
@@ -81,17 +83,30 @@ impl Group {
     pub(crate) fn note_finished(&mut self, took: Duration, phases: Phases, bytes: u64) {
         // The estimate is of how long a worker is taken.
         let ran_ns = nanoseconds(took);
-        let ran = phases.call(took);
         self.summary.finished += 1;
         self.summary.bytes_total = self.summary.bytes_total.saturating_add(bytes);
-        self.summary.ran_total = self.summary.ran_total.saturating_add(ran);
-        self.summary.ran_max = self.summary.ran_max.max(ran);
-        self.summary.load_total = self.summary.load_total.saturating_add(phases.load());
-        self.summary.store_total = self.summary.store_total.saturating_add(phases.store());
+        self.note_run(took, phases);
         self.estimate_ns = Some(match self.estimate_ns {
             None => ran_ns,
             Some(estimate) => estimate - estimate / 8 + ran_ns / 8,
         });
+    }
+
+    /// The time counts as run, but says nothing about how long the next one will take that returns.
+    pub(crate) fn note_failed(&mut self, measured: Option<Measured>) {
+        self.summary.failed += 1;
+        if let Some(measured) = measured {
+            self.note_run(measured.ran(), measured.phases);
+        }
+    }
+
+    fn note_run(&mut self, took: Duration, phases: Phases) {
+        let ran = phases.call(took);
+        self.summary.measured += 1;
+        self.summary.load_total = self.summary.load_total.saturating_add(phases.load());
+        self.summary.store_total = self.summary.store_total.saturating_add(phases.store());
+        self.summary.ran_total = self.summary.ran_total.saturating_add(ran);
+        self.summary.ran_max = self.summary.ran_max.max(ran);
     }
 
     /// Expected run time in nanoseconds; zero if unknown.
@@ -170,6 +185,31 @@ mod tests {
             (ms(130), ms(70), ms(3_200), ms(40))
         );
         assert!(group.estimate_ns() > 2_000_000_000, "it is of the whole");
+    }
+
+    #[test]
+    fn failed_runs_take_time_and_change_no_estimate() {
+        let mut group = group_after(&[Duration::from_secs(1)]);
+        let phases = Phases {
+            load_us: 1_000_000,
+            ..Phases::default()
+        };
+        group.note_failed(Some(Measured::new(Duration::from_secs(4), phases)));
+        group.note_failed(None);
+        let summary = group.summary;
+        assert_eq!(
+            (summary.finished, summary.failed, summary.measured),
+            (1, 2, 2)
+        );
+        assert_eq!(
+            (summary.ran_total, summary.ran_max, summary.load_total),
+            (
+                Duration::from_secs(4),
+                Duration::from_secs(3),
+                Duration::from_secs(1)
+            )
+        );
+        assert_eq!(group.estimate_ns(), 1_000_000_000);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::events::Phases;
+use crate::events::{Measured, Phases};
 use crate::ids::{Attempt, PoolId, TaskId, WorkerId};
 use crate::spec::{PoolSpec, TaskSpec};
 
@@ -90,6 +90,8 @@ pub enum Input {
         attempt: Attempt,
         /// Whether its retries apply; false for an exception that can only repeat itself.
         retry: bool,
+        /// How long it ran, if that was reported.
+        measured: Option<Measured>,
     },
     /// The answer to `Action::Retract`: these had not been started and never will be by that
     /// worker. Everything else handed to the worker is running or finished.

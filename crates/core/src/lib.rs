@@ -20,7 +20,7 @@ mod order;
 mod ready;
 
 pub use action::{Action, Rejection};
-pub use events::{Event, EventKind, EventLog, Phases, Since};
+pub use events::{Event, EventKind, EventLog, Measured, Phases, Since};
 pub use groups::GroupSummary;
 pub use ids::{Attempt, GroupId, PoolId, TaskId, WorkerId};
 pub use input::Input;

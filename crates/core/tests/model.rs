@@ -221,6 +221,7 @@ impl Machine {
                     task,
                     attempt,
                     retry,
+                    measured: None,
                 });
             }
             6 if !self.retracting.is_empty() => self.answer_retraction(which),

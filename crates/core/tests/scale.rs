@@ -220,6 +220,7 @@ fn a_rejection_cascades_through_a_long_chain() {
         task,
         attempt,
         retry: true,
+        measured: None,
     });
     assert_eq!(driver.run_all().0, tasks);
     assert_eq!(driver.scheduler.counts().total.unfinished(), 0);

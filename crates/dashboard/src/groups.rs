@@ -16,7 +16,7 @@ use crate::limits;
 pub(crate) struct Group {
     /// Empty until somebody has asked for it.
     pub(crate) name: String,
-    /// Time that the calls ran which returned, in nanoseconds.
+    /// Time that the calls ran whose workers said how long, in nanoseconds.
     pub(crate) ran: Histogram,
     /// What their attempts took beside that.
     pub(crate) moving: Moving,

@@ -9,9 +9,7 @@
 
 mod worker;
 
-use std::time::Duration;
-
-use lineshaft_core::{GroupId, Phases, PoolId, TaskId, Time, WorkerId};
+use lineshaft_core::{GroupId, Measured, PoolId, TaskId, Time, WorkerId};
 use lineshaft_engine::WorkerTotals;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -103,20 +101,19 @@ impl Lanes {
         self.worker(id, at).take(task);
     }
 
-    /// The attempt has ended; `ran` if its worker said how long it took, and what of that was not the call.
+    /// The attempt has ended; `measured` if its worker said how long it took.
     pub(crate) fn end(
         &mut self,
         id: WorkerId,
         task: TaskId,
         at: Time,
-        ran: Option<Duration>,
-        phases: Phases,
+        measured: Option<Measured>,
         end: End,
     ) {
         let worker = self.worker(id, at);
         let placed = worker
             .take(task)
-            .is_some_and(|task| worker.place(task, at, ran, phases, end));
+            .is_some_and(|task| worker.place(task, at, measured, end));
         if placed {
             self.bars += 1;
             self.drop_oldest();
@@ -194,6 +191,9 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use lineshaft_core::Phases;
     use lineshaft_engine::Pinned;
 
     use super::*;
@@ -216,15 +216,8 @@ mod tests {
             lanes.hand_over(WORKER, TaskId(task), GroupId(0), us(*assigned));
         }
         for (task, (_, at, ran)) in (0..).zip(attempts) {
-            let ran = Some(Duration::from_micros(*ran));
-            lanes.end(
-                WORKER,
-                TaskId(task),
-                us(*at),
-                ran,
-                Phases::default(),
-                End::Finished,
-            );
+            let measured = Measured::new(Duration::from_micros(*ran), Phases::default());
+            lanes.end(WORKER, TaskId(task), us(*at), Some(measured), End::Finished);
         }
     }
 
@@ -289,17 +282,10 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_attempt_lies_between_its_hand_over_and_its_report() {
+    fn an_attempt_that_nobody_measured_lies_between_its_hand_over_and_its_report() {
         let mut lanes = lanes(1);
         lanes.hand_over(WORKER, TaskId(1), GroupId(0), us(100));
-        lanes.end(
-            WORKER,
-            TaskId(1),
-            us(400),
-            None,
-            Phases::default(),
-            End::Failed,
-        );
+        lanes.end(WORKER, TaskId(1), us(400), None, End::Failed);
         assert_eq!(bars(&lanes), [[(100, 400)]]);
     }
 
@@ -358,7 +344,7 @@ mod tests {
             let (worker, task) = (WorkerId(id), TaskId(id.into()));
             lanes.worker_up(worker, PoolId(0), 1, us(0));
             lanes.hand_over(worker, task, GroupId(0), us(0));
-            lanes.end(worker, task, us(1), None, Phases::default(), End::Failed);
+            lanes.end(worker, task, us(1), None, End::Failed);
             lanes.worker_down(worker, us(1));
         }
         assert_eq!(lanes.workers().len(), limits::WORKERS_GONE_MAX);

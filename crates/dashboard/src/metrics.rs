@@ -68,7 +68,12 @@ impl Picture {
         for group in &groups {
             text.labelled("group", &group.name, group.finished);
         }
-        let help = "Time run by attempts that returned.";
+        let help = "Attempts that raised, ran out of time or lost their worker.";
+        text.family("lineshaft_group_failures_total", "counter", help);
+        for group in &groups {
+            text.labelled("group", &group.name, group.failed + group.retried);
+        }
+        let help = "Time run by attempts that returned or raised.";
         text.family("lineshaft_group_run_seconds_total", "counter", help);
         for group in &groups {
             text.labelled("group", &group.name, group.total_s);

@@ -5,9 +5,7 @@
 //! any moment. So numbers of tasks come from the totals, and times, bars and quartiles from events;
 //! what was missed, and what was dropped because it did not fit, is counted and shown.
 
-use std::time::Duration;
-
-use lineshaft_core::{Event, EventKind, GroupId, Phases, PoolCounts, TaskId, Time};
+use lineshaft_core::{Event, EventKind, GroupId, Measured, PoolCounts, TaskId, Time};
 use lineshaft_engine::{Stack, Totals};
 use rustc_hash::FxHashSet;
 
@@ -92,6 +90,7 @@ impl Picture {
                 task.worker = Some(worker);
                 task.attempt = attempt.0;
                 task.assigned = at;
+                task.ran = None;
                 if was_queued {
                     let queued = at - task.ready;
                     self.groups.note_queued(group, queued);
@@ -111,12 +110,23 @@ impl Picture {
                 bytes,
                 ..
             } => {
-                let ran = Duration::from_nanos(ran_ns);
-                self.end_attempt(task, at, Some((ran, phases)), End::Finished);
+                let measured = Measured { ran_ns, phases };
+                self.end_attempt(task, at, Some(measured), End::Finished);
                 self.note_bytes(task, bytes);
                 self.end(task, TaskState::Finished, at);
             }
-            EventKind::Failed { task, .. } => self.end_attempt(task, at, None, End::Failed),
+            EventKind::Failed {
+                task,
+                ran_ns,
+                phases,
+                ..
+            } => {
+                let measured = ran_ns.map(|ran_ns| Measured {
+                    ran_ns: ran_ns.get(),
+                    phases,
+                });
+                self.end_attempt(task, at, measured, End::Failed);
+            }
             EventKind::Retried { task, .. } => self.set(task, TaskState::Backoff),
             EventKind::Rejected { task, why } => {
                 self.end(task, TaskState::of_rejection(why), at);
@@ -226,26 +236,27 @@ impl Picture {
         }
     }
 
-    fn end_attempt(&mut self, id: TaskId, at: Time, took: Option<(Duration, Phases)>, end: End) {
+    fn end_attempt(&mut self, id: TaskId, at: Time, measured: Option<Measured>, end: End) {
         let Some(task) = self.tasks.get_mut(id) else {
             self.lanes.unplaced += 1;
             return;
         };
         let group = task.group;
-        let (took, phases) = took.unzip();
-        let phases = phases.unwrap_or_default();
+        task.phases = measured.unwrap_or_default().phases;
+        task.ran = measured.map(|measured| task.phases.call(measured.ran()));
         match task.worker {
-            Some(worker) => self.lanes.end(worker, id, at, took, phases, end),
+            Some(worker) => self.lanes.end(worker, id, at, measured, end),
             None => self.lanes.unplaced += 1,
         }
-        if let Some(took) = took {
-            task.ran = phases.call(took);
-            task.phases = phases;
-            task.chain += task.ran;
-            self.graph.end_chain(task);
+        if let Some(measured) = measured {
+            if end == End::Finished {
+                task.chain += task.ran.unwrap_or_default();
+                self.graph.end_chain(task);
+            }
             let worker = task.worker;
             let is_first = worker.is_some_and(|worker| self.lanes.is_first(worker, group, at));
-            self.groups.note_run(group, took, phases, is_first);
+            self.groups
+                .note_run(group, measured.ran(), measured.phases, is_first);
         }
     }
 
@@ -283,7 +294,9 @@ impl Picture {
 
 #[cfg(test)]
 mod tests {
-    use lineshaft_core::WorkerId;
+    use std::time::Duration;
+
+    use lineshaft_core::{Phases, WorkerId};
 
     use super::*;
     use crate::script::{picture, play};
@@ -373,6 +386,26 @@ mod tests {
         assert!(longest < 70_000_000, "{longest}");
         let chain = picture.graph.longest(&picture.tasks);
         assert_eq!(chain.ran, Duration::from_micros(60_005));
+    }
+
+    #[test]
+    fn what_failed_ran_as_long_as_its_worker_says() {
+        let picture = picture(
+            "0 up 1 1\n0 submit 1 7\n1 hand 1 1 7\n2000 fail 1 500\n2000 retry 1\n2001 ready 1
+             2002 hand 1 1 7\n9000 fail 1\n9000 reject 1 2\n9000 submit 2 7\n9001 hand 2 1 7
+             9900 fail 2 100 30\n9900 reject 2 1",
+        );
+        let bars = picture.lanes.workers()[0].lanes[0].bars.iter();
+        let ran = bars.map(|bar| (bar.task.0, bar.ran.as_micros(), bar.end));
+        assert!(ran.eq([
+            (1, 500, End::Failed),
+            (1, 6_998, End::Failed),
+            (2, 100, End::Failed)
+        ]));
+        let row = |task| picture.task(TaskId(task)).expect("known");
+        assert_eq!((row(1).ran_s, row(1).load_s), (None, None));
+        assert_eq!((row(2).ran_s, row(2).load_s), (Some(7e-5), Some(3e-5)));
+        assert_eq!(picture.groups.get(GroupId(7)).expect("seen").ran.count(), 2);
     }
 
     #[test]

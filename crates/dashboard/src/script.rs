@@ -1,8 +1,10 @@
 //! Tests: a picture made from a script of events.
 //!
 //! One event a line: the time in microseconds, a verb, and numbers. `submit TASK GROUP`, `ready TASK`,
-//! `hand TASK WORKER GROUP`, `start TASK`, `supply TASK BY`, `finish TASK RAN_US [LOAD_US STORE_US SPILLED]` with a result of ten bytes for each, `fail TASK`, `retry TASK`,
+//! `hand TASK WORKER GROUP`, `start TASK`, `supply TASK BY`, `finish TASK RAN_US [LOAD_US STORE_US SPILLED]` with a result of ten bytes for each, `fail TASK [RAN_US LOAD_US]`, `retry TASK`,
 //! `reject TASK WHY`, `block TASK`, `unblock TASK`, `up WORKER SLOTS`, `down WORKER`, `miss COUNT`.
+
+use std::num::NonZeroU64;
 
 use lineshaft_core::{
     Attempt, Event, EventKind, GroupId, Phases, PoolId, Rejection, TaskId, Time, WorkerId,
@@ -82,7 +84,15 @@ fn of_task(verb: &str, task: TaskId, small: &dyn Fn(usize) -> u32) -> EventKind 
             },
             bytes: 10 * u64::from(small(3)),
         },
-        "fail" => EventKind::Failed { task, attempt },
+        "fail" => EventKind::Failed {
+            task,
+            attempt,
+            ran_ns: NonZeroU64::new(u64::from(small(3)) * 1_000),
+            phases: Phases {
+                load_us: small(4),
+                ..Phases::default()
+            },
+        },
         "retry" => EventKind::Retried {
             task,
             not_before: Time::NEVER,

@@ -25,9 +25,9 @@ pub(crate) struct Task {
     pub(crate) ready: Time,
     pub(crate) assigned: Time,
     pub(crate) ended: Time,
-    /// Time that the call ran, once it has returned.
-    pub(crate) ran: Duration,
-    /// What its attempt took beside that.
+    /// Time that its last call ran, once it has ended, if its worker said so.
+    pub(crate) ran: Option<Duration>,
+    /// What that attempt took beside that.
     pub(crate) phases: Phases,
     /// Bytes of its result; zero if there is none, or it stays in this process.
     pub(crate) bytes: u64,
@@ -104,12 +104,17 @@ impl Task {
             ready: Time::NEVER,
             assigned: Time::NEVER,
             ended: Time::NEVER,
-            ran: Duration::ZERO,
+            ran: None,
             phases: Phases::default(),
             bytes: 0,
             chain: Duration::ZERO,
             after: None,
         }
+    }
+
+    /// Seconds that it ran, as far as is known.
+    pub(crate) fn ran_s(&self) -> f64 {
+        self.ran.unwrap_or_default().as_secs_f64()
     }
 }
 

@@ -40,7 +40,7 @@ fn what_happened_before_and_after_the_start_is_there_when_the_engine_has_ended()
         .map(|group| (group.name.clone(), group.finished, group.seen))
         .collect();
     finished.sort();
-    let expected = [("after", 20, 20), ("before", 10, 10), ("failing", 0, 0)];
+    let expected = [("after", 20, 20), ("before", 10, 10), ("failing", 0, 1)];
     assert_eq!(
         finished,
         expected.map(|(name, finished, seen)| (name.into(), finished, seen))
@@ -77,6 +77,8 @@ fn what_happened_before_and_after_the_start_is_there_when_the_engine_has_ended()
         "lineshaft_tasks_ended_total{outcome=\"failed\"} 1",
         "lineshaft_tasks{state=\"running\"} 0",
         "lineshaft_group_tasks_finished_total{group=\"after\"} 20",
+        "lineshaft_group_failures_total{group=\"after\"} 0",
+        "lineshaft_group_failures_total{group=\"failing\"} 1",
     ] {
         assert!(
             metrics.lines().any(|found| found == line),

@@ -35,6 +35,8 @@ pub(crate) enum Command {
         task: TaskId,
         attempt: Attempt,
         retry: bool,
+        /// How long it ran, if it did.
+        ran: Option<Duration>,
         error: TaskError,
     },
     Blocked {

@@ -155,6 +155,7 @@ impl Call {
                 task,
                 attempt,
                 retry,
+                ran: Some(ran),
                 error: TaskError::RaisedLocal(error),
             },
         });
@@ -172,6 +173,7 @@ impl Drop for Call {
                 task: self.task,
                 attempt: self.attempt,
                 retry: false,
+                ran: None,
                 error: TaskError::Transfer("the thread that ran the task gave it up".into()),
             });
         }

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Weak};
 
 use lineshaft_core::{
-    Action, Attempt, Input, Phases, PoolId, Rejection, Scheduler, TaskId, Time, WorkerId,
+    Action, Attempt, Input, Measured, Phases, PoolId, Rejection, Scheduler, TaskId, Time, WorkerId,
 };
 use lineshaft_wire::{Descriptors, Value};
 use rustc_hash::FxHashMap;
@@ -206,6 +206,7 @@ impl State {
                 task,
                 attempt,
                 retry,
+                ran,
                 error,
             } => {
                 if self.was_given_up(task, attempt) {
@@ -217,6 +218,7 @@ impl State {
                         task,
                         attempt,
                         retry,
+                        measured: ran.map(|ran| Measured::new(ran, Phases::default())),
                     });
                 }
             }
@@ -369,6 +371,7 @@ impl State {
                 task: id,
                 attempt,
                 retry: false,
+                measured: None,
             });
         }
     }

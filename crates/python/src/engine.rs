@@ -354,6 +354,7 @@ impl Engine {
             group.set_item("name", name)?;
             group.set_item("tasks", summary.submitted)?;
             group.set_item("finished", summary.finished)?;
+            group.set_item("measured", summary.measured)?;
             group.set_item("failed", summary.failed)?;
             group.set_item("retried", summary.retried)?;
             group.set_item("total_s", summary.ran_total.as_secs_f64())?;

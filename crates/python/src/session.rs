@@ -356,10 +356,9 @@ impl Session {
                     .and_then(|()| hooks.load(session, code, &args, &inputs))
                     .and_then(|call| {
                         phases.call();
-                        let value = call.run(hooks, each)?;
-                        phases.returned();
-                        Ok(value)
+                        call.run(hooks, each)
                     });
+                phases.ended();
                 if self.client.own_session().is_none() {
                     return called.map(|_| false);
                 }

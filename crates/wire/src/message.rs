@@ -192,6 +192,10 @@ pub enum FromWorker<'a> {
         attempt: u32,
         /// Wall time that it ran, in nanoseconds.
         ran_ns: u64,
+        /// How much of that it took to load the function and its arguments, in microseconds.
+        load_us: u32,
+        /// And to store the exception.
+        store_us: u32,
         /// The pickled exception.
         #[serde(borrow)]
         error: Value<'a>,

@@ -1,11 +1,12 @@
 //! What is reported of running attempts, and what follows when one goes wrong.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::timers::Timer;
 use super::{Scheduler, Step};
 use crate::action::{Action, Rejection};
-use crate::events::{EventKind, Phases};
+use crate::events::{EventKind, Measured, Phases};
 use crate::graph::{Assigned, Fate, Phase, Slot, State, Verdict, nanoseconds};
 use crate::ids::{Attempt, TaskId, WorkerId};
 use crate::time::Time;
@@ -66,6 +67,7 @@ impl Scheduler {
         task: TaskId,
         attempt: Attempt,
         retry: bool,
+        measured: Option<Measured>,
         step: &mut Step,
     ) {
         let Some((slot, assigned)) = self.current(task, attempt) else {
@@ -73,42 +75,25 @@ impl Scheduler {
         };
         self.ended_by(assigned.worker, step.now);
         let entry = &mut self.graph[slot];
-        match assigned.fate {
-            Fate::Cancelling { .. } | Fate::Killing => {
-                self.fail(slot, Verdict::Final, Rejection::Cancelled, step);
-            }
+        let (verdict, why) = match assigned.fate {
+            Fate::Cancelling { .. } | Fate::Killing => (Verdict::Final, Rejection::Cancelled),
             // Running out of time is never an exception that can only repeat itself.
-            Fate::TimedOut => {
-                let verdict = entry.charge_failure();
-                self.fail(slot, verdict, Rejection::TimedOut, step);
-            }
-            Fate::Wanted => {
-                let verdict = if retry {
-                    entry.charge_failure()
-                } else {
-                    Verdict::Final
-                };
-                self.fail(slot, verdict, Rejection::Failed, step);
-            }
-        }
+            Fate::TimedOut => (entry.charge_failure(), Rejection::TimedOut),
+            Fate::Wanted if retry => (entry.charge_failure(), Rejection::Failed),
+            Fate::Wanted => (Verdict::Final, Rejection::Failed),
+        };
+        self.fail(slot, verdict, why, measured, step);
     }
 
     /// The task's worker died while it ran.
     pub(super) fn on_death(&mut self, slot: Slot, assigned: &Assigned, step: &mut Step) {
         let entry = &mut self.graph[slot];
-        match assigned.fate {
-            Fate::Cancelling { .. } | Fate::Killing => {
-                self.fail(slot, Verdict::Final, Rejection::Cancelled, step);
-            }
-            Fate::TimedOut => {
-                let verdict = entry.charge_failure();
-                self.fail(slot, verdict, Rejection::TimedOut, step);
-            }
-            Fate::Wanted => {
-                let verdict = entry.charge_death();
-                self.fail(slot, verdict, Rejection::WorkerDied, step);
-            }
-        }
+        let (verdict, why) = match assigned.fate {
+            Fate::Cancelling { .. } | Fate::Killing => (Verdict::Final, Rejection::Cancelled),
+            Fate::TimedOut => (entry.charge_failure(), Rejection::TimedOut),
+            Fate::Wanted => (entry.charge_death(), Rejection::WorkerDied),
+        };
+        self.fail(slot, verdict, why, None, step);
     }
 
     pub(super) fn on_blocked(&mut self, task: TaskId, attempt: Attempt, step: &mut Step) {
@@ -217,15 +202,30 @@ impl Scheduler {
     }
 
     /// Ends a failed attempt: the task waits for its next one, or is rejected.
-    fn fail(&mut self, slot: Slot, verdict: Verdict, why: Rejection, step: &mut Step) {
+    fn fail(
+        &mut self,
+        slot: Slot,
+        verdict: Verdict,
+        why: Rejection,
+        measured: Option<Measured>,
+        step: &mut Step,
+    ) {
         let task = &self.graph[slot];
         let (id, attempt, group) = (task.id, task.attempt, task.group);
-        let summary = &mut self.groups.get_mut(group).summary;
-        summary.failed += 1;
+        let group = self.groups.get_mut(group);
+        group.note_failed(measured);
         if let Verdict::RetryAfter(_) = verdict {
-            summary.retried += 1;
+            group.summary.retried += 1;
         }
-        self.note(step, EventKind::Failed { task: id, attempt });
+        self.note(
+            step,
+            EventKind::Failed {
+                task: id,
+                attempt,
+                ran_ns: measured.and_then(|measured| NonZeroU64::new(measured.ran_ns)),
+                phases: measured.unwrap_or_default().phases,
+            },
+        );
         let Verdict::RetryAfter(wait) = verdict else {
             self.reject(slot, why, step);
             return;

@@ -162,6 +162,7 @@ impl Bench {
                         task,
                         attempt,
                         retry: !flag("final"),
+                        measured: None,
                     },
                     "block" => Input::Blocked { task, attempt },
                     "unblock" => Input::Unblocked { task, attempt },

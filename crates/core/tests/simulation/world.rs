@@ -250,6 +250,7 @@ impl World {
                         task,
                         attempt,
                         retry: true,
+                        measured: None,
                     });
                     self.start_tasks(id);
                 } else {
@@ -312,6 +313,7 @@ impl World {
                 task,
                 attempt,
                 retry,
+                measured: None,
             });
         } else {
             let ran = self.random.micros(2_000);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use lineshaft_core::{GroupId, Phases, PoolId, TaskId, Time, WorkerId};
+use lineshaft_core::{GroupId, Measured, Phases, PoolId, TaskId, Time, WorkerId};
 
 use lineshaft_engine::Pinned;
 use rustc_hash::FxHashSet;
@@ -165,14 +165,13 @@ impl Worker {
         &mut self,
         task: InFlight,
         at: Time,
-        ran: Option<Duration>,
-        phases: Phases,
+        measured: Option<Measured>,
         end: End,
     ) -> bool {
         let earliest = task.started.unwrap_or(task.assigned);
         // The latest possible beginning.
-        let latest = match ran {
-            Some(ran) => earliest.max(Time(at.0.saturating_sub(nanoseconds(ran)))),
+        let latest = match measured {
+            Some(Measured { ran_ns, .. }) => earliest.max(Time(at.0.saturating_sub(ran_ns))),
             None => earliest,
         };
         let Some(number) = self.lane_for(latest) else {
@@ -181,14 +180,14 @@ impl Worker {
         let lane = &mut self.lanes[number];
         let reported = Time(latest.0.saturating_sub(nanoseconds(limits::REPORT_DELAY)));
         let start = reported.max(earliest).max(lane.free);
-        let ran = ran.unwrap_or(at - start);
+        let ran = measured.map_or(at - start, Measured::ran);
         lane.free = start + ran;
         lane.busy += ran;
         lane.bars.push_back(Bar {
             task: task.task,
             start,
             ran,
-            phases,
+            phases: measured.unwrap_or_default().phases,
             group: task.group,
             end,
         });

@@ -157,7 +157,7 @@ impl Picture {
             let Some(task) = self.tasks.get(*id) else {
                 continue;
             };
-            let ran_s = task.ran.as_secs_f64();
+            let ran_s = task.ran_s();
             match steps.last_mut().filter(|step| step.group == task.group.0) {
                 Some(step) => {
                     step.tasks += 1;
@@ -281,7 +281,7 @@ impl<'a> Drawing<'a> {
                 task: Some(task.id.0),
                 name: picture.group_label(group),
                 state: Some(state_name(task, &running)),
-                ran_s: task.ran.as_secs_f64(),
+                ran_s: task.ran_s(),
                 ..NodeRow::default()
             });
         }
@@ -377,7 +377,7 @@ impl<'a> Drawing<'a> {
             let node = self.of_task(*id);
             if let Some((task, node)) = self.picture.tasks.get(*id).zip(node) {
                 self.nodes[node].path_tasks += 1;
-                self.nodes[node].path_s += task.ran.as_secs_f64();
+                self.nodes[node].path_s += task.ran_s();
             }
             if let Some(link) = before.zip(node).and_then(|way| self.links.get_mut(&way)) {
                 link.on_path = true;

@@ -78,7 +78,7 @@ pub struct GroupRow {
     pub failed: u64,
     /// Attempts that were followed by another.
     pub retried: u64,
-    /// Time that all of these ran, without what they took to load and to store.
+    /// Time that their calls ran, those that failed included, without what they took to load and to store.
     pub total_s: f64,
     /// The shortest run, quartiles and the longest one, of the `seen` runs.
     pub ran_s: Option<[f64; 5]>,

@@ -67,7 +67,7 @@ struct RecordedTasks {
     assigned_ns: Vec<Option<i64>>,
     ended_ns: Vec<Option<i64>>,
     ran_ns: Vec<Option<u64>>,
-    /// Zero if it has not returned.
+    /// Zero if its worker did not say.
     load_us: Vec<u32>,
     store_us: Vec<u32>,
     /// Of its result; zero if there is none, or it stayed in its process.
@@ -205,8 +205,7 @@ impl Picture {
             rows.bytes.push(task.bytes);
             rows.load_us.push(task.phases.load_us);
             rows.store_us.push(task.phases.store_us);
-            rows.ran_ns
-                .push((name == "finished").then(|| ns_of(task.ran)));
+            rows.ran_ns.push(task.ran.map(ns_of));
         }
         rows
     }

@@ -85,7 +85,7 @@ pub struct TaskRow {
     pub assigned_s: Option<f64>,
     /// When it ended.
     pub ended_s: Option<f64>,
-    /// How long its call ran, once it has returned.
+    /// How long its last call ran, once it has ended, if its worker said so.
     pub ran_s: Option<f64>,
     /// How long its function and arguments took to load before that.
     pub load_s: Option<f64>,
@@ -155,8 +155,7 @@ impl Picture {
     }
 
     fn task_row(&self, task: &Task, state: &'static str) -> TaskRow {
-        let has_returned = task.state == TaskState::Finished;
-        let returned = |lasted: Duration| has_returned.then_some(lasted.as_secs_f64());
+        let measured = |lasted: Duration| task.ran.map(|_| lasted.as_secs_f64());
         TaskRow {
             task: task.id.0,
             group: task.group.0,
@@ -168,9 +167,9 @@ impl Picture {
             ready_s: self.seconds(task.ready),
             assigned_s: self.seconds(task.assigned),
             ended_s: self.seconds(task.ended),
-            ran_s: returned(task.ran),
-            load_s: returned(task.phases.load()),
-            store_s: returned(task.phases.store()),
+            ran_s: task.ran.map(|ran| ran.as_secs_f64()),
+            load_s: measured(task.phases.load()),
+            store_s: measured(task.phases.store()),
             bytes: (task.bytes > 0).then_some(task.bytes),
             queued_s: queued(task),
         }
@@ -210,10 +209,10 @@ impl Sort {
         match self {
             Sort::Newest => (Reverse(id), 0),
             Sort::Oldest => (Reverse(u64::MAX - id), 0),
-            Sort::Ran => (
-                Reverse(u64::try_from(task.ran.as_nanos()).unwrap_or(u64::MAX)),
-                id,
-            ),
+            Sort::Ran => {
+                let ran_ns = task.ran.map_or(0, |ran| ran.as_nanos());
+                (Reverse(u64::try_from(ran_ns).unwrap_or(u64::MAX)), id)
+            }
             Sort::Queued => {
                 let queued_ns = queued(task).map_or(0, |_| (task.assigned - task.ready).as_nanos());
                 (Reverse(u64::try_from(queued_ns).unwrap_or(u64::MAX)), id)

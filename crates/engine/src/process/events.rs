@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lineshaft_core::{Attempt, Input, Phases, TaskId, WorkerId};
+use lineshaft_core::{Attempt, Input, Measured, Phases, TaskId, WorkerId};
 use lineshaft_wire::{Filled, FromWorker, FromZygote, WireError};
 
 use crate::aftermath::Discarded;
@@ -134,13 +134,8 @@ impl State {
                 }
                 match value {
                     Ok(value) => {
-                        let ran = Duration::from_nanos(ran_ns);
-                        let phases = Phases {
-                            load_us,
-                            store_us,
-                            spilled: value.is_spilled(),
-                        };
-                        self.returned(task, attempt, ran, phases.within(ran), value);
+                        let measured = measured(ran_ns, load_us, store_us, &value);
+                        self.returned(task, attempt, measured, value);
                     }
                     Err(error) => return self.not_taken_over(task, attempt, error),
                 }
@@ -148,7 +143,9 @@ impl State {
             FromWorker::Failed {
                 task,
                 attempt,
-                ran_ns: _,
+                ran_ns,
+                load_us,
+                store_us,
                 error,
                 traceback,
             } => {
@@ -168,11 +165,13 @@ impl State {
                             attempt,
                             text: traceback.to_owned(),
                         });
+                        let measured = measured(ran_ns, load_us, store_us, &error);
                         self.ended(task, Outcome::Error(TaskError::Raised(error)));
                         self.inputs.push_back(Input::Failed {
                             task,
                             attempt,
                             retry: true,
+                            measured: Some(measured),
                         });
                     }
                     Err(error) => return self.not_taken_over(task, attempt, error),
@@ -212,21 +211,14 @@ impl State {
     }
 
     /// A task returned, and what it returned has been taken over.
-    fn returned(
-        &mut self,
-        task: TaskId,
-        attempt: Attempt,
-        ran: Duration,
-        phases: Phases,
-        value: Payload,
-    ) {
+    fn returned(&mut self, task: TaskId, attempt: Attempt, measured: Measured, value: Payload) {
         let bytes = value.bytes();
         self.ended(task, Outcome::Value(value));
         self.inputs.push_back(Input::Finished {
             task,
             attempt,
-            ran,
-            phases,
+            ran: measured.ran(),
+            phases: measured.phases,
             bytes,
         });
     }
@@ -244,6 +236,7 @@ impl State {
             task,
             attempt,
             retry: true,
+            measured: None,
         });
         match error {
             EngineError::Store(_) => Ok(()),
@@ -326,6 +319,16 @@ impl State {
         self.processes.zygotes.ended(number);
         self.lost_zygote(shared, zygote);
     }
+}
+
+/// What the worker says of the time that an attempt took, which left this behind.
+fn measured(ran_ns: u64, load_us: u32, store_us: u32, left: &Payload) -> Measured {
+    let phases = Phases {
+        load_us,
+        store_us,
+        spilled: left.is_spilled(),
+    };
+    Measured::new(Duration::from_nanos(ran_ns), phases)
 }
 
 /// Why a worker had to be killed after this. It is not its fault if this process could not take what

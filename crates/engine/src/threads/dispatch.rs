@@ -60,6 +60,7 @@ impl State {
                 task,
                 attempt,
                 retry: false,
+                measured: None,
             });
         }
     }
@@ -101,6 +102,7 @@ impl State {
             task,
             attempt,
             retry,
+            measured: None,
         });
     }
 

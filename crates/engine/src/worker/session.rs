@@ -38,12 +38,13 @@ pub struct SessionOptions {
     pub growth_bytes_max: Option<u64>,
 }
 
-/// When the phases of a task began. One that was not reached began with the one before it.
+/// When the phases of a task began.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch {
     began: Time,
-    called: Time,
-    returned: Time,
+    /// None if what it needs could not be loaded.
+    called: Option<Time>,
+    ended: Option<Time>,
 }
 
 /// A worker's conversation with the engine. The main thread runs jobs; other threads of the worker
@@ -80,23 +81,21 @@ struct GrowthState {
 impl Stopwatch {
     /// The task begins: its function and its arguments are loaded.
     pub fn start() -> Stopwatch {
-        let now = clock::now();
         Stopwatch {
-            began: now,
-            called: now,
-            returned: now,
+            began: clock::now(),
+            called: None,
+            ended: None,
         }
     }
 
     /// They are there: the call begins.
     pub fn call(&mut self) {
-        self.called = clock::now();
-        self.returned = self.called;
+        self.called = Some(clock::now());
     }
 
-    /// The call has returned: its result is stored.
-    pub fn returned(&mut self) {
-        self.returned = clock::now();
+    /// It has returned or raised: what it gave is stored.
+    pub fn ended(&mut self) {
+        self.ended = Some(clock::now());
     }
 }
 
@@ -224,6 +223,9 @@ impl Session {
     ) -> Result<(), EngineError> {
         let now = clock::now();
         let ran_ns = u64::try_from((now - phases.began).as_nanos()).unwrap_or(u64::MAX);
+        let ended = phases.ended.unwrap_or(now);
+        let called = phases.called.unwrap_or(ended);
+        let (load_us, store_us) = (micros(phases.began, called), micros(ended, now));
         let (task, attempt) = (task.0, attempt.0);
         match end {
             Ok(mut value) => {
@@ -232,8 +234,8 @@ impl Session {
                     task,
                     attempt,
                     ran_ns,
-                    load_us: micros(phases.began, phases.called),
-                    store_us: micros(phases.returned, now),
+                    load_us,
+                    store_us,
                     value,
                 };
                 self.outbox.push_result(&message, descriptors, now)?;
@@ -244,6 +246,8 @@ impl Session {
                     task,
                     attempt,
                     ran_ns,
+                    load_us,
+                    store_us,
                     error,
                     traceback: tail(&raised.traceback),
                 };

@@ -120,7 +120,7 @@ impl Worker {
                     let name = self.definitions[&code].clone();
                     phases.call();
                     let end = self.call(&name, &args, &inputs, task, attempt);
-                    phases.returned();
+                    phases.ended();
                     let end = end.map_err(|error| Raised {
                         error,
                         traceback: format!("raised by {name}"),
