@@ -210,9 +210,16 @@ impl Shared {
     pub(crate) fn refresh(&self) {
         let has_ended = self.reader.has_ended();
         let mut collector = self.collector();
+        if self.is_complete() {
+            return;
+        }
         collector.read(self);
-        collector.sample(self);
+        collector.look(self);
         if has_ended {
+            let mut picture = self.picture();
+            let last = picture.latest;
+            picture.history.finish(last);
+            drop(picture);
             self.complete.store(true, Ordering::SeqCst);
             self.ticks.send_modify(|tick| *tick += 1);
         }
@@ -252,7 +259,7 @@ impl Shared {
             let mut collector = self.collector();
             collector.read(self);
             if collector.sample_due <= Engine::now() {
-                collector.sample(self);
+                collector.look(self);
             }
             let (next, timeout) = collector.pause();
             let timeout = self.take_stacks(timeout);
@@ -356,16 +363,8 @@ impl Collector {
             .collect()
     }
 
-    fn sample(&mut self, shared: &Shared) {
-        let now = Engine::now();
-        self.sample_due = now + SAMPLE_EVERY;
-        let is_quiet = self.sampled == self.next;
-        self.quiet = if is_quiet {
-            self.quiet.saturating_add(1)
-        } else {
-            0
-        };
-        self.sampled = self.next;
+    /// Looks at the engine. Whoever asks may do so at any time; samples are taken when they are due.
+    fn look(&mut self, shared: &Shared) {
         let totals = self.reader.totals().unwrap_or_else(|| Totals {
             // The engine is poisoned: what was last known stays, and nothing is left to be done.
             counts: lineshaft_engine::Counts::default(),
@@ -374,11 +373,28 @@ impl Collector {
         });
         self.unfinished = totals.counts.total.unfinished();
         let last = shared.picture().usage.clone();
+        let now = Engine::now();
         let pids = totals.workers.iter().filter_map(|worker| worker.pid);
         let usage = last.now(now, pids);
         let mut picture = shared.picture();
-        picture.sample(now, totals, usage);
-        drop(picture);
-        shared.ticks.send_modify(|tick| *tick += 1);
+        picture.look(now, totals, usage);
+        if self.sample_due <= now {
+            let sample = picture.latest;
+            picture.history.push(sample);
+            drop(picture);
+            self.sampled_at(now);
+            shared.ticks.send_modify(|tick| *tick += 1);
+        }
+    }
+
+    fn sampled_at(&mut self, now: Time) {
+        self.sample_due = now + SAMPLE_EVERY;
+        let is_quiet = self.sampled == self.next;
+        self.quiet = if is_quiet {
+            self.quiet.saturating_add(1)
+        } else {
+            0
+        };
+        self.sampled = self.next;
     }
 }

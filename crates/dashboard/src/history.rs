@@ -93,6 +93,20 @@ impl History {
         self.whole.push(sample);
     }
 
+    /// The last sample of all, which is not followed by another: it takes the place of the one before if that
+    /// was a moment ago, since the rate between the two would be that of a moment.
+    pub(crate) fn finish(&mut self, sample: Sample) {
+        match self.recent.back_mut() {
+            Some(last) if last.at + limits::SAMPLE_EVERY > sample.at => {
+                if let Some(kept) = self.whole.last_mut().filter(|kept| kept.at == last.at) {
+                    *kept = sample;
+                }
+                *last = sample;
+            }
+            _ => self.push(sample),
+        }
+    }
+
     /// The number that the next sample will have.
     pub(crate) fn next(&self) -> u64 {
         self.first + self.recent.len() as u64
@@ -114,11 +128,10 @@ impl History {
         self.recent.back()
     }
 
-    /// The last sample that is at least this much older than the last.
-    pub(crate) fn before_last(&self, age: Duration) -> Option<&Sample> {
-        let last = self.last()?.at;
+    /// The last sample that is at least this much older than that moment.
+    pub(crate) fn before(&self, at: Time, age: Duration) -> Option<&Sample> {
         let mut newest_first = self.recent.iter().rev();
-        newest_first.find(|sample| sample.at + age <= last)
+        newest_first.find(|sample| sample.at + age <= at)
     }
 
     /// The whole run, in as many samples as are kept of it, and the last one.
@@ -175,11 +188,30 @@ mod tests {
         assert_eq!(since(0).count(), limits::RECENT_MAX);
         assert_eq!(since(history.next() - 2).count(), 2);
         assert_eq!(since(u64::MAX).count(), 0);
-        assert_eq!(
-            history
-                .before_last(Duration::from_nanos(3))
-                .map(|sample| sample.at.0),
-            Some(limits::RECENT_MAX as u64 + 1)
-        );
+        let before = history.before(Time(10), Duration::from_nanos(3));
+        assert_eq!(before.map(|sample| sample.at.0), Some(7));
+    }
+
+    #[test]
+    fn the_last_sample_is_no_closer_to_the_one_before_than_others() {
+        let every = u64::try_from(limits::SAMPLE_EVERY.as_nanos()).expect("short");
+        for (last, expected) in [
+            (every * 3 / 2, vec![0, every * 3 / 2]),
+            (every * 2, vec![0, every, every * 2]),
+        ] {
+            let mut history = History::with_whole(8);
+            for at in [0, every] {
+                history.push(Sample {
+                    at: Time(at),
+                    ..Sample::default()
+                });
+            }
+            history.finish(Sample {
+                at: Time(last),
+                ..Sample::default()
+            });
+            assert_eq!(times(&history.whole()), expected);
+            assert!(history.since(0).map(|sample| sample.at.0).eq(expected));
+        }
     }
 }

@@ -28,9 +28,11 @@ pub(crate) struct Picture {
     pub(crate) lanes: Lanes,
     pub(crate) history: History,
     pub(crate) profile: Profile,
-    /// As of the last sample.
+    /// The engine when it was last looked at.
+    pub(crate) latest: Sample,
+    /// As of then.
     pub(crate) totals: Totals,
-    /// As of the last sample.
+    /// As of then.
     pub(crate) usage: Usage,
     /// Events that were missed.
     pub(crate) missed: u64,
@@ -46,6 +48,10 @@ impl Picture {
             lanes: Lanes::default(),
             history: History::default(),
             profile: Profile::default(),
+            latest: Sample {
+                at: origin,
+                ..Sample::default()
+            },
             totals: Totals::default(),
             usage: Usage::default(),
             missed: 0,
@@ -156,7 +162,7 @@ impl Picture {
     }
 
     /// Takes over the engine's totals, and what its processes use.
-    pub(crate) fn sample(&mut self, at: Time, totals: Totals, usage: Usage) {
+    pub(crate) fn look(&mut self, at: Time, totals: Totals, usage: Usage) {
         self.lanes.learn(&totals.workers, at);
         let there = |id| totals.workers.iter().any(|worker| worker.worker == id);
         self.profile.keep(there);
@@ -167,7 +173,7 @@ impl Picture {
         let count = |number: usize| number as u64;
         let unfinished = count(now.unfinished());
         let running = self.running(now);
-        self.history.push(Sample {
+        self.latest = Sample {
             at,
             finished: sum(|group| group.finished),
             failed: sum(|group| group.failed - group.retried),
@@ -184,7 +190,7 @@ impl Picture {
             idle_ns: usage.idle_ns,
             on_threads: count(self.on_threads()),
             cores: totals.counts.cores_used,
-        });
+        };
         self.totals = totals;
         self.usage = usage;
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use common::Rig;
 use lineshaft_dashboard::Dashboard;
+use lineshaft_dashboard::limits::SAMPLE_EVERY;
 use lineshaft_dashboard::view::{TaskQuery, TimelineQuery};
 use lineshaft_engine::Waited;
 
@@ -85,6 +86,30 @@ fn what_happened_before_and_after_the_start_is_there_when_the_engine_has_ended()
             "{line} in {metrics}"
         );
     }
+}
+
+#[test]
+fn who_looks_often_sees_what_is_so_and_takes_no_samples() {
+    let rig = Rig::new();
+    let dashboard = Dashboard::start(rig.engine.reader()).expect("a thread starts");
+    for count in 1..=200 {
+        rig.run("some", 1);
+        dashboard.refresh();
+        let overview = dashboard.overview(0);
+        assert_eq!(overview.tasks.finished, count, "at once");
+        let last = overview.samples.last().expect("the first of all");
+        assert!(last.at_s <= overview.at_s);
+    }
+    rig.engine.shut_down();
+    dashboard.refresh();
+    let run = dashboard.whole_run();
+    let apart = run.windows(2).map(|two| two[1].at_s - two[0].at_s);
+    let least_s = SAMPLE_EVERY.as_secs_f64() - 1e-6;
+    assert!(
+        apart.into_iter().all(|apart_s| apart_s >= least_s),
+        "{run:?}"
+    );
+    assert_eq!(run.last().map(|sample| sample.ended), Some(200));
 }
 
 #[test]

@@ -35,12 +35,12 @@ use crate::lanes::Bar;
 use crate::picture::Picture;
 
 impl Picture {
-    /// The time of the last sample.
+    /// When the engine was last looked at.
     pub(crate) fn now(&self) -> Time {
-        self.history.last().map_or(self.origin, |sample| sample.at)
+        self.latest.at
     }
 
-    /// A bar of a task that runs, as it is at the last sample.
+    /// A bar of a task that runs, as it was then.
     pub(crate) fn until_now(&self, bar: Bar) -> Bar {
         let ran = self.now() - bar.start;
         Bar { ran, ..bar }

@@ -144,13 +144,12 @@ pub struct SampleRow {
 impl Picture {
     /// The overview, with samples from this number on.
     pub(crate) fn overview(&self, since: u64, origin_unix_ms: u64, ended: bool) -> Overview {
-        let last = self.history.last().copied().unwrap_or_default();
         let (groups, groups_more) = self.group_rows(GROUPS_SHOWN);
         let tasks = self.task_counts();
         Overview {
             next: self.history.next(),
             resumed: since > 0 && since >= self.history.oldest(),
-            at_s: self.seconds_of(last.at),
+            at_s: self.seconds_of(self.now()),
             origin_unix_ms,
             ended,
             tasks,
@@ -182,7 +181,7 @@ impl Picture {
 
     pub(crate) fn task_counts(&self) -> TaskCounts {
         let now = &self.totals.counts.total;
-        let last = self.history.last().copied().unwrap_or_default();
+        let last = &self.latest;
         let sum = |of: fn(&GroupSummary) -> u64| -> u64 {
             self.totals.groups.iter().map(|(_, group)| of(group)).sum()
         };
@@ -204,11 +203,9 @@ impl Picture {
     /// How fast a counter grew lately, per second.
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     pub(crate) fn rate(&self, counter: fn(&Sample) -> u64) -> f64 {
-        let Some(last) = self.history.last() else {
-            return 0.0;
-        };
+        let last = &self.latest;
         // In a run that is younger than that, since its beginning.
-        let before = self.history.before_last(limits::RATE_OVER);
+        let before = self.history.before(last.at, limits::RATE_OVER);
         let Some(before) = before.or_else(|| self.history.since(0).next()) else {
             return 0.0;
         };
