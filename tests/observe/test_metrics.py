@@ -77,6 +77,21 @@ def test_what_raises_has_run_and_failed(threads):
     assert 0.05 <= values["lineshaft_group_run_seconds_total", name] < 30
 
 
+def double(number):
+    return 2 * number
+
+
+def test_items_of_a_nested_map_are_named_after_their_function():
+    def outer():
+        return list(ls.map(double, range(3)))
+
+    with ls.Engine(workers=2) as engine:
+        assert engine.submit(outer).result() == [0, 2, 4]
+        values, _ = parse(engine.metrics())
+    names = {of.rpartition(".")[2] for name, of in values if name == "lineshaft_group_tasks_finished_total"}
+    assert names == {"outer", "double"}
+
+
 def test_a_worker_has_no_engine_of_its_own():
     def ask():
         with ls.Engine(workers=1) as engine:

@@ -110,12 +110,12 @@ impl Pool {
 }
 
 /// A call that is to be sent to a worker.
-struct RemoteCall<'a, 'py> {
-    function: &'a Bound<'py, PyAny>,
-    args: &'a Bound<'py, PyTuple>,
-    kwargs: Option<&'a Bound<'py, PyDict>>,
+pub struct RemoteCall<'a, 'py> {
+    pub function: &'a Bound<'py, PyAny>,
+    pub args: &'a Bound<'py, PyTuple>,
+    pub kwargs: Option<&'a Bound<'py, PyDict>>,
     /// The arguments are a list of items.
-    each: bool,
+    pub each: bool,
 }
 
 fn submit_remote<'py>(
@@ -268,15 +268,13 @@ impl Pool {
                 )
             }
             Kind::Nested { client, id } => {
-                let call = client.submit(py, *id, function, args, kwargs, policy)?;
-                future::new(
-                    py,
-                    Source::Nested {
-                        client: Arc::clone(client),
-                        pool: id.map_or(NO_POOL, pool_of_session),
-                        call,
-                    },
-                )
+                let call = RemoteCall {
+                    function,
+                    args,
+                    kwargs,
+                    each: false,
+                };
+                submit_nested(py, client, *id, &call, policy)
             }
         }
     }
@@ -306,7 +304,16 @@ impl Pool {
                 };
                 submit_remote(py, core, *id, encoder, &call, policy)
             }
-            Kind::Nested { .. } | Kind::Threads { .. } => {
+            Kind::Nested { client, id } => {
+                let call = RemoteCall {
+                    function,
+                    args: &args,
+                    kwargs: None,
+                    each: true,
+                };
+                submit_nested(py, client, *id, &call, policy)
+            }
+            Kind::Threads { .. } => {
                 let batch = front(py)?.run_batch.bind(py);
                 let args = PyTuple::new(py, [function.as_any(), items.as_any()])?;
                 self.submit(batch, &args, None, options, None)
@@ -436,6 +443,24 @@ impl Pool {
             Kind::Nested { id: None, .. } => Ok(()),
         }
     }
+}
+
+fn submit_nested<'py>(
+    py: Python<'py>,
+    client: &Arc<Client>,
+    pool: Option<u64>,
+    call: &RemoteCall<'_, 'py>,
+    policy: Policy,
+) -> PyResult<Bound<'py, FutureBase>> {
+    let call = client.submit(py, pool, call, policy)?;
+    future::new(
+        py,
+        Source::Nested {
+            client: Arc::clone(client),
+            pool: pool.map_or(NO_POOL, pool_of_session),
+            call,
+        },
+    )
 }
 
 /// A pool for nested calls, as the resolver knows it. Very many share an id: then their callbacks wait

@@ -21,7 +21,7 @@ use crate::engine::engine_error;
 use crate::future::{FutureBase, Source};
 use crate::generation::Generation;
 use crate::interpreter::interpreter;
-use crate::pool::Pool;
+use crate::pool::{Pool, RemoteCall};
 use crate::resolver::Resolver;
 use crate::values::{Loadable, to_sent};
 
@@ -78,13 +78,11 @@ impl Client {
         &self,
         py: Python<'_>,
         pool: Option<u64>,
-        function: &Bound<'_, PyAny>,
-        args: &Bound<'_, PyTuple>,
-        kwargs: Option<&Bound<'_, PyDict>>,
+        call: &RemoteCall<'_, '_>,
         policy: Policy,
     ) -> PyResult<Arc<NestedCall>> {
         let session = self.session()?;
-        let encoded = self.encode(py, function, args, kwargs)?;
+        let encoded = self.encode(py, call.function, call.args, call.kwargs)?;
         let inputs = encoded.futures.try_iter()?.map(|found| {
             let found = found?;
             match found.cast::<FutureBase>()?.get().source()? {
@@ -96,6 +94,7 @@ impl Client {
         let nanos =
             |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let options = CallOptions {
+            each: call.each,
             priority: policy.priority,
             failures_max: policy.retries.failures_max,
             deaths_max: policy.retries.deaths_max,

@@ -251,7 +251,7 @@ pub enum FromWorker<'a> {
         definitions: Vec<u64>,
         /// Earlier calls whose results the arguments refer to by index.
         inputs: Vec<u64>,
-        /// Scheduling options.
+        /// How it is to run.
         options: CallOptions,
         /// Its pickled arguments.
         #[serde(borrow)]
@@ -303,9 +303,11 @@ pub struct Initializer<'a> {
     pub args: Value<'a>,
 }
 
-/// Scheduling options of one call.
+/// How one call is to run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct CallOptions {
+    /// Whether the arguments are a list of items, for each of which the callable is called.
+    pub each: bool,
     /// Greater runs earlier.
     pub priority: i32,
     /// Retries after it raised or ran out of time.

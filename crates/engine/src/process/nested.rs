@@ -87,7 +87,7 @@ impl State {
                         code,
                         definitions: worker.definitions(&definitions)?,
                         args,
-                        each: false,
+                        each: options.each,
                     },
                     inputs: inputs.ok_or(EngineError::Protocol("an unknown call as an input"))?,
                     policy: policy(&options),
