@@ -77,6 +77,21 @@ def test_what_raises_has_run_and_failed(threads):
     assert 0.05 <= values["lineshaft_group_run_seconds_total", name] < 30
 
 
+def test_results_that_workers_write_to_disk_are_spilled():
+    size = 3 * 2**20
+    with ls.Engine(workers=1, memory="4MiB") as engine:
+        # Each waits for the one before, so there is no moment at which two see the same room.
+        results = [engine.submit(bytearray, size)]
+        while len(results) < 4:
+            assert results[-1].exception() is None
+            results.append(engine.submit(bytearray, size))
+        assert results[-1].exception() is None
+        values, _ = parse(engine.metrics())
+    assert values["lineshaft_store_objects", None] == 4
+    assert values["lineshaft_store_spilled_bytes", None] >= 3 * size
+    assert values["lineshaft_store_spills_total", None] == 3
+
+
 def double(number):
     return 2 * number
 

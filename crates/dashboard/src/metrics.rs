@@ -144,7 +144,7 @@ impl Picture {
             help,
             memory.spilled_bytes,
         );
-        let help = "Objects moved to disk.";
+        let help = "Objects moved to disk, or written there at once.";
         text.single(
             "lineshaft_store_spills_total",
             "counter",

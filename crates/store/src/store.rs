@@ -43,7 +43,7 @@ pub struct StoreStats {
     pub segments: u64,
     /// The most that `used_bytes` has ever been.
     pub peak_bytes: u64,
-    /// Objects moved from memory to disk so far.
+    /// Objects that went to disk so far because memory had no room: moved there, or written there at once.
     pub spill_count: u64,
     /// Attempts to move an object to disk that the file system refused.
     pub failed_spill_count: u64,

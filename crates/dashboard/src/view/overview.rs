@@ -85,7 +85,7 @@ pub struct Memory {
     pub peak_bytes: u64,
     pub budget_bytes: u64,
     pub spilled_bytes: u64,
-    /// Objects moved to disk so far.
+    /// Objects that went to disk so far, moved there or written there at once.
     pub spills: u64,
     pub objects: u64,
 }

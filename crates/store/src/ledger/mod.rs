@@ -175,7 +175,10 @@ impl Ledger {
         let fd = Arc::new(fd);
         let place = match medium {
             Medium::Memory => self.enter_order(id, bytes, fd),
-            Medium::Disk => Place::Disk { fd },
+            Medium::Disk => {
+                self.spill_count += 1;
+                Place::Disk { fd }
+            }
         };
         let previous = self.entries.insert(
             id,

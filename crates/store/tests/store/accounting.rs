@@ -84,6 +84,7 @@ impl Model {
     }
 
     fn add(&mut self, seed: u64, bytes: u64, is_spilled: bool) {
+        self.spill_count += u64::from(is_spilled);
         self.objects.push(Object {
             seed,
             bytes,
