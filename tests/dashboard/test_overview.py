@@ -28,7 +28,7 @@ def test_advice_has_a_number_and_a_remedy(tab):
             future.result()
         page = tab.open(engine.dashboard_url, "overview")
         advice = page.get_by_role("region", name="Advice")
-        expect(advice).to_contain_text("1 worker processes ended without having been asked to")
+        expect(advice).to_contain_text("1 worker process ended without having been asked to")
         expect(advice).to_contain_text("Half of the 2,000 tasks of abs ran for less than")
         tab.check_accessibility()
 

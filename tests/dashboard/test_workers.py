@@ -96,6 +96,9 @@ def test_a_restarted_worker_is_replaced_and_its_task_runs_again(tab, event):
         page = tab.open(engine.dashboard_url, "workers")
         page.get_by_role("button", name=re.compile("Restart")).click()
         expect(page.get_by_text("is being ended")).to_be_visible()
-        expect(page.get_by_role("heading", name="Workers that died")).to_be_visible()
+        expect(page.get_by_role("region", name="Workers that are gone").last).to_contain_text(str(first))
         go_on.set()
         assert future.result() != first
+        # It was asked to.
+        expect(page.get_by_role("heading", name="Workers that died")).to_have_count(0)
+    assert "lineshaft_worker_deaths_total 0" in engine.metrics().splitlines()

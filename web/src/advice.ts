@@ -198,7 +198,7 @@ function deaths({ workers }: Overview): Finding | null {
   return {
     id: "deaths",
     title: "Workers died",
-    why: `${count(workers.died)} worker processes ended without having been asked to.`,
+    why: `${count(workers.died)} worker ${workers.died === 1 ? "process" : "processes"} ended without having been asked to.`,
     remedy: "The page of workers has the signal, the most memory and the last stack of each.",
   };
 }

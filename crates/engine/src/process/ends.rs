@@ -169,7 +169,7 @@ impl State {
             .iter()
             .map(|sent| (sent.task, report_of(sent)))
             .collect();
-        if !worker.retired {
+        if !worker.retired && !worker.restarted {
             let first = reports.first().cloned();
             self.processes.deaths.note(Death {
                 at: crate::clock::now(),

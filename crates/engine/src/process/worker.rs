@@ -64,6 +64,8 @@ pub(super) struct Worker {
     pub(super) departed: bool,
     /// It was asked to end.
     pub(super) retired: bool,
+    /// Somebody who looks at it wants it ended and replaced: its end is no death.
+    pub(super) restarted: bool,
     /// It has begun at least one task.
     pub(super) proved: bool,
     /// The task that it runs waits for others.
@@ -127,6 +129,7 @@ impl Worker {
             doomed: false,
             departed: false,
             retired: false,
+            restarted: false,
             proved: false,
             blocked: false,
             prints: false,

@@ -72,6 +72,9 @@ fn a_restarted_worker_takes_only_what_it_runs_with_it() {
     eventually("the worker is killed", || parent(pid).is_none());
     hold_behind.release();
     assert_eq!(processes.result(&behind), b"held");
+    // Its end was asked for.
+    assert!(reader.deaths().is_empty());
+    assert_eq!(reader.totals().expect("it is well").deaths, 0);
 }
 
 fn a_death_is_described() {
