@@ -9,11 +9,14 @@ use rustix::param::{clock_ticks_per_second, page_size};
 /// Rates of single processes are of at least this time.
 const RATE_OVER: Duration = Duration::from_secs(1);
 
+/// Processes that are looked at below one worker.
+const DESCENDANTS_MAX: usize = 256;
+
 /// What one process uses.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub(crate) struct ProcessUsage {
     pub(crate) pid: u32,
-    /// Processor time so far, in nanoseconds.
+    /// Processor time so far, in nanoseconds; of a worker, with that of the processes it has started.
     pub(crate) cpu_ns: u64,
     /// Resident memory, in bytes. Pages that it shares with others count in each.
     pub(crate) resident_bytes: u64,
@@ -41,8 +44,15 @@ pub(crate) struct Usage {
 impl Usage {
     /// The usage now of this process and these workers.
     pub(crate) fn now(&self, at: Time, workers: impl Iterator<Item = u32>) -> Usage {
-        let pids = std::iter::once(std::process::id()).chain(workers);
-        let mut processes: Vec<ProcessUsage> = pids.filter_map(of_process).collect();
+        // What this process starts and waits for are the workers, too, which are counted by themselves.
+        let program = of_process(std::process::id()).map(|stat| stat.own);
+        let workers = workers.filter_map(of_tree);
+        let mut processes: Vec<ProcessUsage> = program.into_iter().chain(workers).collect();
+        for process in &mut processes {
+            // What a child used is lost if its parent never hears of its end.
+            let was = self.processes.iter().find(|was| was.pid == process.pid);
+            process.cpu_ns = process.cpu_ns.max(was.map_or(0, |was| was.cpu_ns));
+        }
         let base = self.set_rates(at, &mut processes);
         let is_gone = |was: &&ProcessUsage| processes.iter().all(|is| is.pid != was.pid);
         let gone = self.processes.iter().filter(is_gone);
@@ -97,21 +107,63 @@ impl Usage {
     }
 }
 
-fn of_process(pid: u32) -> Option<ProcessUsage> {
+/// What `/proc/<pid>/stat` says.
+#[derive(PartialEq, Debug)]
+struct Stat {
+    own: ProcessUsage,
+    /// Processor time of its children that it has waited for, and of theirs.
+    reaped_ns: u64,
+}
+
+/// The usage of a worker. Programs that its tasks run count for it, those that run still and those that have ended.
+fn of_tree(pid: u32) -> Option<ProcessUsage> {
+    let Stat { own, reaped_ns } = of_process(pid)?;
+    let mut cpu_ns = own.cpu_ns + reaped_ns;
+    let mut descendants = children(pid);
+    let mut seen = 0;
+    while let Some(pid) = descendants.pop().filter(|_| seen < DESCENDANTS_MAX) {
+        seen += 1;
+        if let Some(Stat { own, reaped_ns }) = of_process(pid) {
+            cpu_ns += own.cpu_ns + reaped_ns;
+            descendants.extend(children(pid));
+        }
+    }
+    Some(ProcessUsage { cpu_ns, ..own })
+}
+
+/// The children of all threads of a process that have not been waited for. None where the kernel does not list them.
+fn children(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    let threads = threads.into_iter().flatten().flatten();
+    let lists =
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let mut all = Vec::new();
+    for list in lists {
+        all.extend(
+            list.split_ascii_whitespace()
+                .filter_map(|pid| pid.parse::<u32>().ok()),
+        );
+    }
+    all
+}
+
+fn of_process(pid: u32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     parse(pid, &text)
 }
 
-fn parse(pid: u32, text: &str) -> Option<ProcessUsage> {
+fn parse(pid: u32, text: &str) -> Option<Stat> {
     // Behind the name, which may contain anything; the first is field 3 of proc(5).
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-    let ticks = field(14)? + field(15)?;
-    Some(ProcessUsage {
-        pid,
-        cpu_ns: nanoseconds(ticks),
-        resident_bytes: field(24)?.saturating_mul(page_size() as u64),
-        cores: None,
+    Some(Stat {
+        own: ProcessUsage {
+            pid,
+            cpu_ns: nanoseconds(field(14)? + field(15)?),
+            resident_bytes: field(24)?.saturating_mul(page_size() as u64),
+            cores: None,
+        },
+        reaped_ns: nanoseconds(field(16)? + field(17)?),
     })
 }
 
@@ -150,6 +202,8 @@ fn nanoseconds(ticks: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::process::{Command, Stdio};
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
 
@@ -192,6 +246,39 @@ mod tests {
     }
 
     #[test]
+    fn programs_that_a_worker_runs_count_for_it() {
+        let script =
+            "sh -c 'while :; do :; done' & read line; kill $!; wait $!; echo waited; read line";
+        let mut worker = Command::new("sh")
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let pid = worker.id();
+        let used = || {
+            Usage::default()
+                .now(Time(0), std::iter::once(pid))
+                .processes[1]
+                .cpu_ns
+        };
+        // Counted as it runs, in a process that itself does nothing.
+        let enough_ns = 100_000_000;
+        while used() < enough_ns {
+            std::thread::yield_now();
+        }
+        assert!(of_process(pid).expect("it runs").own.cpu_ns < enough_ns);
+        let stdin = worker.stdin.as_mut().expect("piped");
+        stdin.write_all(b"\n").expect("it reads");
+        let mut said = [0; 6];
+        let stdout = worker.stdout.as_mut().expect("piped");
+        stdout.read_exact(&mut said).expect("it writes");
+        assert!(used() >= enough_ns, "and after its end");
+        drop(worker.stdin.take());
+        worker.wait().expect("a child");
+    }
+
+    #[test]
     fn the_time_of_processes_that_are_gone_still_counts() {
         let was = Usage {
             processes: vec![ProcessUsage {
@@ -229,12 +316,13 @@ mod tests {
     fn a_name_with_parentheses_and_garbage_are_no_trouble() {
         let fields: Vec<String> = (3..=30).map(|number| number.to_string()).collect();
         let text = format!("1 (a) b (c) {}", fields.join(" "));
-        let usage = parse(1, &text).expect("well-formed");
+        let stat = parse(1, &text).expect("well-formed");
+        let tick_ns = 1_000_000_000 / clock_ticks_per_second();
         assert_eq!(
-            usage.cpu_ns,
-            29 * (1_000_000_000 / clock_ticks_per_second())
+            (stat.own.cpu_ns, stat.reaped_ns),
+            (29 * tick_ns, 33 * tick_ns)
         );
-        assert_eq!(usage.resident_bytes, 24 * page_size() as u64);
+        assert_eq!(stat.own.resident_bytes, 24 * page_size() as u64);
         for garbage in ["", "1 (a", "1 (a) R", "1 (a) R x y z"] {
             assert_eq!(parse(1, garbage), None);
         }

@@ -268,7 +268,7 @@ mod tests {
                 groups: vec![(GroupId(0), GroupSummary::default())],
                 ..Totals::default()
             };
-            picture.sample(Time(seconds * 1_000_000_000), totals, Usage::default());
+            picture.look(Time(seconds * 1_000_000_000), totals, Usage::default());
             let running_s = picture.group_page(&GroupQuery::default()).rows[0].running_s;
             running_s.expect("two run")
         };
