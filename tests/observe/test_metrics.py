@@ -107,6 +107,31 @@ def test_items_of_a_nested_map_are_named_after_their_function():
     assert names == {"outer", "double"}
 
 
+def test_tasks_that_never_ran_are_in_the_numbers_of_their_function(event):
+    go_on = event("go on")
+
+    def wait():
+        return go_on.wait()
+
+    def never(_result):
+        raise AssertionError
+
+    with ls.Engine(workers=1) as engine:
+        first = engine.submit(wait)
+        cancelled = [engine.submit(never, first) for _ in range(5)]
+        assert all(future.cancel() for future in cancelled)
+        needs_failed = engine.submit(never, engine.submit(fail))
+        go_on.set()
+        assert first.result()
+        assert isinstance(needs_failed.exception(), ValueError)
+    values, _ = parse(engine.metrics())
+    of_never = {name: value for (name, of), value in values.items() if of and of.endswith("never")}
+    assert of_never["lineshaft_group_tasks_dropped_total"] == 6
+    assert of_never["lineshaft_group_failures_total"] == of_never["lineshaft_group_tasks_finished_total"] == 0
+    of_fail = {name: value for (name, of), value in values.items() if of and of.endswith("fail")}
+    assert (of_fail["lineshaft_group_tasks_dropped_total"], of_fail["lineshaft_group_failures_total"]) == (0, 1)
+
+
 def test_a_worker_has_no_engine_of_its_own():
     def ask():
         with ls.Engine(workers=1) as engine:

@@ -8,6 +8,7 @@ export interface Overview {
   ended: boolean;
   tasks: TaskCounts;
   tasks_per_s: number;
+  whole: { lasted_s: number; tasks_per_s: number; cores_busy: number | null; workers: number };
   cores: { busy: number; taken: number; budget: number };
   memory: {
     used_bytes: number;
@@ -51,6 +52,7 @@ export interface Group {
   submitted: number;
   finished: number;
   failed: number;
+  dropped: number;
   retried: number;
   total_s: number;
   ran_s: [number, number, number, number, number] | null;

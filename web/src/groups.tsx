@@ -81,6 +81,11 @@ function Row({ group, all, what }: { group: Group; all: number; what: What }) {
       </th>
       <td>
         {count(group.finished)} / {count(group.submitted)}
+        {group.dropped > 0 && (
+          <span class="dim" title="Cancelled, or in need of a task that has no result">
+            , {count(group.dropped)} dropped
+          </span>
+        )}
         <meter value={done} aria-label="done" />
       </td>
       <td class={group.failed ? "bad" : ""}>{group.failed ? count(group.failed) : ""}</td>

@@ -26,6 +26,8 @@ pub struct GroupSummary {
     pub failed: u64,
     /// Failed attempts that were followed by another.
     pub retried: u64,
+    /// Tasks that ended without a result, whether an attempt of theirs failed or none was made.
+    pub rejected: u64,
     /// Attempts whose time was measured: those that returned, and those that failed while their worker lived.
     pub measured: u64,
     /// Time that their calls ran.
@@ -38,6 +40,14 @@ pub struct GroupSummary {
     pub store_total: Duration,
     /// Bytes that their results take together, those that stayed in this process left out.
     pub bytes_total: u64,
+}
+
+impl GroupSummary {
+    /// Tasks that ended without a result although no attempt of theirs failed for good: cancelled, or in need of
+    /// a task that has none.
+    pub fn dropped(&self) -> u64 {
+        self.rejected - (self.failed - self.retried)
+    }
 }
 
 #[derive(Default, Debug)]

@@ -68,6 +68,11 @@ impl Picture {
         for group in &groups {
             text.labelled("group", &group.name, group.finished);
         }
+        let help = "Tasks that were cancelled, or needed a task without a result.";
+        text.family("lineshaft_group_tasks_dropped_total", "counter", help);
+        for group in &groups {
+            text.labelled("group", &group.name, group.dropped);
+        }
         let help = "Attempts that raised, ran out of time or lost their worker.";
         text.family("lineshaft_group_failures_total", "counter", help);
         for group in &groups {

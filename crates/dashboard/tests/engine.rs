@@ -35,6 +35,10 @@ fn what_happened_before_and_after_the_start_is_there_when_the_engine_has_ended()
     );
     let open = tasks.waiting + tasks.ready + tasks.backoff + tasks.ahead + tasks.running;
     assert_eq!(open + tasks.blocked, 0);
+    for group in &overview.groups {
+        let ended = group.finished + group.failed + group.dropped;
+        assert_eq!(ended, group.submitted, "{group:?}");
+    }
     let mut finished: Vec<(String, u64, u64)> = overview
         .groups
         .iter()

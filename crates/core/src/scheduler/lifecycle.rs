@@ -209,6 +209,8 @@ impl Scheduler {
         let start = dependents.len();
         self.graph.take_dependents(slot, dependents);
         dependents[start..].reverse();
+        let group = self.graph[slot].group;
+        self.groups.get_mut(group).summary.rejected += 1;
         let id = self.forget(slot);
         step.actions.push(Action::Reject { task: id, why });
         self.note(step, EventKind::Rejected { task: id, why });

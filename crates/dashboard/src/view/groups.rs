@@ -76,6 +76,8 @@ pub struct GroupRow {
     pub finished: u64,
     /// Tasks that failed for good.
     pub failed: u64,
+    /// Tasks that were cancelled, or needed a task that has no result.
+    pub dropped: u64,
     /// Attempts that were followed by another.
     pub retried: u64,
     /// Time that their calls ran, those that failed included, without what they took to load and to store.
@@ -199,6 +201,7 @@ impl Picture {
             submitted: summary.submitted,
             finished: summary.finished,
             failed: summary.failed - summary.retried,
+            dropped: summary.dropped(),
             retried: summary.retried,
             total_s: summary.ran_total.as_secs_f64(),
             ran_s: ran.map(|quartiles| quartiles.map(seconds)),
@@ -244,6 +247,7 @@ mod tests {
             let summary = GroupSummary {
                 submitted,
                 failed,
+                rejected: failed,
                 ran_total: Duration::from_secs(ran_s),
                 bytes_total: 10 * failed,
                 ..GroupSummary::default()
