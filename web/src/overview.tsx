@@ -5,7 +5,7 @@ import type { Overview, Sample, TaskCounts } from "./api";
 import { findings } from "./advice";
 import { useAsked } from "./ask";
 import { Chart } from "./chart";
-import { bytes, count, percent, rough } from "./format";
+import { bytes, count, duration, percent, rough } from "./format";
 import { GroupTable } from "./groups";
 import { isOver, type Live } from "./live";
 import { NumberCard } from "./number";
@@ -52,27 +52,42 @@ function useSamples(live: Live, whole: boolean): Sample[] {
 }
 
 function Numbers({ overview }: { overview: Overview }) {
-  const { tasks, cores, memory, workers } = overview;
+  const { tasks, workers } = overview;
   const ended = tasks.finished + tasks.failed + tasks.dropped;
   return (
     <dl class="numbers">
       <NumberCard name="tasks ended" value={count(ended)} more={`of ${count(tasks.submitted)}`} />
-      <NumberCard name="throughput" value={rough(overview.tasks_per_s)} more="tasks/s" />
-      <NumberCard name="cores busy" value={rough(cores.busy)} more={`of ${cores.budget}`} />
-      <NumberCard
-        name="shared memory"
-        value={bytes(memory.used_bytes)}
-        more={`of ${bytes(memory.budget_bytes)}${memory.spilled_bytes ? `, ${bytes(memory.spilled_bytes)} on disk` : ""}`}
-      />
-      <NumberCard
-        name="workers"
-        value={count(workers.up)}
-        more={`${count(workers.idle)} idle${workers.starting ? `, ${count(workers.starting)} starting` : ""}`}
-      />
+      {overview.ended ? <WholeNumbers overview={overview} /> : <PresentNumbers overview={overview} />}
       {workers.died > 0 && <NumberCard name="workers died" value={count(workers.died)} more="and were replaced" bad />}
       {tasks.failed > 0 && <NumberCard name="tasks failed" value={count(tasks.failed)} more={percent(tasks.failed / tasks.submitted)} bad />}
       {tasks.retried > 0 && <NumberCard name="attempts retried" value={count(tasks.retried)} more="" />}
     </dl>
+  );
+}
+
+function PresentNumbers({ overview: { tasks_per_s, cores, memory, workers } }: { overview: Overview }) {
+  const spilled = memory.spilled_bytes ? `, ${bytes(memory.spilled_bytes)} on disk` : "";
+  const starting = workers.starting ? `, ${count(workers.starting)} starting` : "";
+  return (
+    <>
+      <NumberCard name="throughput" value={rough(tasks_per_s)} more="tasks/s" />
+      <NumberCard name="cores busy" value={rough(cores.busy)} more={`of ${cores.budget}`} />
+      <NumberCard name="shared memory" value={bytes(memory.used_bytes)} more={`of ${bytes(memory.budget_bytes)}${spilled}`} />
+      <NumberCard name="workers" value={count(workers.up)} more={`${count(workers.idle)} idle${starting}`} />
+    </>
+  );
+}
+
+/** Of a run that is over: what it was like, and not how it was in its last seconds. */
+function WholeNumbers({ overview: { whole, cores, memory } }: { overview: Overview }) {
+  const spilled = memory.spills ? `, ${count(memory.spills)} objects went to disk` : "";
+  return (
+    <>
+      <NumberCard name="mean throughput" value={rough(whole.tasks_per_s)} more={`tasks/s over ${duration(whole.lasted_s)}`} />
+      <NumberCard name="cores busy, mean" value={whole.cores_busy === null ? "–" : rough(whole.cores_busy)} more={`of ${cores.budget}`} />
+      <NumberCard name="shared memory, peak" value={bytes(memory.peak_bytes)} more={`of ${bytes(memory.budget_bytes)}${spilled}`} />
+      <NumberCard name="workers, at most" value={count(whole.workers)} more="at a time" />
+    </>
   );
 }
 

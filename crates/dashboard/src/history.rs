@@ -128,6 +128,11 @@ impl History {
         self.recent.back()
     }
 
+    /// The first of all samples.
+    pub(crate) fn first(&self) -> Option<&Sample> {
+        self.whole.first()
+    }
+
     /// The last sample that is at least this much older than that moment.
     pub(crate) fn before(&self, at: Time, age: Duration) -> Option<&Sample> {
         let mut newest_first = self.recent.iter().rev();
@@ -190,6 +195,7 @@ mod tests {
         assert_eq!(since(u64::MAX).count(), 0);
         let before = history.before(Time(10), Duration::from_nanos(3));
         assert_eq!(before.map(|sample| sample.at.0), Some(7));
+        assert_eq!(history.first().map(|sample| sample.at.0), Some(0));
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(crate) struct Lanes {
     index: FxHashMap<WorkerId, usize>,
     bars: usize,
     bars_max: usize,
+    /// The most that were there at a time.
+    pub(crate) workers_most: usize,
     /// Attempts without a bar, because too many ran at once or their beginning was missed.
     pub(crate) unplaced: u64,
     /// Workers that are gone and no longer here, and how many bars they had or had dropped.
@@ -44,6 +46,7 @@ impl Lanes {
             index: FxHashMap::default(),
             bars: 0,
             bars_max,
+            workers_most: 0,
             unplaced: 0,
             workers_forgotten: 0,
             bars_forgotten: 0,
@@ -58,6 +61,7 @@ impl Lanes {
         let worker = self.worker(id, at);
         worker.pool = Some(pool);
         worker.slots = slots;
+        self.note_most();
     }
 
     pub(crate) fn worker_down(&mut self, id: WorkerId, at: Time) {
@@ -86,6 +90,12 @@ impl Lanes {
             worker.pid = totals.pid.or(worker.pid);
             worker.pinned = totals.pinned;
         }
+        self.note_most();
+    }
+
+    fn note_most(&mut self) {
+        let there = self.workers.iter().filter(|worker| worker.down.is_none());
+        self.workers_most = self.workers_most.max(there.count());
     }
 
     pub(crate) fn hand_over(&mut self, id: WorkerId, task: TaskId, group: GroupId, at: Time) {

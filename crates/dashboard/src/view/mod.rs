@@ -18,7 +18,7 @@ pub use detail::TaskDetail;
 pub(crate) use detail::{Said, TracebackRow};
 pub use graph::{GraphQuery, GraphView, LinkRow, NodeRow, PathRow, StepRow};
 pub use groups::{GroupPage, GroupQuery, GroupRow, GroupSort, Total};
-pub use overview::{Beyond, Cores, Memory, Overview, SampleRow, TaskCounts, Workers};
+pub use overview::{Beyond, Cores, Memory, Overview, SampleRow, TaskCounts, Whole, Workers};
 pub use profile::{FrameRow, ProfileQuery, ProfileTree, ProfiledGroup};
 pub(crate) use record::Beside;
 pub use record::Record;

@@ -28,6 +28,8 @@ pub struct Overview {
     pub tasks: TaskCounts,
     /// Tasks that ended per second, lately.
     pub tasks_per_s: f64,
+    /// The same from the beginning on: what is worth a look once the run is over.
+    pub whole: Whole,
     /// Processor cores.
     pub cores: Cores,
     /// Objects in shared memory.
@@ -44,6 +46,19 @@ pub struct Overview {
     pub beyond: Beyond,
     /// Samples since the one asked for, oldest first.
     pub samples: Vec<SampleRow>,
+}
+
+/// Means and peaks of the run so far.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct Whole {
+    /// Since when, until the last look.
+    pub lasted_s: f64,
+    /// Tasks that ended per second.
+    pub tasks_per_s: f64,
+    /// Cores that the program and its workers kept busy; None if it was looked at but once.
+    pub cores_busy: Option<f64>,
+    /// The most workers at a time; the threads of a pool are one.
+    pub workers: usize,
 }
 
 /// Tasks by state. All numbers are exact, but for how tasks that workers have are divided into those
@@ -154,6 +169,7 @@ impl Picture {
             ended,
             tasks,
             tasks_per_s: self.rate(|sample| sample.ended),
+            whole: self.so_far(),
             cores: Cores {
                 busy: self.rate(|sample| sample.cpu_ns) / 1e9,
                 taken: self.totals.counts.cores_used,
@@ -200,22 +216,40 @@ impl Picture {
         }
     }
 
-    /// How fast a counter grew lately, per second.
-    #[expect(clippy::cast_precision_loss, reason = "a rate")]
-    pub(crate) fn rate(&self, counter: fn(&Sample) -> u64) -> f64 {
-        let last = &self.latest;
-        // In a run that is younger than that, since its beginning.
-        let before = self.history.before(last.at, limits::RATE_OVER);
-        let Some(before) = before.or_else(|| self.history.since(0).next()) else {
-            return 0.0;
+    fn so_far(&self) -> Whole {
+        let beginning = Sample {
+            at: self.origin,
+            ..Sample::default()
         };
-        let elapsed_s = (last.at - before.at).as_secs_f64();
-        let grown = counter(last).saturating_sub(counter(before)) as f64;
-        if elapsed_s > 0.0 {
-            grown / elapsed_s
-        } else {
-            0.0
+        let first = self.history.first().unwrap_or(&beginning);
+        // Of what came before a gap in the log the time is not known, but then there is a sample behind it.
+        let from = if self.missed == 0 { &beginning } else { first };
+        Whole {
+            lasted_s: (self.latest.at - from.at).as_secs_f64(),
+            tasks_per_s: self.rate_since(from, |sample| sample.ended).unwrap_or(0.0),
+            cores_busy: self
+                .rate_since(first, |sample| sample.cpu_ns)
+                .map(|ns| ns / 1e9),
+            workers: self.lanes.workers_most,
         }
+    }
+
+    /// How fast a counter grew lately, per second.
+    pub(crate) fn rate(&self, counter: fn(&Sample) -> u64) -> f64 {
+        // In a run that is younger than that, since its beginning.
+        let before = self.history.before(self.latest.at, limits::RATE_OVER);
+        let before = before.or_else(|| self.history.since(0).next());
+        before
+            .and_then(|before| self.rate_since(before, counter))
+            .unwrap_or(0.0)
+    }
+
+    /// The same since then; None if that is now.
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    fn rate_since(&self, then: &Sample, counter: fn(&Sample) -> u64) -> Option<f64> {
+        let elapsed_s = (self.latest.at - then.at).as_secs_f64();
+        let grown = counter(&self.latest).saturating_sub(counter(then)) as f64;
+        (elapsed_s > 0.0).then(|| grown / elapsed_s)
     }
 
     pub(crate) fn memory(&self) -> Memory {
@@ -268,5 +302,58 @@ impl Picture {
             on_threads: sample.on_threads,
             cores: sample.cores,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lineshaft_core::{GroupId, Time};
+    use lineshaft_engine::Totals;
+
+    use super::*;
+    use crate::script::{picture, play};
+
+    /// Looks at an engine in which so many tasks have ended.
+    fn look(picture: &mut Picture, at_s: u64, ended: u64) {
+        let summary = GroupSummary {
+            submitted: ended,
+            finished: ended,
+            ..GroupSummary::default()
+        };
+        let totals = Totals {
+            groups: vec![(GroupId(0), summary)],
+            ..Totals::default()
+        };
+        let mut usage = picture.usage.clone();
+        usage.cpu_ns = 1_000_000_000 * ended;
+        picture.look(Time(at_s * 1_000_000_000), totals, usage);
+        picture.history.push(picture.latest);
+    }
+
+    #[test]
+    fn a_run_that_is_over_is_summed_up_from_its_beginning() {
+        let mut picture = picture("");
+        look(&mut picture, 1, 10);
+        play(&mut picture, "1000000 up 1 1\n1000000 up 2 1");
+        look(&mut picture, 6, 110);
+        play(
+            &mut picture,
+            "6000000 down 1\n6000000 down 2\n6000000 up 3 1",
+        );
+        look(&mut picture, 11, 110);
+        let overview = picture.overview(0, 0, true);
+        assert!(overview.tasks_per_s < 1e-9);
+        let expected = Whole {
+            lasted_s: 11.0,
+            tasks_per_s: 10.0,
+            cores_busy: Some(10.0),
+            workers: 2,
+        };
+        assert_eq!(overview.whole, expected);
+        // Then the time before is not known.
+        picture.miss(1);
+        let overview = picture.overview(0, 0, true);
+        let whole = (overview.whole.lasted_s, overview.whole.tasks_per_s);
+        assert_eq!(whole, (10.0, 10.0));
     }
 }
