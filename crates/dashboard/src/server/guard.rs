@@ -81,7 +81,8 @@ fn refusal(
     let elsewhere = Some((StatusCode::FORBIDDEN, "asked by a page of another origin\n"));
     if headers.contains_key(header::ORIGIN) {
         let origin = only(headers, &header::ORIGIN);
-        if origin.and_then(|origin| origin.strip_prefix("http://")) != Some(host) {
+        let origin = origin.and_then(|origin| origin.strip_prefix("http://"));
+        if !origin.is_some_and(|origin| origin.eq_ignore_ascii_case(host)) {
             return elsewhere;
         }
     }
@@ -113,7 +114,8 @@ fn is_loopback(host: &str) -> bool {
         Some((name, port)) if !port.contains(']') => (name, port),
         _ => (host, ""),
     };
-    let is_name = ["127.0.0.1", "localhost", "[::1]"].contains(&name);
+    let names = ["127.0.0.1", "localhost", "[::1]"];
+    let is_name = names.iter().any(|own| name.eq_ignore_ascii_case(own));
     is_name && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
@@ -139,6 +141,7 @@ mod tests {
             "127.0.0.1",
             "127.0.0.1:8787",
             "localhost:1",
+            "LocalHost:8787",
             "[::1]:80",
             "[::1]",
         ] {
@@ -180,6 +183,8 @@ mod tests {
     fn pages_of_other_origins_are_refused() {
         let host = ("host", "localhost:8787");
         assert_eq!(get(&[host, ("origin", "http://localhost:8787")]), None);
+        let loud = ("host", "LOCALHOST:8787");
+        assert_eq!(get(&[loud, ("origin", "http://localhost:8787")]), None);
         for origin in [
             "http://localhost:8888",
             "https://localhost:8787",
