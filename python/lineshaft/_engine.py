@@ -81,7 +81,7 @@ class Engine(_observe.Observed):
         True: `dashboard_url` is served from the start and printed once. False: it is never served. By default
         it is from the first time that somebody asks for it. An address of this machine, such as ``"0.0.0.0"`` for
         all of them: it is served from the start, for other machines too, to whoever has the token in the address
-        that is printed.
+        that is printed. With a port, as in ``"127.0.0.1:9000"``, it is served there and nowhere else.
 
     Raises
     ------
@@ -89,9 +89,9 @@ class Engine(_observe.Observed):
         If `workers` or `max_tasks_per_worker` is not positive, `memory` or `max_worker_growth` is not a size, or
         `dashboard` is text and not an address.
     TypeError
-        If `spill_dir` is not a path.
+        If `spill_dir` is not a path, or `dashboard` is neither a bool nor text.
     OSError
-        If no file can be made in `spill_dir`.
+        If no file can be made in `spill_dir`, or the port of `dashboard` cannot be had.
 
     Examples
     --------
@@ -111,8 +111,7 @@ class Engine(_observe.Observed):
         max_worker_growth: int | str | None = None,
         dashboard: bool | str | None = None,
     ) -> None:
-        if isinstance(dashboard, str):
-            _observe.check_address(dashboard)
+        _observe.check_dashboard(dashboard)
         if max_tasks_per_worker is not None:
             max_tasks_per_worker = _startup.check_count("max_tasks_per_worker", max_tasks_per_worker)
         self.workers = _startup.default_workers() if workers is None else _startup.check_count("workers", workers)

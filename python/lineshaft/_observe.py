@@ -5,6 +5,8 @@ And what `lineshaft run` was asked to show of the program's default engine.
 
 from __future__ import annotations
 
+import atexit
+import errno
 import os
 import sys
 
@@ -121,14 +123,27 @@ _files_pid: int | None = None
 _ended = 0
 
 
-def check_address(address: str) -> None:
-    """Raise ValueError unless this is an address that pages can be served at."""
+def check_dashboard(dashboard: object) -> None:
+    """Raise unless this says whether there are pages, or is an address that they can be served at."""
     import ipaddress
 
+    wanted = "dashboard must be True, False or an address such as '0.0.0.0' or '127.0.0.1:9000'"
+    if dashboard is None or isinstance(dashboard, bool):
+        return
+    if not isinstance(dashboard, str):
+        raise TypeError(f"{wanted}, not {dashboard!r}")
+    host, colon, port = dashboard.rpartition(":")
+    is_v6 = host.startswith("[") and host.endswith("]")
+    # What has a port after it is in brackets if it has colons itself.
+    if colon and (is_v6 or ":" not in host):
+        has_port = port.isascii() and port.isdecimal() and int(port) < 2**16
+        address = (host[1:-1] if is_v6 else host) if has_port else ""
+    else:
+        address = dashboard
     try:
         ipaddress.ip_address(address)
     except ValueError:
-        raise ValueError(f"dashboard must be True, False or an address such as '0.0.0.0', not {address!r}") from None
+        raise ValueError(f"{wanted}, not {dashboard!r}") from None
 
 
 def announce(engine: Engine) -> None:
@@ -137,11 +152,38 @@ def announce(engine: Engine) -> None:
 
 
 def write_default_engine(*, trace: str | None, report: str | None) -> None:
-    """Have the default engine of this process write a trace, a report or both when it ends."""
+    """Have the default engine of this process write a trace, a report or both when it ends.
+
+    Raises
+    ------
+    OSError
+        If there is no folder for one of them, or it cannot be written to.
+    """
     global _files_pid
     wanted = {"trace": trace, "report": report}
-    _files.update({kind: os.path.abspath(path) for kind, path in wanted.items() if path is not None})
+    files = {kind: os.path.abspath(path) for kind, path in wanted.items() if path is not None}
+    for path in files.values():
+        _check_writable(path)
+    _files.update(files)
     _files_pid = os.getpid()
+    # Before the program can register anything, so that it runs last: by then engines have ended.
+    atexit.register(_say_if_nothing_ran)
+
+
+def _check_writable(path: str) -> None:
+    folder = os.path.dirname(path)
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder", folder)
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+
+def _say_if_nothing_ran() -> None:
+    if _ended == 0 and _files_pid == os.getpid():
+        for kind, path in _files.items():
+            _say(f"no {kind} in {path}: the program made no use of Lineshaft's engine")
 
 
 def serve_default_engine() -> None:
@@ -177,7 +219,7 @@ def on_default_end(engine: Engine) -> None:
                 engine.report(path)
                 said = f"report in {path}"
         except OSError as error:
-            said = f"no {kind}: {error}"
+            said = f"no {kind} in {error}"
         _say(said)
 
 

@@ -153,10 +153,30 @@ def test_other_addresses_need_the_token(capsys):
             assert ("Unauthorized" in ended.stderr) == (status == 1)
 
 
-@pytest.mark.parametrize("address", ["", "localhost", "0.0.0.0:80", "300.0.0.1"])
+@pytest.mark.parametrize(
+    "address", ["", "localhost", "300.0.0.1", "0.0.0.0:", "127.0.0.1:65536", "127.0.0.1:x", ":80", "::1:x"]
+)
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(ValueError, match="address"):
         ls.Engine(workers=1, dashboard=address)
+
+
+@pytest.mark.parametrize("neither", [8800, 1.5, b"127.0.0.1"])
+def test_what_is_neither_a_bool_nor_text_is_refused(neither):
+    with pytest.raises(TypeError, match="dashboard must be True, False or an address"):
+        ls.Engine(workers=1, dashboard=neither)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "[::1]"])
+def test_a_port_that_was_asked_for_is_the_one_or_there_is_none(address):
+    family = socket.AF_INET6 if "[" in address else socket.AF_INET
+    with socket.create_server((address.strip("[]"), 0), family=family) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=rf":{port}: "):
+            ls.Engine(workers=1, dashboard=f"{address}:{port}")
+    with ls.Engine(workers=1, dashboard=f"{address}:{port}") as engine:
+        assert engine.dashboard_url == f"http://{address}:{port}"
+        assert json.loads(fetch(f"{engine.dashboard_url}/api/overview"))["ended"] is False
 
 
 @pytest.mark.parametrize(("options", "ports", "says"), [([], "1\n", True), (["--no-dashboard"], "0\n", False)])

@@ -37,6 +37,17 @@ def test_lines_are_cut_to_the_terminal_and_a_host_without_a_scheme_is_one():
     assert max(map(len, done.stdout.splitlines())) == 40
 
 
+def test_a_reader_that_has_seen_enough_is_no_error():
+    with ls.Engine(workers=1) as engine:
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run(
+            [*TOP, engine.dashboard_url], stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False
+        )
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_nobody_there():
     with ls.Engine(workers=1) as engine:
         url = engine.dashboard_url

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -158,9 +159,10 @@ def test_a_trace_that_is_asked_for_late_goes_back_as_far_as_the_log(tmp_path):
     assert (traced.attempts, traced.events_missed) == (1, 0)
 
 
-def test_a_file_that_cannot_be_written_is_an_error(tmp_path):
-    with ls.Engine(workers=1) as engine, pytest.raises(FileNotFoundError):
-        engine.trace(tmp_path / "no such folder" / "run.json")
+def test_a_file_that_cannot_be_written_is_an_error_that_names_it(tmp_path):
+    path = tmp_path / "no such folder" / "run.json"
+    with ls.Engine(workers=1) as engine, pytest.raises(FileNotFoundError, match=re.escape(str(path))):
+        engine.trace(path)
 
 
 def run(*arguments, cwd):
@@ -195,13 +197,28 @@ def test_lineshaft_run_writes_the_trace_of_an_unmodified_program(tmp_path, argum
 
 def test_a_trace_that_cannot_be_written_does_not_change_how_the_program_ends(tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)
-    ended = run("--trace", "missing/run.json", "--no-summary", "program.py", cwd=tmp_path)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    program = PROGRAM + '    os.rmdir("folder")\n'
+    (tmp_path / "program.py").write_text(program)
+    ended = run("--trace", "folder/run.json", "--no-summary", "program.py", cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (0, "328350\n")
-    assert ended.stderr.startswith("lineshaft: no trace: ")
+    assert ended.stderr.startswith(f"lineshaft: no trace in {folder / 'run.json'}: No such file")
+
+
+@pytest.mark.parametrize("option", ["--trace", "--report"])
+def test_a_file_that_cannot_be_written_is_known_before_the_program_runs(tmp_path, option):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    for path, named in (("missing/run", "missing"), (".", "")):
+        ended = run(option, path, "program.py", cwd=tmp_path)
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert ended.stderr.startswith(f"lineshaft run: cannot write to {tmp_path / named}: ")
 
 
 def test_without_an_engine_there_is_no_trace(tmp_path):
     (tmp_path / "program.py").write_text("print('hello')")
     ended = run("--trace", "run.json", "program.py", cwd=tmp_path)
-    assert (ended.stdout, ended.stderr) == ("hello\n", "")
+    path = tmp_path / "run.json"
+    assert ended.stdout == "hello\n"
+    assert ended.stderr == f"lineshaft: no trace in {path}: the program made no use of Lineshaft's engine\n"
     assert not (tmp_path / "run.json").exists()

@@ -86,9 +86,10 @@ impl Dashboard {
 
 /// What is shown.
 impl Dashboard {
-    /// Serves the picture at an address of this machine; who is not on it has to show a token.
-    pub fn serve(&self, at: IpAddr) -> io::Result<Server> {
-        Server::start(Arc::clone(&self.shared), at)
+    /// Serves the picture at an address of this machine, at a port that is free or at this one; who is not on it
+    /// has to show a token.
+    pub fn serve(&self, at: IpAddr, port: Option<u16>) -> io::Result<Server> {
+        Server::start(Arc::clone(&self.shared), at, port)
     }
 
     /// Reads what the engine has done until now, as the thread does by itself a little later. Once the

@@ -27,7 +27,9 @@ impl Site {
     fn at(address: [u8; 4]) -> Site {
         let rig = Rig::new();
         let dashboard = Dashboard::start(rig.engine.reader()).expect("a thread starts");
-        let server = dashboard.serve(address.into()).expect("a port is free");
+        let server = dashboard
+            .serve(address.into(), None)
+            .expect("a port is free");
         Site {
             rig,
             server,

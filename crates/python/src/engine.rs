@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -367,14 +367,16 @@ impl Engine {
 
     /// Serves pages that show the engine, from the first call on, at this address; returns where they are.
     fn serve(&self, py: Python<'_>, address: &str) -> PyResult<String> {
-        let address: IpAddr = address
-            .parse()
+        let with_port = address.parse::<SocketAddr>();
+        let with_port = with_port.map(|address| (address.ip(), Some(address.port())));
+        let (address, port) = with_port
+            .or_else(|_| address.parse().map(|address| (address, None)))
             .map_err(|_| PyValueError::new_err(format!("not an address: {address:?}")))?;
         let observed = self.core.observed()?;
         if observed.engine().is_closed() {
             return Err(PyRuntimeError::new_err("the engine has been shut down"));
         }
-        Ok(py.detach(|| observed.url(address).map(str::to_owned))?)
+        Ok(py.detach(|| observed.url(address, port).map(str::to_owned))?)
     }
 
     /// Keeps a picture of what the engine does, from now on and as far as its log goes back.

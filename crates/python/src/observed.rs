@@ -41,24 +41,24 @@ impl Observed {
     }
 
     /// The address of its pages, which are served from the first call on.
-    pub fn url(&self, at: IpAddr) -> io::Result<&str> {
+    pub fn url(&self, at: IpAddr, port: Option<u16>) -> io::Result<&str> {
         if let Some(server) = self.server.get() {
             return Ok(server.url());
         }
-        let server = self.dashboard()?.serve(at)?;
+        let server = self.dashboard()?.serve(at, port)?;
         Ok(self.server.get_or_init(|| server).url())
     }
 
     /// Writes the run so far to a file.
     pub fn trace(&self, path: impl AsRef<Path>) -> io::Result<Traced> {
         let dashboard = self.dashboard()?;
-        dashboard.trace(&mut BufWriter::new(File::create(path)?))
+        write(path.as_ref(), |file| dashboard.trace(file))
     }
 
     /// Writes the run so far to a page that needs no server.
     pub fn report(&self, path: impl AsRef<Path>) -> io::Result<()> {
         let dashboard = self.dashboard()?;
-        dashboard.report(&mut BufWriter::new(File::create(path)?))
+        write(path.as_ref(), |file| dashboard.report(file))
     }
 
     /// Ends the engine. Pages that are open show how it ended.
@@ -69,4 +69,13 @@ impl Observed {
             server.stop();
         }
     }
+}
+
+/// Has a file written; an error names it.
+fn write<T>(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<T>,
+) -> io::Result<T> {
+    let written = File::create(path).and_then(|file| write(&mut BufWriter::new(file)));
+    written.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }

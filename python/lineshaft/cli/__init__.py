@@ -26,18 +26,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
-        return _print(overview())
+        return print_out(overview())
     if name in ("-V", "--version"):
         from lineshaft.cli.info import version
 
-        return _print(f"lineshaft {version()}")
+        return print_out(f"lineshaft {version()}")
     command = COMMANDS.get(name)
     if command is None:
         known = ", ".join(COMMANDS)
         return _usage_error("lineshaft", f"unknown command {name!r}; known are {known}")
     try:
         parsed = parse(command, arguments[1:])
-        return _print(command.help_text()) if parsed.help_wanted else _body(name)(parsed)
+        return print_out(command.help_text()) if parsed.help_wanted else _body(name)(parsed)
     except UsageError as error:
         return _usage_error(f"lineshaft {name}", str(error))
 
@@ -63,7 +63,8 @@ def _usage_error(program: str, message: str) -> int:
     return USAGE_EXIT_CODE
 
 
-def _print(text: str) -> int:
+def print_out(text: str) -> int:
+    """Print what was asked for; return the exit code."""
     try:
         print(text)
         sys.stdout.flush()

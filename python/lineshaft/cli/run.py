@@ -45,7 +45,10 @@ def run(parsed: Parsed) -> int:
     if options["trace"] is not None or options["report"] is not None:
         from lineshaft._observe import write_default_engine
 
-        write_default_engine(trace=options["trace"], report=options["report"])
+        try:
+            write_default_engine(trace=options["trace"], report=options["report"])
+        except OSError as error:
+            raise UsageError(f"cannot write to {error.filename}: {error.strerror}") from None
     if not options["no_summary"]:
         # Registered before the program can register anything, so that it runs last.
         atexit.register(_print_summary, os.getpid())

@@ -11,6 +11,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Any, Final
 
 from lineshaft._size import format_size
+from lineshaft.cli import print_out
 from lineshaft.cli.summary import format_duration
 
 if TYPE_CHECKING:
@@ -45,11 +46,11 @@ def top(parsed: Parsed) -> int:
 def _once(url: str) -> int:
     try:
         size = shutil.get_terminal_size()
-        print("\n".join(screen(_ask(url, "overview"), _ask(url, "workers"), columns=size.columns)))
+        lines = screen(_ask(url, "overview"), _ask(url, "workers"), columns=size.columns)
     except OSError as error:
         print(f"lineshaft top: {url} does not answer: {_reason(error)}", file=sys.stderr)
         return 1
-    return 0
+    return print_out("\n".join(lines))
 
 
 def _follow(url: str) -> int:

@@ -37,15 +37,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts to serve at an address of this machine.
-    pub(crate) fn start(shared: Arc<Shared>, at: IpAddr) -> io::Result<Server> {
+    /// Starts to serve at an address of this machine, at a port that is free or at this one.
+    pub(crate) fn start(shared: Arc<Shared>, at: IpAddr, port: Option<u16>) -> io::Result<Server> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
             .build()?;
         let listener = {
             let _entered = runtime.enter();
-            Ours::new(bind(at)?)
+            Ours::new(bind(at, port)?)
         };
         let address = listener.get().local_addr()?;
         let is_for_others = at != Ipv4Addr::LOCALHOST && at != Ipv6Addr::LOCALHOST;
@@ -104,21 +104,31 @@ fn url(address: SocketAddr, token: Option<&Token>) -> String {
     format!("http://{address}{query}")
 }
 
-/// Listens on the usual port, or the next one that is free. Only within a runtime.
-fn bind(at: IpAddr) -> io::Result<TcpListener> {
-    let usual = limits::PORT..limits::PORT + limits::PORTS_TRIED;
+/// Listens on this port, or else on the usual one or the next that is free. Only within a runtime.
+fn bind(at: IpAddr, port: Option<u16>) -> io::Result<TcpListener> {
+    let wanted = port.unwrap_or(limits::PORT);
+    let further = match port {
+        Some(_) => 0..0,
+        None => limits::PORT + 1..limits::PORT + limits::PORTS_TRIED,
+    };
     // The last one leaves it to the kernel.
-    for port in usual.chain([0]) {
+    let further = further.chain(port.is_none().then_some(0));
+    for port in std::iter::once(wanted).chain(further) {
         match std::net::TcpListener::bind((at, port)) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-            bound => {
-                let listener = bound?;
+            Err(error) => return Err(cannot_listen(at, port, &error)),
+            Ok(listener) => {
                 listener.set_nonblocking(true)?;
                 return TcpListener::from_std(listener);
             }
         }
     }
-    Err(io::ErrorKind::AddrInUse.into())
+    Err(cannot_listen(at, wanted, &io::ErrorKind::AddrInUse.into()))
+}
+
+fn cannot_listen(at: IpAddr, port: u16, why: &io::Error) -> io::Error {
+    let address = SocketAddr::new(at, port);
+    io::Error::new(why.kind(), format!("cannot listen at {address}: {why}"))
 }
 
 async fn serve(
