@@ -152,6 +152,16 @@ def test_threads_have_a_track_each_and_what_runs_is_there_too(tmp_path):
     assert all(during.tracks[entry["tid"]].startswith("threads") for entry in during.of("held"))
 
 
+def test_workers_that_lived_for_a_moment_have_their_process(tmp_path):
+    with ls.Engine(workers=1, max_tasks_per_worker=1) as engine:
+        engine.metrics()
+        pids = [engine.submit(os.getpid).result() for _ in range(5)]
+    engine.trace(tmp_path / "run.json")
+    trace = Trace(tmp_path / "run.json")
+    ran = [trace.tracks[entry["tid"]] for entry in trace.of("getpid")]
+    assert sorted(label.partition(" (")[2] for label in ran) == sorted(f"process {pid})" for pid in pids)
+
+
 def test_a_trace_that_is_asked_for_late_goes_back_as_far_as_the_log(tmp_path):
     with ls.Engine(workers=2) as engine:
         assert engine.submit(abs, -1).result() == 1

@@ -116,7 +116,7 @@ function Row({ worker, at_s, order, stacks }: { worker: Worker; at_s: number; or
     <tr>
       <th scope="row">
         <a href={link({ worker: worker.worker }, "tasks")}>{worker.worker}</a>{" "}
-        <span class="dim">{worker.is_threads ? worker.slots === 1 ? "a thread of the program" : `${count(worker.slots)} threads of the program` : worker.pid ? `process ${worker.pid}` : "starting"}</span>
+        <span class="dim">{worker.is_threads ? worker.slots === 1 ? "a thread of the program" : `${count(worker.slots)} threads of the program` : worker.pid ? `process ${worker.pid}` : worker.down_s === null ? "starting" : "never started"}</span>
       </th>
       <td>{worker.process?.cores == null ? "" : rough(worker.process.cores)}</td>
       <td>{worker.process ? bytes(worker.process.resident_bytes) : ""}</td>

@@ -93,6 +93,15 @@ impl Lanes {
         self.note_most();
     }
 
+    /// Takes over the processes of workers, of which some were gone before anybody looked.
+    pub(crate) fn learn_pids(&mut self, pids: &[(WorkerId, u32)]) {
+        for (id, pid) in pids {
+            if let Some(place) = self.index.get(id) {
+                self.workers[*place].pid = Some(*pid);
+            }
+        }
+    }
+
     fn note_most(&mut self) {
         let there = self.workers.iter().filter(|worker| worker.down.is_none());
         self.workers_most = self.workers_most.max(there.count());

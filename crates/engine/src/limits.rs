@@ -90,6 +90,9 @@ pub const GROUPS_MAX: usize = lineshaft_core::limits::GROUPS_MAX;
 /// Deaths of workers that are kept to be looked at later.
 pub const DEATHS_MAX: usize = 64;
 
+/// Worker processes whose numbers are kept to be looked at later, the last that were started.
+pub const PIDS_MAX: usize = 1024;
+
 /// Tracebacks of tasks that are kept to be looked at later, all together.
 pub const TRACEBACKS_BYTES: usize = 1024 * 1024;
 

@@ -34,6 +34,8 @@ pub struct Totals {
     pub groups: Vec<(GroupId, GroupSummary)>,
     /// Workers that are up or about to be, ordered by id.
     pub workers: Vec<WorkerTotals>,
+    /// The processes of the last workers that were started, also of those that are gone, oldest first.
+    pub pids: Vec<(WorkerId, u32)>,
     /// Worker processes that died under a task or without being asked to end.
     pub deaths: u64,
     /// Objects in shared memory.
@@ -80,6 +82,7 @@ impl Reader {
             counts: state.scheduler.counts(),
             groups: state.scheduler.groups(),
             workers: state.worker_totals(),
+            pids: state.processes.recent_pids(),
             deaths: state.processes.deaths(),
             store,
             memory_bytes_max,

@@ -279,6 +279,7 @@ impl State {
                     Ok(FromZygote::Spawned { worker, pid }) => {
                         zygote.proved = true;
                         crash::note_start();
+                        self.processes.note_pid(WorkerId(worker), pid);
                         if let Some(worker) = self.processes.workers.get_mut(&WorkerId(worker)) {
                             worker.spawned(pid);
                         }

@@ -13,7 +13,7 @@ use lineshaft_core::{PoolId, TaskId, Time, WorkerId};
 use super::Processes;
 use super::crash::StackFor;
 use super::worker::Worker;
-use crate::limits::DEATHS_MAX;
+use crate::limits::{DEATHS_MAX, PIDS_MAX};
 use crate::outcome::DeathReport;
 use crate::state::State;
 
@@ -65,6 +65,19 @@ impl Processes {
     /// The last deaths, oldest first.
     pub(crate) fn recent_deaths(&self) -> Vec<Death> {
         self.deaths.recent.iter().cloned().collect()
+    }
+
+    /// A worker has been started, and may be gone before anybody looks.
+    pub(super) fn note_pid(&mut self, worker: WorkerId, pid: u32) {
+        if self.pids.len() == PIDS_MAX {
+            self.pids.pop_front();
+        }
+        self.pids.push_back((worker, pid));
+    }
+
+    /// The processes of the last workers that were started, oldest first.
+    pub(crate) fn recent_pids(&self) -> Vec<(WorkerId, u32)> {
+        self.pids.iter().copied().collect()
     }
 
     /// The stacks that workers wrote since this was last called; asks those that run a task for the

@@ -24,6 +24,7 @@ mod worker;
 mod zygote;
 mod zygotes;
 
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::process::Child;
 use std::sync::Arc;
@@ -79,6 +80,8 @@ pub(crate) struct Processes {
     pub(crate) output: OutputRing,
     /// Workers that ended without having been asked to.
     deaths: Deaths,
+    /// The processes of the last workers that were started, also of those that are gone.
+    pids: VecDeque<(WorkerId, u32)>,
     tracebacks: Tracebacks,
     /// What nobody needs any more, for the aftermath.
     pub(crate) discarded: Vec<Discarded>,
