@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -112,6 +113,30 @@ with ProcessPoolExecutor(1) as pool:
     print(pool.submit(abs, -1).result())
     print(sys.stdin.readline().strip())
 """
+
+
+def test_what_is_left_out_of_a_task_is_said():
+    def shout(count):
+        print("x" * count)
+
+    def raise_something_long():
+        raise ValueError(f"the beginning {'x' * 100_000} the end")
+
+    with ls.Engine(workers=1) as engine:
+
+        def detail(future):
+            future.exception()
+            tasks = json.loads(fetch(f"{engine.dashboard_url}/api/tasks"))["rows"]
+            return json.loads(fetch(f"{engine.dashboard_url}/api/tasks/{tasks[0]['task']}"))
+
+        first = detail(engine.submit(shout, 100))
+        assert (first["output"], first["output_dropped"]) == ("x" * 100 + "\n", None)
+        much = detail(engine.submit(shout, 2**21))
+        assert len(much["output"]) + much["output_dropped"]["bytes"] == 100 + 1 + 2**21 + 1
+        assert detail(engine.submit(shout, 100))["output_dropped"] is None, "what comes later has lost nothing"
+        (traceback,) = detail(engine.submit(raise_something_long))["tracebacks"]
+    assert re.search(r"\nValueError: the beginning x+\n\[\.\.\. \d+ bytes are left out", traceback["text"])
+    assert traceback["text"].endswith("x the end\n")
 
 
 def test_lineshaft_run_serves_it_for_an_unmodified_program():

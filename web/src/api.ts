@@ -200,9 +200,16 @@ export interface Task {
 export interface TaskDetail extends Task {
   explanation: string;
   output: string;
+  /** What tasks printed that is not kept any more, if something of this one may be among it. */
+  output_dropped: OutputDropped | null;
   history: Attempt[];
   tracebacks: Traceback[];
   deaths: Death[];
+}
+
+export interface OutputDropped {
+  bytes: number;
+  until_s: number;
 }
 
 export interface Attempt extends Phases {

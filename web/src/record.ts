@@ -1,7 +1,7 @@
 // A whole run in one piece: what pages ask a server for while there is one is reckoned from this. The answers are those
 // that `crates/dashboard/src/view` gives.
 
-import type { Attempt, Bar, Cell, Dot, Frame, Group, GroupPage, GroupShare, Lane, Overview, Phases, ProfileTree, Sample, Scatter, Task, TaskDetail, TaskPage, Timeline, Traceback, WorkerList } from "./api";
+import type { Attempt, Bar, Cell, Dot, Frame, Group, GroupPage, GroupShare, Lane, OutputDropped, Overview, Phases, ProfileTree, Sample, Scatter, Task, TaskDetail, TaskPage, Timeline, Traceback, WorkerList } from "./api";
 import { graphView, type RecordedGraph } from "./graph/record";
 
 type Params = Record<string, string | number | undefined>;
@@ -32,6 +32,7 @@ export interface Run {
   profile: { every_s: number; dropped: number; cut: number; name: string[]; parent: number[]; at_ns: number[]; group: number[]; leaf: number[] };
   graph: RecordedGraph;
   output: [number, string][];
+  output_dropped: OutputDropped | null;
   tracebacks: [number, Traceback][];
 }
 
@@ -161,7 +162,10 @@ function taskDetail(run: Run, task: number): TaskDetail {
   const output = run.output.find(([of]) => of === task)?.[1] ?? "";
   const tracebacks = run.tracebacks.filter(([of]) => of === task).map(([, traceback]) => traceback);
   const deaths = run.workers.deaths.filter((death) => death.task === task);
-  return { ...taskRow(run, at, groupNames(run)), explanation: "the run is over", output, history: historyOf(run, task), tracebacks, deaths };
+  const row = taskRow(run, at, groupNames(run));
+  const dropped = run.output_dropped;
+  const output_dropped = dropped && (row.submitted_s ?? -Infinity) <= dropped.until_s ? dropped : null;
+  return { ...row, explanation: "the run is over", output, output_dropped, history: historyOf(run, task), tracebacks, deaths };
 }
 
 function historyOf(run: Run, task: number): Attempt[] {

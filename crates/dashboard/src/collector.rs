@@ -185,6 +185,7 @@ impl Shared {
             origin_unix_ms: self.origin_unix_ms,
             deaths: self.reader.deaths(),
             printed: self.reader.printed(),
+            output_dropped: self.reader.output_dropped(),
             tracebacks: self.reader.tracebacks(None),
         };
         self.picture().record(beside)

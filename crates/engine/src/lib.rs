@@ -51,7 +51,7 @@ pub use limits::{INLINE_BYTES_MAX, THREAD_IDLE_MAX};
 pub use observer::{Observer, Silent};
 pub use options::{EngineOptions, Policy, PoolKind, PoolOptions, Program, TaskRequest, Work};
 pub use outcome::{DeathReport, Outcome, Portable, TaskError};
-pub use output::Printed;
+pub use output::{OutputDropped, Printed};
 pub use payload::{Code, CodeId, Payload};
 pub use poller::Stream;
 pub use process::{Death, Pinned, Snapshot, Stack, Traceback, lost};

@@ -96,7 +96,7 @@ pub const PIDS_MAX: usize = 1024;
 /// Tracebacks of tasks that are kept to be looked at later, all together.
 pub const TRACEBACKS_BYTES: usize = 1024 * 1024;
 
-/// The end of a traceback that a worker sends to be looked at: there the exception is.
+/// As much of a traceback as a worker sends to be looked at.
 pub const TRACEBACK_BYTES_MAX: usize = 16 * 1024;
 
 /// How often in a row workers may end before they began a task, until that is taken for hopeless.

@@ -26,11 +26,21 @@ pub struct Printed {
     pub bytes: Vec<u8>,
 }
 
+/// What was printed and is not kept any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutputDropped {
+    /// How much.
+    pub bytes: u64,
+    /// When the last of it was read: what began later has lost nothing.
+    pub until: Time,
+}
+
 /// A ring of what was printed lately, bounded in bytes: the oldest goes first.
 #[derive(Default)]
 pub(crate) struct OutputRing {
     printed: VecDeque<Printed>,
     bytes: usize,
+    dropped: Option<OutputDropped>,
 }
 
 impl OutputRing {
@@ -53,7 +63,16 @@ impl OutputRing {
                 .pop_front()
                 .expect("bytes are counted by entry");
             self.bytes -= oldest.bytes.len();
+            let before = self.dropped.map_or(0, |dropped| dropped.bytes);
+            self.dropped = Some(OutputDropped {
+                bytes: before + oldest.bytes.len() as u64,
+                until: oldest.at,
+            });
         }
+    }
+
+    pub(crate) fn dropped(&self) -> Option<OutputDropped> {
+        self.dropped
     }
 
     /// What one task printed, in the order in which it was read.
@@ -87,7 +106,7 @@ mod tests {
 
     fn printed(task: u64, bytes: &[u8]) -> Printed {
         Printed {
-            at: Time(0),
+            at: Time(task),
             worker: WorkerId(1),
             task: Some(TaskId(task)),
             stream: Stream::Stdout,
@@ -109,6 +128,7 @@ mod tests {
         assert_eq!(texts, [b"ab".to_vec(), b"c".to_vec()]);
         assert_eq!(ring.of(TaskId(1)), b"ab");
         assert_eq!(ring.of(TaskId(3)), b"");
+        assert_eq!(ring.dropped(), None);
     }
 
     #[test]
@@ -124,5 +144,10 @@ mod tests {
             .map(|task| task.0)
             .collect();
         assert_eq!(kept, (90..100).collect::<Vec<_>>());
+        let dropped = OutputDropped {
+            bytes: 90 * (OUTPUT_RING_BYTES as u64 / 10),
+            until: Time(89),
+        };
+        assert_eq!(ring.dropped(), Some(dropped));
     }
 }

@@ -12,7 +12,7 @@ use lineshaft_core::{Counts, GroupId, GroupSummary, PoolId, Since, TaskId, Worke
 use lineshaft_store::StoreStats;
 
 use crate::clock;
-use crate::output::Printed;
+use crate::output::{OutputDropped, Printed};
 use crate::process::{Death, Pinned, Stack, Traceback};
 use crate::shared::Shared;
 use crate::state::State;
@@ -117,6 +117,12 @@ impl Reader {
     pub fn printed(&self) -> Vec<Printed> {
         let look = |state: &mut State| state.processes.output.all();
         self.shared.with_state(look).unwrap_or_default()
+    }
+
+    /// How much of what tasks printed is not kept any more.
+    pub fn output_dropped(&self) -> Option<OutputDropped> {
+        let look = |state: &mut State| state.processes.output.dropped();
+        self.shared.with_state(look).flatten()
     }
 
     /// Where the attempts of a task raised, or of all tasks if none is named, oldest first: as far as they ran

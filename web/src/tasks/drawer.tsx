@@ -76,6 +76,12 @@ function Detail({ task }: { task: TaskDetail }) {
           <pre tabIndex={0}>{task.output}</pre>
         </>
       )}
+      {task.output_dropped && (
+        <p class="note">
+          Of what tasks printed until {at(task.output_dropped.until_s)}, {bytes(task.output_dropped.bytes)} are not kept any more. What this
+          one printed may be among it.
+        </p>
+      )}
     </>
   );
 }

@@ -1,7 +1,7 @@
 //! One task with all that is known of it: its attempts, what it printed and raised, how its worker died.
 
 use lineshaft_core::TaskId;
-use lineshaft_engine::{Death, Reader, Traceback};
+use lineshaft_engine::{Death, OutputDropped, Reader, Traceback};
 use serde::Serialize;
 
 use super::{DeathRow, TaskRow};
@@ -17,6 +17,8 @@ pub struct TaskDetail {
     explanation: String,
     /// What it printed, as far as the engine still has it.
     output: String,
+    /// What tasks printed that it does not have any more, if something of this one may be among it.
+    output_dropped: Option<DroppedRow>,
     /// Its attempts that have a bar, in the order of time.
     history: Vec<AttemptRow>,
     /// Where it raised, as far as the engine still has it, oldest first.
@@ -38,6 +40,14 @@ struct AttemptRow {
     end: &'static str,
 }
 
+/// What tasks printed that is not kept any more.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub(crate) struct DroppedRow {
+    bytes: u64,
+    /// What was submitted later has lost nothing.
+    until_s: f64,
+}
+
 /// Where one attempt raised.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub(crate) struct TracebackRow {
@@ -50,6 +60,7 @@ pub(crate) struct TracebackRow {
 pub(crate) struct Said {
     explanation: String,
     output: Vec<u8>,
+    output_dropped: Option<OutputDropped>,
     tracebacks: Vec<Traceback>,
     deaths: Vec<Death>,
 }
@@ -61,6 +72,7 @@ impl Said {
         Said {
             explanation: reader.explain(task),
             output: reader.output(task),
+            output_dropped: reader.output_dropped(),
             tracebacks: reader.tracebacks(Some(task)),
             deaths,
         }
@@ -81,14 +93,25 @@ impl Picture {
     pub(crate) fn task_detail(&self, id: TaskId, said: Said) -> Option<TaskDetail> {
         let deaths = said.deaths.into_iter().rev();
         let tracebacks = said.tracebacks.into_iter();
+        let row = self.task(id)?;
+        let dropped = said.output_dropped.map(|dropped| self.dropped_row(dropped));
+        let began_s = row.submitted_s.unwrap_or(f64::MIN);
         Some(TaskDetail {
-            row: self.task(id)?,
+            row,
+            output_dropped: dropped.filter(|dropped| began_s <= dropped.until_s),
             explanation: said.explanation,
             output: String::from_utf8_lossy(&said.output).into_owned(),
             history: self.history_of(id),
             tracebacks: tracebacks.map(TracebackRow::of).collect(),
             deaths: deaths.map(|death| self.death_row(death)).collect(),
         })
+    }
+
+    pub(super) fn dropped_row(&self, dropped: OutputDropped) -> DroppedRow {
+        DroppedRow {
+            bytes: dropped.bytes,
+            until_s: self.seconds_of(dropped.until),
+        }
     }
 
     fn history_of(&self, id: TaskId) -> Vec<AttemptRow> {

@@ -5,10 +5,12 @@
 //! quarter of a million of each. Times are nanoseconds since the origin.
 
 use lineshaft_core::{TaskId, Time};
-use lineshaft_engine::{Death, Printed, Traceback};
+use lineshaft_engine::{Death, OutputDropped, Printed, Traceback};
 use serde::Serialize;
 
-use super::{GroupQuery, GroupRow, Overview, PathRow, SampleRow, TracebackRow, WorkerList};
+use super::{
+    DroppedRow, GroupQuery, GroupRow, Overview, PathRow, SampleRow, TracebackRow, WorkerList,
+};
 use crate::lanes::{Bar, End};
 use crate::picture::Picture;
 use crate::tasks::Task;
@@ -26,6 +28,8 @@ pub struct Record {
     profile: RecordedProfile,
     /// What tasks printed.
     output: Vec<(u64, String)>,
+    /// How much more than that.
+    output_dropped: Option<DroppedRow>,
     /// Where tasks raised.
     tracebacks: Vec<(u64, TracebackRow)>,
 }
@@ -108,6 +112,7 @@ pub(crate) struct Beside {
     pub(crate) origin_unix_ms: u64,
     pub(crate) deaths: Vec<Death>,
     pub(crate) printed: Vec<Printed>,
+    pub(crate) output_dropped: Option<OutputDropped>,
     pub(crate) tracebacks: Vec<Traceback>,
 }
 
@@ -124,6 +129,9 @@ impl Picture {
             graph: self.recorded_graph(),
             profile: self.recorded_profile(),
             output: by_task(beside.printed),
+            output_dropped: beside
+                .output_dropped
+                .map(|dropped| self.dropped_row(dropped)),
             tracebacks: beside
                 .tracebacks
                 .into_iter()
@@ -288,6 +296,7 @@ mod tests {
             origin_unix_ms: 1,
             deaths: Vec::new(),
             printed: Vec::new(),
+            output_dropped: None,
             tracebacks: Vec::new(),
         });
         let [lane] = &record.lanes[..] else {

@@ -9,6 +9,7 @@
 mod call;
 mod calls;
 mod doing;
+mod excerpt;
 mod jobs;
 mod outbox;
 mod reader;

@@ -12,11 +12,12 @@ use lineshaft_wire::{ControlPage, FromWorker};
 use crate::clock;
 use crate::descriptors::Ours;
 use crate::error::EngineError;
-use crate::limits::{MAPS_KEPT, MEMORY_CHECK, TRACEBACK_BYTES_MAX};
+use crate::limits::{MAPS_KEPT, MEMORY_CHECK};
 use crate::spin::Spinner;
 
 use super::calls::Calls;
 use super::doing::{Activity, Doing};
+use super::excerpt::excerpt;
 use super::jobs::Job;
 use super::outbox::Outbox;
 use super::reader::{MainTurn, Reader, Slept};
@@ -249,7 +250,7 @@ impl Session {
                     load_us,
                     store_us,
                     error,
-                    traceback: tail(&raised.traceback),
+                    traceback: &excerpt(&raised.traceback),
                 };
                 self.outbox.push_result(&message, descriptors, now)?;
             }
@@ -328,13 +329,6 @@ impl Growth {
 
 fn micros(from: Time, to: Time) -> u32 {
     u32::try_from((to - from).as_micros()).unwrap_or(u32::MAX)
-}
-
-/// The end of a traceback, as much as is sent.
-fn tail(traceback: &str) -> &str {
-    let earliest = traceback.len().saturating_sub(TRACEBACK_BYTES_MAX);
-    let start = (earliest..=traceback.len()).find(|&byte| traceback.is_char_boundary(byte));
-    &traceback[start.expect("the end is a boundary")..]
 }
 
 /// This process's private resident memory: shared objects that it merely looks at do not count.
