@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.events import FileEvent, eventually
-from tests.joblib.calls import append, inner, inner_pair, inner_sum, meet
+from tests.joblib.calls import append, inner, inner_pair, inner_sum, meet, meet_asleep
 
 import lineshaft as ls
 from joblib import Parallel, delayed, parallel_config
@@ -238,8 +238,11 @@ def tell_and_wait(path, told, never):
 
 
 def fail_or_wait(caller, path, told, never):
-    # Either call may be the one that is given away.
-    return fail_after(told) if os.getpid() == caller else tell_and_wait(path, told, never)
+    # Either call may be the one that is given away. Who sleeps would be stood in for by a thread of its process.
+    if os.getpid() != caller:
+        tell_and_wait(path, told, never)
+    spin_until(told)
+    raise ValueError("beside it")
 
 
 def inner_failure(path, told, never):
@@ -247,7 +250,7 @@ def inner_failure(path, told, never):
 
 
 def inner_wait(path, told, never):
-    Parallel(n_jobs=2)([delayed(never.wait)(), delayed(tell_and_wait)(path, told, never)])
+    Parallel(n_jobs=2)([delayed(spin_until)(never), delayed(tell_and_wait)(path, told, never)])
 
 
 def wait_for_the_end_of(path):
@@ -283,3 +286,76 @@ def below_a_thread_of_its_own(backend):
 def test_threads_whose_tasks_wait_for_a_call_on_another_thread_do_not_lock_it_out(inner_backend):
     calls = [delayed(below_a_thread_of_its_own)(inner_backend()) for _ in range(4)]
     assert Parallel(2, LineshaftThreadingBackend())(calls) == [[[0, 1, 2]]] * 4
+
+
+def wait_for_each_other(options):
+    event = threading.Event()
+    return Parallel(n_jobs=2, **options)([delayed(event.wait)(20), delayed(event.set)()])
+
+
+@pytest.mark.parametrize("options", [{"backend": "threading"}, {"require": "sharedmem"}, {"prefer": "threads"}])
+def test_threads_inside_workers_wait_for_each_other_while_no_core_is_idle(options):
+    assert Parallel(2, "lineshaft")(delayed(wait_for_each_other)(options) for _ in range(4)) == [[True, None]] * 4
+
+
+def test_threads_inside_the_processes_of_an_executor_wait_for_each_other():
+    with ls.ProcessPoolExecutor(2) as executor:
+        assert list(executor.map(wait_for_each_other, [{"require": "sharedmem"}] * 4)) == [[True, None]] * 4
+
+
+def test_threads_below_threads_all_wait_for_each_other():
+    barrier = threading.Barrier(12)
+
+    def outer():
+        return len(Parallel(n_jobs=3)(delayed(barrier.wait)(20) for _ in range(3)))
+
+    assert Parallel(4, LineshaftThreadingBackend())(delayed(outer)() for _ in range(4)) == [3] * 4
+
+
+def inner_meeting(folder, name):
+    names = [f"{name}{n}" for n in range(5)]
+    return Parallel(n_jobs=5)(delayed(meet_asleep)(folder, each, names, 20) for each in names)
+
+
+def test_calls_that_sleep_leave_their_core_to_others_of_theirs(tmp_path):
+    assert Parallel(2, "lineshaft")(delayed(inner_meeting)(tmp_path, name) for name in "ab") == [[True] * 5] * 2
+
+
+def most_at_once(n_jobs, options):
+    lock, inside, most = threading.Lock(), 0, 0
+
+    def sleep():
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        threading.Event().wait(0.05)
+        with lock:
+            inside -= 1
+
+    Parallel(n_jobs=n_jobs, **options)(delayed(sleep)() for _ in range(12))
+    return most
+
+
+def test_calls_that_sleep_are_as_many_at_a_time_as_there_are_jobs():
+    inner_options = {"require": "sharedmem"}
+    assert all(
+        most <= 3 for most in Parallel(2, "lineshaft")(delayed(most_at_once)(3, inner_options) for _ in range(2))
+    )
+    outer = Parallel(2, LineshaftThreadingBackend())
+    assert all(most <= 3 for most in outer(delayed(most_at_once)(3, inner_options) for _ in range(3)))
+
+
+def fail_beside(event):
+    event.set()
+    raise ValueError("beside it")
+
+
+def inner_failure_on_threads():
+    event = threading.Event()
+    Parallel(n_jobs=2, require="sharedmem")([delayed(event.wait)(20), delayed(fail_beside)(event)])
+
+
+def test_errors_of_threads_that_stand_in():
+    with pytest.raises(ValueError, match="beside it"):
+        Parallel(2, "lineshaft")(delayed(inner_failure_on_threads)() for _ in range(2))

@@ -2,8 +2,9 @@
 
 joblib itself is not imported for that: the backend is there as soon as it is.
 
-Layout: `backend.py` is what joblib talks to; `run.py` and the files of its three ways, `waiting.py`,
-`sharing.py` and `announcing.py`, run the batches of one ``Parallel`` call; `pools.py` chooses where;
+Layout: `backend.py` is what joblib talks to; `run.py` and the files of its four ways, `waiting.py`,
+`announcing.py`, and inside tasks (`inside.py`) `sharing.py` and `joining.py`, run the batches of one ``Parallel``
+call; `asleep.py` looks whether their threads sleep; `pools.py` chooses where;
 `batch.py` is what workers run, `results.py` what they send back; `mapped.py` keeps arrays that are mapped
 files what they are; `limits.py` keeps the threads of numerical libraries within the budget. Only `backend.py` and
 `died.py`, an error, import joblib; the first is imported when joblib is, so a worker whose tasks do not use it

@@ -22,6 +22,7 @@ from lineshaft import _engine, _process, _startup
 from lineshaft.joblib import limits
 from lineshaft.joblib.announcing import Announcing
 from lineshaft.joblib.batch import Surroundings
+from lineshaft.joblib.joining import Joining
 from lineshaft.joblib.pools import Pools
 from lineshaft.joblib.sharing import Sharing
 from lineshaft.joblib.waiting import Waiting
@@ -146,6 +147,7 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         n_jobs: int = 1,
         parallel: Any = None,
         require: str | None = None,
+        prefer: str | None = None,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         context: BaseContext | None = None,
@@ -155,8 +157,8 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         """Prepare for calls of `parallel`; return how many jobs run at the same time.
 
         What concerns memory mapping (``max_nbytes``, ``mmap_mode``, ``temp_folder``) is accepted and
-        without effect: large arrays lie in shared memory in any case. So is ``prefer``, which is for
-        joblib's choice among backends, and this one has been chosen.
+        without effect: large arrays lie in shared memory in any case. ``prefer`` is for joblib's choice
+        among backends, and this one has been chosen, but for a nested call: joblib runs those on threads.
         """
         n_jobs = self.effective_n_jobs(n_jobs)
         if n_jobs == 1:
@@ -169,6 +171,8 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         self._n_jobs = n_jobs
         self._inside = None
         self._on_threads = self.uses_threads or require == "sharedmem"
+        if prefer == "threads" and self._is_nested():
+            self._on_threads = True
         if self._is_nested() and not parallel.return_ordered:
             # Whoever waits inside a task has to do so itself. In order is an order, too.
             parallel.return_ordered = True
@@ -197,7 +201,7 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         if in_processes:
             pool, at_once = self._pools.processes(self._n_jobs)
         elif is_nested:
-            pool = self._pools.helping_threads(self._n_jobs)
+            pool = self._pools.helping_threads()
         else:
             pool = self._pools.threads(self._n_jobs)
         options: dict[str, Any] = {"in_processes": in_processes, "surroundings": surroundings}
@@ -207,10 +211,14 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         if is_nested:
             if _process.is_worker():
                 limits.limit(surroundings.threads, surroundings.fixed)
-            # A worker's own threads are in no budget: whether a core is idle, its engine knows.
-            beyond = self._on_threads and _process.is_worker()
-            probed = self._pools.processes(self._n_jobs)[0] if beyond else None
-            self._run = Sharing(pool, helpers=self._n_jobs - 1, probed=probed, **options)
+            cores = self._pools.cores
+            inside: dict[str, Any] = {"n_jobs": self._n_jobs, "cores": cores, "beyond": self._pools.any_threads}
+            if in_processes:
+                self._run = Sharing(pool, **inside, **options)
+            else:
+                # A worker's own threads are in no budget: whether a core is idle, its engine knows.
+                probed = self._pools.processes(self._n_jobs)[0] if _process.is_worker() else None
+                self._run = Joining(pool, probed=probed, **inside, **options)
         elif self.supports_retrieve_callback:
             self._run = Announcing(pool, at_once=at_once, **options)
         else:
@@ -290,7 +298,7 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
     def get_nested_backend(self) -> tuple[LineshaftBackend, None]:
         """Return the backend for calls inside a batch, and that it does not say how many jobs there are."""
         # Threads of this process must not share one; in processes each has its own anyway.
-        if self._inside is None or self._on_threads:
+        if self._inside is None or self._on_threads or self._is_nested():
             backend = type(self).nested(self._surroundings())
             backend._engine = self._engine
             self._inside = backend, None

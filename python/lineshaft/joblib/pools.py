@@ -22,6 +22,8 @@ __all__ = ["Pools"]
 
 #: Pools of threads that are kept for the next call: programs use one or two numbers of jobs.
 SPARE_MAX = 4
+#: More threads than a process can have.
+THREADS_MAX = 1 << 20
 
 
 class Pools:
@@ -90,9 +92,20 @@ class Pools:
             self._leased = n_jobs, spare or self._engine._open_pool("threads", n_jobs)
         return self._leased[1]
 
-    def helping_threads(self, n_jobs: int) -> _native.Pool:
-        """Return a pool for threads that help a task; it can do without them, so all such tasks share one."""
-        return self._engine._pool("threads", max(n_jobs, self._engine.workers))
+    @property
+    def cores(self) -> int:
+        """How many the engine has."""
+        return self._engine.workers
+
+    def helping_threads(self) -> _native.Pool:
+        """Return a pool for threads that help a task on idle cores; it can do without, so all such tasks share one."""
+        cores = self._engine.workers
+        # In a worker, whose calls on threads take no cores of its engine's, at most all the others.
+        return self._engine._pool("threads", max(1, cores - 1) if _process.is_worker() else cores)
+
+    def any_threads(self) -> _native.Pool:
+        """Return a pool of as many threads of this process as are needed, which take no cores."""
+        return self._engine._pool("threads", THREADS_MAX)
 
     def _give_back(self) -> None:
         """Keep the threads for the next call, unless there are some already."""

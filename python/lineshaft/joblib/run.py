@@ -1,11 +1,11 @@
 """The batches of one ``Parallel`` call: from joblib's dispatch to their outcomes.
 
-A batch is a `Batch` from `Run.submit` on. Of three ways of running them `backend` chooses one:
+A batch is a `Batch` from `Run.submit` on. Of four ways of running them `backend` chooses one:
 
 * `Waiting`: the thread that called ``Parallel`` waits for the workers itself and dispatches what is
   next. Nobody else is woken for a batch, and the input is read on the user's own thread.
 * `Sharing`, for a call inside a task: the task's thread runs batches itself, and gives some away as
-  long as other cores are idle.
+  long as other cores are idle. `Joining` is the same on threads.
 * `Announcing`, for results as a generator: a thread of its own is told of each batch that has ended,
   because the caller may be busy elsewhere.
 """
