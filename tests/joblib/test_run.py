@@ -36,6 +36,19 @@ print(*shown)
 """
 
 
+OUTLIVES_THE_MAIN_THREAD = """
+import threading
+from joblib import Parallel, delayed
+
+def call():
+    threading.main_thread().join()
+    for _ in range(2):
+        print(Parallel(n_jobs=2, backend="BACKEND")(delayed(abs)(-x) for x in range(4)))
+
+threading.Thread(target=call).start()
+"""
+
+
 CHANGED_IN_PLACE = """
 from joblib import Parallel, delayed
 
@@ -80,6 +93,12 @@ def test_every_backend_is_served(tmp_path):
     assert done.stdout == "lineshaft.joblib.backend\n"
     assert re.search(r"lineshaft: [\d,]+ tasks", done.stderr)
     assert "nested" in done.stderr
+
+
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing", "threading"])
+def test_a_thread_that_outlives_the_main_thread_may_call(tmp_path, backend):
+    done = run(OUTLIVES_THE_MAIN_THREAD.replace("BACKEND", backend), tmp_path)
+    assert done.stdout == "[0, 1, 2, 3]\n" * 2, done.stderr
 
 
 def test_forked_workers_see_the_program_as_it_was(tmp_path):

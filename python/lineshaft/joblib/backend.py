@@ -182,7 +182,8 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         if not self.may_fork or self._is_nested():
             context = None
         tasks_max = maxtasksperchild or self.backend_kwargs.get("maxtasksperchild")
-        engine = self._engine or _engine.default_engine()
+        # joblib serves threads that outlive the main thread, as pools do.
+        engine = self._engine or _engine.default_engine(for_pool=True)
         self._pools = Pools(engine, initializer, tuple(initargs), context, tasks_max)
         if context is not None and not self._on_threads:
             self._pools.processes(n_jobs)  # which forks the program as it is now
