@@ -14,6 +14,13 @@ pub const PREFETCH_SHORT_TARGET: Duration = Duration::from_micros(200);
 /// Tasks handed ahead to one worker at most, however short they are.
 pub const PREFETCH_MAX: u32 = 512;
 
+/// Roots handed ahead over the short way if something could run right after each of them, which would have to wait
+/// for the others, while what they return is kept. In worker processes that is in the store, which has a budget.
+pub const PREFETCH_ENABLING_MAX: u32 = 4;
+
+/// Dependents that are looked at to know whether there is such a one.
+pub(crate) const DEPENDENTS_LOOKED_AT: usize = 4;
+
 /// Tasks handed ahead over the long way, but for roots, while nobody knows how long they take.
 pub const PREFETCH_UNKNOWN: u32 = 1;
 

@@ -16,7 +16,7 @@ mod index;
 mod task;
 
 use crate::ids::TaskId;
-use crate::limits::EMPTY_TABLE_SLOTS_MAX;
+use crate::limits::{DEPENDENTS_LOOKED_AT, EMPTY_TABLE_SLOTS_MAX};
 use edges::Edges;
 use index::Index;
 
@@ -158,6 +158,23 @@ impl Graph {
     /// needed nothing and something needs it.
     pub(crate) fn is_root(&self, slot: Slot) -> bool {
         self[slot].without_dependencies && self.has_dependents(slot)
+    }
+
+    /// Whether something waits for this task and for nothing else; of those that wait for very many, only a
+    /// few are looked at.
+    pub(crate) fn is_last_wanted(&self, slot: Slot) -> bool {
+        let mut edge = self[slot].dependents;
+        for _ in 0..DEPENDENTS_LOOKED_AT {
+            if edge == NONE {
+                return false;
+            }
+            let dependent = Slot(self.edges.dependent(edge));
+            if self[dependent].state == (State::Waiting { missing: 1 }) {
+                return true;
+            }
+            edge = self.edges.next_dependent(edge);
+        }
+        false
     }
 
     /// Unfinished tasks that this one waits for.

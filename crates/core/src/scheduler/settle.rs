@@ -12,8 +12,9 @@ use super::pool::Pool;
 use super::timers::Timer;
 use super::{Scheduler, Step};
 use crate::action::Action;
-use crate::graph::State;
+use crate::graph::{Slot, State};
 use crate::ids::PoolId;
+use crate::limits::PREFETCH_ENABLING_MAX;
 use crate::spec::Prefetch;
 use crate::time::Time;
 
@@ -169,13 +170,7 @@ impl Scheduler {
             let Some(slot) = pool.ready.best(&mut self.graph, choice) else {
                 return;
             };
-            let group = self.groups.get(self.graph[slot].group);
-            let window = if prefetch == Prefetch::Short || self.graph.is_root(slot) {
-                group.window_short()
-            } else {
-                group.window_long()
-            };
-            if ahead > window {
+            if ahead > self.window(slot, prefetch) {
                 return;
             }
             let State::Ready { lane } = self.graph[slot].state else {
@@ -183,6 +178,20 @@ impl Scheduler {
             };
             self.assign(slot, lane, worker, step);
         }
+    }
+
+    /// How many tasks one worker may be given ahead if this is one of them.
+    fn window(&self, slot: Slot, prefetch: Prefetch) -> u32 {
+        let group = self.groups.get(self.graph[slot].group);
+        let is_root = self.graph.is_root(slot);
+        if prefetch == Prefetch::Long && !is_root {
+            return group.window_long();
+        }
+        let window = group.window_short();
+        if prefetch == Prefetch::Short && is_root && self.graph.is_last_wanted(slot) {
+            return window.min(PREFETCH_ENABLING_MAX);
+        }
+        window
     }
 
     /// Asks for workers for ready tasks that no free slot can take.

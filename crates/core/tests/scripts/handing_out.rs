@@ -36,6 +36,29 @@ fn over_a_short_way_only_short_tasks_are_handed_ahead() {
 }
 
 #[test]
+fn few_roots_are_handed_ahead_before_what_could_run_right_after_them() {
+    check(
+        "
+        pool p prefetch=short
+        up w0
+        submit a group=fast                                run a#1 on w0
+        finish a 1us                                       resolve a
+        graph b c(b) d e(d) f g(f) h i(h) j k(j) l m(l) / group=fast   run b#1 on w0, run d#1 on w0, run f#1 on w0, run h#1 on w0, run j#1 on w0
+        finish b 1us                                       resolve b, run c#1 on w0
+    ",
+    );
+    check(
+        "
+        pool p prefetch=short
+        up w0
+        submit a group=fast                                run a#1 on w0
+        finish a 1us                                       resolve a
+        graph b c d e f g h(b,c,d,e,f,g) / group=fast      run b#1 on w0, run c#1 on w0, run d#1 on w0, run e#1 on w0, run f#1 on w0, run g#1 on w0
+    ",
+    );
+}
+
+#[test]
 fn free_workers_are_served_before_busy_ones_are_fed() {
     check("
         pool p max=3
