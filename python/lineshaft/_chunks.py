@@ -1,51 +1,68 @@
-"""Functions that call another one for each item of a chunk. Workers import this module, so it imports nothing.
+"""Callables that call another one for each item of a chunk. Workers import this module, so it imports little.
 
-There is a function of its own per `map`, because functions travel to a worker once, whereas arguments and
-`functools.partial` objects travel with every call.
+There is a function of its own per `map` over a function, because functions travel to a worker once. What has a state,
+as a `functools.partial` or a bound method, travels with every chunk, and so does what calls it.
 """
 
 from __future__ import annotations
 
+from lineshaft._serial.definition import is_function, name_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Any, TypeVar
+    from typing import Any
 
-    C = TypeVar("C", bound=Callable[..., Any])
-    S = TypeVar("S")
-    T = TypeVar("T")
-
-__all__ = ["over_chunk", "over_star_chunk"]
+__all__ = ["OverChunk", "over_chunk", "over_star_chunk"]
 
 
-def over_chunk(func: Callable[[S], T]) -> Callable[[tuple[S, ...]], list[T]]:
-    """Return a function that calls `func` for each item of a chunk; it is shown under the name of `func`."""
+class OverChunk:
+    """Calls `called_for_items` for each item of a chunk, or with the items of each if it `spreads_items`."""
 
-    def run_chunk(chunk: tuple[S, ...]) -> list[T]:
-        # Half the time of a comprehension, but a StopIteration of `func` ends it early.
-        results = list(map(func, chunk))
-        if len(results) < len(chunk):
-            raise RuntimeError(f"the call for {chunk[len(results)]!r} raised StopIteration")
-        return results
+    def __init__(self, func: Callable[..., Any], spreads_items: bool) -> None:
+        self.called_for_items = func
+        self.spreads_items = spreads_items
+        self.__qualname__ = name_of(func)
 
-    return _named_like(func, run_chunk, spreads_items=False)
-
-
-def over_star_chunk(func: Callable[..., T]) -> Callable[[Sequence[Iterable[Any]]], list[T]]:
-    """Return a function that calls `func` with the items of each item of a chunk."""
-
-    def run_chunk(chunk: Sequence[Iterable[Any]]) -> list[T]:
-        return [func(*args) for args in chunk]
-
-    return _named_like(func, run_chunk, spreads_items=True)
+    def __call__(self, chunk: Sequence[Any]) -> list[Any]:
+        """Return the results."""
+        return (_call_each_spread if self.spreads_items else _call_each)(self.called_for_items, chunk)
 
 
-def _named_like(func: Any, run_chunk: C, *, spreads_items: bool) -> C:
+def over_chunk(func: Callable[..., Any]) -> Callable[[tuple[Any, ...]], list[Any]]:
+    """Return what calls `func` for each item of a chunk; it is shown under the name of `func`."""
+    return _over(func, _call_each, spreads_items=False)
+
+
+def over_star_chunk(func: Callable[..., Any]) -> Callable[[Sequence[Iterable[Any]]], list[Any]]:
+    """Return what calls `func` with the items of each item of a chunk."""
+    return _over(func, _call_each_spread, spreads_items=True)
+
+
+def _over(func: Any, call_each: Callable[..., list[Any]], *, spreads_items: bool) -> Callable[..., list[Any]]:
+    if not is_function(func):
+        return OverChunk(func, spreads_items)
+
+    def run_chunk(chunk: Sequence[Any]) -> list[Any]:
+        return call_each(func, chunk)
+
+    # What cannot be sent is named as the item, or the argument, that it is.
+    run_chunk.called_for_items = func  # type: ignore[attr-defined]
+    run_chunk.spreads_items = spreads_items  # type: ignore[attr-defined]
     for attribute in ("__name__", "__qualname__"):
         name = getattr(func, attribute, None)
         if isinstance(name, str):
             setattr(run_chunk, attribute, name)
-    # What cannot be sent is then named as the item, or the argument, that it is.
-    run_chunk.called_for_items = func  # type: ignore[attr-defined]
-    run_chunk.spreads_items = spreads_items  # type: ignore[attr-defined]
     return run_chunk
+
+
+def _call_each(func: Callable[..., Any], chunk: Sequence[Any]) -> list[Any]:
+    # Half the time of a comprehension, but a StopIteration of `func` ends it early.
+    results = list(map(func, chunk))
+    if len(results) < len(chunk):
+        raise RuntimeError(f"the call for {chunk[len(results)]!r} raised StopIteration")
+    return results
+
+
+def _call_each_spread(func: Callable[..., Any], chunk: Sequence[Iterable[Any]]) -> list[Any]:
+    return [func(*args) for args in chunk]

@@ -35,7 +35,12 @@ class DefinitionBase:
     """
     The Rust half of `lineshaft._serial.definition.Definition`.
     """
-    def __new__(cls, /, *_args, **_kwargs) -> DefinitionBase: ...
+    def __new__(cls, /, *_args, has_function: bool = True, **_kwargs) -> DefinitionBase: ...
+    @property
+    def has_function(self, /) -> bool:
+        """
+        Calls of a code without one bring what is called as their first argument.
+        """
 
 @final
 class Engine:

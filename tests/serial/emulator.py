@@ -35,8 +35,11 @@ while True:
             reply = ("done", b"")
         else:
             code, data, sent, inputs = content
+            function = worker.code(code)
             args, kwargs = worker.loads(data, sent, inputs)
-            result = worker.code(code)(*args, **kwargs)
+            if function is None:
+                function, *args = args
+            result = function(*args, **kwargs)
             reply = ("result", worker.dumps_result(result, buffers.append))
     except BaseException as error:
         reply = ("error", worker.dumps_exception(error))
@@ -63,6 +66,7 @@ class Worker:
         """What the engine would keep of a submitted task."""
         buffers = []
         code = self.encoder.code(fn)
+        args = args if code.has_function else (fn, *args)
         encoded = self.encoder.dumps((args, kwargs), buffers.append, call=fn)
         return code, encoded, buffers
 

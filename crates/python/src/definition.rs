@@ -51,8 +51,10 @@ impl Drop for Lease {
 
 /// The Rust half of `lineshaft._serial.definition.Definition`.
 #[pyclass(frozen, subclass, module = "lineshaft._native")]
-#[derive(Default)]
 pub struct DefinitionBase {
+    /// Calls of a code without one bring what is called as their first argument.
+    #[pyo3(get)]
+    pub has_function: bool,
     /// Each encoder makes definitions of its own, so there is one who sends this one.
     known: OnceLock<(Owner, Known)>,
 }
@@ -60,9 +62,16 @@ pub struct DefinitionBase {
 #[pymethods]
 impl DefinitionBase {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> DefinitionBase {
-        DefinitionBase::default()
+    #[pyo3(signature = (*_args, has_function = true, **_kwargs))]
+    fn new(
+        _args: &Bound<'_, PyTuple>,
+        has_function: bool,
+        _kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> DefinitionBase {
+        DefinitionBase {
+            has_function,
+            known: OnceLock::new(),
+        }
     }
 }
 

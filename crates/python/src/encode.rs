@@ -7,16 +7,63 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
+use crate::definition::DefinitionBase;
 use crate::engine::Core;
 use crate::future::{FutureBase, Source};
 use crate::interpreter::interpreter;
 use crate::values::to_payload;
 
-/// Arguments on their way to a worker.
-pub struct Arguments {
-    pub payload: Payload,
+/// A call on its way to a worker.
+pub struct EncodedCall {
+    pub code: Arc<Code>,
+    pub args: Payload,
     pub definitions: Vec<Arc<Code>>,
     pub inputs: Vec<Arc<Promise>>,
+}
+
+/// Arguments on their way to a worker.
+struct Arguments {
+    payload: Payload,
+    definitions: Vec<Arc<Code>>,
+    inputs: Vec<Arc<Promise>>,
+}
+
+/// The code of a callable, by the encoder, and the arguments that go with it: what has a state comes
+/// first among these.
+pub fn code_and_arguments<'py>(
+    encoder: &Bound<'py, PyAny>,
+    function: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+    let py = function.py();
+    let code = encoder.call_method1(pyo3::intern!(py, "code"), (function,))?;
+    let args = if code.cast::<DefinitionBase>()?.get().has_function {
+        args.clone()
+    } else {
+        PyTuple::new(py, [function])?.add(args)?.cast_into()?
+    };
+    Ok((code, args))
+}
+
+/// Pickles a call. Futures among its arguments stand for inputs of the task behind the first `inputs_before`.
+pub fn encode_call<'py>(
+    py: Python<'py>,
+    core: &Core,
+    encoder: &Py<PyAny>,
+    function: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+    inputs_before: usize,
+) -> PyResult<EncodedCall> {
+    let (code, args) = code_and_arguments(encoder.bind(py), function, args)?;
+    let code = core.definition(py, &code)?;
+    let arguments = encode_arguments(py, core, encoder, function, &args, kwargs, inputs_before)?;
+    Ok(EncodedCall {
+        code,
+        args: arguments.payload,
+        definitions: arguments.definitions,
+        inputs: arguments.inputs,
+    })
 }
 
 /// Whether a value pickles alike whatever the program did: no class, no future, no code in it.
@@ -29,9 +76,7 @@ fn is_plain(value: &Bound<'_, PyAny>) -> bool {
         || value.is_exact_instance_of::<PyBytes>()
 }
 
-/// Pickles the arguments of a call. Futures in them stand for inputs of the task behind the first
-/// `inputs_before`.
-pub fn encode_arguments(
+fn encode_arguments(
     py: Python<'_>,
     core: &Core,
     encoder: &Py<PyAny>,

@@ -18,7 +18,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::definition::{DefinitionBase, Owner, Parts};
-use crate::encode::encode_arguments;
+use crate::encode::encode_call;
 use crate::generation::Generation;
 use crate::graph::{self, Graph, GraphRun, Plan};
 use crate::interpreter::{front, interpreter};
@@ -84,19 +84,6 @@ impl Core {
     /// Whether it was not forked with the process that it belongs to.
     pub fn is_of_this_process(&self) -> bool {
         self.generation.is_current()
-    }
-
-    /// The callable as workers know it, by the encoder of their pool.
-    pub fn code(
-        &self,
-        py: Python<'_>,
-        encoder: &Py<PyAny>,
-        function: &Bound<'_, PyAny>,
-    ) -> PyResult<Arc<Code>> {
-        let definition = encoder
-            .bind(py)
-            .call_method1(pyo3::intern!(py, "code"), (function,))?;
-        self.definition(py, &definition)
     }
 
     /// A definition as workers know it.
@@ -231,12 +218,10 @@ impl Engine {
         let encoder = encoder.unwrap_or_else(|| self.core.encoder.clone_ref(py));
         let (mut definitions, mut encoded) = (Vec::new(), None);
         if let Some(initializer) = initializer {
-            let code = self.core.code(py, &encoder, &initializer)?;
             let initargs = initargs.unwrap_or_else(|| PyTuple::empty(py));
-            let core = &self.core;
-            let arguments = encode_arguments(py, core, &encoder, &initializer, &initargs, None, 0)?;
-            definitions = arguments.definitions;
-            encoded = Some((code, arguments.payload));
+            let call = encode_call(py, &self.core, &encoder, &initializer, &initargs, None, 0)?;
+            definitions = call.definitions;
+            encoded = Some((call.code, call.args));
         }
         let kind = PoolKind::Processes {
             initializer: encoded,

@@ -10,7 +10,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
-use crate::encode::{Arguments, encode_arguments, promise_of};
+use crate::encode::{EncodedCall, encode_call, promise_of};
 use crate::engine::{Core, engine_error};
 use crate::future::{self, FutureBase, NO_POOL, Source};
 use crate::interpreter::front;
@@ -132,24 +132,18 @@ fn submit_remote<'py>(
         kwargs,
         ..
     } = *call;
-    let encoded = core.code(py, encoder, function).and_then(|code| {
-        let arguments = encode_arguments(py, core, encoder, function, args, kwargs, 0)?;
-        Ok((code, arguments))
-    });
-    let promise = match encoded {
-        Ok((
+    let promise = match encode_call(py, core, encoder, function, args, kwargs, 0) {
+        Ok(EncodedCall {
             code,
-            Arguments {
-                payload,
-                definitions,
-                inputs,
-            },
-        )) => {
+            args,
+            definitions,
+            inputs,
+        }) => {
             let group = code.group;
             let work = Work::Remote {
                 code,
                 definitions,
-                args: payload,
+                args,
                 each: call.each,
             };
             submit(

@@ -16,7 +16,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use crate::definition::{DefinitionBase, Owner, Parts};
-use crate::encode::{Encoded, future_of_another_engine};
+use crate::encode::{Encoded, code_and_arguments, future_of_another_engine};
 use crate::engine::engine_error;
 use crate::future::{FutureBase, Source};
 use crate::generation::Generation;
@@ -119,7 +119,7 @@ impl Client {
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<EncodedCall<'py>> {
         let encoder = self.encoder(py)?;
-        let function_code = encoder.bind(py).call_method1("code", (function,))?;
+        let (function_code, args) = code_and_arguments(encoder.bind(py), function, args)?;
         let code = self.define(&function_code)?;
         let keywords = kwargs.cloned().unwrap_or_else(|| PyDict::new(py));
         let call = PyTuple::new(py, [args.as_any(), keywords.as_any()])?;
@@ -465,6 +465,13 @@ impl<'py> Hooks<'py> {
                 .call1((&loadable.stream, loadable.buffers(py), values))?
         };
         let (args, kwargs) = call.extract::<(Bound<'py, PyTuple>, Bound<'py, PyDict>)>()?;
+        if function.is_none() {
+            return Ok(Call {
+                function: args.get_item(0)?,
+                args: args.get_slice(1, args.len()),
+                kwargs,
+            });
+        }
         Ok(Call {
             function,
             args,

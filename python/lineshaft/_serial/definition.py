@@ -6,6 +6,7 @@ import itertools
 import os
 import sys
 from collections import namedtuple
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from weakref import ref
 
 from lineshaft._native import DefinitionBase
@@ -30,7 +31,18 @@ if TYPE_CHECKING:
 else:
     Encoded = namedtuple("Encoded", "data definitions futures")
 
-__all__ = ["ABSENT", "Code", "Definition", "Encoded", "contents", "holder", "main_namespace", "name_of", "new_id"]
+__all__ = [
+    "ABSENT",
+    "Code",
+    "Definition",
+    "Encoded",
+    "contents",
+    "holder",
+    "is_function",
+    "main_namespace",
+    "name_of",
+    "new_id",
+]
 
 
 class _Absent:
@@ -77,6 +89,8 @@ class Definition(DefinitionBase):
         buffers: Sequence[PickleBuffer],
         name: str | None,
         needs: tuple[Definition, ...],
+        *,
+        has_function: bool = True,  # kept by the base class
     ) -> None:
         fill = object.__setattr__
         fill(self, "id", id)
@@ -98,9 +112,19 @@ class Definition(DefinitionBase):
 
 
 class Code(Definition):
-    """A definition whose loading yields a callable; `worker.code` gives it back by its id."""
+    """A definition whose loading yields a callable; `worker.code` gives it back by its id.
+
+    One without a function yields None: what is called is then the first argument of each call.
+    """
 
     __slots__ = ()
+
+
+def is_function(value: object) -> bool:
+    """Whether this is a callable without a state, but for what belongs to a module or a closure."""
+    return isinstance(value, (FunctionType, type)) or (
+        isinstance(value, BuiltinFunctionType) and isinstance(value.__self__, (ModuleType, type(None)))
+    )
 
 
 def holder(value: object) -> Callable[[], object]:

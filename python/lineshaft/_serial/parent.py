@@ -11,13 +11,22 @@ import _pickle as pickle  # what `pickle` exports, without the ten modules that 
 import os.path
 import sys
 import threading
-from collections import OrderedDict
 from contextlib import contextmanager
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import FunctionType
 from weakref import ref
 
 from lineshaft._serial import worker
-from lineshaft._serial.definition import Code, Definition, Encoded, contents, holder, main_namespace, name_of, new_id
+from lineshaft._serial.definition import (
+    Code,
+    Definition,
+    Encoded,
+    contents,
+    holder,
+    is_function,
+    main_namespace,
+    name_of,
+    new_id,
+)
 from lineshaft._serial.handing_over import dumps_by_reference, names_shared_objects
 
 TYPE_CHECKING = False
@@ -40,9 +49,8 @@ __all__ = [
     "unsendable_call",
 ]
 
-#: Callables other than functions and classes that are recognised by their pickle.
-CONTENTS_MAX = 256
-CONTENT_BYTES_MAX = 64 * 1024
+#: Names of callables with a state that are kept.
+NAMES_MAX = 256
 
 #: How long who wants to pickle waits for others that do.
 LOCK_PATIENCE_S = 1.0
@@ -153,7 +161,8 @@ class Encoder:
         self._first = first
         self._lock = threading.RLock()
         self._entries: dict[int, _Entry] = {}
-        self._by_content: OrderedDict[object, Code] = OrderedDict()
+        #: By the names of callables that go along with the arguments.
+        self._without_function: dict[str, Code] = {}
         self._namespace: Namespace | None = None
         #: `sys.path` as workers have it from the start, and as functions were last encoded with.
         self._path_at_start = list(sys.path)
@@ -163,8 +172,8 @@ class Encoder:
         """Return what a worker needs to know to call `fn`; the same object while nothing changed.
 
         Functions and classes are recognised by identity, together with the identity of every global
-        of ``__main__`` they reach. Other callables (bound methods, partials) are pickled each time,
-        because their state may have changed.
+        of ``__main__`` they reach. Other callables (bound methods, partials, instances) have a state, which each
+        call is to find as it is here: they go along with the arguments, and the code has no function.
 
         Raises
         ------
@@ -180,7 +189,7 @@ class Encoder:
             entry = encoder._entries.get(id(fn))
             if entry is not None and entry.ref() is fn and entry.is_current(fn):
                 return entry.code  # another thread was quicker
-            return encoder._encode_callable(fn)
+            return encoder._encode_function(fn) if is_function(fn) else encoder._code_without_function(name_of(fn))
 
     def look_again(self) -> None:
         """Have globals of ``__main__`` that were changed in place, as the items of a dict, be sent anew."""
@@ -188,7 +197,6 @@ class Encoder:
             with self._alone() as encoder, collecting_references(False):
                 if encoder._get_namespace().look_again():
                     encoder._entries.clear()
-                    encoder._by_content.clear()
 
     def dumps(
         self,
@@ -322,13 +330,10 @@ class Encoder:
         self._inherited = imported
         self._namespace = Namespace(imported, (beginning(imported.path),))
         self._entries.clear()
-        self._by_content.clear()
+        self._without_function.clear()
         return True
 
-    def _encode_callable(self, fn: Callable[..., Any]) -> Code:
-        is_stable = isinstance(fn, (FunctionType, type)) or (
-            isinstance(fn, BuiltinFunctionType) and isinstance(fn.__self__, (ModuleType, type(None)))
-        )
+    def _encode_function(self, fn: Callable[..., Any]) -> Code:
         name = name_of(fn)
         buffers: list[pickle.PickleBuffer] = []
         closure: Closure | None = None
@@ -347,33 +352,49 @@ class Encoder:
                 _raise_if_by_handler(error)
                 raise _unsendable_function(fn, name, error) from error
             data, buffers = pickled.data, pickled.buffers
-        content = None if is_stable or buffers or len(data) > CONTENT_BYTES_MAX else (data, closure)
-        if content is not None and (known := self._by_content.get(content)) is not None:
-            self._by_content.move_to_end(content)
-            return known
+        imports_main = closure is not None and bool(self._get_namespace().first)
+        code = self._make_code(name, data, buffers, closure, imports_main=imports_main)
+        self._remember(fn, code, closure)
+        return code
+
+    def _code_without_function(self, name: str) -> Code:
+        """Return what stands for all callables of this name that come with the arguments."""
+        code = self._without_function.get(name)
+        if code is None:
+            if len(self._without_function) >= NAMES_MAX:
+                self._without_function.clear()
+            imports_main = self._namespace is not None and bool(self._namespace.first)
+            code = self._make_code(name, pickle.dumps(None, 5), imports_main=imports_main, has_function=False)
+            self._without_function[name] = code
+        return code
+
+    def _make_code(
+        self,
+        name: str,
+        data: bytes,
+        buffers: Sequence[pickle.PickleBuffer] = (),
+        closure: Closure | None = None,
+        *,
+        imports_main: bool,
+        has_function: bool = True,
+    ) -> Code:
         pairs, unsent = (closure.pairs, closure.unsent) if closure else ((), {})
-        imports_main = bool(self._first or (closure and self._get_namespace().first))
-        code = Code(
+        imports_main = imports_main or bool(self._first)
+        return Code(
             new_id(),
             pickle.dumps((worker.CODE, pairs, unsent, data, imports_main, *self._added_path()), 5),
             buffers,
             name,
             closure.definitions if closure else self._first,
+            has_function=has_function,
         )
-        if is_stable:
-            self._remember(fn, code, closure)
-        elif content is not None:
-            self._by_content[content] = code
-            if len(self._by_content) > CONTENTS_MAX:
-                self._by_content.popitem(last=False)
-        return code
 
     def _path_has_changed(self) -> None:
         """Encode functions anew: their modules may lie where workers do not look yet."""
         with self._alone() as encoder:
             encoder._path = list(sys.path)
             encoder._entries.clear()
-            encoder._by_content.clear()
+            encoder._without_function.clear()
 
     def _added_path(self) -> list[list[tuple[int, str]]]:
         if self._path is self._path_at_start:
@@ -429,17 +450,23 @@ def _names_registered_module(data: bytes) -> bool:
     return any(name.encode() in data for name in registered)
 
 
-def _unsendable(obj: object, call: Callable[..., Any] | None, error: BaseException) -> Exception:
-    from lineshaft._serial.explain import explain
+def _unsendable(obj: Any, call: Callable[..., Any] | None, error: BaseException) -> Exception:
+    from lineshaft._chunks import OverChunk
+    from lineshaft._serial.explain import can_be_pickled, explain
     from lineshaft._serial.namespace import Unsendable
     from lineshaft.errors import SerializationError
 
-    what, root, value, function = "value", "value", obj, ""
+    what, root, value, of_call = "value", "value", obj, ""
     if call is not None:
+        if obj[0] and obj[0][0] is call:
+            function = call.called_for_items if isinstance(call, OverChunk) else call
+            if not can_be_pickled(function):
+                return _unsendable_function(function, name_of(call), error)
+            obj = obj[0][1:], obj[1]
         what, root, value = _guilty_argument(obj, call)
-        function = f" of {name_of(call)}()"
+        of_call = f" of {name_of(call)}()"
     why = str(error) if isinstance(error, Unsendable) else explain(value, root, error=error)
-    failure = SerializationError(f"cannot send {what}{function} to a worker process: {why}")
+    failure = SerializationError(f"cannot send {what}{of_call} to a worker process: {why}")
     failure.was_sent = False
     return failure
 
@@ -459,10 +486,11 @@ def _guilty_argument(obj: Any, call: Callable[..., Any]) -> tuple[str, str, obje
     """Find the first argument that cannot be pickled: what it is, what its path starts with, and its value."""
     import inspect
 
+    from lineshaft._chunks import OverChunk
     from lineshaft._serial.explain import can_be_pickled, short
 
     args, kwargs = obj
-    function = getattr(call, "called_for_items", None) if isinstance(call, FunctionType) else None
+    function = getattr(call, "called_for_items", None) if isinstance(call, (FunctionType, OverChunk)) else None
     if function is not None:
         # A chunk of items is no argument that the user knows of.
         item = next((item for item in args[0] if not can_be_pickled(item)), None)
@@ -479,7 +507,7 @@ def _guilty_argument(obj: Any, call: Callable[..., Any]) -> tuple[str, str, obje
     return "arguments", "arguments", obj
 
 
-def _unsendable_function(fn: object, name: str, error: Exception) -> Exception:
+def _unsendable_function(fn: object, name: str, error: BaseException) -> Exception:
     from lineshaft._serial.explain import explain
     from lineshaft._serial.namespace import Unsendable
     from lineshaft.errors import SerializationError

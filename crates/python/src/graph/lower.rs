@@ -7,7 +7,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::encode::{Arguments, dependency, encode_arguments};
+use crate::encode::{EncodedCall, dependency, encode_call};
 use crate::engine::Core;
 use crate::pool::{Kind, Pool, TaskOptions};
 
@@ -162,12 +162,12 @@ impl<'a, 'py> Lowering<'a, 'py> {
                 (&self.plan.call_node, written)
             }
         };
-        let code = self.core.code(py, encoder, function)?;
-        let Arguments {
-            payload,
+        let EncodedCall {
+            code,
+            args,
             definitions,
             inputs,
-        } = encode_arguments(
+        } = encode_call(
             py,
             self.core,
             encoder,
@@ -179,7 +179,7 @@ impl<'a, 'py> Lowering<'a, 'py> {
         let work = Work::Remote {
             code,
             definitions,
-            args: payload,
+            args,
             each: false,
         };
         Ok((work, inputs))
