@@ -242,6 +242,7 @@ class Engine(_observe.Observed):
         name: str,
         takes_core: bool = False,
         lasting: bool = True,
+        for_pool: bool = False,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
     ) -> _native.Pool:
@@ -250,6 +251,7 @@ class Engine(_observe.Observed):
             workers=workers,
             takes_core=takes_core,
             lasting=lasting,
+            daemons=for_pool,
             initializer=initializer,
             initargs=initargs,
         )

@@ -110,9 +110,10 @@ class Engine:
         Submits a graph: an object with `nodes`, `values` and `aliases` by key and the list of those
         `wanted`. The plan says where its tasks run. With `keep`, every result is kept.
         """
-    def thread_pool(self, /, *, name: str, workers: SupportsIndex, takes_core: bool, lasting: bool, initializer: Any | None = None, initargs: tuple | None = None) -> Pool:
+    def thread_pool(self, /, *, name: str, workers: SupportsIndex, takes_core: bool, lasting: bool, daemons: bool, initializer: Any | None = None, initargs: tuple | None = None) -> Pool:
         """
-        Opens a pool of threads. Those of a `lasting` one stay until it closes.
+        Opens a pool of threads. Those of a `lasting` one stay until it closes; what they start is a daemon if they
+        are `daemons`.
         """
     def trace(self, /, path: str | PathLike[str]) -> tuple[int, int, int]:
         """

@@ -43,7 +43,12 @@ class Threads(Executor):
         workers = max_workers if max_workers is not None else min(32, usable_cores() + 4)
         super().__init__(workers, initializer, _engine, is_of_pool=_is_of_pool)
         self._thread_name_prefix = thread_name_prefix or f"ThreadPoolExecutor-{next(_counter)}"
-        self._options: dict[str, Any] = {"initializer": initializer, "initargs": tuple(initargs)}
+        # Those of a `multiprocessing.pool.ThreadPool` are daemons.
+        self._options: dict[str, Any] = {
+            "initializer": initializer,
+            "initargs": tuple(initargs),
+            "for_pool": _is_of_pool,
+        }
         self._pool = self._open_pool()
         self._shutdown = False
 

@@ -165,6 +165,19 @@ def test_threads_that_outlive_the_main_thread(script):
     assert out == "4\n"
 
 
+def test_threads_that_a_call_starts_are_waited_for(script):
+    out = script("""
+        import threading, time
+        import lineshaft as ls
+        def write():
+            time.sleep(0.3)
+            print("written")
+        with ls.ThreadPoolExecutor(1) as executor:
+            executor.submit(lambda: threading.Thread(target=write).start()).result()
+    """)
+    assert out == "written\n"
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("kind", ["Pool", "ThreadPool"])
 def test_pools_serve_threads_that_outlive_the_main_thread(script, kind, when):

@@ -85,3 +85,21 @@ def test_tracers_see_what_threads_run(way):
     finally:
         getattr(threading, f"set{way}")(before)
     assert ("nested", "call") in seen
+
+
+def test_the_stack_size_of_threads_stays_what_the_program_has_set():
+    before = threading.stack_size(64 << 20)
+    try:
+        for _ in range(2):
+            with ls.ThreadPoolExecutor(1) as executor:
+                executor.submit(abs, 1).result()
+            assert threading.stack_size(64 << 20) == 64 << 20
+    finally:
+        threading.stack_size(before)
+
+
+@pytest.mark.parametrize(("kind", "daemon"), [("ThreadPoolExecutor", False), ("ThreadPool", True)])
+def test_threads_that_calls_start_are_daemons_where_those_of_the_standard_library_are(kind, daemon):
+    with getattr(ls, kind)(1) as pool:
+        call = pool.apply if kind == "ThreadPool" else lambda function: pool.submit(function).result()
+        assert call(lambda: (threading.current_thread().daemon, threading.Thread().daemon)) == (daemon, daemon)

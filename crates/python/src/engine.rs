@@ -243,8 +243,9 @@ impl Engine {
         Ok(Pool::processes(Arc::clone(&self.core), id, encoder))
     }
 
-    /// Opens a pool of threads. Those of a `lasting` one stay until it closes.
-    #[pyo3(signature = (*, name, workers, takes_core, lasting, initializer = None, initargs = None))]
+    /// Opens a pool of threads. Those of a `lasting` one stay until it closes; what they start is a daemon if they
+    /// are `daemons`.
+    #[pyo3(signature = (*, name, workers, takes_core, lasting, daemons, initializer = None, initargs = None))]
     #[expect(clippy::too_many_arguments, reason = "all are named in Python")]
     fn thread_pool(
         &self,
@@ -253,6 +254,7 @@ impl Engine {
         workers: u32,
         takes_core: bool,
         lasting: bool,
+        daemons: bool,
         initializer: Option<Py<PyAny>>,
         initargs: Option<Py<PyTuple>>,
     ) -> PyResult<Pool> {
@@ -262,11 +264,8 @@ impl Engine {
                 initargs.unwrap_or_else(|| PyTuple::empty(py).unbind()),
             )
         });
-        // As for threads that the program starts itself; zero is the default.
-        let threads = py.import(pyo3::intern!(py, "_thread"))?;
-        let stack_bytes: usize = threads.call_method0("stack_size")?.extract()?;
-        let stack_bytes = (stack_bytes > 0).then_some(stack_bytes);
-        let runner = Arc::new(ThreadRunner::new(initializer, &self.core));
+        let stack_bytes = stack_bytes(py)?;
+        let runner = Arc::new(ThreadRunner::new(initializer, daemons, &self.core));
         let broken = Arc::clone(&runner.broken);
         let kind = PoolKind::Threads {
             runner: Arc::clone(&runner) as _,
@@ -472,4 +471,17 @@ impl Engine {
         let opened = self.core.engine()?.open_pool(options);
         opened.map_err(|error| engine_error(py, &error))
     }
+}
+
+/// The stack of threads that the program starts from here on, in bytes; without a value, the system's default.
+fn stack_bytes(py: Python<'_>) -> PyResult<Option<usize>> {
+    let threads = py.import(pyo3::intern!(py, "_thread"))?;
+    let stack_size = threads.getattr(pyo3::intern!(py, "stack_size"))?;
+    // There is no asking without setting it: back to the default, for a moment.
+    let bytes: usize = stack_size.call0()?.extract()?;
+    if bytes == 0 {
+        return Ok(None);
+    }
+    stack_size.call1((bytes,))?;
+    Ok(Some(bytes))
 }

@@ -37,6 +37,8 @@ pub struct ThreadRunner {
     /// Tells this runner's initializer from others' on the same thread.
     id: u64,
     initializer: Option<(Py<PyAny>, Py<PyTuple>)>,
+    /// The interpreter does not wait for threads that its calls start.
+    daemons: bool,
     /// The initializer raised: nothing runs here any more.
     pub broken: Arc<AtomicBool>,
     /// Weak, because the engine in it holds this runner.
@@ -96,12 +98,17 @@ fn end(
 }
 
 impl ThreadRunner {
-    pub fn new(initializer: Option<(Py<PyAny>, Py<PyTuple>)>, core: &Arc<Core>) -> ThreadRunner {
+    pub fn new(
+        initializer: Option<(Py<PyAny>, Py<PyTuple>)>,
+        daemons: bool,
+        core: &Arc<Core>,
+    ) -> ThreadRunner {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let id = LAST.fetch_add(1, Ordering::Relaxed);
         ThreadRunner {
             id,
             initializer,
+            daemons,
             broken: Arc::default(),
             core: Arc::downgrade(core),
             resolver: Arc::clone(&core.resolver),
@@ -111,7 +118,7 @@ impl ThreadRunner {
 
     /// Gives this thread its name in Python, where it is otherwise a nameless stranger, and what
     /// `threading.settrace` and `setprofile` want of each thread: coverage and debuggers rely on it.
-    fn introduce(py: Python<'_>) -> PyResult<()> {
+    fn introduce(&self, py: Python<'_>) -> PyResult<()> {
         let name = std::thread::current()
             .name()
             .unwrap_or("lineshaft")
@@ -119,6 +126,8 @@ impl ThreadRunner {
         let threading = py.import("threading")?;
         let thread = threading.call_method0("current_thread")?;
         thread.setattr("name", name)?;
+        // Threads that it starts inherit this; the interpreter waits for none that it has not started itself.
+        thread.setattr("_daemonic", self.daemons)?;
         for (get, set) in [("gettrace", "settrace"), ("getprofile", "setprofile")] {
             let function = threading.call_method0(get)?;
             if !function.is_none() {
@@ -192,7 +201,7 @@ impl Runner for ThreadRunner {
     /// `threading.local`, which calls expect to find where the initializer or calls before left them.
     fn around(&self, serve: &mut (dyn FnMut() + Send)) {
         let attached = Python::try_attach(|py| {
-            let introduced = hanging_if_unwound(|| Self::introduce(py));
+            let introduced = hanging_if_unwound(|| self.introduce(py));
             py.detach(&mut *serve);
             hanging_if_unwound(|| {
                 if let Err(error) = introduced.and_then(|()| Self::take_leave(py)) {
