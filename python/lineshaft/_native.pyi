@@ -306,9 +306,10 @@ class Pool:
         Has arrays that are handed to several calls stay in shared memory between them, for as long as what it
         returns exists. None where calls get no such arrays, or workers hand them over.
         """
-    def look_again(self, /) -> None:
+    def look_again(self, /) -> bool:
         """
-        Has globals of the main module that were changed in place since workers were last sent them be sent anew.
+        Has what was changed in place since workers were last sent it be sent anew. False if there is nothing of which
+        calls in worker processes could see what others changed in place.
         """
     def send_interrupt(self, /) -> bool:
         """

@@ -270,3 +270,23 @@ def test_equal_objects_have_equal_hashes_in_all_workers():
     graph = {("hash", i): (hash, f"text {i % 2}") for i in range(40)}
     with ls.Engine(workers=3) as engine:
         assert len(set(get_processes(graph, list(graph), engine=engine))) == 2
+
+
+def test_what_tasks_change_other_tasks_and_graphs_do_not_see():
+    """As with Dask, which pickles functions and what they look up for each task."""
+    main = vars(importlib.import_module("__main__"))
+    captured: list[int] = []
+
+    def gather(n):
+        captured.append(n)
+        return list(captured)
+
+    exec("shared = []\ndef look_up(n): shared.append(n); return list(shared)", main)
+    try:
+        for first in (5, 6):
+            main["shared"][:] = [first]
+            graph = {("x", n): (main["look_up"], n) for n in range(4)} | {("y", n): (gather, n) for n in range(4)}
+            results = get_processes(graph, [list(graph)])[0]
+            assert results == tuple([[first, n] for n in range(4)] + [[n] for n in range(4)])
+    finally:
+        del main["shared"], main["look_up"]

@@ -87,6 +87,60 @@ def test_globals_changed_in_place(tmp_path):
     assert done.stdout.splitlines() == lines, done.stderr
 
 
+CHANGED_BY_CALLS = """
+import random
+from joblib import Parallel, delayed
+
+params, total, numbers = {"rate": 1}, 0, random.Random(1)
+
+def update(key):
+    global total
+    total += 1
+    params[key] = key
+    return sorted(params), total, numbers.random()
+
+def make():
+    seen = []
+    def gather(n, also=[]):
+        seen.append(n)
+        also.append(n)
+        return seen, also
+    return gather
+
+for _ in range(2):
+    found = Parallel(n_jobs=2, batch_size=1)(delayed(update)(key) for key in "abcd")
+    print(found == [([key, "rate"], 1, random.Random(1).random()) for key in "abcd"])
+    gather = make()
+    print(Parallel(n_jobs=2, batch_size=1)(delayed(gather)(n) for n in range(4)) == [([n], [n]) for n in range(4)])
+"""
+
+
+def test_what_calls_change_other_batches_do_not_see(tmp_path):
+    """As with loky, which pickles functions and what they look up for each batch."""
+    done = run(CHANGED_BY_CALLS, tmp_path)
+    assert done.stdout.splitlines() == ["True"] * 4, done.stderr
+
+
+@pytest.mark.parametrize("guard", ["", 'if __name__ == "__main__": pass'])
+def test_a_global_that_cannot_be_sent_stops_the_call(tmp_path, guard):
+    program = f"""
+    print("started")
+    import pickle, threading
+    from joblib import Parallel, delayed
+    lock = threading.Lock()
+    def locked(x):
+        with lock:
+            return x
+    try:
+        Parallel(n_jobs=2)(delayed(locked)(x) for x in range(4))
+    except pickle.PicklingError as error:
+        print("lock is a _thread.lock" in str(error))
+    {guard}
+    """
+    done = run(program, tmp_path)
+    assert done.stdout.splitlines() == ["started", "True"], (done.stdout, done.stderr)
+
+
 def test_every_backend_is_served(tmp_path):
     done = run(PROGRAM, tmp_path)
     assert done.returncode == 0, done.stderr

@@ -122,7 +122,7 @@ def test_unsendable_globals_do_not_fail_the_task(script):
         queue = multiprocessing.Queue()
         event = multiprocessing.Event()
         value = multiprocessing.Value("i", 0)
-        file = open(__import__("os").devnull)
+        file = open(__import__("os").devnull, "w")
         class Bad:
             lock = threading.Lock()
         w = Worker()

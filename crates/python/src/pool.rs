@@ -324,15 +324,17 @@ impl Pool {
         }
     }
 
-    /// Has globals of the main module that were changed in place since workers were last sent them be sent anew.
-    fn look_again(&self, py: Python<'_>) -> PyResult<()> {
+    /// Has what was changed in place since workers were last sent it be sent anew. False if there is nothing of which
+    /// calls in worker processes could see what others changed in place.
+    fn look_again(&self, py: Python<'_>) -> PyResult<bool> {
         let encoder = match &self.kind {
             Kind::Processes { encoder, .. } => encoder,
             Kind::Nested { client, .. } => client.encoder(py)?,
-            Kind::Threads { .. } => return Ok(()),
+            Kind::Threads { .. } => return Ok(false),
         };
-        encoder.call_method0(py, pyo3::intern!(py, "look_again"))?;
-        Ok(())
+        encoder
+            .call_method0(py, pyo3::intern!(py, "look_again"))?
+            .extract(py)
     }
 
     /// Cancels what has not begun; with `kill`, what runs in worker processes as well.

@@ -1,4 +1,4 @@
-"""Which names a code object looks up outside of itself, and which submodules it reaches."""
+"""Which names a code object looks up or assigns outside of itself, and which submodules it reaches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["global_names", "imported_submodules"]
+__all__ = ["assigned_names", "global_names", "imported_submodules"]
 
 _GLOBAL_OPERATIONS = frozenset(
     # LOAD_NAME: the body of a class inside a function looks up its globals with it. Stores count:
@@ -24,7 +24,11 @@ _MODULE_NAMES = frozenset(vars(ModuleType("m"))) | frozenset(
     ("__annotations__", "__builtins__", "__cached__", "__class__", "__file__", "__module__", "__qualname__")
 )
 
+_ASSIGNING_GLOBALS = frozenset(("STORE_GLOBAL", "DELETE_GLOBAL"))
+_ASSIGNING_CAPTURED = frozenset(("STORE_DEREF", "DELETE_DEREF"))
+
 _known: WeakKeyDictionary[CodeType, tuple[str, ...]] = WeakKeyDictionary()
+_assigned: WeakKeyDictionary[CodeType, tuple[frozenset[str], frozenset[str]]] = WeakKeyDictionary()
 
 
 def global_names(code: CodeType) -> tuple[str, ...]:
@@ -46,6 +50,26 @@ def global_names(code: CodeType) -> tuple[str, ...]:
             if step.opname in _GLOBAL_OPERATIONS
         }
         names = _known[code] = tuple(name for name in found if name not in _MODULE_NAMES)
+    return names
+
+
+def assigned_names(code: CodeType) -> tuple[frozenset[str], frozenset[str]]:
+    """List the globals that `code`, or code nested in it, sets or deletes, and the variables that it captured.
+
+    Examples
+    --------
+    >>> def work(i):
+    ...     global total
+    ...     total = i
+    >>> assigned_names(work.__code__)
+    (frozenset({'total'}), frozenset())
+    """
+    names = _assigned.get(code)
+    if names is None:
+        steps = [step for nested in _with_nested(code) for step in get_instructions(nested)]
+        of_globals = frozenset(str(step.argval) for step in steps if step.opname in _ASSIGNING_GLOBALS)
+        captured = frozenset(str(step.argval) for step in steps if step.opname in _ASSIGNING_CAPTURED)
+        names = _assigned[code] = of_globals, captured.intersection(code.co_freevars)
     return names
 
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from lineshaft._serial import worker
 from lineshaft._serial.definition import ABSENT, Definition, main_namespace, new_id
 from lineshaft._serial.pickler import Pickler
-from lineshaft._serial.settled import parts_of_settled
+from lineshaft._serial.settled import keeps_state, parts_of_settled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -170,6 +170,8 @@ class Namespace:
         self._bindings: dict[str, Binding] = {}
         #: Names that had a value once. A built-in that never had one needs no version.
         self._shadowed: set[str] = set()
+        #: Globals that functions assign.
+        self._assigned: set[str] = set()
         self._closures: dict[tuple[tuple[Binding, ...], tuple[str, ...]], Closure] = {}
 
     def pickle(self, obj: object, group: frozenset[str] = frozenset(), *, out_of_band: bool = True) -> Pickled:
@@ -192,6 +194,7 @@ class Namespace:
         with io.BytesIO() as file:
             pickler = Pickler(file, refer, buffers.append if out_of_band else None)
             pickler.dump(obj)
+            self._assigned |= pickler.assigned
             return Pickled(file.getvalue(), buffers, tuple(refs), tuple(pickler.names | imported))
 
     def close(self, pickled: Pickled) -> Closure:
@@ -221,9 +224,15 @@ class Namespace:
         return closure
 
     def look_again(self) -> bool:
-        """Note which globals were changed in place since they were pickled; whether any was."""
+        """Note which globals were changed in place since they were pickled, or by calls; whether any may have been."""
         contents = {id(content): content for content in self._unsettled()}
-        changed = {binding for it in contents.values() if self._has_changed(it) for binding in it.bindings}
+        changed = {
+            binding
+            for it in contents.values()
+            if any(keeps_state(binding.value) for binding in it.bindings) or self._has_changed(it)
+            for binding in it.bindings
+        }
+        changed |= {binding for name, binding in self._bindings.items() if name in self._assigned}
         if not changed:
             return False
         # What refers to them, as a class does to its base, was pickled with their old versions.
@@ -237,8 +246,8 @@ class Namespace:
         return True
 
     def is_settled(self) -> bool:
-        """Whether nothing can have been changed in place; quick, and needs no lock."""
-        return not self._unsettled()
+        """Whether nothing can have been changed; quick, and needs no lock."""
+        return not self._unsettled() and self._assigned.isdisjoint(self._bindings)
 
     def _unsettled(self) -> list[_Content]:
         contents = [binding.content for binding in list(self._bindings.values())]

@@ -43,6 +43,7 @@ __all__ = [
     "Definition",
     "Encoded",
     "Encoder",
+    "all_or_nothing",
     "load_exception",
     "load_result",
     "reference",
@@ -62,6 +63,7 @@ _new_tuple = tuple.__new__
 
 class _Local(threading.local):
     references: list[object] | None = None
+    is_strict = False
 
 
 _local = _Local()
@@ -99,6 +101,20 @@ def collecting_references(collect: bool = True) -> Iterator[list[object]]:
         _local.references = before
 
 
+@contextmanager
+def all_or_nothing() -> Iterator[None]:
+    """Within this, a call is sent with all globals that it may look up, or not at all, as cloudpickle has it.
+
+    Otherwise those that cannot be sent are missing there, or the worker imports the main module to have them.
+    """
+    before = _local.is_strict
+    _local.is_strict = True
+    try:
+        yield
+    finally:
+        _local.is_strict = before
+
+
 def load_result(data: bytes, buffers: Sequence[Any] = ()) -> Any:
     """Load what `worker.dumps_result` made."""
     try:
@@ -122,7 +138,7 @@ def load_exception(data: bytes) -> BaseException:
 class _Entry:
     """What is known about a function or class: its `Code`, and what that was made from."""
 
-    __slots__ = ("body", "cells", "closure", "code", "defaults", "ref")
+    __slots__ = ("body", "cells", "closure", "code", "defaults", "keeps_state", "ref")
 
     def __init__(self, fn: Any, forget: Callable[[ref[Any]], None], code: Code, closure: Closure | None) -> None:
         self.ref = ref(fn, forget)
@@ -133,6 +149,8 @@ class _Entry:
         self.defaults = getattr(fn, "__defaults__", None)
         cells = getattr(fn, "__closure__", None)
         self.cells = [holder(contents(cell)) for cell in cells or ()]
+        #: What one call changes in it, those after it see.
+        self.keeps_state = closure is not None and _keeps_state(fn)
 
     def is_current(self, fn: Any) -> bool:
         """Whether `fn` would be encoded the same way again, in-place changes aside."""
@@ -161,6 +179,8 @@ class Encoder:
         self._first = first
         self._lock = threading.RLock()
         self._entries: dict[int, _Entry] = {}
+        #: Whether there is one that keeps state.
+        self._has_state = False
         #: By the names of callables that go along with the arguments.
         self._without_function: dict[str, Code] = {}
         self._namespace: Namespace | None = None
@@ -184,6 +204,8 @@ class Encoder:
             self._path_has_changed()
         entry = self._entries.get(id(fn))
         if entry is not None and entry.ref() is fn and entry.is_current(fn):
+            if _local.is_strict:
+                _check_whole(entry.closure, name_of(fn))
             return entry.code
         with self._alone() as encoder, collecting_references(False):
             entry = encoder._entries.get(id(fn))
@@ -191,12 +213,22 @@ class Encoder:
                 return entry.code  # another thread was quicker
             return encoder._encode_function(fn) if is_function(fn) else encoder._code_without_function(name_of(fn))
 
-    def look_again(self) -> None:
-        """Have globals of ``__main__`` that were changed in place, as the items of a dict, be sent anew."""
-        if self._namespace is not None and not self._namespace.is_settled():
-            with self._alone() as encoder, collecting_references(False):
-                if encoder._get_namespace().look_again():
-                    encoder._entries.clear()
+    def look_again(self) -> bool:
+        """Have what was changed in place, here or by calls, be as it is here for the calls that come.
+
+        These are globals of ``__main__``, as the items of a dict, and what functions captured. False if there is
+        nothing of which calls could see what others did.
+        """
+        if not self._has_state and (self._namespace is None or self._namespace.is_settled()):
+            return False
+        with self._alone() as encoder, collecting_references(False):
+            found = encoder._has_state
+            if encoder._namespace is not None and encoder._namespace.look_again():
+                found = True
+            if found:
+                encoder._entries.clear()
+                encoder._has_state = False
+        return found
 
     def dumps(
         self,
@@ -302,15 +334,18 @@ class Encoder:
         references = _local.references
         count = len(references or ())
         namespace = self._get_namespace()
+        is_strict = _local.is_strict
         pickled = namespace.pickle(obj, out_of_band=out_of_band)
         # From here on globals are pickled: a future among them is nobody's argument.
         _local.references = None
         try:
             closure = namespace.close(pickled)
+            if is_strict and closure.unsent:
+                raise _missing(closure)
             if not closure.unsent or not self._imports_main(closure.unsent):
                 return pickled, closure
         except Unsendable:
-            if not self._imports_main():
+            if is_strict or not self._imports_main():
                 raise
         _local.references = references
         if references is not None:
@@ -415,7 +450,8 @@ class Encoder:
             if entry is not None and entry.ref is dead:
                 del entries[key]
 
-        entries[key] = _Entry(fn, forget, code, closure)
+        entry = entries[key] = _Entry(fn, forget, code, closure)
+        self._has_state |= entry.keeps_state
 
     def _get_namespace(self) -> Namespace:
         if self._namespace is None:
@@ -423,6 +459,26 @@ class Encoder:
 
             self._namespace = Namespace(self._inherited, self._first)
         return self._namespace
+
+
+def _missing(closure: Closure) -> Exception:
+    from lineshaft._serial.namespace import Unsendable
+
+    name, why = next(iter(closure.unsent.items()))
+    return Unsendable(f"it uses {name!r} of __main__, but {why}")
+
+
+def _check_whole(closure: Closure | None, name: str) -> None:
+    if closure is not None and closure.unsent:
+        from lineshaft.errors import SerializationError
+
+        raise SerializationError(f"cannot send {name}() to a worker process: {_missing(closure)}")
+
+
+def _keeps_state(fn: object) -> bool:
+    from lineshaft._serial.settled import keeps_state  # which imports `dis`
+
+    return keeps_state(fn)
 
 
 def _raise_if_by_handler(error: BaseException) -> None:

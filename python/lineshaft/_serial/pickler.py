@@ -32,7 +32,7 @@ from cloudpickle import cloudpickle
 
 from lineshaft._serial import worker
 from lineshaft._serial.definition import ABSENT, contents, main_namespace
-from lineshaft._serial.globals_of import global_names, imported_submodules
+from lineshaft._serial.globals_of import assigned_names, global_names, imported_submodules
 from lineshaft._serial.handing_over import HandingOver, reducers
 
 TYPE_CHECKING = False
@@ -74,6 +74,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     ----------
     names
         Globals of ``__main__`` that the functions pickled so far look up, in order of discovery.
+    assigned
+        Those that they assign.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             self.dispatch_table = ChainMap(self.dispatch_table, known)  # type: ignore[has-type]
         super().__init__(file, protocol=5, buffer_callback=buffer_callback)
         self.names: dict[str, None] = {}
+        self.assigned: set[str] = set()
         self._refer = refer
         self._main = main_namespace()
         #: Ids of the classes whose instances need nothing special. The pickler keeps the instances,
@@ -140,6 +143,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         code = function.__code__
         if where == "__main__":
             self.names.update(dict.fromkeys(global_names(code)))
+            self.assigned |= assigned_names(code)[0]
         try:
             body: object = marshal.dumps(code)
         except ValueError:  # constants that no compiler makes
@@ -277,7 +281,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         for name in ("stdin", "stdout", "stderr"):
             if file is getattr(sys, name):
                 return getattr, (sys, name)
-        raise TypeError(f"cannot pickle {type(file).__name__!r} object")
+        if file.name in (0, 1, 2) or file.closed or not file.readable() or not file.seekable():
+            raise TypeError(f"cannot pickle {type(file).__name__!r} object")
+        return super().reducer_override(file)  # its text, and how much of it was read
 
     def _missing(self, sentinel: object) -> str:
         return "MISSING"

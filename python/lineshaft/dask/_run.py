@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lineshaft import _native
+from lineshaft._serial.parent import all_or_nothing
 from lineshaft.dask._pools import end_pool, process_pool
 from lineshaft.dask._raised import restore
 from lineshaft.dask._remote import StandIn, call_node
@@ -86,7 +87,8 @@ def submit(job: Job, *, keep: bool = False) -> _native.GraphRun:
             stand_in=StandIn,
             call_node=call_node,
         )
-        return engine._local().submit_graph(job.graph, plan, keep=keep)
+        with all_or_nothing():
+            return engine._local().submit_graph(job.graph, plan, keep=keep)
 
 
 def _rerun(graph: Graph, submitted: _native.GraphRun) -> None:

@@ -17,6 +17,7 @@ import dask.multiprocessing
 import dask.threaded
 from dask.local import MultiprocessingPoolExecutor, get_async
 
+from lineshaft._serial.parent import all_or_nothing
 from lineshaft.dask._pools import process_pool
 
 if TYPE_CHECKING:
@@ -87,7 +88,12 @@ def _loop(
 
 
 def _to_processes(pool: _native.Pool) -> Callable[..., Any]:
-    return lambda function, *args: pool.submit(function, args)
+    def submit(function: Callable[..., Any], *args: Any) -> Any:
+        pool.look_again()
+        with all_or_nothing():
+            return pool.submit(function, args)
+
+    return submit
 
 
 def _to_threads(pool: _native.Pool) -> Callable[..., Any]:

@@ -75,6 +75,8 @@ class Run:
         self._arrays = pool.keep_arrays()
         #: What runs batches of one function, by the function's identity or by its name.
         self._runners: dict[object, Callable[..., Any]] = {}
+        #: Whether calls of the batch that was looked at last could see what other calls changed in place.
+        self._keeps_state = False
         self._aborted = False
 
     def submit(self, calls: Any, callback: Callable[[Batch], object] | None) -> Batch:
@@ -100,8 +102,8 @@ class Run:
         if not self._in_processes:
             return self._runner(name, name, on_thread), (calls,)
         # joblib's users rely on it that a batch finds globals as they are when it is dispatched.
-        self._pool.look_again()
         identity = _identity(function)
+        self._keeps_state = self._pool.look_again() or identity is None
         if identity is None or any(_identity(item[0]) != identity for item in items):
             return self._runner(name, name, under_name), (items, self._surroundings)
         calls_of_it = [(args, kwargs) for _, args, kwargs in items]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lineshaft import _native
+from lineshaft._serial.parent import all_or_nothing
 from lineshaft.joblib.mapped import by_name
 from lineshaft.joblib.run import Batch, Run, to_be_raised, was_killed
 
@@ -36,7 +37,7 @@ class Singles(Run):
         self._open[batch] = None
         try:
             runner, arguments = self._call_of(batch.calls)
-            with by_name():
+            with by_name(), all_or_nothing():
                 future = self._pool.submit(runner, arguments, None, self._options)
         except BaseException:
             self._open.pop(batch, None)

@@ -8,7 +8,7 @@ from itertools import islice
 
 from lineshaft import _native
 from lineshaft._failures import cancelled
-from lineshaft._serial.parent import load_exception, load_result
+from lineshaft._serial.parent import all_or_nothing, load_exception, load_result
 from lineshaft.joblib.mapped import by_name
 from lineshaft.joblib.run import WINDOW, Batch, Run, timeout_error, to_be_raised, was_killed
 
@@ -123,10 +123,12 @@ class Waiting(Run):
                 elif function is not runner:
                     break
                 items.append(item)
+                if self._keeps_state:
+                    break  # what is sent together is loaded together
             self._kept.extendleft(reversed(batches[len(items) :]))
             del batches[len(items) :]
             assert runner is not None, "a group has a batch"
-            with by_name():
+            with by_name(), all_or_nothing():
                 future = self._pool.submit_each(runner, items)
         self._away += len(batches)
         self._groups[_Group(batches, future, sent_s)] = None

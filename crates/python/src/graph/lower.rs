@@ -162,6 +162,8 @@ impl<'a, 'py> Lowering<'a, 'py> {
                 (&self.plan.call_node, written)
             }
         };
+        // Each task finds what the program has now, and not what other tasks made of it.
+        encoder.call_method0(py, pyo3::intern!(py, "look_again"))?;
         let EncodedCall {
             code,
             args,
