@@ -184,8 +184,8 @@ class Engine(_observe.Observed):
         """Open a pool of worker processes.
 
         With a `context` of `multiprocessing` they are started as its start method says, and are the
-        processes of a `multiprocessing.Pool` if `for_pool`. A worker's own pools always consist of
-        fresh ones, which its engine has started.
+        processes of a `multiprocessing.Pool` if `for_pool`: they take as long to end as they need. A worker's own
+        pools always consist of fresh ones, which its engine has started.
         """
         self._check_open()
         # Whoever opens a pool keeps the arguments of its initializer.
@@ -233,6 +233,7 @@ class Engine(_observe.Observed):
                 tasks_per_worker_max=max_tasks_per_worker,
                 growth_bytes_max=self._growth_bytes_max,
                 encoder=encoder,
+                patient=context is not None,
             )
 
     def _open_threads(
@@ -354,6 +355,7 @@ class Engine(_observe.Observed):
                     native.cancel_all(False)
                 if wait:
                     native.wait_idle()
+                    self._finish_workers()
         finally:
             self._end(in_hurry=not wait)
 
@@ -398,10 +400,10 @@ class Engine(_observe.Observed):
                 break
 
     def _leave(self, pool: _native.Pool) -> None:
-        """Note a pool that nobody waits for: its calls run to their end before the interpreter ends."""
+        """Note a pool that was closed: its calls, and then its workers, come to their end before the interpreter."""
         # Other threads and finalizers come here as well: each step is done at once, so none needs a lock.
+        self._left.difference_update([left for left in list(self._left) if left.wait_closed(0)])
         self._left.add(pool)
-        self._left.difference_update([left for left in list(self._left) if left.wait_idle(0)])
 
     def _finish_calls(self) -> None:
         """Wait for what the interpreter waits for before it ends: all calls but those of `Pool` and `ThreadPool`."""
@@ -415,6 +417,15 @@ class Engine(_observe.Observed):
         while unfinished := [pool for pool in _exit.calls_to_finish(self) if not pool.wait_idle(0)]:
             for pool in unfinished:
                 pool.wait_idle()
+
+    def _finish_workers(self) -> None:
+        """Wait for the workers that the interpreter waits for before it ends: those of executors, when no call is left.
+
+        They end as processes of `multiprocessing` do, which may take them a while.
+        """
+        for pool in list(_exit.pools_of_executors(self)) if self._native else ():
+            pool.close()
+            pool.wait_closed()
 
     def __enter__(self) -> Self:
         self._check_open()

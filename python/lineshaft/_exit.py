@@ -1,7 +1,7 @@
 """How engines end with the interpreter, in the two steps that the standard library has.
 
-When the main thread has come to its end, executors take no more calls, and those submitted run to their end:
-`concurrent.futures` does so. Other threads may go on, and the pools that they use serve them, as those of
+When the main thread has come to its end, executors take no more calls, those submitted run to their end, and so do
+the workers: `concurrent.futures` does so. Other threads may go on, and the pools that they use serve them, as those of
 `multiprocessing` do. When these threads have ended as well, the interpreter runs the hooks of `atexit`: pools are
 terminated (`pool.at_exit`), and then the engines end. A pool that a later hook makes starts an engine of its own.
 """
@@ -36,6 +36,11 @@ def register() -> None:
 def calls_to_finish(engine: Engine) -> Iterator[_native.Pool]:
     """Yield the pools whose calls run to their end before the interpreter ends."""
     yield from list(engine._pools.values())
+    yield from pools_of_executors(engine)
+
+
+def pools_of_executors(engine: Engine) -> Iterator[_native.Pool]:
+    """Yield the pools of executors, those too that were shut down and may have calls or workers left."""
     yield from list(engine._left)
     futures = sys.modules.get("lineshaft.futures")
     for executor in list(futures.open_executors) if futures else ():
@@ -53,6 +58,8 @@ def _finish_calls() -> None:
     try:
         if not _is_interrupted():
             _wait()
+            for engine in _engines():
+                engine._finish_workers()
             return
     except KeyboardInterrupt:
         pass
@@ -61,11 +68,11 @@ def _finish_calls() -> None:
     pools = sys.modules.get("lineshaft.pool.at_exit")
     if pools:
         pools.terminate_all()
-    _end_engines()
+    _end_engines(in_hurry=True)
 
 
-def _end_engines() -> None:
-    in_hurry = _is_interrupted()
+def _end_engines(*, in_hurry: bool = False) -> None:
+    in_hurry = in_hurry or _is_interrupted()
     if not in_hurry:
         try:
             _wait()

@@ -75,10 +75,11 @@ class Engine:
         What worker processes printed lately, oldest first: tuples of worker, task (or None), whether
         it was on standard error, and text.
         """
-    def process_pool(self, /, *, name: str, workers: SupportsIndex, initializer: Any | None = None, initargs: tuple | None = None, tasks_per_worker_max: SupportsIndex | None = None, growth_bytes_max: SupportsIndex | None = None, snapshot: Snapshot | None = None, encoder: Any | None = None) -> Pool:
+    def process_pool(self, /, *, name: str, workers: SupportsIndex, initializer: Any | None = None, initargs: tuple | None = None, tasks_per_worker_max: SupportsIndex | None = None, growth_bytes_max: SupportsIndex | None = None, snapshot: Snapshot | None = None, encoder: Any | None = None, patient: bool = False) -> Pool:
         """
         Opens a pool of worker processes. With `snapshot` they are forked from that child of this
-        process, and `encoder` knows what they have inherited.
+        process, and `encoder` knows what they have inherited. Those of a `patient` one have all the time that
+        they need to end, until it is hurried.
         """
     def report(self, /, path: str | PathLike[str]) -> None:
         """
@@ -301,6 +302,11 @@ class Pool:
         Sees to it that the callbacks of its calls have been called; these have all ended. A pool for nested
         calls does not wait.
         """
+    def hurry(self, /) -> None:
+        """
+        Ends the patience with its workers: those that are to end, now or later, have no more than a moment for
+        it. A pool for nested calls has none anyway.
+        """
     def keep_arrays(self, /) -> ArraysKept | None:
         """
         Has arrays that are handed to several calls stay in shared memory between them, for as long as what it
@@ -332,10 +338,10 @@ class Pool:
         The result is a tuple: the results, a dict of pickled exceptions by index, and the seconds
         it took.
         """
-    def wait_closed(self, /) -> None:
+    def wait_closed(self, /, timeout_s: SupportsFloat | SupportsIndex | None = None) -> bool:
         """
-        Waits until the pool, which was closed, has no unfinished task and no worker process. A pool for
-        nested calls does not know: it does not wait.
+        Waits until the pool, which was closed, has no unfinished task and no process; False if `timeout_s`
+        seconds were not enough. A pool for nested calls does not know: it says True.
         """
     def wait_idle(self, /, timeout_s: SupportsFloat | SupportsIndex | None = None) -> bool:
         """

@@ -90,6 +90,7 @@ def open_pool(
         growth_bytes_max=growth_bytes_max,
         snapshot=_fork_zygote(crew, call, setup, environment),
         encoder=encoder,
+        patient=True,
     )
 
 

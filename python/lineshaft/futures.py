@@ -207,14 +207,17 @@ class Executor(concurrent.futures.Executor):
             for future in list(self._nested or ()):
                 future.cancel()
         self._pool.close()
+        if not self._is_of_pool:
+            self._engine._leave(self._pool)  # also if it is waited for, which Ctrl-C may end
+        elif not wait:
+            self._pool.hurry()  # nobody waits for the workers of a `Pool` that is given up: they are daemons
         if wait:
             if self._nested:
                 concurrent.futures.wait(list(self._nested))
             self._pool.wait_closed()
+            self._engine._left.discard(self._pool)
             # Callbacks of what has ended are not left for later.
             self._pool.drain()
-        elif not self._is_of_pool:
-            self._engine._leave(self._pool)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -225,6 +228,7 @@ class Executor(concurrent.futures.Executor):
                 self._interrupt_calls()
             finally:
                 self._pool.cancel_all(True)
+                self._pool.hurry()
         self.shutdown()
         return False
 
@@ -355,6 +359,7 @@ class ProcessPoolExecutor(Executor):
         if self._pool is not None and not self._engine.closed:
             self._pool.cancel_all(True)
             self._pool.close()
+            self._pool.hurry()
 
     kill_workers = terminate_workers
 

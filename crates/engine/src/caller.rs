@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lineshaft_core::{PoolId, Time};
 
 use crate::clock;
-use crate::limits::{MISSED_SIGNAL_CHECK, SIGNAL_CHECK, UNCHECKED_NAP};
+use crate::limits::{EXIT_GRACE, MISSED_SIGNAL_CHECK, SIGNAL_CHECK, UNCHECKED_NAP};
 use crate::promise::Promise;
 use crate::runner::BlockedCall;
 use crate::shared::Shared;
@@ -100,16 +100,26 @@ impl Shared {
         self.wait_until(deadline, check, |state| state.unfinished(pool) == 0)
     }
 
-    /// Waits until no process of a pool is left.
+    /// Waits until no process of a pool that was closed is left: without a limit of its own for workers that
+    /// may take their time to end, and for others no longer than it can take to kill them.
     pub(crate) fn wait_for_processes_of(
         &self,
         pool: PoolId,
-        deadline: Time,
-        check: Option<Check<'_>>,
+        deadline: Option<Time>,
+        mut check: Option<Check<'_>>,
     ) -> Waited {
-        self.wait_until(Some(deadline), check, |state| {
-            !state.processes.has_process_of(pool)
-        })
+        let _blocked = BlockedCall::new();
+        let first = check.as_mut().map(|check| &mut **check as Check<'_>);
+        let none_lingers = |state: &State| !state.processes.may_linger(pool);
+        match self.wait_until(deadline, first, none_lingers) {
+            Waited::Done => {
+                let last = clock::now() + 2 * EXIT_GRACE;
+                let deadline = deadline.map_or(last, |deadline| deadline.min(last));
+                let none_is_left = |state: &State| !state.processes.has_process_of(pool);
+                self.wait_until(Some(deadline), check, none_is_left)
+            }
+            other => other,
+        }
     }
 
     /// Waits until no worker process is left.

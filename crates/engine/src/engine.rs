@@ -303,17 +303,26 @@ impl Engine {
             .wait_idle(pool, timeout.map(|timeout| clock::now() + timeout), check)
     }
 
-    /// Waits until a pool that was closed has no unfinished task, and until its processes
-    /// have ended, which they do in time or are killed, and been reaped.
-    pub fn wait_closed(&self, pool: PoolId, mut check: Option<Check<'_>>) -> Waited {
+    /// Waits until a pool that was closed has no unfinished task, and until its processes have ended
+    /// and been reaped. They end in time or are killed, except those of a patient pool.
+    pub fn wait_closed(
+        &self,
+        pool: PoolId,
+        timeout: Option<Duration>,
+        mut check: Option<Check<'_>>,
+    ) -> Waited {
+        let deadline = timeout.map(|timeout| clock::now() + timeout);
         let first = check.as_mut().map(|check| &mut **check as Check<'_>);
-        match self.shared.wait_idle(Some(pool), None, first) {
-            Waited::Done => {
-                let deadline = clock::now() + 2 * limits::EXIT_GRACE;
-                self.shared.wait_for_processes_of(pool, deadline, check)
-            }
+        match self.shared.wait_idle(Some(pool), deadline, first) {
+            Waited::Done => self.shared.wait_for_processes_of(pool, deadline, check),
             other => other,
         }
+    }
+
+    /// Ends the patience with the workers of a pool: those that are to end, now or later, have no more
+    /// than a moment for it.
+    pub fn hurry(&self, pool: PoolId) {
+        self.shared.with_state(|state| state.hurry(Some(pool)));
     }
 
     /// Whether the engine has been shut down.
@@ -327,6 +336,7 @@ impl Engine {
         if !self.shared.close() {
             return;
         }
+        self.shared.with_state(|state| state.hurry(None));
         // One after the other: which tasks run, and so have to be killed, is known only after workers
         // have given back the others.
         self.shared.with_state(|state| state.cancel_all(None, true));

@@ -47,7 +47,7 @@ pub mod worker;
 pub use descriptors::{Noted, Ours, take_inherited};
 pub use engine::{Engine, EngineStats};
 pub use error::EngineError;
-pub use limits::{INLINE_BYTES_MAX, THREAD_IDLE_MAX};
+pub use limits::{EXIT_GRACE, INLINE_BYTES_MAX, THREAD_IDLE_MAX};
 pub use observer::{Observer, Silent};
 pub use options::{EngineOptions, Policy, PoolKind, PoolOptions, Program, TaskRequest, Work};
 pub use outcome::{DeathReport, Outcome, Portable, TaskError};

@@ -62,6 +62,8 @@ pub enum PoolKind {
         tasks_per_worker_max: Option<u32>,
         /// Growth of its resident memory after which a worker is replaced, in bytes.
         growth_bytes_max: Option<u64>,
+        /// Whether a worker that is to end may take as long for it as it needs, until the pool is hurried.
+        patient: bool,
     },
     /// Threads of this process.
     Threads {

@@ -19,6 +19,8 @@ pub(crate) struct Pool {
     pub(crate) closing: bool,
     /// Its tasks are rejected: it can start no worker.
     pub(crate) broken: bool,
+    /// Workers that start only when others have ended (`process::leaving`).
+    pub(crate) withheld: u32,
     pub(crate) executor: Executor,
 }
 
@@ -30,7 +32,7 @@ pub(crate) enum Executor {
         /// How far ahead calls are handed over.
         prefetch: Prefetch,
     },
-    Processes(Arc<ProcessPool>),
+    Processes(Box<ProcessPool>),
 }
 
 impl Pool {
@@ -66,11 +68,13 @@ impl Pool {
                 definitions,
                 tasks_per_worker_max,
                 growth_bytes_max,
-            } => Executor::Processes(Arc::new(ProcessPool {
+                patient,
+            } => Executor::Processes(Box::new(ProcessPool {
                 initializer,
                 definitions,
                 tasks_per_worker_max,
                 growth_bytes_max,
+                patient,
             })),
         };
         Pool {
@@ -78,6 +82,7 @@ impl Pool {
             unfinished: 0,
             closing: false,
             broken: false,
+            withheld: 0,
             executor,
         }
     }
@@ -191,10 +196,14 @@ impl State {
 
     /// Starts workers of a pool, as the scheduler orders.
     pub(crate) fn spawn(&mut self, shared: &Shared, pool: PoolId, count: u32) {
-        let Some(open) = self.pools.get(&pool) else {
+        let Some(open) = self.pools.get_mut(&pool) else {
             return;
         };
         for _ in 0..count {
+            if self.processes.departing(pool) > open.workers as usize {
+                open.withheld += 1;
+                continue;
+            }
             self.workers += 1;
             let worker = WorkerId(self.workers);
             match &open.executor {

@@ -292,6 +292,7 @@ impl State {
     /// Tells the scheduler what happened and carries out what it wants, until nothing is left.
     pub(crate) fn settle(&mut self, shared: &Shared, now: Time) {
         self.on_process_deadlines(now);
+        self.start_withheld(shared);
         self.look_for_stalls(now);
         self.look_at_memory(shared);
         if self.scheduler.next_deadline().is_some_and(|at| at <= now) {

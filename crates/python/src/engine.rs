@@ -197,8 +197,9 @@ impl Engine {
     }
 
     /// Opens a pool of worker processes. With `snapshot` they are forked from that child of this
-    /// process, and `encoder` knows what they have inherited.
-    #[pyo3(signature = (*, name, workers, initializer = None, initargs = None, tasks_per_worker_max = None, growth_bytes_max = None, snapshot = None, encoder = None))]
+    /// process, and `encoder` knows what they have inherited. Those of a `patient` one have all the time that
+    /// they need to end, until it is hurried.
+    #[pyo3(signature = (*, name, workers, initializer = None, initargs = None, tasks_per_worker_max = None, growth_bytes_max = None, snapshot = None, encoder = None, patient = false))]
     #[expect(clippy::too_many_arguments, reason = "all are named in Python")]
     fn process_pool(
         &self,
@@ -211,6 +212,7 @@ impl Engine {
         growth_bytes_max: Option<u64>,
         snapshot: Option<Bound<'_, Snapshot>>,
         encoder: Option<Py<PyAny>>,
+        patient: bool,
     ) -> PyResult<Pool> {
         let snapshot = snapshot
             .map(|snapshot| snapshot.get().hand_over())
@@ -228,6 +230,7 @@ impl Engine {
             definitions,
             tasks_per_worker_max,
             growth_bytes_max,
+            patient,
         };
         let options = PoolOptions {
             name,

@@ -370,16 +370,29 @@ impl Pool {
         }
     }
 
-    /// Waits until the pool, which was closed, has no unfinished task and no worker process. A pool for
-    /// nested calls does not know: it does not wait.
-    fn wait_closed(&self, py: Python<'_>) -> PyResult<()> {
+    /// Waits until the pool, which was closed, has no unfinished task and no process; False if `timeout_s`
+    /// seconds were not enough. A pool for nested calls does not know: it says True.
+    #[pyo3(signature = (timeout_s = None))]
+    fn wait_closed(&self, py: Python<'_>, timeout_s: Option<f64>) -> PyResult<bool> {
         match &self.kind {
             Kind::Processes { core, id, .. } | Kind::Threads { core, id, .. } => {
                 let engine = core.engine()?;
-                waiting(py, None, |_, check| Ok(engine.wait_closed(*id, check))).map(drop)
+                waiting(py, timeout_s, |timeout, check| {
+                    Ok(engine.wait_closed(*id, timeout, check))
+                })
             }
-            Kind::Nested { .. } => Ok(()),
+            Kind::Nested { .. } => Ok(true),
         }
+    }
+
+    /// Ends the patience with its workers: those that are to end, now or later, have no more than a moment for
+    /// it. A pool for nested calls has none anyway.
+    fn hurry(&self, py: Python<'_>) -> PyResult<()> {
+        if let Kind::Processes { core, id, .. } = &self.kind {
+            let engine = core.engine()?;
+            py.detach(|| engine.hurry(*id));
+        }
+        Ok(())
     }
 
     /// Sees to it that the callbacks of its calls have been called; these have all ended. A pool for nested

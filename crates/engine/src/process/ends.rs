@@ -41,8 +41,7 @@ impl State {
         for (pool, worker) in self.processes.workers_of(number) {
             self.on_end(shared, worker, End::NeverStarted(error.to_string()));
             if !may_pass(error) {
-                self.inputs
-                    .push_back(Input::SpawnFailed { pool, broken: true });
+                self.break_pool(pool);
             }
         }
     }
@@ -65,8 +64,7 @@ impl State {
         }
         if let Some(pool) = snapshot_of {
             if self.pools.contains_key(&pool) {
-                self.inputs
-                    .push_back(Input::SpawnFailed { pool, broken: true });
+                self.break_pool(pool);
             }
         } else if !proved {
             orphans.dedup_by_key(|(pool, _)| *pool);
@@ -86,9 +84,18 @@ impl State {
             if self.processes.health.trouble(pool).is_none() {
                 self.processes.note_trouble(pool, &why());
             }
-            self.inputs
-                .push_back(Input::SpawnFailed { pool, broken: true });
+            self.break_pool(pool);
         }
+    }
+
+    /// No worker of the pool can be started, ever: its tasks are rejected, and the workers that it has end.
+    pub(super) fn break_pool(&mut self, pool: PoolId) {
+        self.hurry(Some(pool));
+        if let Some(open) = self.pools.get_mut(&pool) {
+            open.withheld = 0;
+        }
+        self.inputs
+            .push_back(Input::SpawnFailed { pool, broken: true });
     }
 
     /// Takes the results that a worker had not sent when it ended. False if they made no sense.
@@ -124,7 +131,7 @@ impl State {
         worker.close(shared);
         worker.forget_calls(shared);
         match end {
-            _ if worker.departed => {}
+            _ if worker.departed => self.processes.departed.push(worker.pool),
             End::NeverStarted(why) => {
                 self.processes.note_trouble(worker.pool, &why);
                 self.inputs.push_back(Input::NeverStarted { worker: id });

@@ -7,7 +7,7 @@ use lineshaft_wire::{Filled, FromWorker, FromZygote, WireError};
 
 use crate::aftermath::Discarded;
 use crate::error::EngineError;
-use crate::limits::{EXIT_GRACE, FILLS_MAX};
+use crate::limits::FILLS_MAX;
 use crate::outcome::{Outcome, TaskError};
 use crate::payload::Payload;
 use crate::poller::Stream;
@@ -15,7 +15,6 @@ use crate::shared::Shared;
 use crate::state::State;
 
 use super::crash;
-use super::deadlines::Stage;
 use super::ends::End;
 use super::tracebacks::Traceback;
 use super::worker::Worker;
@@ -64,13 +63,11 @@ impl State {
                 Filled::Data => {}
                 Filled::WouldBlock => return Ok(()),
                 Filled::Eof => {
-                    // The zygote tells how it ended; until then there is nothing more to hear. If it
-                    // has not ended but only closed its socket, nobody will ever hear of it again.
                     shared
                         .poller
                         .remove(std::os::fd::AsFd::as_fd(&worker.socket));
-                    let at = crate::clock::now() + EXIT_GRACE;
-                    self.processes.deadlines.add(at, worker.id, Stage::Kill);
+                    let now = crate::clock::now();
+                    self.processes.deadlines.hung_up(worker, now);
                     return Ok(());
                 }
             }
@@ -198,11 +195,9 @@ impl State {
             FromWorker::InitializeFailed { error } => {
                 let error = self.adopt(shared, &error, descriptors)?;
                 self.processes.note_failure(worker.pool, Ok(error));
+                worker.patient = false;
                 self.depart(worker);
-                self.inputs.push_back(Input::SpawnFailed {
-                    pool: worker.pool,
-                    broken: true,
-                });
+                self.break_pool(worker.pool);
             }
             FromWorker::Recycle => self.depart(worker),
             nested => self.on_nested(shared, worker, nested, descriptors)?,
@@ -249,8 +244,8 @@ impl State {
         worker.departed = true;
         worker.retract();
         worker.release_all();
-        let at = crate::clock::now() + EXIT_GRACE;
-        self.processes.deadlines.add(at, worker.id, Stage::Kill);
+        let now = crate::clock::now();
+        self.processes.deadlines.let_leave(worker, now);
         self.inputs.push_back(Input::WorkerDown {
             worker: worker.id,
             running: Vec::new(),

@@ -15,6 +15,7 @@ mod events;
 mod health;
 mod in_flight;
 mod inspect;
+mod leaving;
 mod nested;
 mod pinned;
 mod snapshot;
@@ -64,6 +65,8 @@ pub(crate) struct ProcessPool {
     pub(crate) definitions: Vec<Arc<Code>>,
     pub(crate) tasks_per_worker_max: Option<u32>,
     pub(crate) growth_bytes_max: Option<u64>,
+    /// Its workers take as long to end as they need (`leaving`).
+    pub(crate) patient: bool,
 }
 
 /// All worker processes of the engine.
@@ -78,6 +81,8 @@ pub(crate) struct Processes {
     deadlines: Deadlines,
     health: Health,
     pub(crate) output: OutputRing,
+    /// Pools of which workers have ended that had given up their places, since that was last looked at.
+    departed: Vec<PoolId>,
     /// Workers that ended without having been asked to.
     deaths: Deaths,
     /// The processes of the last workers that were started, also of those that are gone.
@@ -165,7 +170,8 @@ impl Processes {
         options: &ProcessPool,
     ) -> Result<(), EngineError> {
         let zygote = self.zygotes.of_pool(shared, pool)?;
-        let (worker, descriptors) = Worker::prepare(shared, id, pool, zygote.number)?;
+        let (mut worker, descriptors) = Worker::prepare(shared, id, pool, zygote.number)?;
+        worker.patient = options.patient;
         self.begin(shared, worker, descriptors, options)
     }
 
@@ -276,17 +282,6 @@ impl Processes {
             self.deadlines
                 .add(now + limits::STACK_GRACE, worker, Stage::Kill);
         }
-    }
-
-    pub(crate) fn retire(&mut self, worker: WorkerId, now: Time) {
-        let Some(process) = self.workers.get_mut(&worker) else {
-            return;
-        };
-        process.send_exit();
-        process.retired = true;
-        self.dirty.push(worker);
-        self.deadlines
-            .add(now + limits::EXIT_GRACE, worker, Stage::Kill);
     }
 
     /// Kills every worker at once.

@@ -166,6 +166,7 @@ impl State {
                 definitions,
                 tasks_per_worker_max,
                 growth_bytes_max: None,
+                patient: false,
             },
         });
         self.open_pool(id, spec);

@@ -24,6 +24,7 @@ fn a_worker_that_cannot_begin_is_not_listened_to() {
         definitions: Vec::new(),
         tasks_per_worker_max: None,
         growth_bytes_max: None,
+        patient: false,
     };
     let (worker, descriptors) = Worker::prepare(&engine, id, pool, 1).expect("descriptors");
     // As a forked child has it.
@@ -52,6 +53,7 @@ fn is_ended_without_the_lock(closed: bool, socket: OwnedFd) {
             definitions: Vec::new(),
             tasks_per_worker_max: None,
             growth_bytes_max: None,
+            patient: false,
         },
     });
     let open = Command::OpenPool {

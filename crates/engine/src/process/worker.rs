@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use lineshaft_core::{Attempt, PoolId, TaskId, WorkerId};
+use lineshaft_core::{Attempt, PoolId, TaskId, Time, WorkerId};
 use lineshaft_store::{Pin, SharedPage};
 use lineshaft_wire::{ControlPage, Flushed, Receiver, Sender, ToWorker, WireError};
 use rustc_hash::FxHashMap;
@@ -66,6 +66,10 @@ pub(super) struct Worker {
     pub(super) retired: bool,
     /// Somebody who looks at it wants it ended and replaced: its end is no death.
     pub(super) restarted: bool,
+    /// Since when it is about to end by itself, if it is (`leaving`).
+    pub(super) leaving_since: Option<Time>,
+    /// It may take as long for that as it needs.
+    pub(super) patient: bool,
     /// It has begun at least one task.
     pub(super) proved: bool,
     /// The task that it runs waits for others.
@@ -130,6 +134,8 @@ impl Worker {
             departed: false,
             retired: false,
             restarted: false,
+            leaving_since: None,
+            patient: false,
             proved: false,
             blocked: false,
             prints: false,

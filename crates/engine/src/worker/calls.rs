@@ -210,20 +210,20 @@ impl Session {
             let mut interrupted = false;
             if let Some(reading) = place.enter() {
                 // What is read here needs no wake-up, and nobody else reads.
-                if !reading.fill() && !done() && !self.reader.has_ended() {
+                if !reading.fill() && !done() && !self.reader.is_cut_off() {
                     interrupted = reading.sleep(nap)? == Slept::Interrupted;
                     reading.fill();
                 }
             } else {
                 waiter.enter();
-                if !done() && !self.reader.has_ended() {
+                if !done() && !self.reader.is_cut_off() {
                     park(nap);
                 }
             }
             if done() {
                 return Ok(Waited::Done);
             }
-            if self.reader.has_ended() {
+            if self.reader.is_cut_off() {
                 return Err(EngineError::Closed);
             }
             let now = clock::now();

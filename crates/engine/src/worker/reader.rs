@@ -58,10 +58,12 @@ struct State {
     end: Option<End>,
 }
 
-/// Why nothing more is read.
+/// Why there will be no more jobs.
 enum End {
-    /// The engine said so, or is gone.
+    /// The engine said so. Answers still come: threads that the worker waits for before it ends may want them.
     Told,
+    /// The engine is gone.
+    Gone,
     /// What it sent could not be received. The main thread reports it, once.
     Failed(Option<EngineError>),
 }
@@ -107,9 +109,14 @@ impl Reader {
         self.take().is_some_and(|mut reading| reading.fill())
     }
 
-    /// Whether nothing more will be read.
+    /// Whether there will be no more jobs.
     pub(super) fn has_ended(&self) -> bool {
         self.state().end.is_some()
+    }
+
+    /// Whether nothing more will be read, not even an answer.
+    pub(super) fn is_cut_off(&self) -> bool {
+        matches!(self.state().end, Some(End::Gone | End::Failed(_)))
     }
 
     /// Why nothing more could be received, for the main thread.
@@ -205,13 +212,13 @@ impl Reading<'_> {
         let outcome = self.receive(&mut batch);
         let any = matches!(outcome, Ok(true));
         let end = match outcome {
-            Ok(_) => batch.ended.then_some(End::Told),
+            Ok(_) => batch.end,
             Err(error) => Some(End::Failed(Some(error))),
         };
         if !batch.jobs.is_empty() || end.is_some() {
             let mut state = self.reader.state();
             state.jobs.append(&mut batch.jobs);
-            if state.end.is_none() && end.is_some() {
+            if matches!(state.end, None | Some(End::Told)) && end.is_some() {
                 state.end = end;
                 state.line.iter().for_each(Thread::unpark);
             }
@@ -224,7 +231,7 @@ impl Reading<'_> {
         match self.receiver.fill(self.reader.socket.as_fd())? {
             Filled::WouldBlock => return Ok(false),
             Filled::Eof => {
-                batch.ended = true;
+                batch.end = Some(End::Gone);
                 return Ok(false);
             }
             Filled::Data => {}
@@ -314,7 +321,7 @@ impl Drop for Place<'_> {
 #[derive(Default)]
 struct Batch {
     jobs: VecDeque<Job>,
-    ended: bool,
+    end: Option<End>,
 }
 
 impl Batch {
@@ -359,7 +366,7 @@ impl Batch {
             ToWorker::Forget { ids } => self.jobs.push_back(Job::Forget { ids }),
             ToWorker::Answer { call, answer } => calls.answered(call, &answer, descriptors)?,
             ToWorker::CancelAnswer { call, cancelled } => calls.cancel_answered(call, cancelled),
-            ToWorker::Exit => self.ended = true,
+            ToWorker::Exit => self.end = Some(End::Told),
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ mod deaths;
 mod ending;
 mod feeding;
 mod initializers;
+mod leaving;
 mod memory;
 mod nesting;
 mod results;
@@ -42,6 +43,7 @@ const MODULES: &[(&str, &[Test])] = &[
     ("zygotes", zygotes::TESTS),
     ("initializers", initializers::TESTS),
     ("time_limits", time_limits::TESTS),
+    ("leaving", leaving::TESTS),
     ("ending", ending::TESTS),
 ];
 

@@ -50,6 +50,7 @@ pub fn pool_with(workers: u32, tasks_per_worker_max: Option<u32>) -> PoolOptions
             definitions: Vec::new(),
             tasks_per_worker_max,
             growth_bytes_max: None,
+            patient: false,
         },
     }
 }
@@ -239,6 +240,12 @@ impl Hold {
         eventually("the task begins", || Path::exists(&file));
     }
 
+    /// Waits until a worker that is about to end waits for the file.
+    pub fn is_awaited(&self) {
+        let file = self.0.with_extension("leaving");
+        eventually("the worker is to end", || Path::exists(&file));
+    }
+
     pub fn release(&self) {
         std::fs::write(&self.0, "").expect("a file");
     }
@@ -261,6 +268,7 @@ pub fn pool_initialized_by(processes: &Processes, function: &str, args: &[u8]) -
             definitions: Vec::new(),
             tasks_per_worker_max: None,
             growth_bytes_max: None,
+            patient: false,
         },
     }
 }

@@ -175,6 +175,7 @@ fn an_engine_without_processes_says_so() {
                 definitions: Vec::new(),
                 tasks_per_worker_max: None,
                 growth_bytes_max: None,
+                patient: false,
             },
         })
         .expect("opens");

@@ -23,6 +23,15 @@ impl Worker {
                 until_exists(&path(args).with_extension("began"));
                 value(b"left")
             }
+            "linger for an answer" => {
+                let pool = self.session.open_pool(1, None, None).expect("the engine");
+                let call = self.submit(Some(pool), "hold", &args.data);
+                let session = Arc::clone(&self.session);
+                let waits = move || wait(&session, &call).unwrap_or_else(String::into_bytes);
+                self.left_behind = Some(std::thread::spawn(waits));
+                self.lingers = Some(path(args));
+                value(b"left")
+            }
             "join the thread" => {
                 let Some(thread) = self.left_behind.take() else {
                     return raised("no thread was left in this worker");

@@ -62,8 +62,19 @@ pub fn be_worker() {
         definitions: HashMap::new(),
         last_definition: 0,
         left_behind: None,
+        lingers: None,
     };
     worker.serve();
+    if let Some(path) = worker.lingers {
+        File::create(path.with_extension("leaving")).expect("a file");
+        match worker.left_behind {
+            None => until_exists(&path),
+            Some(thread) => {
+                let got = thread.join().expect("an answer");
+                std::fs::write(path.with_extension("got"), got).expect("room");
+            }
+        }
+    }
 }
 
 struct Worker {
@@ -72,6 +83,8 @@ struct Worker {
     last_definition: u64,
     /// A thread that a task has left behind, and what it will have got.
     left_behind: Option<std::thread::JoinHandle<Vec<u8>>>,
+    /// The file that it waits for before it ends, unless it waits for the thread that was left behind.
+    lingers: Option<PathBuf>,
 }
 
 type End = Result<Sent, Sent>;
@@ -156,6 +169,11 @@ impl Worker {
         match name {
             "echo" => value(&args.data),
             "pid" => value(&u64::from(std::process::id()).to_le_bytes()),
+            // Takes long to end; says that it is about to.
+            "linger" => {
+                self.lingers = Some(path(args));
+                self.call("pid", args, inputs, task, attempt)
+            }
             "sum" => {
                 let sum = number(args) + inputs.iter().map(number).sum::<u64>();
                 value(&sum.to_le_bytes())
