@@ -181,7 +181,10 @@ fn is_outcome(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
     if !error.is_instance_of::<pyo3::exceptions::PyException>(py) {
         return Ok(false);
     }
-    let signals = py.import(pyo3::intern!(py, "lineshaft._signals"))?;
+    // Without a descriptor left, no module can be imported; that is the call's affair, then.
+    let Ok(signals) = py.import(pyo3::intern!(py, "lineshaft._signals")) else {
+        return Ok(true);
+    };
     let is_raised_by_handler = signals.getattr(pyo3::intern!(py, "is_raised_by_handler"))?;
     // The value alone does not know its traceback before Python 3.12.
     let value = error.clone_ref(py).into_value(py);
