@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "__version__", "ArraysKept", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "Pool", "Segment", "Session", "Snapshot", "TaskOptions", "Zygote", "after_fork", "cancel_running", "static_order", "wait_any", "when_done"]
+__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "LOOK_SIGNAL", "__version__", "ArraysKept", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "Pool", "Segment", "Session", "Snapshot", "TaskOptions", "Zygote", "after_fork", "cancel_running", "static_order", "wait_any", "when_done"]
 
 DUMP_SIGNAL: Final[int]
 """
@@ -17,6 +17,11 @@ Sent to a worker to write the stacks of its threads.
 INTERRUPT_SIGNAL: Final[int]
 """
 Sent to a worker to look for a task that is to be interrupted.
+"""
+
+LOOK_SIGNAL: Final[int]
+"""
+Sent to a worker to write them as soon as that is safe.
 """
 
 __version__: Final[str]

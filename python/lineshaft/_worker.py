@@ -15,6 +15,7 @@ import os
 import select
 import sys
 import time
+from _thread import get_ident
 from types import SimpleNamespace
 
 from lineshaft import _native
@@ -31,6 +32,9 @@ _SOCKET, _CONTROL, _BUDGET, _STDOUT, _STDERR, _CRASH = range(6)
 
 #: How long a worker that was interrupted is left alone with cleaning up, in seconds.
 INTERRUPT_PAUSE_S = 3.0
+
+#: Frames of a thread that are shown at most, as by `faulthandler`.
+_FRAMES_SHOWN_MAX = 100
 
 #: Variables of the environment that the program has changed since, as they were.
 _originals: dict[str, str | None] = {}
@@ -265,6 +269,7 @@ def work(
         sys.stderr = sys.__stderr__ = open_stream(2, *streams[1])  # type: ignore[misc]
     faulthandler.enable(file=descriptors[_CRASH])
     faulthandler.register(_native.DUMP_SIGNAL, file=descriptors[_CRASH])
+    _signal.signal(_native.LOOK_SIGNAL, lambda _, frame: _write_stacks(descriptors[_CRASH], frame))
 
     session = _native.Session(
         socket=descriptors[_SOCKET],
@@ -318,6 +323,28 @@ def work(
         unflushed=unflushed,
     )
     session.serve(hooks)
+
+
+def _write_stacks(fd: int, frame: FrameType | None) -> None:
+    """Write the stacks of all threads in the words of `faulthandler`; `frame` is where this thread is."""
+    try:
+        this = get_ident()
+        lines: list[str] = []
+        for thread, top in sys._current_frames().items():
+            lines.append(
+                f"{'Current thread' if thread == this else 'Thread'} 0x{thread:016x} (most recent call first):"
+            )
+            at: FrameType | None = frame if thread == this else top
+            for _ in range(_FRAMES_SHOWN_MAX):
+                if at is None:
+                    break
+                code = at.f_code
+                lines.append(f'  File "{code.co_filename}", line {at.f_lineno} in {code.co_name}')
+                at = at.f_back
+            lines.append("")
+        os.write(fd, "\n".join(lines).encode(errors="backslashreplace"))
+    except Exception:
+        pass  # in a task that uses up its stack, say: it must not notice
 
 
 def _join_program(process: ModuleType, setup: dict[str, Any]) -> None:

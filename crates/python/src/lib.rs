@@ -67,4 +67,8 @@ mod _native {
     /// Sent to a worker to write the stacks of its threads.
     #[pymodule_export]
     const DUMP_SIGNAL: i32 = lineshaft_engine::worker::DUMP_SIGNAL.as_raw();
+
+    /// Sent to a worker to write them as soon as that is safe.
+    #[pymodule_export]
+    const LOOK_SIGNAL: i32 = lineshaft_engine::worker::LOOK_SIGNAL.as_raw();
 }

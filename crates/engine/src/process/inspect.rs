@@ -1,10 +1,10 @@
 //! What those who look at workers ask: the Python stack of what runs, how workers died, and that one
 //! should end.
 //!
-//! A stack is written by the worker's crash handler when it gets a signal, without the interpreter's
-//! lock and at any place, so a task that hangs in C has one too. It takes the handler some time, so
-//! asking and reading are two calls: [`Processes::sample`] reads what was asked for by the last one
-//! and asks again.
+//! A stack is written by the worker's main thread when it gets a signal, between two instructions of Python: a
+//! task that computes in C for long has one when it comes back, and one that sleeps in the kernel is woken for
+//! it. So asking and reading are two calls: [`Processes::sample`] reads what was asked for by the last one and
+//! asks again.
 
 use std::collections::VecDeque;
 
@@ -109,7 +109,7 @@ impl Worker {
         self.crash.stack_for = match self.control.task() {
             0 => StackFor::Nobody,
             running => {
-                self.dump_stack();
+                self.show_stack();
                 StackFor::Reader(TaskId(running))
             }
         };

@@ -20,7 +20,7 @@ use crate::poller::{Source, Stream};
 use crate::promise::Promise;
 use crate::shared::Shared;
 use crate::tasks::Task;
-use crate::worker::{DUMP_SIGNAL, INTERRUPT_SIGNAL};
+use crate::worker::{DUMP_SIGNAL, INTERRUPT_SIGNAL, LOOK_SIGNAL};
 
 use super::Processes;
 use super::crash::CrashFile;
@@ -366,8 +366,14 @@ impl Worker {
         self.signal(Signal::INT);
     }
 
+    /// Has it write its stack from wherever it is, which it may not survive.
     pub(super) fn dump_stack(&mut self) {
         self.signal(DUMP_SIGNAL);
+    }
+
+    /// Has it write its stack as soon as it can.
+    pub(super) fn show_stack(&mut self) {
+        self.signal(LOOK_SIGNAL);
     }
 
     pub(super) fn kill(&mut self) {

@@ -32,6 +32,11 @@ pub const INTERRUPT_SIGNAL: Signal = Signal::XCPU;
 /// runtimes do upon the same one.
 pub const DUMP_SIGNAL: Signal = Signal::QUIT;
 
+/// The signal upon which the worker's main thread, where it is safe to do so, writes the same for somebody
+/// who looks at it and wants it to live on: the crash handler may meet frames that are half made, and die of
+/// them. No kernel sends this one.
+pub const LOOK_SIGNAL: Signal = Signal::STKFLT;
+
 /// A value that a worker sends.
 #[derive(Debug, Default)]
 pub struct Sent {
