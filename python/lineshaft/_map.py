@@ -57,7 +57,7 @@ def map(
     ----------
     function
         Called once per item, in worker processes by default. A coroutine function runs on an event
-        loop of this process.
+        loop of this process. One with a state, as a method has its object, is copied for each batch of items.
     engine
         The engine; the default one if there is none.
     threads
