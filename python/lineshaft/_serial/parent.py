@@ -12,7 +12,6 @@ import os.path
 import sys
 import threading
 from contextlib import contextmanager
-from types import FunctionType
 from weakref import ref
 
 from lineshaft._serial import worker
@@ -47,7 +46,6 @@ __all__ = [
     "load_exception",
     "load_result",
     "reference",
-    "unsendable_call",
 ]
 
 #: Names of callables with a state that are kept.
@@ -204,8 +202,10 @@ class Encoder:
             self._path_has_changed()
         entry = self._entries.get(id(fn))
         if entry is not None and entry.ref() is fn and entry.is_current(fn):
-            if _local.is_strict:
-                _check_whole(entry.closure, name_of(fn))
+            if _local.is_strict and entry.closure is not None and entry.closure.unsent:
+                from lineshaft._serial.unsendable import missing_global, unsendable_function
+
+                raise unsendable_function(fn, name_of(fn), missing_global(entry.closure))
             return entry.code
         with self._alone() as encoder, collecting_references(False):
             entry = encoder._entries.get(id(fn))
@@ -316,7 +316,9 @@ class Encoder:
             raise
         except Exception as error:
             _raise_if_by_handler(error)
-            raise _unsendable(obj, call, error) from error
+            from lineshaft._serial.unsendable import unsendable
+
+            raise unsendable(obj, call, error) from error
         data = pickled.data
         if closure.pairs:
             data = pickle.dumps(_Activated(closure, data), 5)
@@ -341,7 +343,9 @@ class Encoder:
         try:
             closure = namespace.close(pickled)
             if is_strict and closure.unsent:
-                raise _missing(closure)
+                from lineshaft._serial.unsendable import missing_global
+
+                raise missing_global(closure)
             if not closure.unsent or not self._imports_main(closure.unsent):
                 return pickled, closure
         except Unsendable:
@@ -385,7 +389,9 @@ class Encoder:
                 raise
             except Exception as error:
                 _raise_if_by_handler(error)
-                raise _unsendable_function(fn, name, error) from error
+                from lineshaft._serial.unsendable import unsendable_function
+
+                raise unsendable_function(fn, name, error) from error
             data, buffers = pickled.data, pickled.buffers
         imports_main = closure is not None and bool(self._get_namespace().first)
         code = self._make_code(name, data, buffers, closure, imports_main=imports_main)
@@ -461,20 +467,6 @@ class Encoder:
         return self._namespace
 
 
-def _missing(closure: Closure) -> Exception:
-    from lineshaft._serial.namespace import Unsendable
-
-    name, why = next(iter(closure.unsent.items()))
-    return Unsendable(f"it uses {name!r} of __main__, but {why}")
-
-
-def _check_whole(closure: Closure | None, name: str) -> None:
-    if closure is not None and closure.unsent:
-        from lineshaft.errors import SerializationError
-
-        raise SerializationError(f"cannot send {name}() to a worker process: {_missing(closure)}")
-
-
 def _keeps_state(fn: object) -> bool:
     from lineshaft._serial.settled import keeps_state  # which imports `dis`
 
@@ -504,69 +496,3 @@ def _names_registered_module(data: bytes) -> bool:
     if cloudpickle is None or not (registered := cloudpickle._PICKLE_BY_VALUE_MODULES):
         return False
     return any(name.encode() in data for name in registered)
-
-
-def _unsendable(obj: Any, call: Callable[..., Any] | None, error: BaseException) -> Exception:
-    from lineshaft._chunks import OverChunk
-    from lineshaft._serial.explain import can_be_pickled, explain
-    from lineshaft._serial.namespace import Unsendable
-    from lineshaft.errors import SerializationError
-
-    what, root, value, of_call = "value", "value", obj, ""
-    if call is not None:
-        if obj[0] and obj[0][0] is call:
-            function = call.called_for_items if isinstance(call, OverChunk) else call
-            if not can_be_pickled(function):
-                return _unsendable_function(function, name_of(call), error)
-            obj = obj[0][1:], obj[1]
-        what, root, value = _guilty_argument(obj, call)
-        of_call = f" of {name_of(call)}()"
-    why = str(error) if isinstance(error, Unsendable) else explain(value, root, error=error)
-    failure = SerializationError(f"cannot send {what}{of_call} to a worker process: {why}")
-    failure.was_sent = False
-    return failure
-
-
-def unsendable_call(function: Callable[..., Any], args: Any, kwargs: Any, error: BaseException) -> Exception | None:
-    """Make the error of a call that cannot be sent; None if it can, and something sent with it is what cannot."""
-    from lineshaft._serial.explain import can_be_pickled
-
-    if can_be_pickled((args, kwargs)):
-        return None
-    failure = _unsendable((args, kwargs), function, error)
-    failure.__cause__ = error.__cause__
-    return failure
-
-
-def _guilty_argument(obj: Any, call: Callable[..., Any]) -> tuple[str, str, object]:
-    """Find the first argument that cannot be pickled: what it is, what its path starts with, and its value."""
-    import inspect
-
-    from lineshaft._chunks import OverChunk
-    from lineshaft._serial.explain import can_be_pickled, short
-
-    args, kwargs = obj
-    function = getattr(call, "called_for_items", None) if isinstance(call, (FunctionType, OverChunk)) else None
-    if function is not None:
-        # A chunk of items is no argument that the user knows of.
-        item = next((item for item in args[0] if not can_be_pickled(item)), None)
-        is_spread = call.spreads_items and isinstance(item, (tuple, list))  # type: ignore[attr-defined]
-        _, root, value = _guilty_argument((item if is_spread else (item,), {}), function)
-        return f"item {short(item)}", root, value
-    try:
-        arguments = inspect.signature(call).bind(*args, **kwargs).arguments
-    except (TypeError, ValueError):
-        arguments = {**{str(index): value for index, value in enumerate(args)}, **kwargs}
-    for name, value in arguments.items():
-        if not can_be_pickled(value):
-            return f"argument {name!r}", f"argument {name!r}", value
-    return "arguments", "arguments", obj
-
-
-def _unsendable_function(fn: object, name: str, error: BaseException) -> Exception:
-    from lineshaft._serial.explain import explain
-    from lineshaft._serial.namespace import Unsendable
-    from lineshaft.errors import SerializationError
-
-    why = str(error) if isinstance(error, Unsendable) else explain(fn, f"{name!r}", error=error)
-    return SerializationError(f"cannot send {name}() to a worker process: {why}")

@@ -136,7 +136,7 @@ def to_be_raised(error: BaseException, batches: list[Batch]) -> BaseException:
 
         error.__class__ = died.TerminatedWorkerError
     if isinstance(error, SerializationError) and not error.was_sent:
-        from lineshaft._serial.parent import unsendable_call
+        from lineshaft._serial.unsendable import unsendable_call
 
         for batch in batches:
             for function, args, kwargs in getattr(batch.calls, "items", ()):
