@@ -1,7 +1,7 @@
 //! The format of a frame: its length in four bytes, little-endian, then one message in postcard.
 //!
 //! A frame of length zero holds no message. It carries descriptors, and the receiver skips it: one
-//! system call passes at most 253 of them, and each call must send at least one byte.
+//! system call passes only so many of them, and each call must send at least one byte.
 
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};

@@ -4,11 +4,12 @@
 /// longer frame is garbage.
 pub const FRAME_MAX_BYTES: usize = 64 << 20;
 
-/// Most descriptors that the kernel takes with one message (`SCM_MAX_FD`).
-pub(crate) const DESCRIPTORS_PER_CALL_MAX: usize = 253;
+/// Most descriptors that one system call passes. The kernel takes up to 253, but what a receiver has no number left
+/// for is lost, and it can make room between two calls only.
+pub(crate) const DESCRIPTORS_PER_CALL_MAX: usize = 16;
 
 /// Most descriptors that may travel with one frame.
-pub const DESCRIPTORS_PER_FRAME_MAX: usize = 16 * DESCRIPTORS_PER_CALL_MAX;
+pub const DESCRIPTORS_PER_FRAME_MAX: usize = 4096;
 
 /// Most descriptors that a receiver holds before they are taken: those of one incomplete frame, and
 /// those that came early with its last read.

@@ -185,7 +185,7 @@ impl Sender {
             self.sent += rustix::net::send(socket, &self.buffer[self.sent..], flags)?;
             return Ok(());
         }
-        // Descriptors beyond the first 253 have to wait, and with them the frames they belong to.
+        // Those beyond the first few have to wait, and with them the frames they belong to.
         let end = match self.descriptors.get(DESCRIPTORS_PER_CALL_MAX) {
             Some(&(position, _)) => position,
             None => self.buffer.len(),
