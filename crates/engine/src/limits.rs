@@ -123,6 +123,9 @@ pub const DESCRIPTORS_MAX: u64 = 65_536;
 /// beyond is copied, so that whatever else needs one finds one.
 pub const DESCRIPTORS_EASY_PERCENT: u64 = 75;
 
+/// Copies of descriptors that wait to be sent to one worker, until they are sent without waiting for more.
+pub const DESCRIPTORS_WAITING_MAX: usize = 16;
+
 /// A result that is copied to take no descriptor, at most: it must fit into a message, for a task may
 /// need it.
 pub const ABSORBED_BYTES_MAX: u64 = lineshaft_wire::FRAME_MAX_BYTES as u64 / 2;

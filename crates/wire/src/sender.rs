@@ -158,6 +158,11 @@ impl Sender {
         self.buffer.len() - self.sent
     }
 
+    /// Descriptors that are waiting to be sent.
+    pub fn pending_descriptors(&self) -> usize {
+        self.descriptors.len()
+    }
+
     /// Whether everything is sent.
     pub fn is_empty(&self) -> bool {
         self.pending_bytes() == 0

@@ -12,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use crate::clock::now;
 use crate::descriptors::Ours;
 use crate::error::EngineError;
-use crate::limits::OUTPUT_READ_BYTES;
+use crate::limits::{DESCRIPTORS_WAITING_MAX, OUTPUT_READ_BYTES};
 use crate::options::Work;
 use crate::output::{OutputRing, Printed, output_pipe};
 use crate::payload::{Code, CodeId, Payload};
@@ -246,6 +246,10 @@ impl Worker {
             inputs,
         };
         self.sender.push(&message, descriptors)?;
+        if self.sender.pending_descriptors() > DESCRIPTORS_WAITING_MAX {
+            // What goes wrong here goes wrong again when the rest is flushed, which looks at it.
+            let _: Result<Flushed, WireError> = self.sender.flush(self.socket.as_fd());
+        }
         if self.control.interrupt() == id.0 {
             // That was meant for an earlier attempt.
             self.control.set_interrupt(0);
