@@ -437,13 +437,14 @@ impl Processes {
             .collect()
     }
 
-    /// Sends SIGINT, as a terminal would, to the processes of one pool or of all; false if there are none.
+    /// Sends SIGINT, as a terminal would, to the processes of one pool or of all; false if nobody is there to get it.
     pub(crate) fn send_interrupt(&mut self, pool: Option<PoolId>) -> bool {
         let mut any = false;
         for worker in self.workers.values_mut() {
-            if pool.is_none_or(|pool| worker.pool == pool) && worker.pid().is_some() {
+            if pool.is_none_or(|pool| worker.pool == pool) {
                 worker.send_interrupt();
-                any = true;
+                // One that is being started may run a call before its process is known.
+                any |= worker.pid().is_some() || !worker.in_flight.is_empty();
             }
         }
         any
