@@ -102,17 +102,22 @@ def _body(value: object) -> CodeType | None:
 class _Content(NamedTuple):
     """The bindings of one definition, what they were pickled to, and digests of the buffers of that.
 
-    Of bindings whose parts are the same the rest is, too, and need not be pickled to be compared.
+    Of bindings whose parts are the same the rest is, too, and need not be pickled to be compared. Those that calls may
+    change are never compared: for them it is not noted what they were pickled to.
     """
 
     bindings: tuple[Binding, ...]
     parts: list[tuple[object, ...] | None]
     data: bytes
     digests: list[bytes]
+    keeps_state: bool
 
     @classmethod
     def of(cls, bindings: tuple[Binding, ...], pickled: Pickled) -> _Content:
-        return cls(bindings, _parts_of(bindings), pickled.data, [_digest(buffer) for buffer in pickled.buffers])
+        if any(keeps_state(binding.value) for binding in bindings):
+            return cls(bindings, _parts_of(bindings), b"", [], True)
+        digests = [_digest(buffer) for buffer in pickled.buffers]
+        return cls(bindings, _parts_of(bindings), pickled.data, digests, False)
 
     def has_same_parts(self) -> bool:
         """Whether all is settled, and as it was."""
@@ -227,10 +232,7 @@ class Namespace:
         """Note which globals were changed in place since they were pickled, or by calls; whether any may have been."""
         contents = {id(content): content for content in self._unsettled()}
         changed = {
-            binding
-            for it in contents.values()
-            if any(keeps_state(binding.value) for binding in it.bindings) or self._has_changed(it)
-            for binding in it.bindings
+            binding for it in contents.values() if it.keeps_state or self._has_changed(it) for binding in it.bindings
         }
         changed |= {binding for name, binding in self._bindings.items() if name in self._assigned}
         if not changed:
