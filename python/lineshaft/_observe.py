@@ -125,13 +125,13 @@ _ended = 0
 
 def check_dashboard(dashboard: object) -> None:
     """Raise unless this says whether there are pages, or is an address that they can be served at."""
-    import ipaddress
-
     wanted = "dashboard must be True, False or an address such as '0.0.0.0' or '127.0.0.1:9000'"
     if dashboard is None or isinstance(dashboard, bool):
         return
     if not isinstance(dashboard, str):
         raise TypeError(f"{wanted}, not {dashboard!r}")
+    import ipaddress
+
     host, colon, port = dashboard.rpartition(":")
     is_v6 = host.startswith("[") and host.endswith("]")
     # What has a port after it is in brackets if it has colons itself.
