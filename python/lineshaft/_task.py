@@ -9,6 +9,7 @@ import sys
 
 from lineshaft import _native
 from lineshaft._engine import Engine, check_engine, default_engine
+from lineshaft._serial.definition import is_found_by_name
 from lineshaft._startup import COUNT_END
 
 TYPE_CHECKING = False
@@ -257,17 +258,11 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
 def _is_importable(task: Task, qualname: str) -> bool:
     """Whether other processes find this very task under its name. Not all of them have the program's main module."""
-    module_name = task.__module__
-    found: Any = sys.modules.get(module_name)
-    if found is None or module_name in ("__main__", "__mp_main__"):
-        return False
     cloudpickle: Any = sys.modules.get("cloudpickle")
     by_value = cloudpickle.list_registry_pickle_by_value() if cloudpickle is not None else ()
-    if any(f"{module_name}.".startswith(f"{name}.") for name in by_value):
+    if any(f"{task.__module__}.".startswith(f"{name}.") for name in by_value):
         return False
-    for name in qualname.split("."):
-        found = getattr(found, name, None)
-    return found is task
+    return is_found_by_name(task, task.__module__, qualname)
 
 
 def _futures(value: Any) -> Iterator[Future[Any]]:

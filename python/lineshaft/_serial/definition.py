@@ -38,6 +38,7 @@ __all__ = [
     "Encoded",
     "contents",
     "holder",
+    "is_found_by_name",
     "is_function",
     "main_namespace",
     "name_of",
@@ -118,6 +119,14 @@ class Code(Definition):
     """
 
     __slots__ = ()
+
+
+def is_found_by_name(value: object, module: str, qualname: str) -> bool:
+    """Whether `value` is what a module, other than the main one, has under a name."""
+    found: object = sys.modules.get(module) if module not in ("__main__", "__mp_main__") else None
+    for name in qualname.split("."):
+        found = getattr(found, name, None)
+    return found is value
 
 
 def is_function(value: object) -> bool:

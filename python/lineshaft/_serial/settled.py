@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from types import (
     BuiltinFunctionType,
     CodeType,
@@ -12,7 +11,7 @@ from types import (
     ModuleType,
 )
 
-from lineshaft._serial.definition import ABSENT, contents
+from lineshaft._serial.definition import ABSENT, contents, is_found_by_name
 from lineshaft._serial.globals_of import assigned_names
 
 TYPE_CHECKING = False
@@ -64,7 +63,7 @@ def keeps_state(value: Any, depth: int = 0) -> bool:
     if depth > _DEPTH_MAX:
         return True
     if type(value) is FunctionType:
-        if _is_importable(value):
+        if is_found_by_name(value, value.__module__, value.__qualname__):
             return False
         of_globals, captured = assigned_names(value.__code__)
         attributes = value.__dict__.keys() - {"__wrapped__"}
@@ -98,10 +97,3 @@ def _parts(function: FunctionType) -> list[object]:
     keywords = (function.__kwdefaults__ or {}).values()
     cells = (contents(cell) for cell in function.__closure__ or ())
     return [*function.__dict__.values(), *(function.__defaults__ or ()), *keywords, *cells]
-
-
-def _is_importable(function: FunctionType) -> bool:
-    found: object = sys.modules.get(function.__module__) if function.__module__ != "__main__" else None
-    for name in function.__qualname__.split("."):
-        found = getattr(found, name, None)
-    return found is function
