@@ -343,7 +343,7 @@ def test_calls_that_sleep_are_as_many_at_a_time_as_there_are_jobs():
         most <= 3 for most in Parallel(2, "lineshaft")(delayed(most_at_once)(3, inner_options) for _ in range(2))
     )
     outer = Parallel(2, LineshaftThreadingBackend())
-    assert all(most <= 3 for most in outer(delayed(most_at_once)(3, inner_options) for _ in range(3)))
+    assert all(most <= 3 for most in outer(delayed(most_at_once)(3, inner_options) for _ in range(20)))
 
 
 def fail_beside(event):

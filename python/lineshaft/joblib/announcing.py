@@ -51,19 +51,23 @@ class Announcing(Singles):
         self._news.put(None)
 
     def _feed(self) -> None:
-        # Whoever fails to get a place may rely on the one that has it to look again.
-        while self._kept and self._room.acquire(blocking=False):
-            try:
-                batch = self._kept.popleft()
-            except IndexError:
-                self._room.release()
-                continue
+        while (batch := self._take()) is not None:
             try:
                 self._hand_over(batch, self._announce)
             except Exception as error:
                 # Raised on our thread it would reach nobody, and joblib would wait for ever.
                 batch.error, batch.is_done = error, True
                 self._announce(batch)
+
+    def _take(self) -> Batch | None:
+        """Take a batch that there is room for."""
+        # Whoever fails to get a place may rely on the one that has it to look again.
+        while self._kept and self._room.acquire(blocking=False):
+            try:
+                return self._kept.popleft()
+            except IndexError:
+                self._room.release()
+        return None
 
     def _announce(self, batch: Batch) -> None:
         """Have the thread deal with a batch that has ended. The engine calls."""

@@ -58,8 +58,8 @@ class Inside(Run):
         #: What the first batch calls.
         self._name = ""
         self._caller = Seen()
-        #: Whether the caller runs a batch.
-        self._caller_is_in = False
+        #: How many run batches, or have taken one; guarded by `_has_news`.
+        self._running = 0
         #: From the last look to the next, while a thread is awake: longer and longer.
         self._awake_s = LOOK_S / 2
         #: Whether one that stood in has found something to compute.
@@ -80,6 +80,8 @@ class Inside(Run):
 
     def close(self) -> None:
         """Drop what is not done."""
+        with self._has_news:
+            self._aborted = True  # from now on nothing is begun
         super().close()
         running = self._running_beside()
         if running:
@@ -102,16 +104,15 @@ class Inside(Run):
             if deadline_s is not None and time.monotonic() > deadline_s:
                 raise timeout_error()
             news_count = self._news_count
-            own = self._next()
+            own = self._begin()
             if own is None:
                 self._wait_for_news(news_count, deadline_s)
                 continue
             # What it raises is raised here: joblib stops at the first failure.
-            self._caller_is_in = True
             try:
                 own.value = own.calls()
             finally:
-                self._caller_is_in = False
+                self._leave()
             own.is_done = True
             self._tell(own)
 
@@ -138,20 +139,32 @@ class Inside(Run):
 
     # On any thread.
 
-    def _next(self) -> Batch | None:
-        """Take a batch that nobody runs, if there is one."""
-        try:
-            return self._kept.popleft()
-        except IndexError:
-            return None
+    def _begin(self) -> Batch | None:
+        """Take a batch that nobody runs, if there is one and one more may run; `_leave` when it has ended."""
+        with self._has_news:
+            if self._is_over():
+                return None
+            if self._kept and self._running < self._n_jobs:
+                self._running += 1
+                return self._kept.popleft()
+            return self._take_back()
+
+    def _take_back(self) -> Batch | None:
+        """Take a batch that counts as running, although nobody has begun it."""
+        return None
+
+    def _leave(self) -> None:
+        """Let one more run in the place of a batch that has ended."""
+        with self._has_news:
+            self._running -= 1
 
     def _left(self) -> int:
         """Return how many batches nobody runs, as far as that is known."""
         return len(self._kept)
 
-    def _at_work(self) -> int:
-        """Return how many run batches, or are about to."""
-        return len(self._beside) + self._caller_is_in
+    def _free(self) -> int:
+        """Return how many more may run, as far as that is known."""
+        return self._n_jobs - self._running
 
     def _offer(self, batch: Batch) -> None:
         """Let others help with a batch that was kept."""
@@ -177,7 +190,7 @@ class Inside(Run):
         left = self._left()
         if left == 0 or self._is_over():
             return None
-        free = self._n_jobs - self._at_work()
+        free = self._free()
         if free <= 0:
             return AWAKE_S
         threads = [self._caller, *list(self._beside.values())]
@@ -228,7 +241,7 @@ class Inside(Run):
         self._futures.pop(call, None)
 
     def _stand_in(self, call: object) -> None:
-        while not self._is_over() and (batch := self._next()) is not None:
+        while (batch := self._begin()) is not None:
             if not self._run_beside(call, batch):
                 self._has_computed = True
                 return
@@ -245,6 +258,7 @@ class Inside(Run):
         slept = has_slept(begun_s, took_s)
         batch.is_done = True
         self._in_batch.discard(call)
+        self._leave()
         try:
             self._tell(batch)
         except Exception as error:

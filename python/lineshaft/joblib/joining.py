@@ -49,8 +49,8 @@ class Joining(Inside):
 
     def close(self) -> None:
         """Drop what is not done."""
-        self._kept.clear()
         super().close()
+        self._kept.clear()
 
     def _wait(self, news_count: int, deadline_s: float | None) -> None:
         running = self._running_beside()
@@ -81,15 +81,11 @@ class Joining(Inside):
 
     def _help(self, call: object) -> None:
         """Run a batch on the core that was found."""
-        batch = self._next() if self._has_work() else None
+        batch = self._begin()
         if batch is not None:
             self._run_beside(call, batch)
             self._beside.pop(call, None)
         with self._has_news:
             self._may_ask += 1
-        if self._has_work():
+        if self._kept and self._free() > 0 and not self._is_over():
             self._ask()
-
-    def _has_work(self) -> bool:
-        """Whether there is a batch for one more thread."""
-        return bool(self._kept) and self._at_work() < self._n_jobs and not self._is_over()

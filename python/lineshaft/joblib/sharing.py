@@ -12,7 +12,6 @@ Nothing waits for a batch that nobody has begun: whoever waits lends its core.
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import CancelledError
 
 from lineshaft import _native
@@ -49,7 +48,6 @@ class Sharing(Inside, Announcing):
         self._modules: tuple[str, ...] = ()
         #: Batches that threads of this process want back: if they are cancelled, they are theirs.
         self._wanted_back: set[Batch] = set()
-        self._taking_back = threading.Lock()
         #: Futures of batches that could not be taken back, because they have begun.
         self._begun: set[Any] = set()
 
@@ -70,24 +68,30 @@ class Sharing(Inside, Announcing):
         for waiting in list(self._probes):
             waiting.cancel()
 
-    def _next(self) -> Batch | None:
-        kept = super()._next()
-        if kept is not None:
-            return kept
-        with self._taking_back:
-            for batch, future in self._unbegun():
-                self._wanted_back.add(batch)
-                if future.cancel():
-                    return batch
-                self._wanted_back.discard(batch)
-                self._begun.add(future)
+    def _take_back(self) -> Batch | None:
+        for batch, future in self._unbegun():
+            self._wanted_back.add(batch)
+            if future.cancel():
+                return batch
+            self._wanted_back.discard(batch)
+            self._begun.add(future)
         return None
+
+    def _take(self) -> Batch | None:
+        with self._has_news:
+            batch = super()._take() if self._running < self._n_jobs else None
+            self._running += batch is not None
+            return batch
+
+    def _leave_place(self) -> None:
+        super()._leave_place()
+        self._leave()
 
     def _left(self) -> int:
         return super()._left() + len(self._unbegun())
 
-    def _at_work(self) -> int:
-        return super()._at_work() + len(self._open) - len(self._unbegun())
+    def _free(self) -> int:
+        return super()._free() + len(self._unbegun())
 
     def _unbegun(self) -> list[tuple[Batch, Any]]:
         """Return batches that were given away and may not have begun, with their futures."""
