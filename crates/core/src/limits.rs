@@ -33,6 +33,11 @@ pub(crate) const ESTIMATE_SAMPLE: usize = 4;
 /// Silence of a worker after which what waits behind it is moved, whatever its estimate says.
 pub const QUIET_MAX: Duration = Duration::from_millis(2);
 
+/// Workers beyond a pool's number are kept for so long: they came while a task waited for others, and the next one
+/// that waits would need another. To start a process, and for it to import what tasks need, takes much longer than
+/// most waits.
+pub const SURPLUS_KEPT: Duration = Duration::from_secs(2);
+
 /// First wait after a worker could not be started; doubled each time.
 pub const SPAWN_BACKOFF_MIN: Duration = Duration::from_millis(50);
 

@@ -144,6 +144,13 @@ impl Scheduler {
                     }
                     self.mark_pool(pool);
                 }
+                Timer::Surplus(pool) => {
+                    if let Some(entry) = self.pools.get_mut(&pool) {
+                        entry.surplus_timer = Time::NEVER;
+                    }
+                    self.retire_surplus(pool, step);
+                    self.mark_pool(pool);
+                }
             }
         }
     }

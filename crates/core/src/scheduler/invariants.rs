@@ -138,6 +138,7 @@ impl Scheduler {
         for (id, pool) in &self.pools {
             expected.insert((pool.spawn_timer, Timer::Spawn(*id)));
             expected.insert((pool.rebalance_timer, Timer::Rebalance(*id)));
+            expected.insert((pool.surplus_timer, Timer::Surplus(*id)));
         }
         expected.retain(|(at, _)| *at != Time::NEVER);
         assert!(

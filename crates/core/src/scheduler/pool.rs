@@ -37,6 +37,8 @@ pub(super) struct Pool {
     pub(super) spawn_timer: Time,
     /// When the timer for quiet workers is set to; `Time::NEVER` if it is not set.
     pub(super) rebalance_timer: Time,
+    /// When surplus workers are let go; `Time::NEVER` if there are none.
+    pub(super) surplus_timer: Time,
     /// Whether the scheduler's list of dirty pools names this one.
     pub(super) dirty: bool,
     /// Whether the scheduler's list of hungry pools names this one.
@@ -91,6 +93,7 @@ impl Pool {
             spawn_not_before: Time::default(),
             spawn_timer: Time::NEVER,
             rebalance_timer: Time::NEVER,
+            surplus_timer: Time::NEVER,
             dirty: false,
             hungry: false,
         }

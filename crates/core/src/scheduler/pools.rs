@@ -34,6 +34,7 @@ impl Scheduler {
         self.timers.clear(pool.spawn_timer, Timer::Spawn(id));
         self.timers
             .clear(pool.rebalance_timer, Timer::Rebalance(id));
+        self.timers.clear(pool.surplus_timer, Timer::Surplus(id));
         self.hungry.retain(|other| *other != id);
         self.note(step, EventKind::PoolRemoved { pool: id });
     }

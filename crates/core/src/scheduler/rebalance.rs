@@ -35,11 +35,8 @@ impl Scheduler {
             }
         }
         let pool = self.pools.get_mut(&id).expect("checked by settle");
-        let old = std::mem::replace(&mut pool.rebalance_timer, look_again);
-        if old != look_again {
-            self.timers.clear(old, Timer::Rebalance(id));
-            self.timers.set(look_again, Timer::Rebalance(id));
-        }
+        let at = &mut pool.rebalance_timer;
+        self.timers.move_to(look_again, at, Timer::Rebalance(id));
     }
 
     /// How many of the tasks that wait behind others could start at once if they were moved: to

@@ -14,7 +14,7 @@ use super::{Scheduler, Step};
 use crate::action::Action;
 use crate::graph::{Slot, State};
 use crate::ids::PoolId;
-use crate::limits::PREFETCH_ENABLING_MAX;
+use crate::limits::{PREFETCH_ENABLING_MAX, SURPLUS_KEPT};
 use crate::spec::Prefetch;
 use crate::time::Time;
 
@@ -38,7 +38,7 @@ impl Scheduler {
                 self.start_tasks(id, step);
                 self.spawn_workers(id, step);
                 self.feed_ahead(id, step);
-                self.retire_surplus(id, step);
+                self.watch_surplus(id, step.now);
                 self.rebalance(id, step);
             }
             self.dirty.pop_front();
@@ -204,11 +204,8 @@ impl Scheduler {
         } else {
             Time::NEVER
         };
-        let old = std::mem::replace(&mut pool.spawn_timer, timer);
-        if old != timer {
-            self.timers.clear(old, Timer::Spawn(id));
-            self.timers.set(timer, Timer::Spawn(id));
-        }
+        let at = &mut pool.spawn_timer;
+        self.timers.move_to(timer, at, Timer::Spawn(id));
         if wanted > 0 && !delayed {
             pool.starting += wanted;
             step.actions.push(Action::Spawn {
@@ -248,15 +245,22 @@ impl Scheduler {
         }
     }
 
-    fn retire_surplus(&mut self, id: PoolId, step: &mut Step) {
-        loop {
-            let pool = &self.pools[&id];
-            if pool.workers_surplus() == 0 {
-                return;
-            }
-            let Some(worker) = pool.idle_youngest() else {
-                return;
-            };
+    fn watch_surplus(&mut self, id: PoolId, now: Time) {
+        let pool = self.pools.get_mut(&id).expect("checked by settle");
+        let until = if pool.workers_surplus() == 0 {
+            Time::NEVER
+        } else {
+            pool.surplus_timer.min(now + SURPLUS_KEPT)
+        };
+        let at = &mut pool.surplus_timer;
+        self.timers.move_to(until, at, Timer::Surplus(id));
+    }
+
+    /// Lets those surplus workers go that are idle.
+    pub(super) fn retire_surplus(&mut self, id: PoolId, step: &mut Step) {
+        while let Some(pool) = self.pools.get(&id).filter(|it| it.workers_surplus() > 0)
+            && let Some(worker) = pool.idle_youngest()
+        {
             self.retire(worker, step);
         }
     }

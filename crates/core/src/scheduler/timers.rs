@@ -18,6 +18,8 @@ pub(super) enum Timer {
     Spawn(PoolId),
     /// A worker may have been quiet for too long.
     Rebalance(PoolId),
+    /// There have been surplus workers for some time.
+    Surplus(PoolId),
 }
 
 #[derive(Default, Debug)]
@@ -38,6 +40,15 @@ impl Timers {
     pub(super) fn clear(&mut self, at: Time, timer: Timer) {
         if at != Time::NEVER {
             self.0.remove(&(at, timer));
+        }
+    }
+
+    /// Moves a timer; `at` is where its owner keeps its time.
+    pub(super) fn move_to(&mut self, new: Time, at: &mut Time, timer: Timer) {
+        let old = std::mem::replace(at, new);
+        if old != new {
+            self.clear(old, timer);
+            self.set(new, timer);
         }
     }
 

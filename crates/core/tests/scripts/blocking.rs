@@ -16,10 +16,40 @@ fn a_blocked_task_makes_room_for_another_worker() {
         counts           waiting 0 ready 0 backoff 0 handed 1 running 0 blocked 1 | up 2 idle 0 blocked 1 starting 0 | cores 1
         unblock a
         counts           waiting 0 ready 0 backoff 0 handed 1 running 1 blocked 0 | up 2 idle 0 blocked 0 starting 0 | cores 2
-        finish b         resolve b, retire w1
+        finish b         resolve b
+        tick 1999ms
+        tick 1ms         retire w1
         down w1
         finish a         resolve a
     ");
+}
+
+#[test]
+fn a_worker_that_was_started_meanwhile_is_there_for_the_next_that_waits() {
+    check(
+        "
+        cores 1
+        pool p
+        up w0
+        submit a         run a#1 on w0
+        submit b         run b#1 on w0
+        block a          retract w0
+        retracted w0 b   spawn 1 for p
+        up w1            run b#2 on w1
+        finish b         resolve b
+        unblock a
+        tick 1500ms
+        submit c         run c#1 on w0
+        block a          retract w0
+        retracted w0 c   run c#2 on w1
+        finish c         resolve c
+        unblock a
+        tick 600ms
+        tick 1399ms
+        tick 1ms         retire w1
+        finish a         resolve a
+    ",
+    );
 }
 
 #[test]
@@ -37,7 +67,8 @@ fn the_worker_that_was_started_meanwhile_is_let_go_and_not_an_older_one() {
         unblock a
         finish a         resolve a
         counts           waiting 0 ready 0 backoff 0 handed 0 running 1 blocked 0 | up 2 idle 1 blocked 0 starting 0 | cores 1
-        finish b         resolve b, retire w1
+        finish b         resolve b
+        tick 2s          retire w1
     ");
 }
 
@@ -58,9 +89,10 @@ fn nested_calls_deeper_than_the_limit_of_workers_make_progress() {
         retracted w1 c   spawn 1 for p
         up w2            run c#2 on w2
         finish c         resolve c
-        unblock b        retire w2
+        unblock b
         finish b         resolve b
-        unblock a        retire w1
+        unblock a
+        tick 2s          retire w2, retire w1
         finish a         resolve a
     ",
     );
