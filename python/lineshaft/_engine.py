@@ -7,6 +7,7 @@ the engine that the worker belongs to: nested calls go there.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import types
@@ -493,9 +494,16 @@ def _before_fork() -> None:
     # A module whose import another thread has begun can never be imported in the child. So what engines
     # and those who submit import late is imported before, and no engine is just being started.
     _lock.acquire()
-    if _running:
+    if _running and not _is_alone():
         for name in _IMPORTED_LATE:
             __import__(name)
+
+
+def _is_alone() -> bool:
+    """Whether no other thread runs Python code, nor will for a call that ends, so that none imports anything."""
+    engines = [engine._native for engine in _running]
+    are_idle = all(native is not None and native.stats()["unfinished"] == 0 for native in engines)
+    return are_idle and len(sys._current_frames()) == 1
 
 
 def _after_fork_in_parent() -> None:

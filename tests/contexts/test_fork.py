@@ -448,6 +448,22 @@ def test_while_another_thread_imports_what_submitting_needs(forking):
     )
 
 
+def test_while_no_other_thread_runs_nothing_is_imported(script):
+    """A program that runs functions by name starts without what the others take."""
+    assert (
+        script("""
+        import sys
+        import lineshaft as ls
+        with ls.ProcessPoolExecutor(1) as executor:
+            assert executor.submit(abs, -1).result() == 1
+            assert "cloudpickle" not in sys.modules
+            assert executor.submit(lambda: 8).result() == 8
+        print("ok")
+        """)
+        == "ok\n"
+    )
+
+
 def test_executors_of_the_parent_are_the_childs_own_there(forking):
     assert (
         forking("""
