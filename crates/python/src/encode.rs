@@ -21,13 +21,6 @@ pub struct EncodedCall {
     pub inputs: Vec<Arc<Promise>>,
 }
 
-/// Arguments on their way to a worker.
-struct Arguments {
-    payload: Payload,
-    definitions: Vec<Arc<Code>>,
-    inputs: Vec<Arc<Promise>>,
-}
-
 /// The code of a callable, by the encoder, and the arguments that go with it: what has a state comes
 /// first among these.
 pub fn code_and_arguments<'py>(
@@ -57,12 +50,37 @@ pub fn encode_call<'py>(
 ) -> PyResult<EncodedCall> {
     let (code, args) = code_and_arguments(encoder.bind(py), function, args)?;
     let code = core.definition(py, &code)?;
-    let arguments = encode_arguments(py, core, encoder, function, &args, kwargs, inputs_before)?;
+    let with_data_alone = |code, args| EncodedCall {
+        code,
+        args,
+        definitions: Vec::new(),
+        inputs: Vec::new(),
+    };
+    let interpreter = interpreter(py)?;
+    if args.is_empty() && kwargs.is_none() {
+        let nothing = Payload::inline(&interpreter.no_arguments);
+        return Ok(with_data_alone(code, nothing));
+    }
+    let store = core.engine()?.store();
+    let keywords = kwargs.cloned().unwrap_or_else(|| PyDict::new(py));
+    let call = PyTuple::new(py, [args.as_any(), keywords.as_any()])?;
+    if kwargs.is_none() && args.iter().all(|value| is_plain(&value)) {
+        let dumps = interpreter.dumps.bind(py);
+        let data = dumps.call1((call, 5))?.cast_into::<PyBytes>()?;
+        let payload = to_payload(py, data.as_bytes(), None, store, &core.live)?;
+        return Ok(with_data_alone(code, payload));
+    }
+    let encoded = Encoded::new(py, encoder, function, &call, inputs_before)?;
+    let buffers = Some(&encoded.buffers);
+    let args = to_payload(py, encoded.data.as_bytes(), buffers, store, &core.live)?;
+    let definitions = core.definitions(py, &encoded.definitions)?;
+    let inputs = encoded.futures.try_iter()?;
+    let inputs = inputs.map(|found| dependency(core, &found?));
     Ok(EncodedCall {
         code,
-        args: arguments.payload,
-        definitions: arguments.definitions,
-        inputs: arguments.inputs,
+        args,
+        definitions,
+        inputs: inputs.collect::<PyResult<_>>()?,
     })
 }
 
@@ -74,59 +92,6 @@ fn is_plain(value: &Bound<'_, PyAny>) -> bool {
         || value.is_exact_instance_of::<PyFloat>()
         || value.is_exact_instance_of::<PyBool>()
         || value.is_exact_instance_of::<PyBytes>()
-}
-
-fn encode_arguments(
-    py: Python<'_>,
-    core: &Core,
-    encoder: &Py<PyAny>,
-    function: &Bound<'_, PyAny>,
-    args: &Bound<'_, PyTuple>,
-    kwargs: Option<&Bound<'_, PyDict>>,
-    inputs_before: usize,
-) -> PyResult<Arguments> {
-    let interpreter = interpreter(py)?;
-    if args.is_empty() && kwargs.is_none() {
-        let payload = Payload::inline(&interpreter.no_arguments);
-        return Ok(Arguments {
-            payload,
-            definitions: Vec::new(),
-            inputs: Vec::new(),
-        });
-    }
-    let store = core.engine()?.store();
-    let keywords = kwargs.cloned().unwrap_or_else(|| PyDict::new(py));
-    let call = PyTuple::new(py, [args.as_any(), keywords.as_any()])?;
-    if kwargs.is_none() && args.iter().all(|value| is_plain(&value)) {
-        let data = interpreter
-            .dumps
-            .bind(py)
-            .call1((call, 5))?
-            .cast_into::<PyBytes>()?;
-        let payload = to_payload(py, data.as_bytes(), None, store, &core.live)?;
-        return Ok(Arguments {
-            payload,
-            definitions: Vec::new(),
-            inputs: Vec::new(),
-        });
-    }
-    let encoded = Encoded::new(py, encoder, function, &call, inputs_before)?;
-    let payload = to_payload(
-        py,
-        encoded.data.as_bytes(),
-        Some(&encoded.buffers),
-        store,
-        &core.live,
-    )?;
-    let definitions = core.definitions(py, &encoded.definitions)?;
-    let inputs = encoded.futures.try_iter()?;
-    let inputs = inputs.map(|found| dependency(core, &found?));
-    let inputs = inputs.collect::<PyResult<_>>()?;
-    Ok(Arguments {
-        payload,
-        definitions,
-        inputs,
-    })
 }
 
 /// Pickles the result of a call of this process for tasks in worker processes.
