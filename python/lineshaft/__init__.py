@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from lineshaft._as_completed import as_completed as as_completed
     from lineshaft._bars import progress as progress
     from lineshaft._engine import Engine as Engine
-    from lineshaft._engine import default_engine as default_engine
     from lineshaft._map import map as map
+    from lineshaft._running import default_engine as default_engine
     from lineshaft._task import task as task
     from lineshaft.futures import Future as Future
     from lineshaft.futures import ProcessPoolExecutor as ProcessPoolExecutor
@@ -40,7 +40,7 @@ _HOMES = {
     "ThreadPool": "pool",
     "ThreadPoolExecutor": "futures",
     "as_completed": "_as_completed",
-    "default_engine": "_engine",
+    "default_engine": "_running",
     "default_engine_stats": "_api",
     "map": "_map",
     "progress": "_bars",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lineshaft._engine import default_engine
+from lineshaft._running import default_engine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

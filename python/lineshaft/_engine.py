@@ -1,4 +1,4 @@
-"""`Engine`, and which engine is the default one.
+"""`Engine`: what calls are submitted to.
 
 In the user's process an engine owns worker processes and threads. In a worker process it stands for
 the engine that the worker belongs to: nested calls go there.
@@ -7,12 +7,11 @@ the engine that the worker belongs to: nested calls go there.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 import types
 
-from lineshaft import _exit, _native, _observe, _process, _startup
+from lineshaft import _exit, _native, _observe, _process, _running, _startup
 from lineshaft._serial.handing_over import HandingOver
 from lineshaft._serial.parent import Encoder
 from lineshaft.errors import EngineClosed
@@ -34,30 +33,6 @@ _CO_COROUTINE = 0x80
 
 #: How long calls have to clean up after Ctrl-C, in seconds, until their workers are killed.
 INTERRUPT_GRACE_S = 1.0
-
-#: Name of the threads that run coroutine functions.
-EVENT_LOOP_NAME = "lineshaft-event-loop"
-
-#: Modules that are imported when an engine starts or a call is submitted that needs them.
-_IMPORTED_LATE = (
-    "inspect",
-    "lineshaft._chunks",
-    "lineshaft._console",
-    "lineshaft._machine",
-    "lineshaft._map",
-    "lineshaft._task",
-    "lineshaft._threads",
-    "lineshaft._serial.exceptions",
-    "lineshaft._serial.explain",
-    "lineshaft._serial.main_module",
-    "lineshaft._serial.namespace",
-)
-
-#: Held while an engine starts, and by whoever forks.
-_lock = threading.RLock()
-_default: Engine | None = None
-#: Engines to be ended when the interpreter ends.
-_running: set[Engine] = set()
 
 
 class Engine(_observe.Observed):
@@ -143,13 +118,13 @@ class Engine(_observe.Observed):
         #: and where those were told to be that all calls share.
         self._place = _startup.place()
         self._shared_place: tuple[str | None, dict[Any, Any]] | None = None
-        with _lock:
+        with _running.lock:
             self._native = None if _process.session is not None else self._start()
         #: In a worker, whose processes are its engine's: threads of its own, once they are needed.
         self._native_threads: _native.Engine | None = None
         self._closed = False
-        with _lock:
-            _running.add(self)
+        with _running.lock:
+            _running.engines.add(self)
         if dashboard and self._native is not None:
             _observe.announce(self)
 
@@ -361,17 +336,13 @@ class Engine(_observe.Observed):
             self._end(in_hurry=not wait)
 
     def _end(self, *, in_hurry: bool) -> None:
-        global _default
-        was_default = _default is self
+        was_default = _running.default is self
         if was_default:
             from lineshaft import _stats
 
             _stats.remember(self)
         self._closed = True
-        with _lock:
-            _running.discard(self)
-            if _default is self:
-                _default = None
+        _running.discard(self)
         self._pools.clear()
         self._left.clear()
         for engine in (self._native, self._native_threads):
@@ -459,63 +430,3 @@ def check_engine(engine: object) -> None:
     """Refuse what a caller gave as `engine` and is none."""
     if engine is not None and not isinstance(engine, Engine):
         raise TypeError(f"engine must be a lineshaft.Engine, not {engine!r}")
-
-
-def default_engine(*, for_pool: bool = False) -> Engine:
-    """Return the engine that calls without an engine use; start it if there is none.
-
-    Parameters
-    ----------
-    for_pool
-        It is for a `lineshaft.Pool`, which works until the interpreter takes down its modules.
-    """
-    global _default
-    if _exit.main_thread_has_ended and not for_pool:
-        _check_exit()
-    engine = _default
-    if engine is None or engine.closed:
-        with _lock:
-            if _default is None or _default.closed:
-                _default = Engine()
-                _observe.on_default_start(_default)
-            engine = _default
-    return engine
-
-
-def _check_exit() -> None:
-    """Refuse what submits although the interpreter ends, except calls that run until then."""
-    thread = threading.current_thread()
-    runs_calls = isinstance(thread, threading._DummyThread) or thread.name == EVENT_LOOP_NAME
-    if _default is None or _default.closed or not runs_calls:
-        raise EngineClosed("cannot schedule new futures after interpreter shutdown")
-
-
-def _before_fork() -> None:
-    # A module whose import another thread has begun can never be imported in the child. So what engines
-    # and those who submit import late is imported before, and no engine is just being started.
-    _lock.acquire()
-    if _running and not _is_alone():
-        for name in _IMPORTED_LATE:
-            __import__(name)
-
-
-def _is_alone() -> bool:
-    """Whether no other thread runs Python code, nor will for a call that ends, so that none imports anything."""
-    engines = [engine._native for engine in _running]
-    are_idle = all(native is not None and native.stats()["unfinished"] == 0 for native in engines)
-    return are_idle and len(sys._current_frames()) == 1
-
-
-def _after_fork_in_parent() -> None:
-    _lock.release()
-
-
-def _after_fork_in_child() -> None:
-    global _default, _lock
-    _lock = threading.RLock()
-    _default = None
-    _running.clear()
-
-
-_exit.register()
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -13,7 +13,7 @@ from collections import deque
 from contextlib import suppress
 from contextvars import ContextVar
 
-from lineshaft._engine import EVENT_LOOP_NAME
+from lineshaft._running import EVENT_LOOP_NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

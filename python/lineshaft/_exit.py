@@ -104,8 +104,8 @@ def _interrupt() -> None:
 
 
 def _engines() -> list[Engine]:
-    module = sys.modules.get("lineshaft._engine")
-    return [engine for engine in list(module._running) if not engine.closed] if module else []
+    module = sys.modules.get("lineshaft._running")
+    return [engine for engine in list(module.engines) if not engine.closed] if module else []
 
 
 def _is_interrupted() -> bool:

@@ -19,9 +19,9 @@ _last: dict[str, Any] | None = None
 
 def default_engine_stats() -> dict[str, Any] | None:
     """Return what the default engine has done, also after its end; None if there was none."""
-    from lineshaft import _engine
+    from lineshaft import _running
 
-    engine = _engine._default
+    engine = _running.default
     if engine is None or engine.closed:
         return _last
     return of(engine)

@@ -8,7 +8,8 @@ import inspect
 import sys
 
 from lineshaft import _native
-from lineshaft._engine import Engine, check_engine, default_engine
+from lineshaft._engine import Engine, check_engine
+from lineshaft._running import default_engine
 from lineshaft._serial.definition import is_found_by_name
 from lineshaft._startup import COUNT_END
 

@@ -8,8 +8,9 @@ import threading
 from weakref import WeakSet
 
 from lineshaft import _native
-from lineshaft._engine import Engine, default_engine
+from lineshaft._engine import Engine
 from lineshaft._process import is_worker
+from lineshaft._running import default_engine
 from lineshaft._startup import check_count
 
 TYPE_CHECKING = False

@@ -216,7 +216,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 @pytest.fixture(autouse=True, scope="module")
 def _nothing_before() -> None:
     """End the engines that tests of other folders keep for the next ones, whatever the order."""
-    for engine in list(lineshaft._engine._running):
+    for engine in list(lineshaft._running.engines):
         engine.shutdown(wait=False)
 
 
@@ -230,7 +230,7 @@ def _nothing_left(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     yield
     if request.node.stash.get(_failed, False):
         return  # its traceback holds what it held
-    assert not lineshaft._engine._running, "the test left an engine open"
+    assert not lineshaft._running.engines, "the test left an engine open"
     # An engine's last descriptors go with its object, which the test runner would keep for longer.
     request.node.funcargs.clear()
     gc.collect()

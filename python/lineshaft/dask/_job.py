@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import dask.config
 from dask.core import flatten
 
-from lineshaft._engine import check_engine, default_engine
+from lineshaft._engine import check_engine
+from lineshaft._running import default_engine
 from lineshaft._startup import check_count
 from lineshaft.dask._graph import Graph, materialize
 from lineshaft.dask._places import options, places

@@ -18,7 +18,7 @@ from joblib.parallel import (
     mp,
 )
 
-from lineshaft import _engine, _process, _startup
+from lineshaft import _process, _running, _startup
 from lineshaft.joblib import limits
 from lineshaft.joblib.announcing import Announcing
 from lineshaft.joblib.batch import Surroundings
@@ -134,7 +134,7 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         return n_jobs
 
     def _cores(self) -> int:
-        engine = self._engine or _engine._default
+        engine = self._engine or _running.default
         cores = engine.workers if engine is not None else _startup.default_workers()
         # How users of joblib say that there are fewer.
         named = os.environ.get("LOKY_MAX_CPU_COUNT")
@@ -183,7 +183,7 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
             context = None
         tasks_max = maxtasksperchild or self.backend_kwargs.get("maxtasksperchild")
         # joblib serves threads that outlive the main thread, as pools do.
-        engine = self._engine or _engine.default_engine(for_pool=True)
+        engine = self._engine or _running.default_engine(for_pool=True)
         self._pools = Pools(engine, initializer, tuple(initargs), context, tasks_max)
         if context is not None and not self._on_threads:
             self._pools.processes(n_jobs)  # which forks the program as it is now
