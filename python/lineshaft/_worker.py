@@ -106,11 +106,9 @@ def serve(
     if _signal.getsignal(_signal.SIGCHLD) is _signal.SIG_IGN:
         # A program may have its children forgotten by the kernel; those of this process are waited for.
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-        begin = start
+        from functools import partial
 
-        def start(*call: Any) -> int:
-            _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
-            return begin(*call)
+        start = partial(_start_with_children_forgotten, start)
 
     children: dict[int, tuple[int, int]] = {}
     poller = select.poll()
@@ -325,15 +323,19 @@ def work(
     session.serve(hooks)
 
 
+def _start_with_children_forgotten(start: Callable[..., int], *call: Any) -> int:
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
+    return start(*call)
+
+
 def _write_stacks(fd: int, frame: FrameType | None) -> None:
     """Write the stacks of all threads in the words of `faulthandler`; `frame` is where this thread is."""
     try:
         this = get_ident()
         lines: list[str] = []
         for thread, top in sys._current_frames().items():
-            lines.append(
-                f"{'Current thread' if thread == this else 'Thread'} 0x{thread:016x} (most recent call first):"
-            )
+            title = "Current thread" if thread == this else "Thread"
+            lines.append(f"{title} 0x{thread:016x} (most recent call first):")
             at: FrameType | None = frame if thread == this else top
             for _ in range(_FRAMES_SHOWN_MAX):
                 if at is None:
