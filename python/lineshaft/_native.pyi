@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "LOOK_SIGNAL", "__version__", "ArraysKept", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "Pool", "Segment", "Session", "Snapshot", "TaskOptions", "Zygote", "after_fork", "cancel_running", "static_order", "wait_any", "when_done"]
+__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "LOOK_SIGNAL", "__version__", "ArraysKept", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "LentCore", "Pool", "Segment", "Session", "Snapshot", "TaskOptions", "Zygote", "after_fork", "cancel_running", "static_order", "wait_any", "when_done"]
 
 DUMP_SIGNAL: Final[int]
 """
@@ -284,6 +284,14 @@ class GraphRun:
         """
 
 @final
+class LentCore:
+    """
+    The core of the task that this thread runs is lent to others within a `with` block.
+    """
+    def __enter__(self, /) -> LentCore: ...
+    def __exit__(self, /, *_error) -> None: ...
+
+@final
 class Pool:
     """
     Where calls are submitted.
@@ -316,6 +324,11 @@ class Pool:
         """
         Has arrays that are handed to several calls stay in shared memory between them, for as long as what it
         returns exists. None where calls get no such arrays, or workers hand them over.
+        """
+    def lend_core(self, /) -> LentCore:
+        """
+        Lends the core of the task that this thread runs to others, until the end of a `with` block: it waits there
+        for what it has submitted to this pool.
         """
     def look_again(self, /) -> bool:
         """

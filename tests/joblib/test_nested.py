@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import itertools
 import os
 import statistics
 import threading
@@ -14,6 +15,7 @@ from tests.joblib.calls import append, inner, inner_pair, inner_sum, meet, meet_
 import lineshaft as ls
 from joblib import Parallel, delayed, parallel_config
 from lineshaft._process import is_worker
+from lineshaft.joblib import inside, joining
 from lineshaft.joblib.backend import LineshaftBackend, LineshaftThreadingBackend
 
 
@@ -359,3 +361,83 @@ def inner_failure_on_threads():
 def test_errors_of_threads_that_stand_in():
     with pytest.raises(ValueError, match="beside it"):
         Parallel(2, "lineshaft")(delayed(inner_failure_on_threads)() for _ in range(2))
+
+
+def test_what_ends_while_the_caller_looks_is_seen(monkeypatch):
+    """A batch ends just after the caller has seen that it has not: that is news all the same."""
+    caller, looks, waited_for_nothing = [], itertools.count(), []
+    began, looked, counted = threading.Event(), threading.Event(), threading.Event()
+
+    class LookedAt(joining.Batch):
+        @property
+        def is_done(self):
+            if self._is_done.is_set() or threading.get_ident() not in caller:
+                return self._is_done.is_set()
+            if began.is_set() and next(looks):  # the first look is the backend's
+                looked.set()
+                counted.wait(1)  # as if the interpreter had let another thread run here
+            return False
+
+        @is_done.setter
+        def is_done(self, value):
+            if value:
+                self._is_done.set()
+            else:
+                self._is_done = threading.Event()
+
+    def other():
+        counted.clear()
+        began.set()
+        return looked.wait(20)
+
+    def count_news(run):
+        inside.Inside._count_news(run)
+        counted.set()
+
+    def wait_for_news(run, news_count, deadline_s):
+        waited_for_nothing.append(counted.is_set() and run._news_count == news_count)
+        inside.Inside._wait_for_news(run, news_count, deadline_s)
+
+    def outer():
+        caller.append(threading.get_ident())
+        return Parallel(2, LineshaftThreadingBackend(), timeout=20)([delayed(began.wait)(20), delayed(other)()])
+
+    monkeypatch.setattr(joining, "Batch", LookedAt)
+    monkeypatch.setattr(joining.Joining, "_count_news", count_news)
+    monkeypatch.setattr(joining.Joining, "_wait_for_news", wait_for_news)
+    with ls.ThreadPoolExecutor(1) as executor:
+        assert executor.submit(outer).result() == [True, True]
+    assert not any(waited_for_nothing)
+
+
+def fail_while_another_is_away(folder):
+    away, standing, told, gave_up = (FileEvent(folder / name) for name in ("away", "standing", "told", "gave up"))
+    caller = os.getpid()
+
+    def call(is_first):
+        if os.getpid() != caller:
+            away.set()
+            eventually(lambda: told.is_set() or gave_up.is_set(), "it is told")
+        elif is_first:
+            while not away.is_set():
+                sum(range(2000))
+            standing.wait()
+        else:
+            standing.set()
+            eventually(lambda: inside._waiting, "the caller waits")
+            raise ValueError("of a thread that stands in")
+
+    patience = threading.Timer(20, gave_up.set)
+    patience.start()
+    try:
+        Parallel(n_jobs=3, batch_size=1)(delayed(call)(number == 0) for number in range(3))
+    except ValueError as error:
+        told.set()
+        return str(error), gave_up.is_set()
+    finally:
+        patience.cancel()
+
+
+def test_errors_of_threads_that_stand_in_come_while_other_batches_are_away(tmp_path):
+    outer = Parallel(2, "lineshaft")([delayed(fail_while_another_is_away)(tmp_path)])
+    assert outer == [("of a thread that stands in", False)]

@@ -230,7 +230,7 @@ pub struct BlockedCall {
 
 impl BlockedCall {
     /// The task on this thread; none if it runs no task.
-    pub(crate) fn new() -> Option<BlockedCall> {
+    pub fn new() -> Option<BlockedCall> {
         let (task, attempt) = current_task()?;
         let engine = ENGINE.with_borrow(Weak::upgrade)?;
         Some(BlockedCall::begin(engine, task, attempt))

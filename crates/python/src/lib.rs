@@ -13,6 +13,7 @@ mod future;
 mod generation;
 mod graph;
 mod interpreter;
+mod lending;
 mod locked;
 mod notices;
 mod observed;
@@ -42,6 +43,8 @@ mod _native {
     use super::generation::after_fork;
     #[pymodule_export]
     use super::graph::{GraphRun, static_order};
+    #[pymodule_export]
+    use super::lending::LentCore;
     #[pymodule_export]
     use super::pool::{Pool, TaskOptions};
     #[pymodule_export]

@@ -14,6 +14,7 @@ use crate::encode::{EncodedCall, encode_call, promise_of};
 use crate::engine::{Core, engine_error};
 use crate::future::{self, FutureBase, NO_POOL, Source};
 use crate::interpreter::front;
+use crate::lending::LentCore;
 use crate::runner::Body;
 use crate::segment::ArraysKept;
 use crate::session::Client;
@@ -325,6 +326,12 @@ impl Pool {
             Kind::Processes { core, .. } => Some(ArraysKept::new(core)),
             Kind::Threads { .. } | Kind::Nested { .. } => None,
         }
+    }
+
+    /// Lends the core of the task that this thread runs to others, until the end of a `with` block: it waits there
+    /// for what it has submitted to this pool.
+    fn lend_core(&self) -> PyResult<LentCore> {
+        LentCore::new(&self.kind)
     }
 
     /// Has what was changed in place since workers were last sent it be sent anew. False if there is nothing of which

@@ -9,15 +9,17 @@ than there are cores.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from contextlib import nullcontext
 from functools import partial
 
 from lineshaft import _native
 from lineshaft._serial.definition import name_of
 from lineshaft.joblib.asleep import AWAKE_S, LOOK_S, Seen, has_slept, look_after
 from lineshaft.joblib.batch import on_thread
-from lineshaft.joblib.run import WINDOW, Batch, Run, timeout_error
+from lineshaft.joblib.run import Batch, Run, timeout_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,12 +100,15 @@ class Inside(Run):
     def wait_for(self, batch: Batch, timeout_s: float | None) -> None:
         """Wait until the batch is done; raise what any batch raised meanwhile."""
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-        while not batch.is_done:
+        while True:
+            # What is not seen below is news later.
+            news_count = self._news_count
+            if batch.is_done:
+                return
             if self._failure is not None:
                 raise self._failure
             if deadline_s is not None and time.monotonic() > deadline_s:
                 raise timeout_error()
-            news_count = self._news_count
             own = self._begin()
             if own is None:
                 self._wait_for_news(news_count, deadline_s)
@@ -120,22 +125,18 @@ class Inside(Run):
         """Wait until others have done more than so much."""
         thread = threading.get_ident()
         _waiting[thread] = self
+        self._lends_core = self._can_lend_core()
+        left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
         try:
-            self._wait(news_count, deadline_s)
-        finally:
-            del _waiting[thread]
-
-    def _wait(self, news_count: int, deadline_s: float | None) -> None:
-        with self._has_news:
-            self._has_news.wait_for(lambda: self._news_count != news_count, _left_s(deadline_s))
-
-    def _wait_for_any(self, futures: list[Any], deadline_s: float | None, *, lends_core: bool) -> None:
-        """Wait until one of these has ended; the engine may lend the core meanwhile."""
-        self._lends_core = lends_core
-        try:
-            _native.wait_any(futures[:WINDOW], _left_s(deadline_s))
+            with self._pool.lend_core() if self._lends_core else nullcontext(), self._has_news:
+                self._has_news.wait_for(lambda: self._news_count != news_count, left_s)
         finally:
             self._lends_core = False
+            del _waiting[thread]
+
+    def _can_lend_core(self) -> bool:
+        """Whether what the caller waits for needs cores of the engine, and not the caller's."""
+        raise NotImplementedError
 
     # On any thread.
 
@@ -273,8 +274,7 @@ class Inside(Run):
         return [future for future in running if future is not None]
 
 
-def _left_s(deadline_s: float | None) -> float | None:
-    return None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+os.register_at_fork(after_in_child=_waiting.clear)
 
 
 def _name_of(batch: Batch) -> str:

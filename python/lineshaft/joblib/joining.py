@@ -52,13 +52,9 @@ class Joining(Inside):
         super().close()
         self._kept.clear()
 
-    def _wait(self, news_count: int, deadline_s: float | None) -> None:
-        running = self._running_beside()
-        if running:
-            # Of a worker's own threads its engine knows nothing.
-            self._wait_for_any(running, deadline_s, lends_core=self._probed_pool is None)
-        else:
-            super()._wait(news_count, deadline_s)
+    def _can_lend_core(self) -> bool:
+        # Of a worker's own threads its engine knows nothing.
+        return self._probed_pool is None and bool(self._in_batch)
 
     def _ask(self) -> None:
         """Ask for a core, unless enough have asked."""

@@ -74,7 +74,8 @@ class Sharing(Inside, Announcing):
             if future.cancel():
                 return batch
             self._wanted_back.discard(batch)
-            self._begun.add(future)
+            if batch in self._open:
+                self._begun.add(future)
         return None
 
     def _take(self) -> Batch | None:
@@ -104,20 +105,23 @@ class Sharing(Inside, Announcing):
             if future is not None and batch not in taken and future not in self._begun and not future.done()
         ]
 
-    # On the caller's thread.
-
-    def _wait(self, news_count: int, deadline_s: float | None) -> None:
-        away = [future for future in list(self._open.values()) if future is not None]
-        if away:
-            self._wait_for_any(away, deadline_s, lends_core=True)
-        super()._wait(news_count, deadline_s)
-
-    # On the run's thread.
-
     def _probe(self) -> None:
         waiting = self._pool.submit(probe, (self._modules,), None, LAST)
         self._probes.add(waiting)
         _native.when_done(waiting, lambda probed: self._post(lambda: self._probed(probed)))
+
+    # On the caller's thread.
+
+    def _can_lend_core(self) -> bool:
+        return bool(self._open) and not self._in_batch
+
+    # On a thread that stands in.
+
+    def _stand_in(self, call: object) -> None:
+        super()._stand_in(call)
+        self._feed()  # for the place that it had, a core may be idle
+
+    # On the run's thread.
 
     def _probed(self, probed: Any) -> None:
         """Note that a core is idle, if the probe was run."""
@@ -128,8 +132,8 @@ class Sharing(Inside, Announcing):
         self._count_news()
 
     def _end(self, batch: Batch) -> None:
+        future = self._open.get(batch)
         try:
-            future = self._open.get(batch)
             if batch in self._wanted_back and future is not None and _is_cancelled(future):
                 del self._open[batch]
                 self._probe()
@@ -138,4 +142,7 @@ class Sharing(Inside, Announcing):
         except Exception as error:
             # Of the input, which joblib reads when a batch has ended.
             self._failure = self._failure or error
+        with self._has_news:
+            self._wanted_back.discard(batch)
+            self._begun.discard(future)
         self._count_news()

@@ -421,11 +421,12 @@ fn park(nap: Option<Duration>) {
     }
 }
 
-/// A task may wait for a callback until this is dropped.
-struct Awaited(Arc<Session>);
+/// A task may wait, for a callback or in ways of its own, until this is dropped.
+pub struct Awaited(Arc<Session>);
 
 impl Awaited {
-    fn new(session: &Arc<Session>) -> Awaited {
+    /// It counts as blocked from now on.
+    pub fn new(session: &Arc<Session>) -> Awaited {
         // If the engine is gone, the main thread finds out at its next turn.
         let told = session.activity.enter(&session.outbox);
         let _: Result<(), WireError> = told.and_then(|()| session.outbox.flush());

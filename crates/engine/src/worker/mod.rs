@@ -21,6 +21,7 @@ use lineshaft_wire::BufferRef;
 use rustix::process::Signal;
 
 pub use call::{NestedCall, Unanswered};
+pub use calls::Awaited;
 pub use jobs::{Job, Received};
 pub use session::{Session, SessionOptions, Stopwatch};
 
