@@ -267,7 +267,6 @@ def work(
         sys.stderr = sys.__stderr__ = open_stream(2, *streams[1])  # type: ignore[misc]
     faulthandler.enable(file=descriptors[_CRASH])
     faulthandler.register(_native.DUMP_SIGNAL, file=descriptors[_CRASH])
-    _signal.signal(_native.LOOK_SIGNAL, lambda _, frame: _write_stacks(descriptors[_CRASH], frame))
 
     session = _native.Session(
         socket=descriptors[_SOCKET],
@@ -284,6 +283,10 @@ def work(
 
             raise TaskTimeout("the task ran longer than its time limit")
 
+    def show_stacks(_: int, frame: FrameType | None) -> None:
+        _write_stacks(descriptors[_CRASH], frame)
+        check_limit()  # a time limit that struck meanwhile was taken for a failure to write them
+
     last_interrupt_s = -INTERRUPT_PAUSE_S
 
     def interrupt(_: int, __: FrameType | None) -> None:
@@ -296,12 +299,14 @@ def work(
             _batch.is_interrupted = True
             raise KeyboardInterrupt
 
-    _signal.signal(_native.INTERRUPT_SIGNAL, check_limit)
-    _signal.signal(_signal.SIGINT, interrupt)
     # Names that a program may have made known by an import go for its calls, too.
     _patch.when_imported("joblib.parallel", _import_joblib_backend)
     _patch.when_imported("dask.base", _name_dask_scheduler)
     _process.become_worker(session, setup)
+    # Only now: before that it is no worker to `interrupt`.
+    _signal.signal(_native.INTERRUPT_SIGNAL, check_limit)
+    _signal.signal(_native.LOOK_SIGNAL, show_stacks)
+    _signal.signal(_signal.SIGINT, interrupt)
     if not inherits:
         _patch.when_imported("logging", lambda logging: forward_records(logging, session, setup["log_levels"]))
         _patch.when_imported("multiprocessing.process", lambda process: _join_program(process, setup))
