@@ -46,3 +46,26 @@ def test_a_function_that_comes_again_works_again() -> None:
         for _ in range(10):
             list(engine.map(lambda x, shift: x + shift, range(500), range(500)))
         assert engine.submit(first, 2).result() == 3
+
+
+def test_old_values_of_globals_go_with_the_next_ones(script: Callable[[str], None]) -> None:
+    """At once, and not when the garbage collector comes: they may be large."""
+    script("""
+        import gc, weakref
+        import lineshaft as ls
+
+        class Weights:
+            pass
+
+        def use():
+            return weights is not None
+
+        alive = weakref.WeakSet()
+        gc.disable()
+        with ls.Engine(1) as engine:
+            for _ in range(10):
+                weights = Weights()
+                alive.add(weights)
+                assert engine.submit(use).result()
+        assert len(alive) <= 2
+    """)

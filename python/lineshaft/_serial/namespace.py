@@ -94,6 +94,12 @@ class Binding:
         self.failure: str | None = None
         self.inherited = inherited
 
+    def go_stale(self) -> None:
+        """Note that the global has another value by now."""
+        self.value = _STALE
+        # It holds this binding, and so the definition with the old value until the garbage collector comes.
+        self.content = None
+
 
 def _body(value: object) -> CodeType | None:
     return value.__code__ if isinstance(value, FunctionType) else None
@@ -242,7 +248,7 @@ class Namespace:
         while more := {it for it in bindings if it.pickled and changed.intersection(it.pickled.refs)} - changed:
             changed |= more
         for binding in changed:
-            binding.value = _STALE
+            binding.go_stale()
         self._bindings = {name: it for name, it in self._bindings.items() if it not in changed}
         self._closures.clear()
         return True
@@ -270,7 +276,7 @@ class Namespace:
         if binding is not None:
             if binding.value is value and binding.body is _body(value):
                 return binding
-            binding.value = _STALE
+            binding.go_stale()
             self._closures.clear()
         inherited = self._inherited is not None and self._inherited.has(name)
         binding = self._bindings[name] = Binding(name, value, inherited)
@@ -400,34 +406,41 @@ def _digest(buffer: pickle.PickleBuffer) -> bytes:
 
 def _components(bindings: list[Binding]) -> list[list[Binding]]:
     """Strongly connected components over hard needs, each after those it needs (Tarjan)."""
-    members = set(bindings)
-    index: dict[Binding, int] = {}
-    low: dict[Binding, int] = {}
-    path: list[Binding] = []
-    on_path: set[Binding] = set()
-    components: list[list[Binding]] = []
+    search = _Search(bindings)
+    for binding in bindings:
+        if binding not in search.index:
+            search.visit(binding)
+    return search.components
 
-    def visit(binding: Binding) -> None:
-        index[binding] = low[binding] = len(index)
-        path.append(binding)
-        on_path.add(binding)
+
+class _Search:
+    """A search in depth. No closure, because one that calls itself is left to the garbage collector."""
+
+    def __init__(self, members: Iterable[Binding]) -> None:
+        self._members = set(members)
+        self.index: dict[Binding, int] = {}
+        self._low: dict[Binding, int] = {}
+        self._path: list[Binding] = []
+        self._on_path: set[Binding] = set()
+        self.components: list[list[Binding]] = []
+
+    def visit(self, binding: Binding) -> None:
+        low = self._low
+        self.index[binding] = low[binding] = len(self.index)
+        self._path.append(binding)
+        self._on_path.add(binding)
         assert binding.pickled is not None, "only pickled bindings are given"
         for ref in binding.pickled.refs:
-            if ref not in members:
+            if ref not in self._members:
                 continue
-            if ref not in index:
-                visit(ref)
+            if ref not in self.index:
+                self.visit(ref)
                 low[binding] = min(low[binding], low[ref])
-            elif ref in on_path:
-                low[binding] = min(low[binding], index[ref])
-        if low[binding] == index[binding]:
-            position = path.index(binding)
-            component = path[position:]
-            del path[position:]
-            on_path.difference_update(component)
-            components.append(component)
-
-    for binding in bindings:
-        if binding not in index:
-            visit(binding)
-    return components
+            elif ref in self._on_path:
+                low[binding] = min(low[binding], self.index[ref])
+        if low[binding] == self.index[binding]:
+            position = self._path.index(binding)
+            component = self._path[position:]
+            del self._path[position:]
+            self._on_path.difference_update(component)
+            self.components.append(component)

@@ -200,18 +200,25 @@ class Encoder:
         """
         if sys.path != self._path:
             self._path_has_changed()
-        entry = self._entries.get(id(fn))
-        if entry is not None and entry.ref() is fn and entry.is_current(fn):
-            if _local.is_strict and entry.closure is not None and entry.closure.unsent:
-                from lineshaft._serial.unsendable import missing_global, unsendable_function
-
-                raise unsendable_function(fn, name_of(fn), missing_global(entry.closure))
-            return entry.code
+        known = self._known(fn)
+        if known is not None:
+            return known
         with self._alone() as encoder, collecting_references(False):
-            entry = encoder._entries.get(id(fn))
-            if entry is not None and entry.ref() is fn and entry.is_current(fn):
-                return entry.code  # another thread was quicker
+            known = encoder._known(fn)
+            if known is not None:
+                return known  # another thread was quicker
             return encoder._encode_function(fn) if is_function(fn) else encoder._code_without_function(name_of(fn))
+
+    def _known(self, fn: Callable[..., Any]) -> Code | None:
+        """Return the code of a function that was encoded before, if nothing changed since."""
+        entry = self._entries.get(id(fn))
+        if entry is None or entry.ref() is not fn or not entry.is_current(fn):
+            return None
+        if _local.is_strict and entry.closure is not None and entry.closure.unsent:
+            from lineshaft._serial.unsendable import missing_global, unsendable_function
+
+            raise unsendable_function(fn, name_of(fn), missing_global(entry.closure))
+        return entry.code
 
     def look_again(self) -> bool:
         """Have what was changed in place, here or by calls, be as it is here for the calls that come.
