@@ -96,7 +96,7 @@ def _fraction(busy_s: float, elapsed_s: float, cores: int) -> float:
 def _times(pid: int) -> tuple[int, float]:
     """Return a process's parent, and the seconds that it and those it reaped have taken; zeros if it is gone."""
     try:
-        with open(f"/proc/{pid}/stat") as status:
+        with open(f"/proc/{pid}/stat", errors="replace") as status:
             # Behind the name, which may contain anything: state, parent, ...
             fields = status.read().rpartition(")")[2].split()
     except OSError:

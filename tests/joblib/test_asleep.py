@@ -6,7 +6,7 @@ import time
 import pytest
 from tests.events import eventually
 
-from lineshaft.joblib.asleep import LOOK_S, QUIET_S, Seen, has_slept
+from lineshaft.joblib.asleep import LOOK_S, QUIET_S, Seen, has_slept, look_after
 
 
 def compute(stop):
@@ -85,3 +85,15 @@ def test_a_call_that_slept_and_one_that_did_not():
     begun = stamp()
     sum(range(1_000_000))
     assert not has_slept(*begun)
+
+
+def test_one_look_that_fails_ends_no_other(capsys):
+    looked = threading.Event()
+
+    def fail():
+        raise ValueError("of a look")
+
+    look_after(fail)
+    eventually(lambda: "of a look" in capsys.readouterr().err, "it is told")
+    look_after(looked.set)
+    assert looked.wait(20)

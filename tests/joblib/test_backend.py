@@ -9,7 +9,7 @@ import weakref
 from pathlib import Path
 
 import pytest
-from tests.events import eventually
+from tests.events import FileEvent, eventually
 from tests.joblib.calls import append, enter_and_wait, fail_at, inner, make_lock, square, thread_name, wait_for, where
 
 import joblib
@@ -363,3 +363,67 @@ def test_interrupting_ends_at_once(event):
         assert time.monotonic() - began < 20
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+def test_functions_are_not_kept_until_the_call_ends():
+    alive, most = weakref.WeakSet(), 0
+
+    def calls():
+        nonlocal most
+        for number in range(200):
+            function = lambda x, number=number: x + number  # noqa: E731 - each is a function of its own
+            alive.add(function)
+            yield delayed(function)(1)
+            gc.collect()
+            most = max(most, len(alive))
+
+    assert parallel(batch_size=1)(calls()) == list(range(1, 201))
+    assert most < 100
+
+
+def at_the_same_time(folder, number):
+    """Return how many long calls run while this one does."""
+    if number < 400:
+        return 0
+    (folder / str(number)).touch()
+    time.sleep(0.05)
+    running = len(list(folder.iterdir()))
+    (folder / str(number)).unlink()
+    return running
+
+
+def test_long_calls_after_short_ones_run_on_all_workers(tmp_path):
+    counts = parallel(n_jobs=4, batch_size=1)(delayed(at_the_same_time)(tmp_path, n) for n in range(460))
+    assert max(counts) == 4
+
+
+class SlowToSend:
+    def __init__(self, started=None):
+        self.started = started
+
+    def __reduce__(self):
+        if self.started is not None:
+            self.started.set()
+            time.sleep(0.5)  # the call is dropped meanwhile
+        return SlowToSend, ()
+
+
+def end_late(folder, number, _):
+    if number == 0:
+        return
+    FileEvent(folder / "begun").set()
+    time.sleep(2)
+    FileEvent(folder / "ended").set()
+
+
+@pytest.mark.filterwarnings("ignore:.*tasks which were still being processed:UserWarning")
+def test_a_batch_that_is_being_sent_while_the_call_is_dropped_does_not_go_on(tmp_path):
+    started = threading.Event()
+    arguments = [SlowToSend(), SlowToSend(), SlowToSend(started)]
+    calls = (delayed(end_late)(tmp_path, number and number - 1, it) for number, it in enumerate(arguments))
+    results = parallel(return_as="generator", batch_size=1, pre_dispatch=2)(calls)
+    next(results)
+    started.wait(20)
+    results.close()
+    ls.default_engine()._pool("processes", 2).wait_idle()
+    assert not FileEvent(tmp_path / "ended").is_set()

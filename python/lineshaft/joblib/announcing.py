@@ -90,8 +90,9 @@ class Announcing(Singles):
             # One that comes too late to be needed ends by the None in the queue.
             with self._starting:
                 if self._thread is None:
-                    self._thread = threading.Thread(target=self._serve, name="lineshaft-joblib", daemon=True)
-                    self._thread.start()
+                    thread = threading.Thread(target=self._serve, name="lineshaft-joblib", daemon=True)
+                    thread.start()
+                    self._thread = thread
 
     def _serve(self) -> None:
         while (news := self._news.get()) is not None:

@@ -8,8 +8,10 @@ again and again, on a thread that is the process's own.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 TYPE_CHECKING = False
@@ -79,7 +81,7 @@ class Seen:
 
     def _read(self, name: str) -> str:
         try:
-            return Path(self._folder + name).read_text()
+            return Path(self._folder + name).read_text(errors="replace")
         except OSError:
             return ""
 
@@ -101,8 +103,11 @@ def look_after(look: Callable[[], float | None]) -> None:
     with _lock:
         _looked_after.add(look)
         if _thread is None:
-            _thread = threading.Thread(target=_serve, name="lineshaft-joblib", daemon=True)
-            _thread.start()
+            thread = threading.Thread(target=_serve, name="lineshaft-joblib", daemon=True)
+            # If there can be no thread, none can stand in either.
+            with suppress(RuntimeError):
+                thread.start()
+                _thread = thread
 
 
 def _serve() -> None:
@@ -119,14 +124,24 @@ def _serve() -> None:
             if idle_looks > IDLE_LOOKS_MAX:
                 _thread = None
                 return
-        pause_s = IDLE_S
-        for look in looks:
-            again_s = look()
-            if again_s is not None:
-                pause_s = min(pause_s, again_s)
-                with _lock:
-                    _looked_after.add(look)
+        pause_s = _call(looks)
         del looks
+
+
+def _call(looks: list[Callable[[], float | None]]) -> float:
+    """Call each; return in how many seconds the first of them is to be called again."""
+    pauses_s = []
+    for look in looks:
+        try:
+            again_s = look()
+        except Exception:
+            sys.excepthook(*sys.exc_info())  # the others are looked after all the same
+            continue
+        if again_s is not None:
+            pauses_s.append(again_s)
+            with _lock:
+                _looked_after.add(look)
+    return min(pauses_s, default=IDLE_S)
 
 
 def _after_fork_in_child() -> None:

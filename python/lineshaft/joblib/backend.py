@@ -206,9 +206,6 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         else:
             pool = self._pools.threads(self._n_jobs)
         options: dict[str, Any] = {"in_processes": in_processes, "surroundings": surroundings}
-        if self._on_threads and not _process.is_worker():
-            self._lowered_to = surroundings.threads
-            limits.lower(surroundings.threads)
         if is_nested:
             if _process.is_worker():
                 limits.limit(surroundings.threads, surroundings.fixed)
@@ -226,6 +223,10 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
             # joblib's own default for `pre_dispatch` stands for "some"; any other number is the user's.
             more = self._dispatch_more if self.parallel.pre_dispatch == "2 * n_jobs" else None
             self._run = Waiting(pool, n_jobs=self._n_jobs, at_once=at_once, dispatch_more=more, **options)
+        if self._on_threads and not _process.is_worker():
+            # At last: what raises before has nothing to take back.
+            limits.lower(surroundings.threads)
+            self._lowered_to = surroundings.threads
         return self._run
 
     def stop_call(self) -> None:

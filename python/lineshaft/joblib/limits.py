@@ -81,7 +81,7 @@ def _loaded() -> list[Any]:
     return _found[1]
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a finalizer may come here at any time
 #: The shares of those whose jobs are threads of this process, at the moment.
 _shares: list[int] = []
 #: Libraries that were told of them, and how many threads they had used before.
@@ -111,6 +111,15 @@ def lower_here() -> None:
     """Do on this thread what `lower` has done: OpenMP has a number of its own for each."""
     with _lock:
         _tell_lowered("openmp")
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.RLock()
+    _shares.clear()  # those jobs are the parent's
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _tell_lowered(api: str | None = None) -> None:

@@ -29,6 +29,9 @@ __all__ = ["WINDOW", "Batch", "Run", "modules_of", "timeout_error", "to_be_raise
 #: submitted, so those that end next are among them.
 WINDOW = 64
 
+#: Functions whose batches are told apart at a time. Each may be a closure of its own, with much that it holds.
+RUNNERS_MAX = 16
+
 
 class Batch:
     """One batch of calls, as joblib knows it; also the future-like object that joblib keeps."""
@@ -112,8 +115,10 @@ class Run:
     def _runner(self, key: object, of: Any, make: Callable[[Any], Callable[..., Any]]) -> Callable[..., Any]:
         runner = self._runners.get(key)
         if runner is None:
-            # A bound function is kept by its runner, so its identity stays its own.
+            # A bound function is kept by its runner, so its identity stays its own as long as that is here.
             runner = self._runners[key] = make(of)
+            if len(self._runners) > RUNNERS_MAX:
+                del self._runners[next(iter(self._runners))]
         return runner
 
 

@@ -43,6 +43,9 @@ class Singles(Run):
             self._open.pop(batch, None)
             raise
         self._open[batch] = future
+        if self._aborted:
+            _native.cancel_running([future])  # it was too late for `close`
+            return
         # No task waits for that: who waits for batches does so by `wait_any`.
         _native.when_done(future, lambda _: when_done(batch))
 

@@ -102,7 +102,7 @@ class Waiting(Run):
         if self._batch_s >= LONG_S:
             while kept and (self._at_once is None or len(self._groups) < self._at_once):
                 self._send([kept.popleft()])
-        elif len(self._groups) < self._n_jobs:
+        while kept and self._batch_s < LONG_S and len(self._groups) < self._n_jobs:
             # One worker's share of what there is, so that the caller deals with the results of one
             # while another computes.
             share = -(-(len(kept) + self._away) // self._n_jobs)
@@ -145,7 +145,7 @@ class Waiting(Run):
         if self._in_processes:
             values, failed, _ = outcome
             took_s = (time.monotonic() - group.sent_s) / len(group.batches)
-            self._batch_s += 0.25 * (min(took_s, LONG_S) - self._batch_s)
+            self._batch_s += 0.25 * (min(took_s, 2 * LONG_S) - self._batch_s)
             if isinstance(values, bytes):
                 values = load_result(values)
         for index, batch in enumerate(group.batches):
