@@ -290,3 +290,18 @@ def test_what_tasks_change_other_tasks_and_graphs_do_not_see():
             assert results == tuple([[first, n] for n in range(4)] + [[n] for n in range(4)])
     finally:
         del main["shared"], main["look_up"]
+
+
+limits = {"most": 3}
+
+
+def test_local_functions_find_the_globals_of_their_module_as_they_are(monkeypatch):
+    def check(x):
+        assert x < limits["most"], "too big"  # pytest has made this look up a global of its own
+        return x
+
+    assert get_processes({"x": Task("x", check, 2)}, "x") == 2
+    with pytest.raises(AssertionError, match="too big"):
+        get_processes({"x": Task("x", check, 3)}, "x")
+    monkeypatch.setitem(limits, "most", 10)
+    assert get_processes({"x": Task("x", check, 3)}, "x") == 3

@@ -427,3 +427,21 @@ def test_a_batch_that_is_being_sent_while_the_call_is_dropped_does_not_go_on(tmp
     results.close()
     ls.default_engine()._pool("processes", 2).wait_idle()
     assert not FileEvent(tmp_path / "ended").is_set()
+
+
+limit = 3
+
+
+def test_local_functions_find_the_globals_of_their_module_as_they_are(monkeypatch):
+    def check(x):
+        assert x < limit, "too big"  # pytest has made this look up a global of its own
+        return x
+
+    def check_all(count):
+        return parallel(batch_size=1)(delayed(check)(x) for x in range(count))
+
+    assert check_all(3) == [0, 1, 2]
+    with pytest.raises(AssertionError, match="too big"):
+        check_all(4)
+    monkeypatch.setitem(globals(), "limit", 10)
+    assert check_all(4) == [0, 1, 2, 3]

@@ -305,33 +305,76 @@ def test_import_inside_aliases_and_builtins(script):
     """)
 
 
-def test_library_decorator_keeps_the_librarys_globals(file_script):
+def test_library_decorator_takes_along_what_it_looks_up(file_script):
     out = file_script(
         """
         import deco
         @deco.counted
         def f(x):
             return x + 1
+        deco.step = 10
         with Worker() as w:
             print(w.call(f, 1), w.call(f, 2), w.call(deco.calls), deco.calls())
     """,
         deco="""
         import functools, threading
-        lock = threading.Lock()
+        lock = threading.Lock()  # cannot be sent: the worker's own has to do
+        step = 1
         count = 0
         def counted(f):
             @functools.wraps(f)
             def inner(*args):
                 global count
                 with lock:
-                    count += 1
-                return f(*args)
+                    count += step
+                return f(*args), count
             return inner
         def calls():
             return count
     """,
     )
-    assert out == "2 3 2 0\n"
+    assert out == "(2, 10) (3, 20) 0 0\n"
+
+
+def test_local_functions_of_a_module_find_its_globals_as_they_are(file_script):
+    out = file_script(
+        """
+        import app
+        with Worker() as w:
+            app.main(w)
+    """,
+        app="""
+        config, cache, fact, limit = None, {}, None, 1
+
+        def double(x):
+            return 2 * x
+
+        def main(w):
+            global config, fact, limit
+            config = {"scale": 10}
+            cache["k"] = 5
+            fact = lambda n: 1 if n == 0 else n * fact(n - 1)
+
+            class Model:
+                def fit(self, x):
+                    return x * config["scale"]
+
+            def bump():
+                global limit
+                limit += 1
+
+            def work(x):
+                return double(x) * config["scale"] + cache.get("k", -1000)
+
+            print(w.call(work, 1), w.call(lambda: (config, cache)), w.call(Model.fit, None, 2), w.call(fact, 5))
+            print(w.call(lambda pair: (pair[0](), pair[1]())[1], (bump, lambda: limit)))
+            read = lambda: limit
+            found = [w.call(read)]
+            limit = 7
+            print(found, w.call(read))
+    """,
+    )
+    assert out == "25 ({'scale': 10}, {'k': 5}) 20 120\n2\n[1] 7\n"
 
 
 def test_registered_by_value_module(file_script, tmp_path):

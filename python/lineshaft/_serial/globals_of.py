@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from dis import get_instructions
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from weakref import WeakKeyDictionary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["assigned_names", "global_names", "imported_submodules"]
+__all__ = ["assigned_names", "global_names", "imported_submodules", "taken_along"]
 
 _GLOBAL_OPERATIONS = frozenset(
     # LOAD_NAME: the body of a class inside a function looks up its globals with it. Stores count:
@@ -93,6 +93,28 @@ def imported_submodules(code: CodeType, values: Iterable[object]) -> list[Module
                 if isinstance(module, ModuleType):
                     found.append(module)
     return found
+
+
+def taken_along(function: FunctionType) -> dict[str, object]:
+    """Return the globals that a function looks up and that an import of its module may not give as they are now.
+
+    So all but functions and classes that the module itself has defined, as cloudpickle has it.
+
+    Examples
+    --------
+    >>> import fractions
+    >>> sorted(taken_along(fractions.Fraction.from_float))
+    ['numbers']
+    """
+    namespace, module = function.__globals__, function.__globals__.get("__name__")
+    found = ((name, namespace[name]) for name in global_names(function.__code__) if name in namespace)
+    return {name: value for name, value in found if not _is_defined_in(value, module, name)}
+
+
+def _is_defined_in(value: object, module: object, name: str) -> bool:
+    if not isinstance(value, (FunctionType, type)):
+        return False
+    return value.__module__ == module and value.__qualname__ == name
 
 
 def _with_nested(code: CodeType) -> list[CodeType]:

@@ -12,10 +12,12 @@ import os.path
 import sys
 import threading
 from contextlib import contextmanager
+from types import FunctionType
 from weakref import ref
 
 from lineshaft._serial import worker
 from lineshaft._serial.definition import (
+    ABSENT,
     Code,
     Definition,
     Encoded,
@@ -136,7 +138,7 @@ def load_exception(data: bytes) -> BaseException:
 class _Entry:
     """What is known about a function or class: its `Code`, and what that was made from."""
 
-    __slots__ = ("body", "cells", "closure", "code", "defaults", "keeps_state", "ref")
+    __slots__ = ("body", "cells", "closure", "code", "defaults", "globals", "keeps_state", "ref")
 
     def __init__(self, fn: Any, forget: Callable[[ref[Any]], None], code: Code, closure: Closure | None) -> None:
         self.ref = ref(fn, forget)
@@ -147,6 +149,8 @@ class _Entry:
         self.defaults = getattr(fn, "__defaults__", None)
         cells = getattr(fn, "__closure__", None)
         self.cells = [holder(contents(cell)) for cell in cells or ()]
+        #: Those of an importable module, whichever it looks up.
+        self.globals = [] if closure is None else _module_globals(fn)
         #: What one call changes in it, those after it see.
         self.keeps_state = closure is not None and _keeps_state(fn)
 
@@ -162,6 +166,9 @@ class _Entry:
                 for cell, held in zip(fn.__closure__, self.cells, strict=True):
                     if contents(cell) is not held():
                         return False
+            for name, held in self.globals:
+                if fn.__globals__.get(name, ABSENT) is not held():
+                    return False
         return closure.is_current()
 
 
@@ -472,6 +479,14 @@ class Encoder:
 
             self._namespace = Namespace(self._inherited, self._first)
         return self._namespace
+
+
+def _module_globals(fn: Any) -> list[tuple[str, Callable[[], object]]]:
+    if not isinstance(fn, FunctionType) or fn.__globals__ is main_namespace():
+        return []
+    from lineshaft._serial.globals_of import global_names  # which imports `dis`
+
+    return [(name, holder(fn.__globals__.get(name, ABSENT))) for name in global_names(fn.__code__)]
 
 
 def _keeps_state(fn: object) -> bool:

@@ -4,8 +4,9 @@ What differs from cloudpickle:
 
 * A function of ``__main__`` gets the dict of the receiving process's ``__main__`` as its globals,
   and the names it looks up are only reported (`Pickler.names`), not packed.
-* A function whose globals are those of an importable module (the wrapper that a library's
-  decorator returns, say) gets that module's real dict.
+* A function whose globals are those of an importable module (a local one, or the wrapper that a library's decorator
+  returns) takes along those that it looks up, but for what cannot be sent, and for the module's own functions and
+  classes. If there is nothing else, it gets that module's real dict, otherwise a copy.
 * What is found in ``__main__`` under its own qualified name is offered to `refer`, which decides
   what is sent instead of it.
 * Objects of `multiprocessing` go as to a process that it starts.
@@ -32,8 +33,9 @@ from cloudpickle import cloudpickle
 
 from lineshaft._serial import worker
 from lineshaft._serial.definition import ABSENT, contents, main_namespace
-from lineshaft._serial.globals_of import assigned_names, global_names, imported_submodules
+from lineshaft._serial.globals_of import assigned_names, global_names, imported_submodules, taken_along
 from lineshaft._serial.handing_over import HandingOver, reducers
+from lineshaft._serial.settled import is_settled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,6 +69,16 @@ def dumps(
         return file.getvalue(), tuple(pickler.names)
 
 
+class _Copy:
+    """Pickles as a copy of the globals of a module; functions of one pickle share it."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return worker.copy_of_globals, (self._module,)
+
+
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """Pickles functions and classes of ``__main__`` as described at the top of this module.
 
@@ -94,6 +106,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         #: Ids of the classes whose instances need nothing special. The pickler keeps the instances,
         #: and so the classes; not all of these can be hashed.
         self._plain: set[int] = set()
+        #: By the id of a module's dict.
+        self._copies: dict[int, _Copy] = {}
+        #: Whether values of globals of modules can be sent, by their ids; the values are kept as long.
+        self._sendable: dict[int, tuple[object, bool]] = {}
 
     def dump(self, obj: Any) -> None:
         """Pickle `obj` as for a process that is being started."""
@@ -149,10 +165,38 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         except ValueError:  # constants that no compiler makes
             body = code
         state = self._function_state(function)
-        arguments = (body, where, function.__closure__)
+        namespace: object = where
+        if where != "__main__" and (taken := self._taken_along(function)):
+            namespace = self._copies.setdefault(id(function.__globals__), _Copy(where))
+            state["globals"] = taken
+        arguments = (body, namespace, function.__closure__)
         if not state:
             return worker.make_function, arguments
         return worker.make_function, arguments, state, None, None, worker.set_function_state
+
+    def _taken_along(self, function: FunctionType) -> dict[str, object]:
+        return {name: value for name, value in taken_along(function).items() if self._can_send(value)}
+
+    def _can_send(self, value: object) -> bool:
+        """Whether a global can be sent; if not, the receiver's own has to do."""
+        if is_settled(value):
+            return True
+        known = self._sendable.get(id(value))
+        if known is None:
+            from lineshaft._serial.parent import collecting_references
+
+            # What it refers to may refer to it.
+            self._sendable[id(value)] = known = value, True
+            trial = Pickler(io.BytesIO(), self._refer, lambda _: None)
+            trial._sendable = self._sendable
+            try:
+                with collecting_references(False):
+                    trial.dump(value)
+            except (OSError, MemoryError):
+                raise
+            except Exception:
+                self._sendable[id(value)] = known = value, False
+        return known[1]
 
     def _where(self, function: FunctionType) -> str | None:
         """Name the module whose dict is the function's globals, if the receiver has such a module."""

@@ -11,14 +11,14 @@ from types import (
     ModuleType,
 )
 
-from lineshaft._serial.definition import ABSENT, contents, is_found_by_name
-from lineshaft._serial.globals_of import assigned_names
+from lineshaft._serial.definition import ABSENT, contents, is_found_by_name, main_namespace
+from lineshaft._serial.globals_of import assigned_names, taken_along
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["keeps_state", "parts_of_settled"]
+__all__ = ["is_settled", "keeps_state", "parts_of_settled"]
 
 _NUMBERS = (bool, int, float, complex, range)
 _TEXTS = (str, bytes)
@@ -34,23 +34,26 @@ _DEPTH_MAX = 4
 def parts_of_settled(value: Any) -> tuple[object, ...] | None:
     """Return all of `value` that can be assigned anew; None if more of it, or of that, might change in place."""
     if type(value) is not FunctionType:
-        return () if _is_settled(value) else None
-    if value.__dict__ or assigned_names(value.__code__)[1]:
+        return () if is_settled(value) else None
+    if is_found_by_name(value, value.__module__, value.__qualname__):
+        return ()
+    if value.__dict__ or assigned_names(value.__code__)[1] or _taken_along(value):
         return None
     if not (value.__defaults__ or value.__kwdefaults__ or value.__closure__):
         return (value.__code__,)
     keywords = value.__kwdefaults__ or {}
     cells = [contents(cell) for cell in value.__closure__ or ()]
     parts = (value.__code__, *(value.__defaults__ or ()), *keywords, *keywords.values(), *cells)
-    return parts if all(_is_settled(part) for part in parts) else None
+    return parts if all(is_settled(part) for part in parts) else None
 
 
-def _is_settled(value: Any, depth: int = 0) -> bool:
+def is_settled(value: Any, depth: int = 0) -> bool:
+    """Whether nobody can change `value`."""
     kind = type(value)
     if kind in _ATOMS:
         return True
     if kind in _ALL_OF:
-        return depth < _DEPTH_MAX and all(_is_settled(item, depth + 1) for item in value)
+        return depth < _DEPTH_MAX and all(is_settled(item, depth + 1) for item in value)
     # What an importable module has goes by its name.
     return kind is type and value.__module__ != "__main__"
 
@@ -58,7 +61,8 @@ def _is_settled(value: Any, depth: int = 0) -> bool:
 def keeps_state(value: Any, depth: int = 0) -> bool:
     """Whether a call may change `value` in place, and calls after it would see that; no if that cannot be.
 
-    A function does by its defaults, its attributes and what it captures; a class by its attributes.
+    A function does by its defaults, its attributes, what it captures and what it takes along; a class by its
+    attributes. What a function within another takes along may also be assigned anew, and nobody would know.
     """
     if depth > _DEPTH_MAX:
         return True
@@ -67,17 +71,25 @@ def keeps_state(value: Any, depth: int = 0) -> bool:
             return False
         of_globals, captured = assigned_names(value.__code__)
         attributes = value.__dict__.keys() - {"__wrapped__"}
-        return bool(of_globals or captured or attributes) or any(keeps_state(it, depth + 1) for it in _parts(value))
+        taken = _taken_along(value)
+        parts = [*_parts(value), *taken.values()]
+        is_changed = of_globals or captured or attributes or (taken and depth > 0)
+        return bool(is_changed) or any(keeps_state(it, depth + 1) for it in parts)
     if isinstance(value, type):
         return any(_is_data(it) or keeps_state(it, depth + 1) for it in _attributes(value))
     if isinstance(value, (staticmethod, classmethod)):
         return keeps_state(value.__func__, depth + 1)
     if isinstance(value, property):
         return any(keeps_state(part, depth + 1) for part in (value.fget, value.fset, value.fdel))
-    if _is_settled(value) or isinstance(value, _DESCRIPTORS):
+    if is_settled(value) or isinstance(value, _DESCRIPTORS):
         return False
     wrapped = getattr(value, "__wrapped__", None)
     return not isinstance(wrapped, FunctionType) or keeps_state(wrapped, depth + 1)
+
+
+def _taken_along(function: FunctionType) -> dict[str, object]:
+    """Return the globals that a function takes along; those of ``__main__`` are sent by themselves."""
+    return {} if function.__globals__ is main_namespace() else taken_along(function)
 
 
 def _attributes(cls: type) -> list[object]:

@@ -317,10 +317,18 @@ def input_value(index: int) -> Any:
     return _local.inputs[index]
 
 
-def make_function(code: bytes | CodeType, where: str, closure: tuple[CellType, ...] | None) -> FunctionType:
-    """Make a function over the real dict of module `where`."""
+def make_function(
+    code: bytes | CodeType, where: str | dict[str, Any], closure: tuple[CellType, ...] | None
+) -> FunctionType:
+    """Make a function over the real dict of module `where`, or over a copy that is given."""
     body: CodeType = marshal.loads(code) if isinstance(code, bytes) else code
-    return FunctionType(body, import_module(where).__dict__, None, None, closure)
+    namespace = where if isinstance(where, dict) else import_module(where).__dict__
+    return FunctionType(body, namespace, None, None, closure)
+
+
+def copy_of_globals(module: str) -> dict[str, Any]:
+    """Return a copy of a module's dict, for functions that take some of its values along."""
+    return dict(import_module(module).__dict__)
 
 
 def set_function_state(function: FunctionType, state: dict[str, Any]) -> None:
@@ -328,6 +336,8 @@ def set_function_state(function: FunctionType, state: dict[str, Any]) -> None:
     for name, value in state.items():
         if name == "__dict__":
             function.__dict__.update(value)
+        elif name == "globals":
+            function.__globals__.update(value)
         elif name == "modules":
             for module in value:
                 import_module(module)
