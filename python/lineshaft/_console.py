@@ -61,14 +61,19 @@ class Console:
         return text
 
     def log(self, data: bytes) -> None:
-        """Handle a record that a worker logged, as if it had been logged here."""
-        import logging
+        """Call what a worker wants to be called here, such as what handles a log record."""
+        function, arguments = pickle.loads(data)
+        function(*arguments)
 
-        fields, added = pickle.loads(data)
-        record = logging.makeLogRecord({**fields, **{name: _unpacked(value) for name, value in added.items()}})
-        logger = logging.getLogger(record.name)
-        if logger.isEnabledFor(record.levelno):
-            logger.handle(record)
+
+def handle(fields: dict[str, Any], added: dict[str, bytes | str]) -> None:
+    """Handle a record that a worker logged, as if it had been logged here."""
+    import logging
+
+    record = logging.makeLogRecord({**fields, **{name: _unpacked(value) for name, value in added.items()}})
+    logger = logging.getLogger(record.name)
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)
 
 
 def describe_streams() -> list[tuple[str, str, bool]]:
@@ -216,7 +221,7 @@ def forward_records(logging: ModuleType, session: _native.Session, levels: dict[
                     fields["exc_info"] = None
                 # Each by itself: one that cannot be sent is no reason to lose the record.
                 added = {name: _packed(fields.pop(name)) for name in _added(fields)}
-                session.log(pickle.dumps((fields, added)))
+                session.log(pickle.dumps((handle, (fields, added))))
             except Exception:
                 self.handleError(record)
 

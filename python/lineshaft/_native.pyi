@@ -394,7 +394,8 @@ class Session:
         """
     def log(self, /, record: bytes) -> None:
         """
-        Passes on a pickled log record.
+        Passes on what is to be called in the engine's process, such as what handles a log record: a
+        function and its arguments, pickled.
         """
     def process_pool(self, /, *, workers: SupportsIndex | None = None, initializer: Any | None = None, initargs: tuple | None = None, tasks_per_worker_max: SupportsIndex | None = None) -> Pool:
         """

@@ -32,6 +32,8 @@ _IMPORTED_LATE = (
     "lineshaft._serial.explain",
     "lineshaft._serial.main_module",
     "lineshaft._serial.namespace",
+    "lineshaft._tracker",
+    "multiprocessing.resource_tracker",
 )
 
 #: Held while an engine starts, and by whoever forks.

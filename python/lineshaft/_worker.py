@@ -310,6 +310,7 @@ def work(
     if not inherits:
         _patch.when_imported("logging", lambda logging: forward_records(logging, session, setup["log_levels"]))
         _patch.when_imported("multiprocessing.process", lambda process: _join_program(process, setup))
+        _patch.when_imported("multiprocessing.resource_tracker", lambda module: _share_tracker(module, session, setup))
         if setup["patched"]:
             _patch.apply(setup["patched"])
     _batch.mark = session.set_item
@@ -367,6 +368,12 @@ def _join_program(process: ModuleType, setup: dict[str, Any]) -> None:
     current._identity = (_process.number,)
     current._parent_pid = program_pid
     process._parent_process = process._ParentProcess("MainProcess", program_pid, ended)  # type: ignore[attr-defined]
+
+
+def _share_tracker(resource_tracker: ModuleType, session: _native.Session, setup: dict[str, Any]) -> None:
+    from lineshaft import _tracker
+
+    _tracker.share(resource_tracker, session, setup["program"][0])
 
 
 def _name_dask_scheduler(base: ModuleType) -> None:

@@ -278,7 +278,8 @@ impl Session {
         !self.is_learning.load(Ordering::Relaxed) && session.is_some_and(|it| it.is_running())
     }
 
-    /// Passes on a pickled log record.
+    /// Passes on what is to be called in the engine's process, such as what handles a log record: a
+    /// function and its arguments, pickled.
     fn log(&self, record: &[u8]) -> PyResult<()> {
         self.client
             .session()?
