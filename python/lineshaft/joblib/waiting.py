@@ -145,7 +145,7 @@ class Waiting(Run):
         if self._in_processes:
             values, failed, _ = outcome
             took_s = (time.monotonic() - group.sent_s) / len(group.batches)
-            self._batch_s += 0.25 * (min(took_s, 2 * LONG_S) - self._batch_s)
+            self._batch_s += 0.25 * (min(took_s, LONG_S) - self._batch_s)
             if isinstance(values, bytes):
                 values = load_result(values)
         for index, batch in enumerate(group.batches):
