@@ -12,6 +12,8 @@ import os
 import sys
 from codecs import utf_8_decode
 
+from lineshaft._modules import imported
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from logging import LogRecord
@@ -161,7 +163,7 @@ def flush() -> None:
 
 def log_levels() -> dict[str, int]:
     """Return the levels that loggers of this process were given, by name; of the root, whose name is empty, always."""
-    logging = sys.modules.get("logging")
+    logging = imported("logging")
     if logging is None:
         return {}
     root = logging.getLogger()

@@ -17,6 +17,8 @@ from __future__ import annotations
 import sys
 import types
 
+from lineshaft._modules import imported
+
 # As `typing` has it; importing that would take longer than everything here.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -194,7 +196,7 @@ class _Serving:
 
 def when_imported(module_name: str, action: Callable[[types.ModuleType], object]) -> None:
     """Call `action` with the module: now if it is imported, else right after its import."""
-    module = sys.modules.get(module_name)
+    module = imported(module_name)
     if module is not None:
         action(module)
         return

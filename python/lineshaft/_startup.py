@@ -12,6 +12,7 @@ import os
 import sys
 
 from lineshaft import _process
+from lineshaft._modules import imported
 from lineshaft._size import SIZE_END_BYTES, parse_size
 
 TYPE_CHECKING = False
@@ -191,7 +192,7 @@ def place() -> tuple[str | None, dict[Any, Any]]:
 
 def _authkey() -> bytes:
     """Return the key by which managers of `multiprocessing` know the program's processes."""
-    process = sys.modules.get("multiprocessing.process")
+    process = imported("multiprocessing.process")
     if process is None:
         # The program may import it once the workers have started, so the key is chosen here.
         if not _chosen_key:

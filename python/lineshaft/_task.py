@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-import sys
 
 from lineshaft import _native
 from lineshaft._engine import Engine, check_engine
+from lineshaft._modules import imported
 from lineshaft._running import default_engine
 from lineshaft._serial.definition import is_found_by_name
 from lineshaft._startup import COUNT_END
@@ -259,7 +259,7 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
 def _is_importable(task: Task, qualname: str) -> bool:
     """Whether other processes find this very task under its name. Not all of them have the program's main module."""
-    cloudpickle: Any = sys.modules.get("cloudpickle")
+    cloudpickle = imported("cloudpickle")
     by_value = cloudpickle.list_registry_pickle_by_value() if cloudpickle is not None else ()
     if any(f"{task.__module__}.".startswith(f"{name}.") for name in by_value):
         return False

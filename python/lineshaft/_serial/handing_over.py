@@ -15,6 +15,8 @@ import sys
 import threading
 from contextlib import contextmanager
 
+from lineshaft._modules import imported
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
@@ -62,7 +64,7 @@ def names_shared_objects(data: bytes) -> bool:
 
 def reducers() -> MutableMapping[type, Any]:
     """Return what only the pickler of `multiprocessing` knows, and what `reducing` has added."""
-    reduction: Any = sys.modules.get("multiprocessing.reduction")
+    reduction = imported("multiprocessing.reduction")
     known: MutableMapping[type, Any] = reduction.ForkingPickler._extra_reducers if reduction is not None else {}
     return known if _added.reducers is None else {**known, **_added.reducers}
 
@@ -79,7 +81,7 @@ class HandingOver:
 
     def __init__(self, *, to_many: bool = False) -> None:
         self._to_many = to_many
-        self._context: Any = sys.modules.get("multiprocessing.context")
+        self._context = imported("multiprocessing.context")
         self._is_asked = False
 
     def __enter__(self) -> None:

@@ -515,6 +515,6 @@ class _Activated:
 def _names_registered_module(data: bytes) -> bool:
     """Whether a pickle refers to a module that the user registered with cloudpickle by value."""
     cloudpickle: Any = sys.modules.get("cloudpickle.cloudpickle")
-    if cloudpickle is None or not (registered := cloudpickle._PICKLE_BY_VALUE_MODULES):
-        return False
+    # Another thread may still be importing it: then there is none yet.
+    registered = getattr(cloudpickle, "_PICKLE_BY_VALUE_MODULES", ())
     return any(name.encode() in data for name in registered)

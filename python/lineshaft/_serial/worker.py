@@ -357,12 +357,8 @@ def set_cell(cell: CellType, contents: tuple[object]) -> None:
 
 def import_module(name: str) -> ModuleType:
     """Return the module of that name, imported if need be."""
-    module = sys.modules.get(name)
-    if module is None:
-        from importlib import import_module as load
-
-        module = load(name)
-    return module
+    __import__(name)  # waits for a thread that is importing it
+    return sys.modules[name]
 
 
 def make_cached_function(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:

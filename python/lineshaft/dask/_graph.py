@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +11,7 @@ from dask._task_spec import Alias, DataNode, GraphNode, List, Set, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph
 from dask.utils import ensure_dict
 
+from lineshaft._modules import imported
 from lineshaft.dask._chunk import Chunk
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _delayed_layers(expr: Expr) -> list[Any] | None:
     """
     operands = expr.operands if isinstance(expr, _HLGExprSequence) else [expr]
     # `dask.delayed` is a function; the module of this name is found among the modules only.
-    delayed: Any = sys.modules.get("dask.delayed")
+    delayed = imported("dask.delayed")
     if delayed is None or dask.config.get("optimization.fuse.delayed", False):
         return None
     layers: list[Any] = []

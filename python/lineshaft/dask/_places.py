@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, Literal
 
 from dask._expr import HLGExpr, HLGFinalizeCompute, _HLGExprSequence
 
 from lineshaft import _native
+from lineshaft._modules import imported
 from lineshaft._task import PRIORITY_END, RETRIES_END
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _operands(dsk: Any) -> list[Any]:
 
 def _bag_keys(dsk: Any) -> Iterator[Any]:
     """Yield the keys that bags among the collections have."""
-    bag: Any = sys.modules.get("dask.bag.core")
+    bag = imported("dask.bag.core")
     if bag is None:
         return
     for operand in _operands(dsk):

@@ -6,8 +6,9 @@ mapping that looks it up when asked, so that a bar costs tasks nothing.
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
+
+from lineshaft._modules import imported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def is_bar(callback: tuple[Callable[..., object] | None, ...]) -> bool:
     """Whether a callback is Dask's progress bar, and not one that a program has changed."""
-    module: Any = sys.modules.get("dask.diagnostics.progress")
+    module = imported("dask.diagnostics.progress")
     if module is None:
         return False
     bar: Any = getattr(callback[0], "__self__", None)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from importlib import import_module
 from types import FunctionType
 
+from lineshaft._modules import imported
 from lineshaft._serial.definition import name_of
 from lineshaft.joblib import limits
 from lineshaft.joblib.results import to_be_sent
@@ -124,7 +125,7 @@ class _Inside:
         self._outer = _active.surroundings
         _active.surroundings = self._surroundings
         limits.limit(self._surroundings.threads, self._surroundings.fixed)
-        parallel = sys.modules.get("joblib.parallel")
+        parallel = imported("joblib.parallel")
         #: The active backend of joblib as it was; None as long as joblib is not imported.
         self._config: Any = None
         if parallel is not None:
