@@ -10,6 +10,7 @@ import os
 import threading
 import time
 import types
+from collections import OrderedDict, defaultdict
 
 from lineshaft import _exit, _native, _observe, _process, _running, _startup
 from lineshaft._serial.handing_over import HandingOver
@@ -100,6 +101,8 @@ class Engine(_observe.Observed):
         self._dashboard = dashboard
         self._encoder = Encoder()
         self._pools: dict[tuple[str, int], _native.Pool] = {}
+        #: Pools that nobody uses at the moment, by kind and what they are for; the one given back last is last.
+        self._spare: defaultdict[str, OrderedDict[Any, _native.Pool]] = defaultdict(OrderedDict)
         #: What coroutine functions run on, once there are any.
         self._event_loops: list[EventLoops] = []
         #: Pools of executors that were shut down without waiting for their calls.
@@ -344,6 +347,7 @@ class Engine(_observe.Observed):
         self._closed = True
         _running.discard(self)
         self._pools.clear()
+        self._spare.clear()
         self._left.clear()
         for engine in (self._native, self._native_threads):
             if engine is not None:

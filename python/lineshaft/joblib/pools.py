@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from weakref import WeakKeyDictionary
-
 from lineshaft import _process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
     from multiprocessing.context import BaseContext
     from typing import Any
 
     from lineshaft import _native
     from lineshaft._engine import Engine
 
-    Initializer = tuple[Callable[..., object], tuple[Any, ...]]
-
 __all__ = ["Pools"]
 
-#: Pools of threads that are kept for the next call: programs use one or two numbers of jobs.
-SPARE_MAX = 4
+#: Pools that are kept for the next call, by kind: programs use one or two numbers of jobs, and one initializer.
+SPARE_MAX = {"threads": 4, "initialized": 1}
 #: More threads than a process can have.
 THREADS_MAX = 1 << 20
 
@@ -31,9 +26,9 @@ class Pools:
 
     Most calls share the engine's own pool, whose workers are warm. Who asks for more jobs than the
     engine has workers gets a pool of that size for as long as the backend is configured, because the
-    budget of cores grows while it is open. Workers with an initializer are kept for the next call
-    with the same one. A call on threads has a pool to itself: one of its tasks may wait for another
-    call in a way that nobody knows of, through a thread of its own say, and that call must find threads.
+    budget of cores grows while it is open. A call on threads has a pool to itself: one of its tasks may wait for
+    another call in a way that nobody knows of, through a thread of its own say, and that call must find threads.
+    So has one with an initializer, whose workers are like no others. Both are kept for the next call of the kind.
 
     With a `context` of `multiprocessing` whose start method is `fork`, workers are forked from the program and
     see it as it was when `processes` was first called; after `max_tasks_per_worker` others take their places.
@@ -50,10 +45,10 @@ class Pools:
         self._engine = engine
         self._max_tasks_per_worker = max_tasks_per_worker
         self._context = context if context is not None and context.get_start_method() == "fork" else None
-        self._initializer = None if initializer is None else (initializer, initargs)
+        self._initializer = None if initializer is None else _Initializer(initializer, initargs)
         self._own: dict[int, _native.Pool] = {}
-        #: Threads that nobody else uses meanwhile, and how many.
-        self._leased: tuple[int, _native.Pool] | None = None
+        #: Pools that nobody else uses meanwhile, by kind and what they are for.
+        self._leased: dict[tuple[str, Hashable], _native.Pool] = {}
 
     def processes(self, n_jobs: int) -> tuple[_native.Pool, int | None]:
         """Return a pool for `n_jobs` processes, and how many batches it may be given at a time, if that is limited."""
@@ -63,21 +58,29 @@ class Pools:
         if self._context is not None:
             return self._forked(n_jobs, self._context), None
         if self._initializer is not None:
-            return _initialized_pool(self._engine, n_jobs, self._initializer), None
+            return self._initialized(n_jobs, self._initializer), None
         if n_jobs > workers:
             if n_jobs not in self._own:
                 self._own[n_jobs] = self._engine._open_processes(n_jobs, name="joblib")
             return self._own[n_jobs], None
         return self._engine._pool("processes", workers), n_jobs if n_jobs < workers else None
 
+    def _initialized(self, n_jobs: int, initializer: _Initializer) -> _native.Pool:
+        def open_pool() -> _native.Pool:
+            return self._engine._open_processes(
+                n_jobs, name="joblib", initializer=initializer.function, initargs=initializer.args
+            )
+
+        return self._lease("initialized", (n_jobs, initializer), open_pool)
+
     def _forked(self, n_jobs: int, context: BaseContext) -> _native.Pool:
         if n_jobs not in self._own:
-            initializer, initargs = self._initializer or (None, ())
+            own = self._initializer
             self._own[n_jobs] = self._engine._open_processes(
                 n_jobs,
                 name="joblib",
-                initializer=initializer,
-                initargs=initargs,
+                initializer=own.function if own else None,
+                initargs=own.args if own else (),
                 max_tasks_per_worker=self._max_tasks_per_worker,
                 context=context,
                 for_pool=True,
@@ -86,11 +89,15 @@ class Pools:
 
     def threads(self, n_jobs: int) -> _native.Pool:
         """Return a pool of `n_jobs` threads of this process for this backend alone."""
-        if self._leased is None or self._leased[0] != n_jobs:
-            self._give_back()
-            spare = _spare_of(self._engine).pop(n_jobs, None)
-            self._leased = n_jobs, spare or self._engine._open_pool("threads", n_jobs)
-        return self._leased[1]
+        return self._lease("threads", n_jobs, lambda: self._engine._open_pool("threads", n_jobs))
+
+    def _lease(self, kind: str, purpose: Hashable, open_pool: Callable[[], _native.Pool]) -> _native.Pool:
+        """Return a pool for this backend alone: one that another has given back, or else a new one."""
+        pool = self._leased.get((kind, purpose))
+        if pool is None:
+            pool = self._engine._spare[kind].pop(purpose, None) or open_pool()
+            self._leased[kind, purpose] = pool
+        return pool
 
     @property
     def cores(self) -> int:
@@ -108,14 +115,15 @@ class Pools:
         return self._engine._pool("threads", THREADS_MAX)
 
     def _give_back(self) -> None:
-        """Keep the threads for the next call, unless there are some already."""
-        leased, self._leased = self._leased, None
-        if leased is not None and not self._engine.closed:
-            n_jobs, pool = leased
-            spare = _spare_of(self._engine)
-            if spare.setdefault(n_jobs, pool) is not pool:
+        """Keep what was leased for the next call, unless there is something already."""
+        leased, self._leased = self._leased, {}
+        if self._engine.closed:
+            return
+        for (kind, purpose), pool in leased.items():
+            spare = self._engine._spare[kind]
+            if pool.broken or spare.setdefault(purpose, pool) is not pool:
                 pool.close()
-            while len(spare) > SPARE_MAX:
+            while len(spare) > SPARE_MAX[kind]:
                 spare.popitem(last=False)[1].close()
 
     def close(self) -> None:
@@ -127,34 +135,18 @@ class Pools:
         self._own.clear()
 
 
-#: Pools of threads that no call uses at the moment, by the number of their threads; the one given back last is last.
-_spare: WeakKeyDictionary[Engine, OrderedDict[int, _native.Pool]] = WeakKeyDictionary()
+class _Initializer:
+    """What is called in each worker before its first batch; equal to one that calls the same with the same."""
 
+    def __init__(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self.function = function
+        self.args = args
 
-def _spare_of(engine: Engine) -> OrderedDict[int, _native.Pool]:
-    return _spare.setdefault(engine, OrderedDict())
+    def _identity(self) -> tuple[int, ...]:
+        return id(self.function), *map(id, self.args)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Initializer) and self._identity() == other._identity()
 
-#: The last pool with an initializer: its engine, what it was made for, and itself.
-_last: tuple[Engine, int, Initializer, _native.Pool] | None = None
-
-
-def _initialized_pool(engine: Engine, n_jobs: int, initializer: Initializer) -> _native.Pool:
-    global _last
-    if _last is not None:
-        last_engine, size, same, pool = _last
-        if last_engine is engine and not engine.closed and size == n_jobs and _is_same(same, initializer):
-            return pool
-        if not last_engine.closed:
-            pool.close()
-    pool = engine._open_processes(n_jobs, name="joblib", initializer=initializer[0], initargs=initializer[1])
-    _last = (engine, n_jobs, initializer, pool)
-    return pool
-
-
-def _is_same(one: Initializer, other: Initializer) -> bool:
-    return (
-        one[0] is other[0]
-        and len(one[1]) == len(other[1])
-        and all(mine is theirs for mine, theirs in zip(one[1], other[1], strict=True))
-    )
+    def __hash__(self) -> int:
+        return hash(self._identity())
