@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "LOOK_SIGNAL", "__version__", "ArraysKept", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "LentCore", "Pool", "Segment", "Session", "Snapshot", "TaskOptions", "Zygote", "after_fork", "cancel_running", "static_order", "wait_any", "when_done"]
+__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "LOOK_SIGNAL", "__version__", "ArraysKept", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "LentCore", "Pool", "Segment", "Session", "Snapshot", "TaskOptions", "Zygote", "after_fork", "cancel_running", "is_own_thread", "static_order", "wait_any", "when_done"]
 
 DUMP_SIGNAL: Final[int]
 """
@@ -495,6 +495,11 @@ def cancel_running(futures: SupportsGetItem[int, FutureBase]) -> None:
     """
     Cancels the calls that are not done, those too that run in worker processes: these are killed.
     One that runs on a thread goes on, but nobody hears of it, and another thread takes its place.
+    """
+
+def is_own_thread() -> bool:
+    """
+    Whether this thread is one that an engine has started, to run calls or callbacks of futures.
     """
 
 def static_order(needs: SupportsGetItem[int, SupportsGetItem[int, SupportsIndex]]) -> list[int]:

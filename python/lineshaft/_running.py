@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 
-from lineshaft import _exit, _observe, _process
+from lineshaft import _exit, _native, _observe, _process
 from lineshaft.errors import EngineClosed
 
 TYPE_CHECKING = False
@@ -78,8 +78,7 @@ def discard(engine: Engine) -> None:
 
 def _check_exit() -> None:
     """Refuse what submits although the interpreter ends, except calls that run until then."""
-    thread = threading.current_thread()
-    runs_calls = isinstance(thread, threading._DummyThread) or thread.name == EVENT_LOOP_NAME
+    runs_calls = _native.is_own_thread() or threading.current_thread().name == EVENT_LOOP_NAME
     if default is None or default.closed or not runs_calls:
         raise EngineClosed("cannot schedule new futures after interpreter shutdown")
 

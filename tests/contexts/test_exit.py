@@ -264,6 +264,27 @@ def test_submitting_from_an_exit_handler(programs):
     assert err == ""
 
 
+def test_submitting_from_an_exit_handler_on_a_thread_that_python_did_not_start(script):
+    assert (
+        script("""
+        import atexit, _thread, queue
+        import lineshaft as ls
+        ls.submit(pow, 2, 2).result()
+        answers = queue.SimpleQueue()
+        def submit():
+            try:
+                answers.put(ls.submit(pow, 2, 2).result())
+            except RuntimeError as error:
+                answers.put(str(error))
+        @atexit.register
+        def last():
+            _thread.start_new_thread(submit, ())
+            print(answers.get())
+        """)
+        == "cannot schedule new futures after interpreter shutdown\n"
+    )
+
+
 def test_a_thread_that_goes_on_after_its_time_limit(script):
     assert (
         script("""

@@ -1,5 +1,6 @@
 """What a user of `Parallel` relies on, through the backend "lineshaft"."""
 
+import _thread
 import gc
 import os
 import threading
@@ -7,9 +8,10 @@ import time
 import warnings
 import weakref
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
-from tests.events import FileEvent, eventually
+from tests.events import PATIENCE_S, FileEvent, eventually
 from tests.joblib.calls import append, enter_and_wait, fail_at, inner, make_lock, square, thread_name, wait_for, where
 
 import joblib
@@ -238,6 +240,21 @@ def test_unordered_results_overtake(event):
     assert sorted(next(results) for _ in range(8)) == [x * x for x in range(8)]
     gate.set()
     assert list(results) == [-1]
+
+
+def test_unordered_results_overtake_on_a_thread_that_python_did_not_start(event):
+    errors = SimpleQueue()
+
+    def call():
+        try:
+            test_unordered_results_overtake(event)
+        except BaseException as error:
+            errors.put(error)
+        else:
+            errors.put(None)
+
+    _thread.start_new_thread(call, ())
+    assert errors.get(timeout=PATIENCE_S) is None
 
 
 def test_one_call_reads_the_results_of_another():

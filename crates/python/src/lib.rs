@@ -17,6 +17,7 @@ mod lending;
 mod locked;
 mod notices;
 mod observed;
+mod own_thread;
 mod packed;
 mod pool;
 mod resolver;
@@ -45,6 +46,8 @@ mod _native {
     use super::graph::{GraphRun, static_order};
     #[pymodule_export]
     use super::lending::LentCore;
+    #[pymodule_export]
+    use super::own_thread::is_own_thread;
     #[pymodule_export]
     use super::pool::{Pool, TaskOptions};
     #[pymodule_export]

@@ -22,6 +22,7 @@ use crate::callbacks::Callbacks;
 use crate::future::{FutureBase, call_callbacks, tell_waiters};
 use crate::interpreter::hanging_if_unwound;
 use crate::notices::{Notice, Notices};
+use crate::own_thread::become_own;
 
 /// How often whoever waits for another thread looks for signals.
 const SIGNAL_CHECK: Duration = Duration::from_millis(50);
@@ -113,6 +114,7 @@ impl Resolver {
             let spawned = thread::Builder::new()
                 .name("lineshaft-resolver".into())
                 .spawn(move || {
+                    become_own();
                     // One state of the thread for all callbacks: what they leave in `threading.local`
                     // is there for the next.
                     let serve = || resolver.serve();

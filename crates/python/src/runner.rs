@@ -18,6 +18,7 @@ use crate::event_loop;
 use crate::graph::Node;
 use crate::interpreter::{front, hanging_if_unwound};
 use crate::locked::Locked;
+use crate::own_thread::become_own;
 use crate::resolver::Resolver;
 
 /// How long a thread runs calls before it lets go of the interpreter between two of them. Objects that
@@ -200,6 +201,7 @@ impl Runner for ThreadRunner {
     /// Python's state of this thread stays as long as the thread does: in it are the values of
     /// `threading.local`, which calls expect to find where the initializer or calls before left them.
     fn around(&self, serve: &mut (dyn FnMut() + Send)) {
+        become_own();
         let attached = Python::try_attach(|py| {
             let introduced = hanging_if_unwound(|| self.introduce(py));
             py.detach(&mut *serve);

@@ -8,7 +8,6 @@ the thread that is told of results if these come as a generator.
 from __future__ import annotations
 
 import os
-import threading
 
 from joblib.parallel import (
     AutoBatchingMixin,
@@ -18,7 +17,7 @@ from joblib.parallel import (
     mp,
 )
 
-from lineshaft import _process, _running, _startup
+from lineshaft import _native, _process, _running, _startup
 from lineshaft.joblib import limits
 from lineshaft.joblib.announcing import Announcing
 from lineshaft.joblib.batch import Surroundings
@@ -308,7 +307,7 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
 
     def _is_nested(self) -> bool:
         """Whether this call is made by a task: in a worker, or on a thread of the engine."""
-        return _process.is_worker() or isinstance(threading.current_thread(), threading._DummyThread)
+        return _process.is_worker() or _native.is_own_thread()
 
     def _surroundings(self) -> Surroundings:
         level = (self.nesting_level or 0) + 1
