@@ -184,6 +184,21 @@ def test_forked_workers_see_the_program_as_it_was(tmp_path):
         assert done.returncode == 0, done.stderr
 
 
+def test_threads_of_libraries_are_limited_where_joblib_can(tmp_path):
+    program = """
+    from joblib import parallel_config
+    for backend in ("loky", "multiprocessing", "threading"):
+        try:
+            with parallel_config(backend, inner_max_num_threads=2):
+                print(backend)
+        except AssertionError as error:
+            print("does not accept setting the inner_max_num_threads" in str(error))
+    """
+    for runner in ((), ("-m", "lineshaft", "run")):
+        done = run(program, tmp_path, runner=runner)
+        assert done.stdout == "loky\nTrue\nTrue\n", done.stderr
+
+
 def test_without_processes(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(

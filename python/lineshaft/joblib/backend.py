@@ -322,6 +322,8 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
 class LineshaftThreadingBackend(LineshaftBackend):
     """Runs the batches of ``Parallel`` on threads of this process."""
 
+    # As joblib's own has it.
+    supports_inner_max_num_threads = False
     uses_threads = True
 
 
@@ -331,6 +333,8 @@ class LineshaftMultiprocessingBackend(LineshaftBackend):
     Programs name the backend ``"multiprocessing"`` for what its workers inherit: large globals, settings, locks.
     """
 
+    # As joblib's own has it.
+    supports_inner_max_num_threads = False
     may_fork = True
 
 
