@@ -16,6 +16,7 @@ from lineshaft._modules import imported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from logging import LogRecord
     from types import ModuleType
     from typing import Any
@@ -96,23 +97,35 @@ def _describe(stream: Any) -> tuple[str, str, bool]:
     )
 
 
-#: In a worker: has an entry while something may have been written and not been sent.
-unflushed: list[bool] = []
+#: In a worker: descriptors to which something may have been written and not been sent.
+unflushed: list[int] = []
+
+#: In a worker: says at a descriptor that what is written next is the running task's, or that this is over.
+mark: Callable[[int, bool], None] | None = None
+
+
+def _begin(fd: int) -> None:
+    if mark is not None:
+        mark(fd, True)
+    unflushed.append(fd)
 
 
 class _Bytes(io.BufferedWriter):
+    fd = -1
+
     def write(self, data: Any) -> int:
-        if not unflushed:
-            unflushed.append(True)
+        if self.fd not in unflushed:
+            _begin(self.fd)
         return super().write(data)
 
 
 class _Text(io.TextIOWrapper):
+    fd = -1
     is_terminal = False
 
     def write(self, text: str) -> int:
-        if not unflushed:
-            unflushed.append(True)
+        if self.fd not in unflushed:
+            _begin(self.fd)
         return super().write(text)
 
     def isatty(self) -> bool:
@@ -121,11 +134,12 @@ class _Text(io.TextIOWrapper):
 
 def open_stream(fd: int, encoding: str, errors: str, is_terminal: bool) -> io.TextIOWrapper:
     """Make a worker's standard output or error."""
-    raw = io.FileIO(fd, "w", closefd=False)
+    binary = _Bytes(io.FileIO(fd, "w", closefd=False))
     try:
-        stream = _Text(_Bytes(raw), encoding, errors, line_buffering=True)
+        stream = _Text(binary, encoding, errors, line_buffering=True)
     except LookupError:
-        stream = _Text(_Bytes(raw), "utf-8", "backslashreplace", line_buffering=True)
+        stream = _Text(binary, "utf-8", "backslashreplace", line_buffering=True)
+    binary.fd = stream.fd = fd
     stream.is_terminal = is_terminal
     return stream
 
@@ -153,12 +167,16 @@ def inherit_streams(streams: list[tuple[str, str, bool]]) -> None:
 
 def flush() -> None:
     """Send what this worker's streams hold back."""
+    written = unflushed.copy()
     unflushed.clear()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (AttributeError, OSError, ValueError):
             pass  # replaced or closed by a task
+    if mark is not None:
+        for fd in written:
+            mark(fd, False)
 
 
 def log_levels() -> dict[str, int]:

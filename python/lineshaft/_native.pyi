@@ -397,6 +397,10 @@ class Session:
         Passes on what is to be called in the engine's process, such as what handles a log record: a
         function and its arguments, pickled.
         """
+    def mark_output(self, /, fd: SupportsIndex, begins: bool) -> None:
+        """
+        Says in the pipe at this descriptor that what is written next is the running task's, or that this is over.
+        """
     def process_pool(self, /, *, workers: SupportsIndex | None = None, initializer: Any | None = None, initargs: tuple | None = None, tasks_per_worker_max: SupportsIndex | None = None) -> Pool:
         """
         Opens a pool of worker processes for nested calls; without `workers`, the pool that this

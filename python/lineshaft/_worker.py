@@ -242,7 +242,7 @@ def work(
     One that `inherits` is a fork of the program: its streams, its settings and what it has patched
     are the program's.
     """
-    from lineshaft import _batch, _patch, _process
+    from lineshaft import _batch, _console, _patch, _process
     from lineshaft._console import (
         describe_streams,
         flush,
@@ -314,6 +314,7 @@ def work(
         if setup["patched"]:
             _patch.apply(setup["patched"])
     _batch.mark = session.set_item
+    _console.mark = session.mark_output
     hooks = SimpleNamespace(
         check_limit=check_limit,
         load_definition=worker.load_definition,

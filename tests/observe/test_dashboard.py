@@ -115,6 +115,40 @@ with ProcessPoolExecutor(1) as pool:
 """
 
 
+def test_what_a_task_printed_is_its_own():
+    def shout(number):
+        print(number)
+        print("wrong", number, file=sys.stderr)
+
+    with ls.Engine(workers=1) as engine:
+        # So many so short ones that the worker is at a later one when what they print is read.
+        for future in [engine.submit(shout, number) for number in range(200)]:
+            future.result()
+        details = [json.loads(fetch(f"{engine.dashboard_url}/api/tasks/{task}")) for task in range(1, 201)]
+    printed = [(sorted(detail["output"].splitlines()), detail["output_is_guess"]) for detail in details]
+    assert printed == [([str(number), f"wrong {number}"], False) for number in range(200)]
+
+
+def test_what_is_written_around_the_streams_may_be_anothers(tmp_path):
+    def write(text):
+        os.write(1, text.encode())
+
+    def print_to_a_file():
+        output = os.dup(1)
+        with (tmp_path / "printed").open("wb") as file:
+            os.dup2(file.fileno(), 1)
+        print("nothing but this")
+        os.dup2(output, 1)
+        os.close(output)
+
+    with ls.Engine(workers=1) as engine:
+        engine.submit(write, "hello").result()
+        detail = json.loads(fetch(f"{engine.dashboard_url}/api/tasks/1"))
+        engine.submit(print_to_a_file).result()
+    assert (detail["output"], detail["output_is_guess"]) == ("hello", True)
+    assert (tmp_path / "printed").read_text() == "nothing but this\n"
+
+
 def test_what_is_left_out_of_a_task_is_said():
     def shout(count):
         print("x" * count)

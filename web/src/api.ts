@@ -200,6 +200,8 @@ export interface Task {
 export interface TaskDetail extends Task {
   explanation: string;
   output: string;
+  /** Some of it may be another task's. */
+  output_is_guess: boolean;
   /** What tasks printed that is not kept any more, if something of this one may be among it. */
   output_dropped: OutputDropped | null;
   history: Attempt[];

@@ -31,7 +31,7 @@ export interface Run {
   };
   profile: { every_s: number; dropped: number; cut: number; name: string[]; parent: number[]; at_ns: number[]; group: number[]; leaf: number[] };
   graph: RecordedGraph;
-  output: [number, string][];
+  output: [number, string, boolean][];
   output_dropped: OutputDropped | null;
   tracebacks: [number, Traceback][];
 }
@@ -159,13 +159,13 @@ function taskRow(run: Run, at: number, names: Map<number, string>): Task {
 function taskDetail(run: Run, task: number): TaskDetail {
   const at = run.tasks.task.indexOf(task);
   if (at < 0) throw new Error("no such task is listed");
-  const output = run.output.find(([of]) => of === task)?.[1] ?? "";
+  const [, output, output_is_guess] = run.output.find(([of]) => of === task) ?? [task, "", false];
   const tracebacks = run.tracebacks.filter(([of]) => of === task).map(([, traceback]) => traceback);
   const deaths = run.workers.deaths.filter((death) => death.task === task);
   const row = taskRow(run, at, groupNames(run));
   const dropped = run.output_dropped;
   const output_dropped = dropped && (row.submitted_s ?? -Infinity) <= dropped.until_s ? dropped : null;
-  return { ...row, explanation: "the run is over", output, output_dropped, history: historyOf(run, task), tracebacks, deaths };
+  return { ...row, explanation: "the run is over", output, output_is_guess, output_dropped, history: historyOf(run, task), tracebacks, deaths };
 }
 
 function historyOf(run: Run, task: number): Attempt[] {

@@ -7,8 +7,10 @@ use lineshaft_core::{TaskId, Time, WorkerId};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use crate::descriptors::Ours;
 use crate::error::EngineError;
 use crate::limits::OUTPUT_RING_BYTES;
+use crate::marks::Marks;
 use crate::poller::Stream;
 
 /// Something that was printed.
@@ -18,12 +20,23 @@ pub struct Printed {
     pub at: Time,
     /// The worker that printed it.
     pub worker: WorkerId,
-    /// The task it was running then.
+    /// Whose it is, or else the task that the worker was running when it was read.
     pub task: Option<TaskId>,
+    /// Whether the worker said whose it is.
+    pub is_certain: bool,
     /// Where it was printed.
     pub stream: Stream,
     /// What was printed; not necessarily whole lines or characters.
     pub bytes: Vec<u8>,
+}
+
+/// What one task printed, as far as it is kept.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct TaskOutput {
+    /// In the order in which it was read.
+    pub bytes: Vec<u8>,
+    /// Some of it may be another task's, which its worker ran before or after it.
+    pub is_guess: bool,
 }
 
 /// What was printed and is not kept any more.
@@ -43,14 +56,27 @@ pub(crate) struct OutputRing {
     dropped: Option<OutputDropped>,
 }
 
+impl TaskOutput {
+    /// Adds what the task printed next.
+    pub fn add(&mut self, printed: &Printed) {
+        self.bytes.extend_from_slice(&printed.bytes);
+        self.is_guess |= !printed.is_certain;
+    }
+}
+
 impl OutputRing {
     /// Adds what was printed; to the last entry if that is the same task's, on the same stream.
     pub(crate) fn push(&mut self, printed: Printed) {
         self.bytes += printed.bytes.len();
         match self.printed.back_mut() {
             Some(last)
-                if (last.worker, last.task, last.stream)
-                    == (printed.worker, printed.task, printed.stream)
+                if (last.worker, last.task, last.is_certain, last.stream)
+                    == (
+                        printed.worker,
+                        printed.task,
+                        printed.is_certain,
+                        printed.stream,
+                    )
                     && last.bytes.len() < OUTPUT_RING_BYTES / 16 =>
             {
                 last.bytes.extend_from_slice(&printed.bytes);
@@ -75,20 +101,34 @@ impl OutputRing {
         self.dropped
     }
 
-    /// What one task printed, in the order in which it was read.
-    pub(crate) fn of(&self, task: TaskId) -> Vec<u8> {
-        let of_task = self
-            .printed
-            .iter()
-            .filter(|printed| printed.task == Some(task));
-        of_task
-            .flat_map(|printed| printed.bytes.iter().copied())
-            .collect()
+    pub(crate) fn of(&self, task: TaskId) -> TaskOutput {
+        let mut output = TaskOutput::default();
+        for printed in &self.printed {
+            if printed.task == Some(task) {
+                output.add(printed);
+            }
+        }
+        output
     }
 
     /// All of it, oldest first.
     pub(crate) fn all(&self) -> Vec<Printed> {
         self.printed.iter().cloned().collect()
+    }
+}
+
+/// The end of a worker's output, or of its errors, that the engine reads.
+pub(crate) struct OutputPipe {
+    pub(crate) fd: Ours,
+    pub(crate) marks: Marks,
+}
+
+impl OutputPipe {
+    pub(crate) fn new(fd: OwnedFd) -> OutputPipe {
+        OutputPipe {
+            fd: Ours::new(fd),
+            marks: Marks::default(),
+        }
     }
 }
 
@@ -109,6 +149,7 @@ mod tests {
             at: Time(task),
             worker: WorkerId(1),
             task: Some(TaskId(task)),
+            is_certain: true,
             stream: Stream::Stdout,
             bytes: bytes.to_vec(),
         }
@@ -126,9 +167,26 @@ mod tests {
             .map(|printed| printed.bytes)
             .collect();
         assert_eq!(texts, [b"ab".to_vec(), b"c".to_vec()]);
-        assert_eq!(ring.of(TaskId(1)), b"ab");
-        assert_eq!(ring.of(TaskId(3)), b"");
+        assert_eq!(ring.of(TaskId(1)).bytes, b"ab");
+        assert_eq!(ring.of(TaskId(3)), TaskOutput::default());
         assert_eq!(ring.dropped(), None);
+    }
+
+    #[test]
+    fn what_may_be_anothers_is_told_apart() {
+        let mut ring = OutputRing::default();
+        ring.push(printed(1, b"a"));
+        ring.push(Printed {
+            is_certain: false,
+            ..printed(1, b"b")
+        });
+        ring.push(printed(2, b"c"));
+        let of = |task| {
+            let output = ring.of(TaskId(task));
+            (output.bytes, output.is_guess)
+        };
+        assert_eq!(of(1), (b"ab".to_vec(), true));
+        assert_eq!(of(2), (b"c".to_vec(), false));
     }
 
     #[test]

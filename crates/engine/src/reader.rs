@@ -12,7 +12,7 @@ use lineshaft_core::{Counts, GroupId, GroupSummary, PoolId, Since, TaskId, Worke
 use lineshaft_store::StoreStats;
 
 use crate::clock;
-use crate::output::{OutputDropped, Printed};
+use crate::output::{OutputDropped, Printed, TaskOutput};
 use crate::process::{Death, Pinned, Stack, Traceback};
 use crate::shared::Shared;
 use crate::state::State;
@@ -108,7 +108,7 @@ impl Reader {
     }
 
     /// What the task printed, if it ran in a worker process and that is not too long ago.
-    pub fn output(&self, task: TaskId) -> Vec<u8> {
+    pub fn output(&self, task: TaskId) -> TaskOutput {
         let look = |state: &mut State| state.processes.output.of(task);
         self.shared.with_state(look).unwrap_or_default()
     }

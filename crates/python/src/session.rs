@@ -1,6 +1,6 @@
 //! `Session`: a worker process's side.
 
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -264,6 +264,15 @@ impl Session {
     fn set_item(&self, index: u64) {
         if let Some(session) = self.client.own_session() {
             session.set_item(index);
+        }
+    }
+
+    /// Says in the pipe at this descriptor that what is written next is the running task's, or that this is over.
+    fn mark_output(&self, py: Python<'_>, fd: i32, begins: bool) {
+        if let Some(session) = self.client.own_session() {
+            // SAFETY: whether it is open is looked at before anything is done with it.
+            let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+            py.detach(|| session.mark_output(fd, begins));
         }
     }
 

@@ -74,6 +74,12 @@ function Detail({ task }: { task: TaskDetail }) {
         <>
           <h3>What it printed</h3>
           <pre tabIndex={0}>{task.output}</pre>
+          {task.output_is_guess && (
+            <p class="note">
+              Some of it was not written through Python’s sys.stdout or sys.stderr. It may be of a task that the same worker ran just before or
+              after this one.
+            </p>
+          )}
         </>
       )}
       {task.output_dropped && (

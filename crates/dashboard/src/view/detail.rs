@@ -1,7 +1,7 @@
 //! One task with all that is known of it: its attempts, what it printed and raised, how its worker died.
 
 use lineshaft_core::TaskId;
-use lineshaft_engine::{Death, OutputDropped, Reader, Traceback};
+use lineshaft_engine::{Death, OutputDropped, Reader, TaskOutput, Traceback};
 use serde::Serialize;
 
 use super::{DeathRow, TaskRow};
@@ -17,6 +17,8 @@ pub struct TaskDetail {
     explanation: String,
     /// What it printed, as far as the engine still has it.
     output: String,
+    /// Some of it may be another task's.
+    output_is_guess: bool,
     /// What tasks printed that it does not have any more, if something of this one may be among it.
     output_dropped: Option<DroppedRow>,
     /// Its attempts that have a bar, in the order of time.
@@ -59,7 +61,7 @@ pub(crate) struct TracebackRow {
 #[derive(Default)]
 pub(crate) struct Said {
     explanation: String,
-    output: Vec<u8>,
+    output: TaskOutput,
     output_dropped: Option<OutputDropped>,
     tracebacks: Vec<Traceback>,
     deaths: Vec<Death>,
@@ -100,7 +102,8 @@ impl Picture {
             row,
             output_dropped: dropped.filter(|dropped| began_s <= dropped.until_s),
             explanation: said.explanation,
-            output: String::from_utf8_lossy(&said.output).into_owned(),
+            output: String::from_utf8_lossy(&said.output.bytes).into_owned(),
+            output_is_guess: said.output.is_guess,
             history: self.history_of(id),
             tracebacks: tracebacks.map(TracebackRow::of).collect(),
             deaths: deaths.map(|death| self.death_row(death)).collect(),

@@ -5,7 +5,7 @@
 //! quarter of a million of each. Times are nanoseconds since the origin.
 
 use lineshaft_core::{TaskId, Time};
-use lineshaft_engine::{Death, OutputDropped, Printed, Traceback};
+use lineshaft_engine::{Death, OutputDropped, Printed, TaskOutput, Traceback};
 use serde::Serialize;
 
 use super::{
@@ -27,7 +27,8 @@ pub struct Record {
     graph: RecordedGraph,
     profile: RecordedProfile,
     /// What tasks printed.
-    output: Vec<(u64, String)>,
+    /// Of each task, and whether some of it may be another's.
+    output: Vec<(u64, String, bool)>,
     /// How much more than that.
     output_dropped: Option<DroppedRow>,
     /// Where tasks raised.
@@ -128,7 +129,7 @@ impl Picture {
             tasks: self.recorded_tasks(),
             graph: self.recorded_graph(),
             profile: self.recorded_profile(),
-            output: by_task(beside.printed),
+            output: by_task(&beside.printed),
             output_dropped: beside
                 .output_dropped
                 .map(|dropped| self.dropped_row(dropped)),
@@ -264,17 +265,17 @@ fn ns_of(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn by_task(printed: Vec<Printed>) -> Vec<(u64, String)> {
-    let mut all: rustc_hash::FxHashMap<TaskId, Vec<u8>> = rustc_hash::FxHashMap::default();
+fn by_task(printed: &[Printed]) -> Vec<(u64, String, bool)> {
+    let mut all: rustc_hash::FxHashMap<TaskId, TaskOutput> = rustc_hash::FxHashMap::default();
     for piece in printed {
         if let Some(task) = piece.task {
-            all.entry(task).or_default().extend(piece.bytes);
+            all.entry(task).or_default().add(piece);
         }
     }
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    let mut all: Vec<(u64, String)> = all
+    let mut all: Vec<_> = all
         .into_iter()
-        .map(|(task, bytes)| (task.0, text(bytes)))
+        .map(|(task, output)| (task.0, text(output.bytes), output.is_guess))
         .collect();
     all.sort_unstable();
     all

@@ -14,7 +14,7 @@ use crate::descriptors::Ours;
 use crate::error::EngineError;
 use crate::limits::{DESCRIPTORS_WAITING_MAX, OUTPUT_READ_BYTES};
 use crate::options::Work;
-use crate::output::{OutputRing, Printed, output_pipe};
+use crate::output::{OutputPipe, OutputRing, Printed, output_pipe};
 use crate::payload::{Code, CodeId, Payload};
 use crate::poller::{Source, Stream};
 use crate::promise::Promise;
@@ -52,8 +52,8 @@ pub(super) struct Worker {
     pub(super) released: Vec<Pin>,
     /// Why nothing that it says is believed any more, in words for the task that has to answer for it.
     pub(super) garbage: Option<String>,
-    stdout: Option<Ours>,
-    stderr: Option<Ours>,
+    stdout: Option<OutputPipe>,
+    stderr: Option<OutputPipe>,
     pub(super) crash: CrashFile,
     pid: Option<u32>,
     /// To signal the process by; none if it had ended by the time we heard of it.
@@ -101,7 +101,6 @@ impl Worker {
         let control: SharedPage<ControlPage> = SharedPage::create()?;
         let (stdout, their_stdout) = output_pipe()?;
         let (stderr, their_stderr) = output_pipe()?;
-        let (stdout, stderr) = (Ours::new(stdout), Ours::new(stderr));
         let crash = CrashFile::create()?;
         let inherited = vec![
             theirs,
@@ -125,8 +124,8 @@ impl Worker {
             answered: FxHashMap::default(),
             released: Vec::new(),
             garbage: None,
-            stdout: Some(stdout),
-            stderr: Some(stderr),
+            stdout: Some(OutputPipe::new(stdout)),
+            stderr: Some(OutputPipe::new(stderr)),
             crash,
             pid: None,
             process: None,
@@ -150,7 +149,7 @@ impl Worker {
     /// Begins to listen to it.
     pub(super) fn listen(&self, shared: &Shared) -> Result<(), EngineError> {
         let pipes = [&self.stdout, &self.stderr].into_iter().flatten();
-        let ends = std::iter::once(&self.socket).chain(pipes);
+        let ends = std::iter::once(&self.socket).chain(pipes.map(|pipe| &pipe.fd));
         for (end, source) in ends.zip(Processes::sources(self.id)) {
             shared.poller.add(end.as_fd(), source)?;
         }
@@ -422,8 +421,9 @@ impl Worker {
     }
 
     pub(super) fn read_output(&mut self, shared: &Shared, stream: Stream, ring: &mut OutputRing) {
-        // If none runs any more, it was the oldest that has not been reported: output is read first.
-        let task = match self.control.task() {
+        // Of what has no mark. If none runs any more, it was the oldest that has not been reported:
+        // output is read first.
+        let guess = match self.control.task() {
             0 => self.oldest().map(|sent| sent.task),
             task => Some(TaskId(task)),
         };
@@ -431,28 +431,39 @@ impl Worker {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
         };
-        let Some(fd) = pipe else { return };
+        let Some(OutputPipe { fd, marks }) = pipe else {
+            return;
+        };
+        let worker = self.id;
+        let mut show = |marked: Option<TaskId>, bytes: &[u8]| {
+            let task = marked.or(guess);
+            shared.options.observer.output(worker, task, stream, bytes);
+            ring.push(Printed {
+                at: now(),
+                worker,
+                task,
+                is_certain: marked.is_some(),
+                stream,
+                bytes: bytes.to_vec(),
+            });
+        };
         let mut buffer = [0_u8; 4096];
         for _ in 0..OUTPUT_READ_BYTES / buffer.len() {
             match rustix::io::read(&*fd, &mut buffer) {
                 Ok(0) => {
+                    marks.split(&[], false, &mut show);
                     shared.poller.remove(fd.as_fd());
                     *pipe = None;
                     return;
                 }
                 Ok(count) => {
                     self.prints = true;
-                    let bytes = &buffer[..count];
-                    shared.options.observer.output(self.id, task, stream, bytes);
-                    ring.push(Printed {
-                        at: now(),
-                        worker: self.id,
-                        task,
-                        stream,
-                        bytes: bytes.to_vec(),
-                    });
+                    marks.split(&buffer[..count], count == buffer.len(), &mut show);
                 }
-                Err(_) => return,
+                Err(_) => {
+                    marks.split(&[], false, &mut show);
+                    return;
+                }
             }
         }
     }
@@ -461,7 +472,7 @@ impl Worker {
     pub(super) fn close(&self, shared: &Shared) {
         shared.poller.remove(self.socket.as_fd());
         for pipe in [&self.stdout, &self.stderr].into_iter().flatten() {
-            shared.poller.remove(pipe.as_fd());
+            shared.poller.remove(pipe.fd.as_fd());
         }
     }
 }

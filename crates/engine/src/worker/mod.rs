@@ -12,6 +12,7 @@ mod doing;
 mod excerpt;
 mod jobs;
 mod outbox;
+mod output;
 mod reader;
 mod session;
 

@@ -20,6 +20,7 @@ use super::doing::{Activity, Doing};
 use super::excerpt::excerpt;
 use super::jobs::Job;
 use super::outbox::Outbox;
+use super::output::OutputPipes;
 use super::reader::{MainTurn, Reader, Slept};
 use super::{Raised, Sent};
 
@@ -65,6 +66,7 @@ pub struct Session {
     /// It lacks what the engine believes it has.
     unfit: AtomicBool,
     growth: Option<Growth>,
+    pipes: OutputPipes,
 }
 
 /// Watches the worker's own memory.
@@ -122,6 +124,7 @@ impl Session {
                 limit_bytes,
                 state: Mutex::default(),
             }),
+            pipes: OutputPipes::of_process(),
         })
     }
 
@@ -274,6 +277,12 @@ impl Session {
         self.outbox
             .push(&FromWorker::Log { record }, Vec::new(), clock::now())
             .map_err(EngineError::from)
+    }
+
+    /// Says in the pipe at this descriptor that what follows is the running task's, or that this is over.
+    pub fn mark_output(&self, fd: BorrowedFd<'_>, begins: bool) {
+        let task = Some(TaskId(self.control.task())).filter(|task| begins && task.0 != 0);
+        self.pipes.mark(fd, task);
     }
 
     /// Shows which item of the running task begins, counted from 0.
