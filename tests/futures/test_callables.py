@@ -1,8 +1,10 @@
 """Callables of all kinds, such as have no name or make one up."""
 
+import functools
 import threading
 import xmlrpc.client
 
+import numpy
 import pytest
 
 import lineshaft as ls
@@ -29,6 +31,27 @@ def test_a_method_of_a_server(threads):
 @pytest.mark.parametrize("name", [None, 3, "", "\ud800"], ids=repr)
 def test_a_name_that_is_none(executor, name):
     assert executor.submit(Namesake(name), 1).result(30) == -1
+
+
+def told_apart(x, y):
+    return x - y
+
+
+def from_the_other(x, y):
+    return x + y
+
+
+def test_partial_calls_are_told_apart_by_their_functions(executor):
+    def names():
+        return {group["name"]: group["tasks"] for group in ls.default_engine_stats()["groups"]}
+
+    before = names()
+    assert executor.submit(functools.partial(told_apart, 7), 2).result(30) == 5
+    assert executor.submit(functools.partial(functools.partial(from_the_other, 7), 2)).result(30) == 9
+    # What is written in C may have a name and no qualified one.
+    assert executor.submit(numpy.negative, 3).result(30) == -3
+    new = {name: tasks - before.get(name, 0) for name, tasks in names().items() if tasks != before.get(name)}
+    assert new == {"told_apart": 1, "from_the_other": 1, "negative": 1}
 
 
 def test_it_is_called_by_its_type_where_it_cannot_be_sent(processes):

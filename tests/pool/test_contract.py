@@ -205,7 +205,7 @@ def test_starmap(pool):
 def test_chunks_are_shown_under_the_name_of_the_function():
     assert chunks.over_chunk(square).__qualname__ == "square"
     assert chunks.over_star_chunk(operator.mul).__name__ == "mul"
-    assert chunks.over_chunk(functools.partial(square, wait=0.1)).__qualname__ == "partial"
+    assert chunks.over_chunk(functools.partial(square, wait=0.1)).__qualname__ == "square"
 
 
 def test_map_raises_the_first_failure_in_input_order_after_all_ran(pool):

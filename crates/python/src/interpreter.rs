@@ -19,6 +19,8 @@ pub struct Front {
     pub load_result: Py<PyAny>,
     pub load_exception: Py<PyAny>,
     pub reference: Py<PyAny>,
+    /// What to call a callable.
+    pub name_of: Py<PyAny>,
     /// `lineshaft._batch.run`.
     pub run_batch: Py<PyAny>,
     /// `lineshaft._failures`: exceptions for what happened to tasks.
@@ -58,6 +60,7 @@ pub fn front(py: Python<'_>) -> PyResult<&'static Front> {
             load_result: parent.getattr("load_result")?.unbind(),
             load_exception: parent.getattr("load_exception")?.unbind(),
             reference: parent.getattr("reference")?.unbind(),
+            name_of: parent.getattr("name_of")?.unbind(),
             run_batch: py.import("lineshaft._batch")?.getattr("run")?.unbind(),
             failures: py.import("lineshaft._failures")?.unbind(),
             future: future.cast_into::<PyType>()?.unbind(),

@@ -204,8 +204,10 @@ fn submit(py: Python<'_>, core: &Arc<Core>, request: TaskRequest) -> PyResult<Ar
 
 fn group(py: Python<'_>, core: &Core, function: &Bound<'_, PyAny>) -> PyResult<GroupId> {
     // Not everything has one, and an object that makes up its attributes has one that is no text.
-    let named = function.getattr(pyo3::intern!(py, "__qualname__"));
-    let name = match named.and_then(|name| name.extract::<String>()) {
+    let name = function
+        .getattr(pyo3::intern!(py, "__qualname__"))
+        .or_else(|_| front(py)?.name_of.bind(py).call1((function,)));
+    let name = match name.and_then(|name| name.extract::<String>()) {
         Ok(name) => name,
         Err(_) => function.get_type().name()?.to_string(),
     };

@@ -6,6 +6,7 @@ import itertools
 import os
 import sys
 from collections import namedtuple
+from functools import partial
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from weakref import ref
 
@@ -153,9 +154,14 @@ def contents(cell: CellType) -> object:
 
 
 def name_of(function: object) -> str:
-    """Return what to call a callable; one that makes up its attributes, or has none, is called by its type."""
-    name = getattr(function, "__qualname__", None)
-    return name if isinstance(name, str) else type(function).__qualname__
+    """Return what to call a callable: a partial call as its function, what has no name of its own as its type."""
+    while isinstance(function, partial):
+        function = function.func
+    for attribute in ("__qualname__", "__name__"):
+        name = getattr(function, attribute, None)
+        if isinstance(name, str):  # some make up their attributes
+            return name
+    return type(function).__qualname__
 
 
 def main_namespace() -> dict[str, Any]:
