@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import threading
@@ -173,6 +174,44 @@ def test_a_file_that_cannot_be_written_is_an_error_that_names_it(tmp_path):
     path = tmp_path / "no such folder" / "run.json"
     with ls.Engine(workers=1) as engine, pytest.raises(FileNotFoundError, match=re.escape(str(path))):
         engine.trace(path)
+
+
+@pytest.mark.parametrize("kind", ["trace", "report"])
+@pytest.mark.parametrize("is_link", [False, True])
+def test_what_is_not_written_to_its_end_replaces_nothing(tmp_path, kind, is_link):
+    path, file = tmp_path / "last", tmp_path / ("good" if is_link else "last")
+    if is_link:
+        path.symlink_to(file.name)
+    with ls.Engine(workers=1) as engine:
+        assert [future.result() for future in [engine.submit(abs, number) for number in range(200)]] == list(range(200))
+        write = getattr(engine, kind)
+        file.write_text("from before")
+        file.chmod(0o640)
+        files = sorted(tmp_path.iterdir())
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+        try:
+            with pytest.raises(OSError, match=re.escape(str(path))):
+                write(path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert file.read_text() == "from before"
+        assert sorted(tmp_path.iterdir()) == files
+        write(path)
+    assert file.stat().st_size > 4096
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert path.is_symlink() == is_link
+    assert sorted(tmp_path.iterdir()) == files
+
+
+def test_what_cannot_be_replaced_is_written_to(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with ls.Engine(workers=1) as engine:
+        engine.trace(pipe)
+    assert os.read(reader, 1) == b"{"
+    os.close(reader)
 
 
 def run(*arguments, cwd):

@@ -1,7 +1,7 @@
 //! `Observed`: an engine with its picture and the pages that show it.
 
-use std::fs::File;
-use std::io::{self, BufWriter};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -71,11 +71,53 @@ impl Observed {
     }
 }
 
-/// Has a file written; an error names it.
+/// Has a file written; an error names it. What was there before stays until the whole of it is written.
 fn write<T>(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<T>,
 ) -> io::Result<T> {
-    let written = File::create(path).and_then(|file| write(&mut BufWriter::new(file)));
+    let written = write_beside(path, write);
     written.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+fn write_beside<T>(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<T>,
+) -> io::Result<T> {
+    let before = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        metadata => Some(metadata?),
+    };
+    if before.as_ref().is_some_and(|before| !before.is_file()) {
+        // A terminal, or a pipe: it cannot be replaced.
+        return write_to(File::create(path)?, write);
+    }
+    // Where a link leads to is replaced, not the link.
+    let path = match before {
+        Some(_) => path.canonicalize()?,
+        None => path.to_owned(),
+    };
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    let beside = path.with_file_name(name);
+    let written = File::create(&beside)
+        .and_then(|file| {
+            before.map_or(Ok(()), |before| file.set_permissions(before.permissions()))?;
+            write_to(file, write)
+        })
+        .and_then(|written| fs::rename(&beside, &path).map(|()| written));
+    if written.is_err() {
+        // If that fails too, the first error says why.
+        let _: io::Result<()> = fs::remove_file(&beside);
+    }
+    written
+}
+
+fn write_to<T>(
+    file: File,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut file = BufWriter::new(file);
+    let written = write(&mut file)?;
+    file.flush().map(|()| written)
 }
