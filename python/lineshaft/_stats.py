@@ -76,7 +76,9 @@ def of(engine: Engine) -> dict[str, Any] | None:
     ]
     busy_s = cpu_s(pid for _, pid in stats["workers"]) - engine._started_cpu_s
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    peak_bytes += sum(_peak_bytes(pid) for _, pid in stats["workers"])
+    # As many of the largest as there were workers at a time: one that replaced another had its memory after it.
+    peaks_bytes = stats["peaks_bytes"] + [_peak_bytes(pid) for _, pid in stats["workers"]]
+    peak_bytes += sum(sorted(peaks_bytes, reverse=True)[: stats["workers_max"]])
     return {
         "tasks": sum(group["tasks"] for group in stats["groups"]),
         "failed": sum(group["failed"] - group["retried"] for group in stats["groups"]),

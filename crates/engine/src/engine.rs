@@ -15,7 +15,7 @@ use crate::options::{EngineOptions, PoolOptions, TaskRequest};
 use crate::output::Printed;
 use crate::payload::{Code, Payload};
 use crate::pools::Pool;
-use crate::process::Snapshot;
+use crate::process::{Peaks, Snapshot};
 use crate::promise::Promise;
 use crate::reader::Reader;
 use crate::shared::Shared;
@@ -43,6 +43,8 @@ pub struct EngineStats {
     pub spilled_bytes: u64,
     /// Worker processes that died under a task or without being asked to end.
     pub deaths: u64,
+    /// How much memory those had at most that are gone.
+    pub peaks: Peaks,
     /// Counters per group, by name.
     pub groups: Vec<(String, GroupSummary)>,
 }
@@ -204,6 +206,7 @@ impl Engine {
             memory_bytes: store.used_bytes,
             spilled_bytes: store.spilled_bytes,
             deaths: state.processes.deaths(),
+            peaks: state.processes.peaks.clone(),
             groups: state
                 .scheduler
                 .groups()

@@ -55,7 +55,7 @@ pub use outcome::{DeathReport, Outcome, Portable, TaskError};
 pub use output::{OutputDropped, Printed, TaskOutput};
 pub use payload::{Code, CodeId, Payload};
 pub use poller::Stream;
-pub use process::{Death, Pinned, Snapshot, Stack, Traceback, lost};
+pub use process::{Death, Peaks, Pinned, Snapshot, Stack, Traceback, lost};
 pub use promise::Promise;
 pub use reader::{Reader, Totals, WorkerTotals};
 pub use runner::{BlockedCall, Body, Call, CallEnd, Calls, Runner, current_task};

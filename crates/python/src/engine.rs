@@ -335,6 +335,8 @@ impl Engine {
         dict.set_item("memory_bytes", stats.memory_bytes)?;
         dict.set_item("spilled_bytes", stats.spilled_bytes)?;
         dict.set_item("worker_deaths", stats.deaths)?;
+        dict.set_item("workers_max", stats.peaks.workers_max)?;
+        dict.set_item("peaks_bytes", stats.peaks.ended)?;
         let groups = PyList::empty(py);
         for (name, summary) in stats.groups {
             let group = PyDict::new(py);

@@ -130,6 +130,12 @@ impl State {
         };
         worker.close(shared);
         worker.forget_calls(shared);
+        if let End::Exited {
+            peak_memory_bytes, ..
+        } = end
+        {
+            self.processes.peaks.note_end(peak_memory_bytes);
+        }
         match end {
             _ if worker.departed => self.processes.departed.push(worker.pool),
             End::NeverStarted(why) => {

@@ -61,6 +61,27 @@ impl Deaths {
     }
 }
 
+/// How much memory workers that are gone had at most.
+#[derive(Clone, Default, Debug)]
+pub struct Peaks {
+    /// The most workers that there were at a time.
+    pub workers_max: usize,
+    /// Of as many workers that have ended, in bytes, the largest first.
+    pub ended: Vec<u64>,
+}
+
+impl Peaks {
+    pub(super) fn note_workers(&mut self, count: usize) {
+        self.workers_max = self.workers_max.max(count);
+    }
+
+    pub(super) fn note_end(&mut self, peak_bytes: u64) {
+        let place = self.ended.partition_point(|&other| other >= peak_bytes);
+        self.ended.insert(place, peak_bytes);
+        self.ended.truncate(self.workers_max);
+    }
+}
+
 impl Processes {
     /// The last deaths, oldest first.
     pub(crate) fn recent_deaths(&self) -> Vec<Death> {

@@ -43,7 +43,7 @@ use crate::reader::WorkerTotals;
 use crate::shared::Shared;
 use crate::tasks::Task;
 
-pub use inspect::{Death, Stack};
+pub use inspect::{Death, Peaks, Stack};
 pub use nested::lost;
 pub use pinned::Pinned;
 pub use snapshot::Snapshot;
@@ -85,6 +85,7 @@ pub(crate) struct Processes {
     departed: Vec<PoolId>,
     /// Workers that ended without having been asked to.
     deaths: Deaths,
+    pub(crate) peaks: Peaks,
     /// The processes of the last workers that were started, also of those that are gone.
     pids: VecDeque<(WorkerId, u32)>,
     tracebacks: Tracebacks,
@@ -197,6 +198,7 @@ impl Processes {
         }
         self.dirty.push(worker.id);
         self.workers.insert(worker.id, Box::new(worker));
+        self.peaks.note_workers(self.workers.len());
         Ok(())
     }
 
