@@ -94,6 +94,10 @@ def test_a_bag_and_an_array_together():
 # errors
 
 
+def test_builtins_have_a_caller():
+    assert get({"sum": (eval, "1 + 2")}, "sum") == 3
+
+
 def test_an_exception_is_the_one_that_was_raised_with_its_traceback():
     with pytest.raises(ValueError, match="cannot work on 2") as caught:
         get({"x": (inc, 1), "y": (fail, "x"), "z": (inc, "y")}, "z")

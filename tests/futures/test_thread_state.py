@@ -4,6 +4,8 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
+import warnings
 
 import pytest
 
@@ -33,6 +35,32 @@ def test_a_signal_that_the_opener_blocks_is_blocked():
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     with executor:
         assert executor.submit(blocked_here).result() == {signal.SIGUSR1}
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "result"),
+    [(eval, ("1 + 2",), 3), (exec, ("number = 1",), None), (len, ([1],), 1), (warnings.warn, ("careful",), None)],
+    ids=["eval", "exec", "len", "warn"],
+)
+def test_builtins_have_a_caller(function, arguments, result, recwarn):
+    with ls.ThreadPoolExecutor(1) as executor:
+        assert executor.submit(function, *arguments).result() == result
+    assert [str(warning.message) for warning in recwarn] == (["careful"] if function is warnings.warn else [])
+
+
+def test_each_call_has_a_namespace_of_its_own():
+    with ls.ThreadPoolExecutor(1, initializer=exec, initargs=("number = 1",)) as executor:
+        before = executor.submit(dir).result()
+        executor.submit(exec, "number = 1").result()
+        assert executor.submit(dir).result() == before
+        assert "number" not in executor.submit(globals).result()
+
+
+def test_what_a_builtin_raises_shows_nothing_of_its_caller():
+    with ls.ThreadPoolExecutor(1) as executor:
+        error = executor.submit(eval, "1 / 0").exception()
+        assert [frame.filename for frame in traceback.extract_tb(error.__traceback__)] == ["<string>"]
+        assert executor.submit(int, "x").exception().__traceback__ is None
 
 
 def nested(depth: int) -> list:

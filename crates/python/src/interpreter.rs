@@ -23,6 +23,8 @@ pub struct Front {
     pub name_of: Py<PyAny>,
     /// `lineshaft._batch.run`.
     pub run_batch: Py<PyAny>,
+    /// `lineshaft._caller.call`.
+    call: Py<PyAny>,
     /// `lineshaft._failures`: exceptions for what happened to tasks.
     pub failures: Py<PyModule>,
     /// `lineshaft.futures.Future`, the class of what is handed out.
@@ -62,9 +64,32 @@ pub fn front(py: Python<'_>) -> PyResult<&'static Front> {
             reference: parent.getattr("reference")?.unbind(),
             name_of: parent.getattr("name_of")?.unbind(),
             run_batch: py.import("lineshaft._batch")?.getattr("run")?.unbind(),
+            call: py.import("lineshaft._caller")?.getattr("call")?.unbind(),
             failures: py.import("lineshaft._failures")?.unbind(),
             future: future.cast_into::<PyType>()?.unbind(),
         })
+    })
+}
+
+/// Calls a function from a frame of Python, which builtins such as `eval` look at. The traceback of what
+/// it raises begins with its own frame.
+pub fn call_from_frame<'py>(
+    function: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = function.py();
+    let call = front(py)?.call.bind(py);
+    let called = match kwargs {
+        None => call.call1((function, args)),
+        Some(kwargs) => call.call1((function, args, kwargs)),
+    };
+    called.or_else(|error| {
+        if let Some(traceback) = error.traceback(py) {
+            let inner = traceback.getattr(pyo3::intern!(py, "tb_next"))?;
+            error.set_traceback(py, inner.cast_into().ok());
+        }
+        Err(error)
     })
 }
 

@@ -16,7 +16,7 @@ use crate::encode::encode_result;
 use crate::engine::Core;
 use crate::event_loop;
 use crate::graph::Node;
-use crate::interpreter::{front, hanging_if_unwound};
+use crate::interpreter::{call_from_frame, front, hanging_if_unwound};
 use crate::locked::Locked;
 use crate::own_thread::become_own;
 use crate::resolver::Resolver;
@@ -67,9 +67,11 @@ fn invoke<'py>(py: Python<'py>, call: &Call) -> PyResult<Bound<'py, PyAny>> {
         args,
         kwargs,
     } = body(call.body());
-    function
-        .bind(py)
-        .call(args.bind(py), kwargs.as_ref().map(|kwargs| kwargs.bind(py)))
+    call_from_frame(
+        function.bind(py),
+        args.bind(py),
+        kwargs.as_ref().map(|kwargs| kwargs.bind(py)),
+    )
 }
 
 fn end(
@@ -155,7 +157,7 @@ impl ThreadRunner {
         };
         if !self.broken.load(Ordering::SeqCst)
             && INITIALIZED.with_borrow_mut(|done| done.insert(self.id))
-            && let Err(error) = initializer.bind(py).call1(args.bind(py))
+            && let Err(error) = call_from_frame(initializer.bind(py), args.bind(py), None)
         {
             self.broken.store(true, Ordering::SeqCst);
             let told = front(py).and_then(|front| {

@@ -6,6 +6,7 @@ use lineshaft_engine::Promise;
 use pyo3::prelude::*;
 
 use crate::future::object_of;
+use crate::interpreter::call_from_frame;
 
 use super::call::Call;
 
@@ -54,6 +55,7 @@ impl Node {
         let context = context.bind(py).call_method0(pyo3::intern!(py, "copy"))?;
         let (args, kwargs) = call.write_out(py, &[call.function(py)], &needs)?;
         drop(needs);
-        context.call_method(pyo3::intern!(py, "run"), args, kwargs.as_ref())
+        let run = context.getattr(pyo3::intern!(py, "run"))?;
+        call_from_frame(&run, &args, kwargs.as_ref())
     }
 }
