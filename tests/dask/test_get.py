@@ -145,6 +145,10 @@ def test_missing_keys_and_circles_are_told():
         get({"a": (inc, "b"), "b": (inc, "c"), "c": (inc, "a")}, "a")
     with pytest.raises(RuntimeError, match="Cycle detected"):
         get({"a": Alias("a", "b"), "b": Alias("b", "a")}, "a")
+    # If both are wrong, Dask tells of the circle, whichever comes first.
+    for graph in ({"a": (sum, [TaskRef("b"), "a"])}, {"a": (sum, ["a", TaskRef("b")])}, {0: 0, "a": (max, 0, "a")}):
+        with pytest.raises(RuntimeError, match="Cycle detected"):
+            get(graph, "a")
 
 
 def test_rerun_exceptions_locally_calls_the_task_once_more_here():

@@ -105,6 +105,8 @@ impl<'py> Table<'py> {
     /// The tasks that are needed for these, each after those that it needs itself.
     pub fn needed_for(&self, wanted: &[Entry<'py>]) -> PyResult<Vec<Row<'py>>> {
         let mut rows = Vec::new();
+        // What is wrong with a graph that has a cycle is the cycle, as Dask has it.
+        let mut first_missing = None;
         let mut seen = vec![Seen::No; self.len()];
         // Tasks on the way from a wanted one, each with the number of its needs that were looked at.
         let mut path: Vec<(Row<'py>, usize)> = Vec::new();
@@ -120,7 +122,7 @@ impl<'py> Table<'py> {
                         Seen::OnPath => return Err(self.cycle_through(position, &path)),
                         Seen::No => {
                             seen[position] = Seen::OnPath;
-                            path.push((self.row(position)?, 0));
+                            path.push((self.row(position, &mut first_missing)?, 0));
                         }
                     }
                 }
@@ -136,17 +138,21 @@ impl<'py> Table<'py> {
                 }
             }
         }
-        Ok(rows)
+        first_missing.map_or(Ok(rows), Err)
     }
 
-    fn row(&self, position: usize) -> PyResult<Row<'py>> {
+    /// The task at a position; an error for a key that is not in the graph goes to `first_missing`.
+    fn row(&self, position: usize, first_missing: &mut Option<PyErr>) -> PyResult<Row<'py>> {
         let (key, node) = &self.nodes[position];
         let (call, names) = Call::of(node, &self.notation)?;
         let mut needs = Vec::with_capacity(names.len());
         let mut tasks = Vec::with_capacity(names.len());
         for name in names {
             let Some(entry) = self.find(&name)? else {
-                return Err(missing(&name, key)?);
+                if first_missing.is_none() {
+                    *first_missing = Some(missing(&name, key)?);
+                }
+                continue;
             };
             if let Entry::Task(position) = entry {
                 tasks.push(position);
