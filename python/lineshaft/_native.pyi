@@ -409,8 +409,8 @@ class Session:
     def serve(self, /, hooks: Any) -> None:
         """
         Runs tasks until the engine wants no more. `hooks` has the functions of
-        `lineshaft._serial.worker`, `flush` with `unflushed`, and `check_limit`, which raises if the
-        running task is to be interrupted.
+        `lineshaft._serial.worker`, `flush` with `unflushed`, `check_limit`, which raises if the
+        running task is to be interrupted, and `changed`.
         """
     def set_item(self, /, index: SupportsIndex) -> None:
         """

@@ -10,7 +10,7 @@ from lineshaft import _native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import ModuleType
     from typing import Any
 
@@ -22,6 +22,9 @@ setup: dict[str, Any] = {}
 number = 0
 #: How the worker was started, as a process of `multiprocessing`: it ends as such a process does.
 start_method: str | None = None
+#: In a worker, what puts back what calls have changed for others of their kind: each is told of the function of every
+#: call that follows before that begins.
+changed: list[Callable[[Callable[..., Any]], object]] = []
 
 
 def become_worker(own_session: _native.Session, own_setup: dict[str, Any]) -> None:

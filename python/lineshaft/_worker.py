@@ -326,6 +326,7 @@ def work(
         run_batch=_batch.run,
         flush=flush,
         unflushed=unflushed,
+        changed=_process.changed,
     )
     session.serve(hooks)
 

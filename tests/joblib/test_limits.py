@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+import lineshaft as ls
 from joblib import Parallel, delayed, parallel_config
 
 threadpoolctl = pytest.importorskip("threadpoolctl")
@@ -64,6 +65,45 @@ def test_the_environment_wins_also_later(monkeypatch):
     check(everywhere(2), 2)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
     check(everywhere(2), 3)
+
+
+def meet(mine, others, function):
+    """Call a function when the same is about to happen in another worker."""
+    mine.set()
+    others.wait()
+    return function()
+
+
+def in_both_workers(event, function=in_force):
+    events = [event(str(number)) for number in range(2)]
+    calls = [ls.submit(meet, *pair, function) for pair in (events, events[::-1])]
+    found = [call.result() for call in calls]
+    for each in events:
+        each.path.unlink()
+    return found
+
+
+def call_with_a_limit(function=in_force):
+    with parallel_config("lineshaft", n_jobs=2, inner_max_num_threads=7):
+        return Parallel(batch_size=1)(delayed(function)() for _ in range(2))
+
+
+def before_inside_and_after():
+    return in_force(), *call_with_a_limit(), in_force()
+
+
+def test_calls_that_are_no_batches_find_what_they_found_before(event, engine):
+    before = in_both_workers(event)
+    for _ in range(2):
+        meeting = [event(name) for name in ("one", "another")]
+        with parallel_config("lineshaft", n_jobs=2, inner_max_num_threads=7):
+            check(Parallel(batch_size=1)(delayed(meet)(*pair, in_force) for pair in (meeting, meeting[::-1])), 7)
+        for each in meeting:
+            each.path.unlink()
+        assert in_both_workers(event) == before
+    for found in in_both_workers(event, before_inside_and_after):
+        check(found[1:-1], 7)
+        assert found[0] == found[-1] == before[0]
 
 
 def on_threads(n_jobs, backend, function=in_force):

@@ -179,6 +179,9 @@ struct Hooks<'py> {
     /// A list that is empty if there is nothing to flush.
     unflushed: Bound<'py, PyList>,
     check_limit: Bound<'py, PyAny>,
+    /// What is told of the function of each call before it begins, because calls before have changed something
+    /// for their like only.
+    changed: Bound<'py, PyList>,
 }
 
 #[pymethods]
@@ -221,8 +224,8 @@ impl Session {
     }
 
     /// Runs tasks until the engine wants no more. `hooks` has the functions of
-    /// `lineshaft._serial.worker`, `flush` with `unflushed`, and `check_limit`, which raises if the
-    /// running task is to be interrupted.
+    /// `lineshaft._serial.worker`, `flush` with `unflushed`, `check_limit`, which raises if the
+    /// running task is to be interrupted, and `changed`.
     fn serve(&self, hooks: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = hooks.py();
         let session = &*self.client.session;
@@ -237,6 +240,7 @@ impl Session {
             flush: hooks.getattr("flush")?,
             unflushed: hooks.getattr("unflushed")?.cast_into()?,
             check_limit: hooks.getattr("check_limit")?,
+            changed: hooks.getattr("changed")?.cast_into()?,
         };
         let mut lessons = Vec::new();
         loop {
@@ -475,18 +479,24 @@ impl<'py> Hooks<'py> {
                 .call1((&loadable.stream, loadable.buffers(py), values))?
         };
         let (args, kwargs) = call.extract::<(Bound<'py, PyTuple>, Bound<'py, PyDict>)>()?;
-        if function.is_none() {
-            return Ok(Call {
+        let call = if function.is_none() {
+            Call {
                 function: args.get_item(0)?,
                 args: args.get_slice(1, args.len()),
                 kwargs,
-            });
+            }
+        } else {
+            Call {
+                function,
+                args,
+                kwargs,
+            }
+        };
+        // Of a copy, because who has put something back leaves the list.
+        for put_back in self.changed.to_tuple() {
+            put_back.call1((&call.function,))?;
         }
-        Ok(Call {
-            function,
-            args,
-            kwargs,
-        })
+        Ok(call)
     }
 }
 

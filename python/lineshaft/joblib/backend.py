@@ -257,6 +257,8 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
             run.close()
             if self._outer is not None and _process.is_worker():
                 limits.limit(self._outer.threads, self._outer.fixed)
+            elif _process.is_worker():
+                limits.unlimit()
 
     # Batches.
 

@@ -1,8 +1,9 @@
 """Threads of BLAS and OpenMP, kept to a job's share of the cores. What a user has set wins.
 
 In a worker process, libraries that are loaded later read the variables of the environment; those that are
-loaded already are told by `threadpoolctl`, if that is installed. Where jobs are threads of the program, that is
-all that is done, and it is taken back afterwards.
+loaded already are told by `threadpoolctl`, if that is installed. Batches that follow find both as they are; before
+any other call both are put back. Where jobs are threads of the program, only the libraries are told, and that is
+taken back afterwards.
 """
 
 from __future__ import annotations
@@ -11,18 +12,22 @@ import os
 import sys
 import threading
 
+from lineshaft import _process
 from lineshaft._startup import THREAD_VARIABLES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     Fixed = tuple[tuple[str, str], ...]
 
-__all__ = ["TBB_VARIABLE", "limit", "lower", "lower_here", "raise_again", "set_by_user"]
+__all__ = ["TBB_VARIABLE", "limit", "lower", "lower_here", "raise_again", "set_by_user", "unlimit"]
 
 #: Lets the schedulers of TBB in several processes coordinate.
 TBB_VARIABLE = "ENABLE_IPC"
+#: The module whose functions run batches.
+RUNS_BATCHES = "lineshaft.joblib.batch"
 #: Which variable is for which library, in the words of `threadpoolctl`.
 _VARIABLE_OF = {
     "blis": "BLIS_NUM_THREADS",
@@ -31,8 +36,10 @@ _VARIABLE_OF = {
     "openmp": "OMP_NUM_THREADS",
 }
 
-#: The limit that is in force in this worker, once there is one.
+#: The limit that is in force in this worker, if there is one.
 _limit: tuple[int, Fixed] | None = None
+#: What was before, if anything was changed: the variables, and how many threads loaded libraries used.
+_before: tuple[dict[str, str | None], list[tuple[Any, int]]] | None = None
 
 
 def set_by_user() -> Fixed:
@@ -41,17 +48,44 @@ def set_by_user() -> Fixed:
 
 
 def limit(threads: int, fixed: Fixed = ()) -> None:
-    """Let numerical libraries use so many threads in this process from now on, but for what is `fixed`."""
-    global _limit
+    """Let numerical libraries use so many threads in calls of this worker, but for what is `fixed`, until `unlimit`."""
+    global _before, _limit
     if _limit == (threads, fixed):
         return
     wanted = {**dict.fromkeys(THREAD_VARIABLES, str(threads)), **dict(fixed)}
-    is_new = any(os.environ.get(name) != value for name, value in wanted.items())
-    os.environ.update(wanted)
-    os.environ.setdefault(TBB_VARIABLE, "1")
-    if is_new:
+    if any(os.environ.get(name) != value for name, value in wanted.items()):
+        if _before is None:
+            variables = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+            _before = variables, [(library, library.num_threads) for library in _loaded()]
+            _process.changed.append(_before_call)
+        os.environ.update(wanted)
         _tell_loaded(wanted)
+    os.environ.setdefault(TBB_VARIABLE, "1")
     _limit = threads, fixed
+
+
+def unlimit() -> None:
+    """Put back what was before there was a limit."""
+    global _before, _limit
+    if _before is None:
+        return
+    (variables, used), _before, _limit = _before, None, None
+    _process.changed.remove(_before_call)
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    # Those that were loaded meanwhile have found the limit in the environment.
+    _tell_loaded({name: value or "" for name, value in variables.items()})
+    for library, threads in used:
+        library.set_num_threads(threads)
+
+
+def _before_call(function: Callable[..., Any]) -> None:
+    """Unlimit all calls but batches, which set the limit themselves: it often is the one that they find."""
+    if getattr(function, "__module__", None) != RUNS_BATCHES:
+        unlimit()
 
 
 def _tell_loaded(wanted: dict[str, str]) -> None:
