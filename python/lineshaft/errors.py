@@ -33,7 +33,8 @@ class LineshaftError(Exception):
 class SerializationError(LineshaftError, pickle.PicklingError, TypeError):
     """A value cannot travel between processes; the message names the value and the path to it.
 
-    `pickle.PicklingError` and `TypeError` are what the standard library raises for that.
+    `pickle.PicklingError` and `TypeError` are what the standard library raises for that. What a value itself raises
+    when it is pickled, such as a `RuntimeError`, is the error's cause, and the error is one of that class too.
 
     Attributes
     ----------

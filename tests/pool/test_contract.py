@@ -148,11 +148,11 @@ def test_types_are_those_of_the_standard_library(pool):
 def test_unpicklable_argument_fails_its_result_only(process_pool_class):
     with process_pool_class(1) as pool:
         result = pool.apply_async(square, (Unpicklable(),))
-        with pytest.raises(Exception, match="cannot pickle"):
+        with pytest.raises(RuntimeError, match="cannot pickle"):
             result.get(10)
-        with pytest.raises(Exception, match="cannot pickle"):
+        with pytest.raises(RuntimeError, match="cannot pickle"):
             pool.map(square, [Unpicklable()] * 10)
-        with pytest.raises(Exception, match="cannot pickle"):
+        with pytest.raises(RuntimeError, match="cannot pickle"):
             next(pool.imap(square, [Unpicklable()]))
         assert pool.apply(square, (2,)) == 4
     pool.join()

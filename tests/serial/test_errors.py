@@ -105,6 +105,31 @@ def test_argument_is_named():
         encoder.code(_captures())
 
 
+class Coded(Exception):  # noqa: N818
+    def __init__(self, code, text):
+        super().__init__(text)
+        self.code = code
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("no"), AttributeError("no"), KeyError("no"), ValueError("no"), Coded(1, "no")],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_an_argument_raises_is_caught_as_what_it_is(error):
+    class Raises:
+        def __reduce__(self):
+            raise error
+
+    for kind in (type(error), errors.SerializationError):
+        with pytest.raises(kind, match=r"cannot send argument 'x' of work\(\) to a worker process: ") as caught:
+            Encoder().dumps((([Raises()],), {}), call=work)
+    assert caught.value.__cause__ is error
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (type(copy), str(copy), copy.was_sent) == (type(caught.value), str(caught.value), False)
+    assert type(copy).__name__ == "SerializationError"
+
+
 def test_memory_and_system_errors_stay_what_they_are():
     class Full:
         def __reduce__(self):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from types import FunctionType
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from lineshaft._serial.namespace import Closure
 
 __all__ = ["missing_global", "unsendable", "unsendable_call", "unsendable_function"]
+
+#: Classes of errors that are kept.
+CLASSES_MAX = 64
 
 
 def missing_global(closure: Closure) -> Exception:
@@ -39,7 +43,7 @@ def unsendable(obj: Any, call: Callable[..., Any] | None, error: BaseException) 
         what, root, value = _guilty_argument(obj, call)
         of_call = f" of {name_of(call)}()"
     why = str(error) if isinstance(error, Unsendable) else explain(value, root, error=error)
-    failure = SerializationError(f"cannot send {what}{of_call} to a worker process: {why}")
+    failure = _failure(f"cannot send {what}{of_call} to a worker process: {why}", error)
     failure.was_sent = False
     return failure
 
@@ -76,4 +80,41 @@ def _guilty_argument(obj: Any, call: Callable[..., Any]) -> tuple[str, str, obje
 def unsendable_function(fn: object, name: str, error: BaseException) -> Exception:
     """Make the error of a callable that cannot be pickled."""
     why = str(error) if isinstance(error, Unsendable) else explain(fn, f"{name!r}", error=error)
-    return SerializationError(f"cannot send {name}() to a worker process: {why}")
+    return _failure(f"cannot send {name}() to a worker process: {why}", error)
+
+
+def _failure(text: str, error: BaseException) -> SerializationError:
+    """Make an error that is also of the class of what the value itself raised: the standard library raises that."""
+    while isinstance(error, SerializationError) and error.__cause__ is not None:
+        error = error.__cause__
+    kind: Any = type(error)
+    if isinstance(error, Unsendable) or issubclass(SerializationError, kind):
+        return SerializationError(text)
+    try:
+        return _class_for(kind)(text)
+    except TypeError:
+        return SerializationError(text)  # of a class that has its own ideas of what can be derived from it
+
+
+@functools.lru_cache(CLASSES_MAX)
+def _class_for(kind: Any) -> type[SerializationError]:
+    """Return the class of errors that are caught as a `SerializationError` and as the exception class `kind`."""
+
+    class Both(SerializationError, kind):  # type: ignore[misc]
+        # Some are made from something else than a text, or have one of their own, such as `KeyError`.
+        __init__ = Exception.__init__
+        __str__ = Exception.__str__
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return _rebuild, (kind, self.args, self.__dict__)
+
+    Both.__name__, Both.__qualname__ = SerializationError.__name__, SerializationError.__qualname__
+    Both.__module__ = SerializationError.__module__
+    found: type[SerializationError] = Both
+    return found
+
+
+def _rebuild(kind: Any, args: tuple[Any, ...], state: dict[str, Any]) -> SerializationError:
+    error = _class_for(kind)(*args)
+    error.__dict__.update(state)
+    return error
