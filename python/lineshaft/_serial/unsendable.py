@@ -100,7 +100,7 @@ def _failure(text: str, error: BaseException) -> SerializationError:
 def _class_for(kind: Any) -> type[SerializationError]:
     """Return the class of errors that are caught as a `SerializationError` and as the exception class `kind`."""
 
-    class Both(SerializationError, kind):  # type: ignore[misc]
+    class RaisedError(SerializationError, kind):  # type: ignore[misc]
         # Some are made from something else than a text, or have one of their own, such as `KeyError`.
         __init__ = Exception.__init__
         __str__ = Exception.__str__
@@ -108,9 +108,9 @@ def _class_for(kind: Any) -> type[SerializationError]:
         def __reduce__(self) -> tuple[Any, ...]:
             return _rebuild, (kind, self.args, self.__dict__)
 
-    Both.__name__, Both.__qualname__ = SerializationError.__name__, SerializationError.__qualname__
-    Both.__module__ = SerializationError.__module__
-    found: type[SerializationError] = Both
+    RaisedError.__name__, RaisedError.__qualname__ = SerializationError.__name__, SerializationError.__qualname__
+    RaisedError.__module__ = SerializationError.__module__
+    found: type[SerializationError] = RaisedError
     return found
 
 
