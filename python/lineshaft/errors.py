@@ -8,6 +8,7 @@ can be pickled: they travel between nested levels of workers.
 from __future__ import annotations
 
 import _pickle as pickle  # what `pickle` exports, without the ten modules that it imports
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,10 +79,30 @@ class RemoteTraceback(Exception):  # noqa: N818 - as concurrent.futures calls it
     def __str__(self) -> str:
         return f'\n"""\n{self.text}"""'
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[RemoteTraceback]:
+        """Say to `isinstance` that it is one of theirs as well, if the program has imported those."""
+        return _remote_traceback_class()
+
     @property
     def tb(self) -> str:
         """The same under the name that `concurrent.futures` and `multiprocessing` use."""
         return str(self)
+
+
+#: The same in the standard library.
+_REMOTE_TRACEBACKS = (("multiprocessing.pool", "RemoteTraceback"), ("concurrent.futures.process", "_RemoteTraceback"))
+
+_remote_traceback_classes: dict[tuple[type, ...], type[RemoteTraceback]] = {(): RemoteTraceback}
+
+
+def _remote_traceback_class() -> type[RemoteTraceback]:
+    """Return a class that derives from `RemoteTraceback` and from those of the standard library that are imported."""
+    found = [getattr(sys.modules.get(module), name, None) for module, name in _REMOTE_TRACEBACKS]
+    theirs = tuple(cls for cls in found if cls is not None)
+    if theirs not in _remote_traceback_classes:
+        _remote_traceback_classes[theirs] = type("RemoteTraceback", (RemoteTraceback, *theirs), {})
+    return _remote_traceback_classes[theirs]
 
 
 class RemoteError(LineshaftError):

@@ -1,7 +1,8 @@
 """A future has the result of its call, or what the call raised, with the worker's traceback."""
 
-import concurrent.futures
+import concurrent.futures.process
 import functools
+import multiprocessing.pool
 import operator
 import os
 import pickle
@@ -109,6 +110,16 @@ def test_causes_of_the_worker_are_kept(processes):
     error = processes.submit(fail_with_cause).exception()
     assert "KeyError: 'key'" in str(error.__cause__)
     assert isinstance(error.__cause__.cause, KeyError)
+
+
+def test_a_remote_traceback_is_one_of_the_standard_library_too(processes):
+    cause = processes.submit(fail, ValueError).exception().__cause__
+    assert isinstance(cause, multiprocessing.pool.RemoteTraceback)
+    assert isinstance(cause, concurrent.futures.process._RemoteTraceback)
+    assert isinstance(cause, ls.errors.RemoteTraceback)
+    assert not isinstance(cause, ls.errors.LineshaftError)
+    copy = pickle.loads(pickle.dumps(cause))
+    assert (type(copy), copy.text) == (ls.errors.RemoteTraceback, cause.text)
 
 
 def test_causes_of_calls_in_calls_are_kept(processes):
