@@ -1,12 +1,13 @@
 //! Workers: what each uses and runs, and how those ended that died.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use lineshaft_core::{GroupId, TaskId};
 use lineshaft_engine::{Death, Pinned};
 use serde::Serialize;
 
-use crate::lanes::Worker;
+use crate::lanes::{Bar, Worker};
 use crate::picture::Picture;
 
 /// Workers that are gone, in one answer; the page says how many more there were.
@@ -138,8 +139,12 @@ impl Picture {
     }
 
     fn worker_row(&self, worker: &Worker) -> WorkerRow {
-        let running = worker.running().map(|bar| self.until_now(bar));
-        let running: Vec<RunningRow> = running
+        let bars: Vec<Bar> = (worker.running()).map(|bar| self.until_now(bar)).collect();
+        // Durations, of which none make zero: a sum of no floating-point numbers is -0.0.
+        let ended: Duration = worker.lanes.iter().map(|lane| lane.busy).sum();
+        let busy = bars.iter().fold(ended, |busy, bar| busy + bar.ran);
+        let running: Vec<RunningRow> = bars
+            .iter()
             .map(|bar| RunningRow {
                 task: bar.task.0,
                 group: bar.group.0,
@@ -172,11 +177,7 @@ impl Picture {
                 .iter()
                 .map(|lane| lane.dropped + lane.bars.len() as u64)
                 .sum(),
-            busy_s: worker
-                .lanes
-                .iter()
-                .map(|lane| lane.busy.as_secs_f64())
-                .sum(),
+            busy_s: busy.as_secs_f64(),
             ahead: worker.in_flight().saturating_sub(running.len()),
             running,
         }
@@ -244,6 +245,20 @@ mod tests {
             (1, "f7")
         );
         assert_eq!(list.workers[1].worker, 99);
+    }
+
+    #[test]
+    fn a_worker_is_busy_with_what_it_still_runs_too() {
+        let mut picture = picture(
+            "0 up 1 1\n0 up 2 1\n0 submit 1 7\n1 hand 1 1 7\n100 finish 1 90\n100 submit 2 7
+             100 hand 2 1 7\n1100 submit 3 7",
+        );
+        picture.latest.at = lineshaft_core::Time(1_100_000);
+        let list = picture.worker_list(Vec::new());
+        let busy_s = |at: usize| list.workers[at].busy_s;
+        assert!((busy_s(0) - 1.09e-3).abs() < 1e-9, "{}", busy_s(0));
+        assert!(busy_s(1).is_sign_positive());
+        assert_eq!(list.workers[1].worker, 2);
     }
 
     #[test]
