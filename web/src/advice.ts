@@ -2,7 +2,7 @@
 // a report has them too. A finding is told when it is worth a person's time, not before.
 
 import type { Group, Overview, Sample } from "./api";
-import { bytes, count, duration, percent } from "./format";
+import { bytes, count, duration, number, percent } from "./format";
 import { isImport } from "./groups";
 
 export interface Finding {
@@ -77,7 +77,9 @@ function imports({ groups }: Overview): Finding | null {
   };
 }
 
-function moving({ groups }: Overview): Finding | null {
+function moving({ groups, memory }: Overview): Finding | null {
+  // What is written to disk and read from there takes longer, whatever it is.
+  if (memory.spills > 0) return null;
   // Where all were the first ones of their workers, nobody knows what was imported and what were arguments.
   const loaded_s = (group: Group) => group.load_s - (isImport(group) || group.seen <= group.first_loads ? group.first_load_s : 0);
   const moved_s = (group: Group) => loaded_s(group) + group.store_s;
@@ -98,21 +100,27 @@ function moving({ groups }: Overview): Finding | null {
 }
 
 function idle({ tasks, cores }: Overview, { samples }: Present): Finding | null {
-  if (!samples.every((sample) => sample.ready === 0 && sample.waiting > 0 && sample.cores < cores.budget)) return null;
+  const waits = ({ ready, backoff, running, waiting, cores: taken }: Sample) =>
+    ready === 0 && backoff === 0 && running > 0 && waiting > 0 && taken < cores.budget;
+  if (!samples.every(waits)) return null;
   const free = cores.budget - Math.max(...samples.map((sample) => sample.cores));
   return {
     id: "idle",
     title: "Cores are idle because tasks wait for other tasks",
-    why: `${count(free)} of ${count(cores.budget)} cores have no task, while ${count(tasks.waiting)} tasks wait for the results of ${count(tasks.running)} that run.`,
+    why: `${count(free)} of ${count(cores.budget)} cores have no task, while ${number(tasks.waiting, "task waits", "tasks wait")} for the results of ${count(tasks.running)} that run.`,
     remedy: "Split the tasks that the others wait for, or submit independent work beside them.",
   };
 }
 
-/** Threads of Python code, of which one runs at a time. One that waits for the interpreter sleeps; one that waits for a core does not. */
+/**
+ * Threads of Python code, of which one runs at a time. One that waits for the interpreter sleeps; one that waits for a core does not. That
+ * they compute is known if each of them, or half, takes processor time: another thread of the program may have the interpreter while they sleep.
+ */
 function interpreter({ cores }: Overview, { samples, program, free }: Present): Finding | null {
   const [threads, runnable] = [Math.min(...samples.map((sample) => sample.on_threads)), samples.map((sample) => sample.runnable)];
   if (cores.budget < 2 || threads < 2 || mean(samples, (sample) => sample.runnable) >= threads) return null;
   // Where other programs have the cores, one that could run tells as much.
+  if (Math.min(...samples.map((sample) => sample.computing)) < Math.max(2, threads / 2)) return null;
   const computes = program > 0.7 || (free !== null && free < 0.2 && Math.min(...runnable) > 0);
   if (!computes || program > 1.2) return null;
   return {
@@ -123,36 +131,36 @@ function interpreter({ cores }: Overview, { samples, program, free }: Present): 
   };
 }
 
-/** Cores that tasks which are ready could have and do not; null if they have enough, or threads wait for each other. */
-function unused(overview: Overview, now: Present): number | null {
-  const { cores } = overview;
-  if (!now.samples.every((sample) => sample.ready > 0) || now.busy > cores.budget * 0.5) return null;
-  return interpreter(overview, now) ? null : cores.budget - now.busy;
-}
-
-/** Whether what the program does not use is idle: other programs may use it. */
-function areFree(unused: number, { free }: Present): boolean {
-  return free === null || free >= unused / 2;
-}
-
+/** What runs sleeps: no thread of it wants a core. Not where memory is short: there tasks are held back, or wait for the disk. */
 function queue(overview: Overview, now: Present): Finding | null {
-  const missing = unused(overview, now);
-  if (missing === null || !areFree(missing, now)) return null;
+  const { cores, memory } = overview;
+  const { samples, busy } = now;
+  const isShort = samples.some((sample) => sample.spilled_bytes > 0 || sample.memory_bytes > memory.budget_bytes * 0.8);
+  const isFull = samples.every((sample) => sample.ready > 0 && sample.running > 0);
+  const running = mean(samples, (sample) => sample.running);
+  if (isShort || !isFull || busy > Math.min(cores.budget, running) * 0.5) return null;
+  if (mean(samples, (sample) => sample.runnable) > running * 0.5 || interpreter(overview, now)) return null;
+  const onThreads = samples.every((sample) => sample.on_threads >= sample.running);
   return {
     id: "queue",
-    title: "Tasks wait although cores are free",
-    why: `${count(overview.tasks.ready)} tasks could run, and only ${now.busy.toFixed(2)} of ${overview.cores.budget} cores are busy: what runs sleeps, or waits for files, the network or a lock.`,
-    remedy: "Run tasks that wait on threads or as coroutines, of which more can run at a time.",
+    title: "Tasks wait while those that run sleep",
+    why: `${number(samples.at(-1)!.ready, "task")} could run, and those that run keep only ${busy.toFixed(2)} of ${cores.budget} cores busy: they sleep, or wait for files, the network or a lock.`,
+    remedy: onThreads ? "Give the pool more threads, or make them coroutines." : "Run tasks that wait on threads or as coroutines, of which more can run at a time.",
   };
 }
 
+/** Threads of this program want cores that others have. */
 function crowded(overview: Overview, now: Present): Finding | null {
-  const missing = unused(overview, now);
-  if (missing === null || areFree(missing, now)) return null;
+  const { cores } = overview;
+  const { samples, busy, free } = now;
+  if (cores.machine === null || free === null || interpreter(overview, now)) return null;
+  const others = cores.machine - free - busy;
+  const missing = Math.min(cores.budget, mean(samples, (sample) => sample.runnable)) - busy;
+  if (others < 0.5 || free > missing / 2 || missing < Math.max(0.5, busy * 0.25)) return null;
   return {
     id: "crowded",
     title: "Other programs take the cores",
-    why: `${count(overview.tasks.ready)} tasks could run, and this program has ${now.busy.toFixed(2)} of ${overview.cores.budget} cores; only ${now.free!.toFixed(2)} of the machine's have nothing to do.`,
+    why: `This program could keep ${(busy + missing).toFixed(2)} cores busy and has ${busy.toFixed(2)}; others have ${others.toFixed(2)} of the machine's ${cores.machine}.`,
     remedy: "End what else computes on this machine, or wait for it.",
   };
 }

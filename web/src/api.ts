@@ -9,7 +9,7 @@ export interface Overview {
   tasks: TaskCounts;
   tasks_per_s: number;
   whole: { lasted_s: number; tasks_per_s: number; cores_busy: number | null; workers: number };
-  cores: { busy: number; taken: number; budget: number };
+  cores: { busy: number; taken: number; budget: number; machine: number | null };
   memory: {
     used_bytes: number;
     peak_bytes: number;
@@ -74,13 +74,16 @@ export interface Sample {
   failed: number;
   waiting: number;
   ready: number;
+  backoff: number;
   ahead: number;
   running: number;
+  blocked: number;
   memory_bytes: number;
   spilled_bytes: number;
   cpu_s: number;
   program_cpu_s: number;
   runnable: number;
+  computing: number;
   idle_s: number | null;
   on_threads: number;
   cores: number;

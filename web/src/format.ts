@@ -4,6 +4,11 @@ export function count(value: number): string {
   return value.toLocaleString("en-US");
 }
 
+/** So many of something. */
+export function number(value: number, one: string, many = one + "s"): string {
+  return `${count(value)} ${value === 1 ? one : many}`;
+}
+
 /** A number that need not be exact. */
 export function rough(value: number): string {
   if (Number.isInteger(value) && value < 10_000) return count(value);

@@ -155,7 +155,7 @@ function Charts({ samples, overview }: { samples: Sample[]; overview: Overview }
       times: samples.map((sample) => sample.at_s),
       ended: rate((sample) => sample.ended),
       cores: rate((sample) => sample.cpu_s),
-      open: samples.map((sample) => sample.waiting + sample.ready + sample.ahead + sample.running),
+      open: samples.map(({ waiting, ready, backoff, ahead, running, blocked }) => waiting + ready + backoff + ahead + running + blocked),
       running: samples.map((sample) => sample.running),
       memory: samples.map((sample) => sample.memory_bytes),
       disk: samples.map((sample) => sample.spilled_bytes),

@@ -32,15 +32,17 @@ interface Case {
   /** Of each sample; cores are rates. */
   now?: Partial<Sample> & { busy?: number; program?: number; free?: number | null };
   budget?: number;
+  machine?: number | null;
+  spills?: number;
   ended?: boolean;
 }
 
-function advice({ group = {}, tasks = {}, now = {}, budget = 4, ended = false }: Case): string[] {
+function advice({ group = {}, tasks = {}, now = {}, budget = 4, machine = 4, spills = 0, ended = false }: Case): string[] {
   const row = { ...GROUP, ...group };
   const { busy = 0, program = 0, free = null, ...sample } = now;
   const samples = Array.from({ length: 12 }, (_, number): Sample => {
     const at_s = number / 4;
-    const nothing = { ended: 0, failed: 0, waiting: 0, ready: 0, ahead: 0, running: 0, memory_bytes: 0, spilled_bytes: 0, runnable: 0, on_threads: 0, cores: 0 };
+    const nothing = { ended: 0, failed: 0, waiting: 0, ready: 0, backoff: 0, ahead: 0, running: 0, blocked: 0, memory_bytes: 0, spilled_bytes: 0, runnable: 0, computing: 0, on_threads: 0, cores: 0 };
     return { ...nothing, at_s, cpu_s: at_s * busy, program_cpu_s: at_s * program, idle_s: free === null ? null : at_s * free, ...sample };
   });
   const overview: Overview = {
@@ -51,8 +53,8 @@ function advice({ group = {}, tasks = {}, now = {}, budget = 4, ended = false }:
     ended,
     tasks: { submitted: 20, waiting: 0, ready: 0, backoff: 0, ahead: 0, running: 0, blocked: 0, finished: 20, failed: 0, dropped: 0, retried: 0, ...tasks },
     tasks_per_s: 1,
-    cores: { busy, taken: 0, budget },
-    memory: { used_bytes: 0, peak_bytes: 0, budget_bytes: 1, spilled_bytes: 0, spills: 0, objects: 0 },
+    cores: { busy, taken: 0, budget, machine },
+    memory: { used_bytes: 0, peak_bytes: 0, budget_bytes: 1, spilled_bytes: 0, spills, objects: 0 },
     workers: { up: 2, idle: 0, starting: 0, died: 0 },
     groups: [row],
     groups_more: 0,
@@ -83,20 +85,52 @@ test("what each worker imports once is called imports, and makes no task a long 
 });
 
 test("threads that share the interpreter are told to be processes, and no core is called free", () => {
-  const now = { busy: 0.97, program: 0.97, on_threads: 4, running: 4, cores: 4, runnable: 1, ready: 20, free: 3 };
+  const now = { busy: 0.97, program: 0.97, on_threads: 4, computing: 4, running: 4, cores: 4, runnable: 1, ready: 20, free: 3 };
   check(advice({ now }), /^interpreter: 4 tasks run on threads, and together they keep 0\.97 cores busy.*processes/);
   check(advice({ now: { ...now, busy: 0.3, program: 0.3, free: 0, ready: 0 } }), /^interpreter/);
   // They sleep, which is what threads are for; there is only one core; or others have the cores that they could use.
   check(advice({ now: { ...now, busy: 0.1, program: 0.1, ready: 0 } }));
   check(advice({ now: { ...now, cores: 1, ready: 0 }, budget: 1 }));
-  check(advice({ now: { ...now, runnable: 4, free: 0, ready: 0 } }));
+  // They sleep while another thread of the program computes.
+  check(advice({ now: { ...now, on_threads: 16, running: 16, computing: 1, ready: 0 } }));
+  check(advice({ now: { ...now, runnable: 4, free: 0, ready: 0 } }), /^crowded/);
 });
 
-test("cores are free only if nobody else has them", () => {
+test("what sleeps is told so, whoever has the cores", () => {
   const now = { busy: 0.2, program: 0.1, running: 4, cores: 4, ready: 20 };
-  check(advice({ now: { ...now, free: 3.7 }, tasks: { ready: 20 } }), /^queue: 20 tasks could run, and only 0\.20 of 4 cores/);
-  check(advice({ now: { ...now, free: null } }), /^queue/);
-  check(advice({ now: { ...now, free: 0.1 } }), /^crowded: .*has 0\.20 of 4 cores; only 0\.10 of the machine's/);
+  for (const free of [3.7, 0.1, null]) {
+    check(advice({ now: { ...now, free } }), /^queue: 20 tasks could run, and those that run keep only 0\.20 of 4 cores/);
+  }
+  check(advice({ now: { ...now, ready: 1 } }), /^queue: 1 task could run/);
+  check(advice({ now: { ...now, on_threads: 4 } }), /^queue: .* Give the pool more threads/);
+});
+
+test("nobody is said to sleep whom the engine keeps waiting, or who computes", () => {
+  const now = { busy: 0.2, program: 0.1, running: 2, cores: 2, ready: 20, free: 0.1 };
+  // Memory is short, attempts wait for their time, or nothing runs.
+  check(advice({ now: { ...now, spilled_bytes: 1 } }));
+  check(advice({ now: { ...now, memory_bytes: 1 } }));
+  check(advice({ now: { ...now, ready: 0, running: 0, cores: 0, backoff: 200 } }));
+  check(advice({ now: { ...now, running: 0, cores: 0 } }));
+  check(advice({ now: { ...now, ready: 0, waiting: 3, backoff: 200, running: 0, cores: 0 } }));
+  // A pool has fewer workers than there are cores, or more.
+  check(advice({ now: { ...now, busy: 2, runnable: 2, free: 6 }, budget: 8, machine: 8 }));
+  check(advice({ now: { ...now, busy: 1, runnable: 1, running: 1, cores: 1, free: 1 }, budget: 2, machine: 2 }));
+  check(advice({ now: { ...now, busy: 2, runnable: 8, running: 8, cores: 8, free: 0 }, budget: 8, machine: 2 }));
+});
+
+test("other programs are blamed only for cores that they have and that threads of this one want", () => {
+  const now = { busy: 1, program: 0.1, running: 4, cores: 4, ready: 20, runnable: 4, free: 0.1 };
+  check(advice({ now }), /^crowded: This program could keep 4\.00 cores busy and has 1\.00; others have 2\.90 of the machine's 4/);
+  check(advice({ now, machine: null }));
+  check(advice({ now: { ...now, free: 2.9 } }));
+  check(advice({ now: { ...now, busy: 3.6 } }));
+});
+
+test("what is slow because it goes to disk is told so once", () => {
+  const group = { load_s: 6, first_load_s: 0, store_s: 60, mostly_moving: 20 };
+  check(advice({ group, ended: true }), /^moving/);
+  check(advice({ group, spills: 3, ended: true }), /^spilling/);
 });
 
 test("cores are idle, too, where workers have not been started", () => {

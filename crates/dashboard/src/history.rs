@@ -22,8 +22,10 @@ pub(crate) struct Sample {
     /// Tasks now.
     pub(crate) waiting: u64,
     pub(crate) ready: u64,
+    pub(crate) backoff: u64,
     pub(crate) ahead: u64,
     pub(crate) running: u64,
+    pub(crate) blocked: u64,
     /// Shared memory, in bytes.
     pub(crate) memory_bytes: u64,
     pub(crate) spilled_bytes: u64,
@@ -33,6 +35,8 @@ pub(crate) struct Sample {
     pub(crate) program_cpu_ns: u64,
     /// Threads of all of them that run or could run.
     pub(crate) runnable: u64,
+    /// Threads of this process that took processor time lately.
+    pub(crate) computing: u64,
     /// Time that the machine's cores had nothing to do so far, in nanoseconds; None if it is not known.
     pub(crate) idle_ns: Option<u64>,
     /// Tasks that run on threads of this process.

@@ -71,8 +71,10 @@ struct Phase {}
 #[derive(Serialize)]
 struct Tasks {
     running: u64,
+    blocked: u64,
     ahead: u64,
     ready: u64,
+    backoff: u64,
     waiting: u64,
 }
 
@@ -191,8 +193,10 @@ impl Trace {
             let ts = sample.at_s * 1e6;
             let tasks = Tasks {
                 running: sample.running,
+                blocked: sample.blocked,
                 ahead: sample.ahead,
                 ready: sample.ready,
+                backoff: sample.backoff,
                 waiting: sample.waiting,
             };
             list.counter("tasks", pid, ts, &tasks)?;

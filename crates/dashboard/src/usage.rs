@@ -12,6 +12,9 @@ const RATE_OVER: Duration = Duration::from_secs(1);
 /// Processes that are looked at below one worker.
 const DESCENDANTS_MAX: usize = 256;
 
+/// Processor time of a thread from which on it counts as one that computes, between two times that rates are reckoned.
+const COMPUTED_NS: u64 = 20_000_000;
+
 /// What one process uses.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub(crate) struct ProcessUsage {
@@ -36,6 +39,12 @@ pub(crate) struct Usage {
     pub(crate) runnable: u64,
     /// Time that the cores of this machine had nothing to do so far, in nanoseconds, if the kernel says so.
     pub(crate) idle_ns: Option<u64>,
+    /// The cores of this machine, whoever may use them, if the kernel says so.
+    pub(crate) machine_cores: Option<u32>,
+    /// Threads of this process that took processor time, when rates were last reckoned.
+    pub(crate) computing: u64,
+    /// The processor time of each of them then.
+    threads: Vec<(u32, u64)>,
     gone_cpu_ns: u64,
     /// What rates are reckoned from: when, and the processor time of each process then.
     base: (Time, Vec<(u32, u64)>),
@@ -57,17 +66,30 @@ impl Usage {
         let is_gone = |was: &&ProcessUsage| processes.iter().all(|is| is.pid != was.pid);
         let gone = self.processes.iter().filter(is_gone);
         let gone_cpu_ns = self.gone_cpu_ns + gone.map(|process| process.cpu_ns).sum::<u64>();
-        let runnable = if base.0 == at {
-            processes.iter().map(|process| runnable(process.pid)).sum()
-        } else {
-            self.runnable
-        };
+        let (mut runnable, mut computing) = (self.runnable, self.computing);
+        let mut threads = self.threads.clone();
+        if base.0 == at {
+            runnable = processes
+                .iter()
+                .map(|process| runnable_in(process.pid))
+                .sum();
+            threads = threads_cpu_ns();
+            let has_computed = |(id, cpu_ns): &&(u32, u64)| {
+                let was = self.threads.iter().find(|(was, _)| was == id);
+                was.is_some_and(|(_, before)| cpu_ns.saturating_sub(*before) >= COMPUTED_NS)
+            };
+            computing = threads.iter().filter(has_computed).count() as u64;
+        }
+        let machine = fs::read_to_string("/proc/stat").unwrap_or_default();
         let cpu_ns = gone_cpu_ns + processes.iter().map(|process| process.cpu_ns).sum::<u64>();
         Usage {
             processes,
             cpu_ns,
             runnable,
-            idle_ns: idle_ns(),
+            idle_ns: parse_idle(&machine),
+            machine_cores: parse_cores(&machine),
+            computing,
+            threads,
             gone_cpu_ns,
             base,
         }
@@ -168,24 +190,33 @@ fn parse(pid: u32, text: &str) -> Option<Stat> {
 }
 
 /// How many threads of a process run or could run, the one that asks left out.
-fn runnable(pid: u32) -> u64 {
+fn runnable_in(pid: u32) -> u64 {
+    let is_runnable = |(_, stat): &(u32, String)| {
+        stat.rsplit_once(')')
+            .is_some_and(|(_, rest)| rest.starts_with(" R"))
+    };
+    threads_of(pid).filter(is_runnable).count() as u64
+}
+
+/// Processor time so far of each thread of this process, the one that asks left out.
+fn threads_cpu_ns() -> Vec<(u32, u64)> {
+    let cpu_ns = |(id, stat): (u32, String)| Some((id, parse(id, &stat)?.own.cpu_ns));
+    threads_of(std::process::id()).filter_map(cpu_ns).collect()
+}
+
+/// The threads of a process and what the kernel says of each, the one that asks left out.
+fn threads_of(pid: u32) -> impl Iterator<Item = (u32, String)> {
     let own = rustix::thread::gettid().as_raw_nonzero().to_string();
     let threads = fs::read_dir(format!("/proc/{pid}/task"));
     let others = threads
         .into_iter()
         .flatten()
         .flatten()
-        .filter(|thread| thread.file_name() != own.as_str());
-    let stats = others.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
-    let is_runnable = |stat: &String| {
-        stat.rsplit_once(')')
-            .is_some_and(|(_, rest)| rest.starts_with(" R"))
-    };
-    stats.filter(is_runnable).count() as u64
-}
-
-fn idle_ns() -> Option<u64> {
-    parse_idle(&fs::read_to_string("/proc/stat").ok()?)
+        .filter(move |thread| thread.file_name() != own.as_str());
+    others.filter_map(|thread| {
+        let id = thread.file_name().to_str()?.parse().ok()?;
+        Some((id, fs::read_to_string(thread.path().join("stat")).ok()?))
+    })
 }
 
 /// The first line is that of all cores together; a core that waits for a disk could do something else.
@@ -194,6 +225,13 @@ fn parse_idle(text: &str) -> Option<u64> {
     let mut ticks = fields.split_ascii_whitespace().skip(3);
     let mut next = || ticks.next()?.parse::<u64>().ok();
     Some(nanoseconds(next()? + next()?))
+}
+
+/// Each has a line of its own.
+fn parse_cores(text: &str) -> Option<u32> {
+    let names = text.lines().filter_map(|line| line.strip_prefix("cpu"));
+    let cores = names.filter(|name| name.starts_with(|first: char| first.is_ascii_digit()));
+    u32::try_from(cores.count()).ok().filter(|&count| count > 0)
 }
 
 fn nanoseconds(ticks: u64) -> u64 {
@@ -220,7 +258,16 @@ mod tests {
                     }
                 });
             }
-            while runnable(std::process::id()) < 20 {}
+            while runnable_in(std::process::id()) < 20 {}
+            // They have run by now, some perhaps for less than what is counted.
+            let mut usage = Usage::default().now(Time(1_000_000_000), std::iter::empty());
+            while usage.computing < 20 {
+                std::thread::yield_now();
+                let later = Time(usage.base.0.0 + 1_000_000_000);
+                let before = usage.threads.clone();
+                usage = usage.now(later, std::iter::empty());
+                usage.threads = before;
+            }
             is_over.store(true, Ordering::Relaxed);
         });
     }
@@ -229,6 +276,8 @@ mod tests {
     fn idle_time_is_that_of_all_cores_and_of_waiting_for_disks() {
         let text = "cpu  10 20 30 400 50 6 7 8 9 0\ncpu0 1 2 3 4 5 6 7 8 9 0\n";
         assert_eq!(parse_idle(text), Some(nanoseconds(450)));
+        assert_eq!(parse_cores(text), Some(1));
+        assert_eq!(parse_cores("intr 1 2 3\n"), None);
         for garbage in ["", "cpu", "cpu  1 2 3", "cpu  1 2 3 x 5", "cpu0 1 2 3 4 5"] {
             assert_eq!(parse_idle(garbage), None, "{garbage}");
         }

@@ -90,6 +90,8 @@ pub struct Cores {
     pub taken: u64,
     /// The budget.
     pub budget: u32,
+    /// Those of the machine, whoever may use them.
+    pub machine: Option<u32>,
 }
 
 /// Objects in shared memory.
@@ -138,8 +140,10 @@ pub struct SampleRow {
     pub failed: u64,
     pub waiting: u64,
     pub ready: u64,
+    pub backoff: u64,
     pub ahead: u64,
     pub running: u64,
+    pub blocked: u64,
     pub memory_bytes: u64,
     pub spilled_bytes: u64,
     /// Processor time so far, in seconds, of the program and its workers.
@@ -148,6 +152,8 @@ pub struct SampleRow {
     pub program_cpu_s: f64,
     /// Threads of all these processes that run or could run.
     pub runnable: u64,
+    /// Threads of the program's own process that took processor time lately.
+    pub computing: u64,
     /// Time that the machine's cores had nothing to do so far, in seconds.
     pub idle_s: Option<f64>,
     /// Tasks that run on threads of the program.
@@ -174,6 +180,7 @@ impl Picture {
                 busy: self.rate(|sample| sample.cpu_ns) / 1e9,
                 taken: self.totals.counts.cores_used,
                 budget: self.totals.counts.cores_max.unwrap_or(0),
+                machine: self.usage.machine_cores,
             },
             memory: self.memory(),
             workers: self.worker_counts(),
@@ -291,13 +298,16 @@ impl Picture {
             failed: sample.failed,
             waiting: sample.waiting,
             ready: sample.ready,
+            backoff: sample.backoff,
             ahead: sample.ahead,
             running: sample.running,
+            blocked: sample.blocked,
             memory_bytes: sample.memory_bytes,
             spilled_bytes: sample.spilled_bytes,
             cpu_s: sample.cpu_ns as f64 / 1e9,
             program_cpu_s: sample.program_cpu_ns as f64 / 1e9,
             runnable: sample.runnable,
+            computing: sample.computing,
             idle_s: sample.idle_ns.map(|idle_ns| idle_ns as f64 / 1e9),
             on_threads: sample.on_threads,
             cores: sample.cores,
