@@ -1,10 +1,14 @@
 """`lineshaft top`: the same numbers as the pages', in a terminal."""
 
+import http.server
 import os
 import pty
 import re
 import subprocess
 import sys
+import threading
+
+import pytest
 
 import lineshaft as ls
 
@@ -35,6 +39,40 @@ def test_lines_are_cut_to_the_terminal_and_a_host_without_a_scheme_is_one():
             [*TOP, address], capture_output=True, text=True, timeout=60, check=True, env=os.environ | {"COLUMNS": "40"}
         )
     assert max(map(len, done.stdout.splitlines())) == 40
+
+
+def test_an_address_may_stand_as_in_a_browser_and_a_number_is_a_port():
+    with ls.Engine(workers=1) as engine:
+        url = engine.dashboard_url
+        for address in (f"{url}/#/overview", f"{url}#/tasks?state=failed", url.rpartition(":")[2]):
+            done = run("--once", address)
+            assert (done.returncode, done.stderr) == (0, ""), address
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"<html>", b"\xff", b'{"tasks": 1}'])
+def test_others_that_answer_are_told_to_be_no_dashboard(body):
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Other) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        done = run("--once", f"127.0.0.1:{server.server_port}")
+        server.shutdown()
+        thread.join()
+    assert done.returncode == 1
+    assert done.stderr.endswith("does not answer: what answers there is no dashboard of Lineshaft\n")
+
+
+def test_an_address_that_cannot_be():
+    done = run("--once", "127.0.0.1:99999")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
 
 
 def test_a_reader_that_has_seen_enough_is_no_error():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import shutil
 import sys
@@ -28,7 +29,10 @@ STATES: Final = ("running", "blocked", "ahead", "ready", "backoff", "waiting", "
 
 def top(parsed: Parsed) -> int:
     """Show what the program at an address does, until it ends or Ctrl-C."""
-    url = parsed.rest[0] if parsed.rest else DEFAULT_URL
+    # As it stands in a browser: with the page that is shown.
+    url = (parsed.rest[0] if parsed.rest else DEFAULT_URL).partition("#")[0]
+    if url.isascii() and url.isdecimal():
+        url = f"127.0.0.1:{url}"
     if "://" not in url:
         url = f"http://{url}"
     if parsed.values["once"] or not sys.stdout.isatty():
@@ -45,8 +49,7 @@ def top(parsed: Parsed) -> int:
 
 def _once(url: str) -> int:
     try:
-        size = shutil.get_terminal_size()
-        lines = screen(_ask(url, "overview"), _ask(url, "workers"), columns=size.columns)
+        lines = _look(url, columns=shutil.get_terminal_size().columns)
     except OSError as error:
         print(f"lineshaft top: {url} does not answer: {_reason(error)}", file=sys.stderr)
         return 1
@@ -58,8 +61,7 @@ def _follow(url: str) -> int:
     while True:
         size = shutil.get_terminal_size()
         try:
-            last = screen(_ask(url, "overview"), _ask(url, "workers"), columns=size.columns)
-            lines = last
+            last = lines = _look(url, columns=size.columns)
         except OSError as error:
             lines = [f"{url} does not answer: {_reason(error)}; trying again, Ctrl-C ends", "", *last]
         shown = lines[: size.lines - 1]
@@ -68,6 +70,15 @@ def _follow(url: str) -> int:
         sys.stdout.write(HOME + "\n".join(line + CLEAR_RIGHT for line in shown) + "\n" + CLEAR_BELOW)
         sys.stdout.flush()
         time.sleep(EVERY_S)
+
+
+def _look(url: str, *, columns: int) -> list[str]:
+    try:
+        return screen(_ask(url, "overview"), _ask(url, "workers"), columns=columns)
+    except (http.client.InvalidURL, OverflowError) as error:
+        raise OSError(str(error)) from error
+    except (http.client.HTTPException, ValueError, LookupError, TypeError) as error:
+        raise OSError("what answers there is no dashboard of Lineshaft") from error
 
 
 def _ask(url: str, what: str) -> Any:
