@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -64,13 +65,17 @@ def be_spawned(kind: str, daemon: bool, method: str) -> None:
 
 
 def finish() -> None:
-    """Do what a process of `multiprocessing` that was started afresh does before it ends, if this worker is one.
+    """Do what a process that was started afresh does before it ends.
 
-    It runs its finalizers, which wait until what was put into queues is on its way, and waits for its threads. Under
-    `forkserver` that is all. Under `spawn` its interpreter ends as any does: with the hooks of `atexit`, and files
-    that are open are written.
+    Hooks of `atexit` are run, among them the finalizers of `multiprocessing`: by these, libraries remove what they have
+    left on disk. The engine gives a worker a moment for that.
+
+    A process of `multiprocessing` has all the time that it needs. It runs its finalizers, which wait until what was put
+    into queues is on its way, and waits for its threads. Under `forkserver` that is all. Under `spawn` its interpreter
+    ends as any does: with the hooks of `atexit`, and files that are open are written.
     """
     if start_method is None:
+        atexit._run_exitfuncs()
         return
     util, threading = sys.modules.get("multiprocessing.util"), sys.modules.get("threading")
     try:

@@ -1,10 +1,14 @@
-"""Workers of executors and pools end as processes of `multiprocessing`: they have all the time that they need."""
+"""Workers run hooks when they end; those of executors and pools take as long as in `multiprocessing`."""
 
+import atexit
+import os
 import signal
 
 import psutil
 import pytest
 from tests.events import PATIENCE_S, FileEvent, eventually
+
+import lineshaft as ls
 
 #: Longer than a worker has that nobody waits for: it would be killed after two seconds.
 LONG = "LONG_S = 3.0"
@@ -67,6 +71,58 @@ def test_what_a_worker_has_left_is_done_when_its_pool_has_ended(script, method):
     """)
     hooks = ["executor-hook", "pool-hook"] if method == "spawn" else []
     assert out == f"{sorted(['executor-thread', 'pool-thread', *hooks])}\n[2000000, 2000000]\n"
+
+
+LEAVE_A_FOLDER = """
+    import atexit, os, pathlib, shutil
+
+    def leave_a_folder():
+        folder = pathlib.Path(f"left-{os.getpid()}")
+        folder.mkdir()
+        atexit.register(shutil.rmtree, folder)
+        return folder.exists()
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "end"),
+    [
+        ("ls.submit(leave_a_folder).result()", "ls.default_engine().shutdown()"),
+        ("ls.submit(leave_a_folder).result()", "ls.default_engine().shutdown(wait=False)"),
+        ("engine.submit(leave_a_folder).result()", "engine.shutdown()"),
+        ("Parallel(2, 'lineshaft')(delayed(leave_a_folder)() for _ in range(1))[0]", ""),
+        ("dask.delayed(leave_a_folder)().compute(scheduler=lineshaft.dask.get_processes)", ""),
+    ],
+)
+def test_hooks_are_run_when_the_workers_of_an_engine_end(programs, call, end):
+    programs.write({"leave.py": LEAVE_A_FOLDER})
+    out = programs.script(f"""
+        import atexit, dask, pathlib, sys
+        # After the engines have ended.
+        atexit.register(lambda: print(list(pathlib.Path().glob("left-*"))))
+        import lineshaft as ls, lineshaft.dask, lineshaft.joblib
+        from joblib import Parallel, delayed
+        from leave import leave_a_folder
+
+        engine = ls.Engine(workers=2)
+        print({call})
+        {end}
+    """)
+    assert out == "True\n[]\n"
+
+
+def leave_a_folder(at):
+    folder = at / str(os.getpid())
+    folder.mkdir()
+    atexit.register(folder.rmdir)
+    return folder
+
+
+def test_hooks_are_run_when_a_worker_is_replaced(tmp_path):
+    with ls.Engine(workers=1, max_tasks_per_worker=1) as engine:
+        folders = [engine.submit(leave_a_folder, tmp_path).result() for _ in range(3)]
+        assert len(set(folders)) == 3
+        eventually(lambda: not list(tmp_path.iterdir()), "none is left")
 
 
 @pytest.mark.parametrize("how", ["shutdown(wait=False)", "_shutdown", "__del__()"], ids=["left", "open", "dropped"])
