@@ -12,6 +12,8 @@ import atexit
 import sys
 import threading
 
+from lineshaft import _process
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +74,8 @@ def _finish_calls() -> None:
 
 
 def _end_engines(*, in_hurry: bool = False) -> None:
-    in_hurry = in_hurry or _is_interrupted()
+    # What runs on threads of a worker is waited for in processes of `multiprocessing` alone.
+    in_hurry = in_hurry or _is_interrupted() or (_process.is_worker() and _process.start_method is None)
     if not in_hurry:
         try:
             _wait()

@@ -3,6 +3,7 @@
 import atexit
 import os
 import signal
+import threading
 
 import psutil
 import pytest
@@ -123,6 +124,18 @@ def test_hooks_are_run_when_a_worker_is_replaced(tmp_path):
         folders = [engine.submit(leave_a_folder, tmp_path).result() for _ in range(3)]
         assert len(set(folders)) == 3
         eventually(lambda: not list(tmp_path.iterdir()), "none is left")
+
+
+def leave_a_folder_and_a_call(at):
+    folder = leave_a_folder(at)
+    ls.ThreadPoolExecutor(1).submit(threading.Event().wait)
+    return folder
+
+
+def test_hooks_do_not_wait_for_threads_of_a_worker(tmp_path):
+    with ls.Engine(workers=1) as engine:
+        assert engine.submit(leave_a_folder_and_a_call, tmp_path).result().exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("how", ["shutdown(wait=False)", "_shutdown", "__del__()"], ids=["left", "open", "dropped"])
