@@ -13,7 +13,7 @@ use lineshaft_store::StoreStats;
 
 use crate::clock;
 use crate::output::{OutputDropped, Printed, TaskOutput};
-use crate::process::{Death, Pinned, Stack, Traceback};
+use crate::process::{Death, Found, Pinned, Stack, Traceback};
 use crate::shared::Shared;
 use crate::state::State;
 
@@ -141,7 +141,10 @@ impl Reader {
     /// The Python stacks of tasks in worker processes, as they were when this was last called; has
     /// them write the next ones. For one reader at a time, like `wait_for_events`.
     pub fn stacks(&self) -> Vec<Stack> {
-        let sample = |state: &mut State| state.processes.sample();
+        let running = |state: &mut State| state.processes.running();
+        // Read without the lock: it takes some time.
+        let found = Found::of_all(self.shared.with_state(running).unwrap_or_default());
+        let sample = |state: &mut State| state.processes.sample(&found);
         self.shared.with_state(sample).unwrap_or_default()
     }
 

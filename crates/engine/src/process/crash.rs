@@ -95,7 +95,9 @@ impl Worker {
     /// The stack that it wrote for the report of its death, when it crashed or was condemned; or else for
     /// somebody who looked at it, if that was of the task that it ran last.
     fn last_stack(&self) -> Option<String> {
-        let text = self.crash.text()?;
+        let Some(text) = self.crash.text() else {
+            return self.held_stack();
+        };
         let StackFor::Reader(task) = self.crash.stack_for else {
             return Some(text);
         };

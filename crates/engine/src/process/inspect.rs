@@ -3,7 +3,7 @@
 //!
 //! A stack is written by the worker's main thread when it gets a signal, between two instructions of Python: a
 //! task that computes in C for long has one when it comes back, and one that sleeps in the kernel is woken for
-//! it. So asking and reading are two calls: [`Processes::sample`] reads what was asked for by the last one and
+//! it, once (`look`). So asking and reading are two calls: [`Processes::sample`] reads what was asked for by the last one and
 //! asks again.
 
 use std::collections::VecDeque;
@@ -12,10 +12,12 @@ use lineshaft_core::{PoolId, TaskId, Time, WorkerId};
 
 use super::Processes;
 use super::crash::StackFor;
+use super::look::{Found, Look};
 use super::worker::Worker;
 use crate::limits::{DEATHS_MAX, PIDS_MAX};
 use crate::outcome::DeathReport;
 use crate::state::State;
+use crate::worker::LOOK_SIGNAL;
 
 /// The Python stack of a task that a worker process runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -103,22 +105,35 @@ impl Processes {
 
     /// The stacks that workers wrote since this was last called; asks those that run a task for the
     /// next ones.
-    pub(crate) fn sample(&mut self) -> Vec<Stack> {
+    pub(crate) fn sample(&mut self, found: &[(WorkerId, Found)]) -> Vec<Stack> {
         let workers = self.workers.values_mut();
-        let mut stacks: Vec<Stack> = workers.filter_map(|worker| worker.sample()).collect();
+        let sample = |worker: &mut Box<Worker>| {
+            let found = found.iter().find(|(id, _)| *id == worker.id);
+            worker.sample(found.map(|&(_, found)| found))
+        };
+        let mut stacks: Vec<Stack> = workers.filter_map(sample).collect();
         stacks.sort_unstable_by_key(|stack| stack.worker);
         stacks
+    }
+
+    /// The processes of workers that run a task.
+    pub(crate) fn running(&self) -> Vec<(WorkerId, u32)> {
+        let workers = self.workers.values();
+        let running = workers.filter(|worker| worker.control.task() != 0);
+        running
+            .filter_map(|worker| Some((worker.id, worker.pid()?)))
+            .collect()
     }
 }
 
 impl Worker {
-    fn sample(&mut self) -> Option<Stack> {
+    fn sample(&mut self, found: Option<Found>) -> Option<Stack> {
         let task = match self.crash.stack_for {
             StackFor::Report => return None,
             StackFor::Reader(task) => Some(task),
             StackFor::Nobody => None,
         };
-        let stack = task.and_then(|task| {
+        let written = task.and_then(|task| {
             let text = self.crash.text();
             self.crash.empty();
             Some(Stack {
@@ -127,14 +142,31 @@ impl Worker {
                 text: text?,
             })
         });
-        self.crash.stack_for = match self.control.task() {
-            0 => StackFor::Nobody,
-            running => {
-                self.show_stack();
-                StackFor::Reader(TaskId(running))
-            }
-        };
-        stack
+        let running = TaskId(self.control.task());
+        if let Some(look) = &mut self.look
+            && look.holds(running, found)
+        {
+            look.stack = written.or_else(|| look.stack.take());
+            return look.stack.clone();
+        }
+        // A task may have taken the handler away.
+        let can_answer = running.0 != 0 && found.is_none_or(|found| found.catches(LOOK_SIGNAL));
+        if can_answer {
+            self.show_stack();
+            self.crash.stack_for = StackFor::Reader(running);
+            self.look = Some(Look::new(running, found));
+        } else {
+            self.crash.stack_for = StackFor::Nobody;
+            self.look = None;
+        }
+        written
+    }
+
+    /// What it wrote before it slept on, if it is at the same task.
+    pub(super) fn held_stack(&self) -> Option<String> {
+        let look = self.look.as_ref()?;
+        let stack = look.stack.as_ref()?;
+        (look.task.0 == self.control.task()).then(|| stack.text.clone())
     }
 }
 

@@ -16,6 +16,7 @@ mod health;
 mod in_flight;
 mod inspect;
 mod leaving;
+mod look;
 mod nested;
 mod pinned;
 mod snapshot;
@@ -44,6 +45,7 @@ use crate::shared::Shared;
 use crate::tasks::Task;
 
 pub use inspect::{Death, Peaks, Stack};
+pub(crate) use look::Found;
 pub use nested::lost;
 pub use pinned::Pinned;
 pub use snapshot::Snapshot;

@@ -25,6 +25,7 @@ use crate::worker::{DUMP_SIGNAL, INTERRUPT_SIGNAL, LOOK_SIGNAL};
 use super::Processes;
 use super::crash::CrashFile;
 use super::in_flight::{InFlight, Sent};
+use super::look::Look;
 use super::pinned::Pinned;
 
 /// One worker process, seen from the engine.
@@ -55,6 +56,8 @@ pub(super) struct Worker {
     stdout: Option<OutputPipe>,
     stderr: Option<OutputPipe>,
     pub(super) crash: CrashFile,
+    /// When somebody looked at it last, if it runs the same task.
+    pub(super) look: Option<Look>,
     pid: Option<u32>,
     /// To signal the process by; none if it had ended by the time we heard of it.
     process: Option<OwnedFd>,
@@ -127,6 +130,7 @@ impl Worker {
             stdout: Some(OutputPipe::new(stdout)),
             stderr: Some(OutputPipe::new(stderr)),
             crash,
+            look: None,
             pid: None,
             process: None,
             doomed: false,
