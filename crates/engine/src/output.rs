@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
 use lineshaft_core::{TaskId, Time, WorkerId};
+use lineshaft_store::above_standard;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -135,6 +136,7 @@ impl OutputPipe {
 /// A pipe whose reading end, ours, does not block.
 pub(crate) fn output_pipe() -> Result<(OwnedFd, OwnedFd), EngineError> {
     let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC).map_err(EngineError::system("pipe"))?;
+    let ours = above_standard(ours).map_err(EngineError::system("fcntl"))?;
     let flags = fcntl_getfl(&ours).map_err(EngineError::system("fcntl"))?;
     fcntl_setfl(&ours, flags | OFlags::NONBLOCK).map_err(EngineError::system("fcntl"))?;
     Ok((ours, theirs))

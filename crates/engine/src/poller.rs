@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lineshaft_core::{Time, WorkerId};
+use lineshaft_store::above_standard;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 use rustix::io::Errno;
 
@@ -90,6 +91,7 @@ pub(crate) struct Poller {
 /// A descriptor that can be signalled and polled.
 pub(crate) fn event_descriptor() -> Result<OwnedFd, EngineError> {
     eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+        .and_then(above_standard)
         .map_err(EngineError::system("eventfd"))
 }
 
@@ -108,6 +110,7 @@ pub(crate) fn drain(fd: &OwnedFd) {
 impl Poller {
     pub(crate) fn new() -> Result<Poller, EngineError> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
+            .and_then(above_standard)
             .map_err(EngineError::system("epoll_create"))?;
         let wake = Arc::new(event_descriptor()?);
         let poller = Poller {

@@ -6,7 +6,7 @@
 //! allocates the page itself and returns ENOSPC or ENOMEM. It is also faster: a fresh page that is
 //! about to be overwritten whole need not be zeroed first, and there is no page fault per page.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,6 +32,7 @@ pub(crate) fn create_memfd() -> Result<OwnedFd, CallFailure> {
         Err(Errno::INVAL) => rustix::fs::memfd_create(c"lineshaft", flags),
         other => other,
     };
+    let created = created.and_then(above_standard);
     created.map_err(|errno| CallFailure {
         call: "memfd_create",
         medium: Medium::Memory,
@@ -122,7 +123,7 @@ pub(crate) fn copy_to_spill_file(
 pub(crate) fn create_spill_file(spill_dir: &Path) -> Result<OwnedFd, CallFailure> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR;
-    match rustix::fs::open(spill_dir, flags | OFlags::TMPFILE, mode) {
+    match rustix::fs::open(spill_dir, flags | OFlags::TMPFILE, mode).and_then(above_standard) {
         // The file system has no unnamed files (NFS, old overlayfs; ISDIR from old kernels).
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
             create_and_unlink(spill_dir, flags | OFlags::CREATE | OFlags::EXCL, mode)
@@ -153,7 +154,7 @@ fn create_and_unlink(spill_dir: &Path, flags: OFlags, mode: Mode) -> Result<Owne
     for _ in 0..SPILL_NAMES_MAX {
         let number = NEXT_NAME.fetch_add(1, Ordering::Relaxed);
         let name = format!(".lineshaft-{}-{number}", std::process::id());
-        match rustix::fs::openat(&dir, &name, flags, mode) {
+        match rustix::fs::openat(&dir, &name, flags, mode).and_then(above_standard) {
             Ok(fd) => {
                 rustix::fs::unlinkat(&dir, &name, AtFlags::empty())
                     .map_err(|errno| failure("unlink", errno))?;
@@ -228,9 +229,21 @@ pub(crate) fn length(fd: BorrowedFd<'_>) -> Result<u64, StoreError> {
     Ok(u64::try_from(stat.st_size).unwrap_or(0))
 }
 
+/// The lowest number that is not standard input, output or error.
+const ABOVE_STANDARD: RawFd = 3;
+
+/// The same open file under a number that no standard stream has. A program that has closed those, as daemons
+/// do, opens them anew by `dup2`, whatever has their numbers by then.
+pub fn above_standard(fd: OwnedFd) -> rustix::io::Result<OwnedFd> {
+    if fd.as_raw_fd() >= ABOVE_STANDARD {
+        return Ok(fd);
+    }
+    rustix::io::fcntl_dupfd_cloexec(fd, ABOVE_STANDARD)
+}
+
 /// A new descriptor of the same open file, closed on exec.
 pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd, CallFailure> {
-    rustix::io::fcntl_dupfd_cloexec(fd, 0).map_err(|errno| CallFailure {
+    rustix::io::fcntl_dupfd_cloexec(fd, ABOVE_STANDARD).map_err(|errno| CallFailure {
         call: "fcntl(F_DUPFD_CLOEXEC)",
         medium: Medium::Memory,
         errno,

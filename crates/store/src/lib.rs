@@ -47,6 +47,7 @@ mod unwritten;
 mod writer;
 
 pub use error::{Pressure, StoreError};
+pub use file::above_standard;
 pub use hash::{ContentHash, content_hash};
 pub use limits::ALIGNMENT;
 pub use live::LiveBuffers;

@@ -20,6 +20,8 @@ use std::os::fd::OwnedFd;
 use rustix::ioctl::{Opcode, Setter, Updater, ioctl, opcode};
 use rustix::mm::{UserfaultfdFlags, userfaultfd};
 
+use crate::file::above_standard;
+
 /// Faults of user code only, which needs no privilege.
 const USER_MODE_ONLY: UserfaultfdFlags = UserfaultfdFlags::from_bits_retain(1);
 
@@ -104,7 +106,8 @@ impl WriteWatch {
     /// `None` where the kernel cannot, or may not, watch.
     pub(crate) fn open() -> Option<WriteWatch> {
         // SAFETY: a descriptor that handles no fault by itself changes nothing about any memory.
-        let faults = unsafe { userfaultfd(UserfaultfdFlags::CLOEXEC | USER_MODE_ONLY) }.ok()?;
+        let faults = unsafe { userfaultfd(UserfaultfdFlags::CLOEXEC | USER_MODE_ONLY) };
+        let faults = faults.and_then(above_standard).ok()?;
         let mut api = Api {
             version: API_VERSION,
             features: FEATURE_WP_ASYNC | FEATURE_WP_UNPOPULATED,
@@ -113,6 +116,7 @@ impl WriteWatch {
         // SAFETY: the structure that this call takes.
         unsafe { ioctl(&faults, Updater::<API, Api>::new(&mut api)) }.ok()?;
         let pagemap = File::open("/proc/self/pagemap").ok()?;
+        let pagemap = above_standard(pagemap.into()).ok()?.into();
         Some(WriteWatch { faults, pagemap })
     }
 

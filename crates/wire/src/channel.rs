@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use lineshaft_store::above_standard;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
 
 use crate::limits::SOCKET_BUFFER_BYTES;
@@ -15,5 +16,5 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
         sockopt::set_socket_send_buffer_size(socket, SOCKET_BUFFER_BYTES)?;
         sockopt::set_socket_recv_buffer_size(socket, SOCKET_BUFFER_BYTES)?;
     }
-    Ok((left, right))
+    Ok((above_standard(left)?, above_standard(right)?))
 }

@@ -15,6 +15,7 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use lineshaft_store::above_standard;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags};
@@ -196,7 +197,11 @@ impl Receiver {
         self.end += received.bytes;
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(fds) = message {
-                self.descriptors.queue.extend(fds);
+                for fd in fds {
+                    let fd = above_standard(fd)
+                        .map_err(|_| ReadError::Wire(WireError::DescriptorsDropped))?;
+                    self.descriptors.queue.push_back(fd);
+                }
             }
         }
         if received.flags.contains(ReturnFlags::CTRUNC) {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lineshaft_core::TaskId;
+use lineshaft_store::above_standard;
 use rustix::fs::{MemfdFlags, SeekFrom, ftruncate, memfd_create, seek};
 
 use crate::error::EngineError;
@@ -58,6 +59,7 @@ pub(super) enum StackFor {
 impl CrashFile {
     pub(super) fn create() -> Result<CrashFile, EngineError> {
         let file = memfd_create("lineshaft-crash", MemfdFlags::CLOEXEC)
+            .and_then(above_standard)
             .map_err(EngineError::system("memfd_create"))?;
         Ok(CrashFile {
             file,

@@ -3,6 +3,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use lineshaft_store::above_standard;
 use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, pidfd_send_signal,
@@ -28,7 +29,7 @@ impl Snapshot {
     /// The child of number `pid`, which serves the other end of `socket`.
     pub fn new(socket: OwnedFd, pid: i32) -> Result<Snapshot, EngineError> {
         let pid = Pid::from_raw(pid).ok_or(EngineError::Protocol("a process without a number"))?;
-        match pidfd_open(pid, PidfdFlags::empty()) {
+        match pidfd_open(pid, PidfdFlags::empty()).and_then(above_standard) {
             Ok(handle) => Ok(Snapshot {
                 socket,
                 child: Forked(handle),

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use lineshaft_core::{Attempt, PoolId, TaskId, Time, WorkerId};
-use lineshaft_store::{Pin, SharedPage};
+use lineshaft_store::{Pin, SharedPage, above_standard};
 use lineshaft_wire::{ControlPage, Flushed, Receiver, Sender, ToWorker, WireError};
 use rustc_hash::FxHashMap;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -164,7 +164,8 @@ impl Worker {
         let handle = i32::try_from(pid).ok().and_then(Pid::from_raw);
         self.pid = Some(pid);
         // Without a handle it has already ended, and the zygote is about to say so.
-        self.process = handle.and_then(|handle| pidfd_open(handle, PidfdFlags::empty()).ok());
+        let open = |handle| pidfd_open(handle, PidfdFlags::empty()).and_then(above_standard);
+        self.process = handle.and_then(|handle| open(handle).ok());
         if self.doomed {
             self.kill();
         } else if self.control.interrupt() != 0 {
