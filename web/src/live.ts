@@ -9,7 +9,7 @@ const SAMPLES_MAX = 1200;
 /** The server says something every two seconds at least. */
 const SILENT_AFTER_S = 6;
 
-export type Link = "connecting" | "live" | "silent" | "lost" | "ended" | "report";
+export type Link = "connecting" | "live" | "silent" | "lost" | "ended" | "report" | "excerpt";
 
 export interface Live {
   link: Link;
@@ -23,7 +23,7 @@ export const NOTHING: Live = { link: "connecting", overview: null, samples: [], 
 
 /** Whether nothing changes any more. */
 export function isOver(live: Live): boolean {
-  return live.link === "ended" || live.link === "report";
+  return live.link === "ended" || live.link === "report" || live.link === "excerpt";
 }
 
 /** Tells `changed` of every change; returns what ends that. */
@@ -32,7 +32,7 @@ export function connect(changed: (live: Live) => void): () => void {
   if (embedded) {
     const run = JSON.parse(embedded.textContent!) as Run;
     setRecord(run);
-    changed({ ...NOTHING, link: "report", overview: run.overview, samples: run.overview.samples });
+    changed({ ...NOTHING, link: run.has_ended ? "report" : "excerpt", overview: run.overview, samples: run.overview.samples });
     return () => {};
   }
 

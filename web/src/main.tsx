@@ -73,6 +73,7 @@ const LINKS: Record<Link, string> = {
   lost: "connection lost: this is how it was; trying again",
   ended: "the engine has ended",
   report: "report of a run that is over",
+  excerpt: "report of a run that went on",
 };
 
 function Status({ live }: { live: Live }) {

@@ -33,6 +33,7 @@ export interface Run {
   graph: RecordedGraph;
   output: [number, string, boolean][];
   output_dropped: OutputDropped | null;
+  has_ended: boolean;
   tracebacks: [number, Traceback][];
 }
 
@@ -165,7 +166,7 @@ function taskDetail(run: Run, task: number): TaskDetail {
   const row = taskRow(run, at, groupNames(run));
   const dropped = run.output_dropped;
   const output_dropped = dropped && (row.submitted_s ?? -Infinity) <= dropped.until_s ? dropped : null;
-  return { ...row, explanation: "the run is over", output, output_is_guess, output_dropped, history: historyOf(run, task), tracebacks, deaths };
+  return { ...row, explanation: run.has_ended ? "the run is over" : "it had not ended when this report was written", output, output_is_guess, output_dropped, history: historyOf(run, task), tracebacks, deaths };
 }
 
 function historyOf(run: Run, task: number): Attempt[] {

@@ -182,6 +182,7 @@ impl Drop for Dashboard {
 impl Shared {
     pub(crate) fn record(&self) -> Record {
         let beside = Beside {
+            has_ended: self.is_complete(),
             origin_unix_ms: self.origin_unix_ms,
             deaths: self.reader.deaths(),
             printed: self.reader.printed(),

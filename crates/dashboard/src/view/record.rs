@@ -18,6 +18,8 @@ use crate::tasks::Task;
 /// A whole run.
 #[derive(Debug, Serialize)]
 pub struct Record {
+    /// Whether the engine had ended when this was taken.
+    has_ended: bool,
     overview: Overview,
     run: Vec<SampleRow>,
     groups: Vec<GroupRow>,
@@ -26,8 +28,7 @@ pub struct Record {
     tasks: RecordedTasks,
     graph: RecordedGraph,
     profile: RecordedProfile,
-    /// What tasks printed.
-    /// Of each task, and whether some of it may be another's.
+    /// What each task printed, and whether some of it may be another's.
     output: Vec<(u64, String, bool)>,
     /// How much more than that.
     output_dropped: Option<DroppedRow>,
@@ -110,6 +111,7 @@ struct RecordedProfile {
 
 /// What of a record the picture does not know.
 pub(crate) struct Beside {
+    pub(crate) has_ended: bool,
     pub(crate) origin_unix_ms: u64,
     pub(crate) deaths: Vec<Death>,
     pub(crate) printed: Vec<Printed>,
@@ -120,7 +122,8 @@ pub(crate) struct Beside {
 impl Picture {
     pub(crate) fn record(&self, beside: Beside) -> Record {
         Record {
-            // It is over for whoever reads this.
+            has_ended: beside.has_ended,
+            // Nothing in it changes any more.
             overview: self.overview(0, beside.origin_unix_ms, true),
             run: self.whole_run(),
             groups: self.all_groups(),
@@ -294,6 +297,7 @@ mod tests {
              510 hand 3 1 9",
         );
         let record = picture.record(Beside {
+            has_ended: true,
             origin_unix_ms: 1,
             deaths: Vec::new(),
             printed: Vec::new(),
