@@ -118,7 +118,7 @@ def test_once(program: Callable[..., Program], token: str, wait: str) -> None:
         eventually(lambda: asleep(started), "the program waits")
     press(started)
     out, err = end_promptly(started)
-    assert err.rstrip().splitlines()[-1] == "KeyboardInterrupt"
+    assert err.rstrip().splitlines()[-1] == "KeyboardInterrupt", err
     assert err.count("Traceback") == 1, err
     assert out == ""
     eventually(lambda: not marked_processes(token), "nothing is left", 2.0)
@@ -259,7 +259,7 @@ def test_calls_clean_up(program: Callable[..., Program], tmp_path: Path, end: st
     press(started)
     out, err = started.end()
     assert (started.process.returncode, out) == (-signal.SIGINT, "")
-    assert err.rstrip().splitlines()[-1] == "KeyboardInterrupt"
+    assert err.rstrip().splitlines()[-1] == "KeyboardInterrupt", err
     begun = (tmp_path / "begun").read_text()
     assert all((tmp_path / name).exists() for name in begun), begun
 

@@ -200,7 +200,8 @@ impl Processes {
         }
         self.dirty.push(worker.id);
         self.workers.insert(worker.id, Box::new(worker));
-        self.peaks.note_workers(self.workers.len());
+        let staying = self.workers.values().filter(|worker| !worker.departed);
+        self.peaks.note_workers(staying.count());
         Ok(())
     }
 
