@@ -75,7 +75,8 @@ def of(engine: Engine) -> dict[str, Any] | None:
         for group in sorted(stats["groups"], key=lambda group: -group["total_s"])
     ]
     busy_s = cpu_s(pid for _, pid in stats["workers"]) - engine._started_cpu_s
-    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # Not `ru_maxrss`, in which the kernel counts what the process was before it became this program.
+    peak_bytes = _peak_bytes(os.getpid())
     # As many of the largest as there were workers at a time: one that replaced another had its memory after it.
     peaks_bytes = stats["peaks_bytes"] + [_peak_bytes(pid) for _, pid in stats["workers"]]
     peak_bytes += sum(sorted(peaks_bytes, reverse=True)[: stats["workers_max"]])
