@@ -498,3 +498,22 @@ def test_an_executor_inside_its_own_tasks(script):
         """)
         == "ok\n"
     )
+
+
+def test_a_child_of_a_call_on_a_thread_is_not_the_engines(forking):
+    assert (
+        forking("""
+        import threading
+        from lineshaft import _native
+        def call():
+            assert _native.is_own_thread()
+            def child():
+                assert not _native.is_own_thread()
+                assert ls.submit(pow, 2, 2).result() == 4
+            in_child(child)
+            return "ok"
+        with ls.ThreadPoolExecutor(1) as executor:
+            print(executor.submit(call).result())
+        """)
+        == "ok\n"
+    )

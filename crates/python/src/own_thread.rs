@@ -6,17 +6,20 @@ use std::cell::Cell;
 
 use pyo3::prelude::*;
 
+use crate::generation::Generation;
+
 thread_local! {
-    static IS_OWN: Cell<bool> = const { Cell::new(false) };
+    /// The process in which this thread is an engine's: in a child that it forks it is the only one, and nobody's.
+    static OWN_IN: Cell<Option<Generation>> = const { Cell::new(None) };
 }
 
 /// This thread is the engine's, from its beginning to its end.
 pub fn become_own() {
-    IS_OWN.set(true);
+    OWN_IN.set(Some(Generation::current()));
 }
 
 /// Whether this thread is one that an engine has started, to run calls or callbacks of futures.
 #[pyfunction]
 pub fn is_own_thread() -> bool {
-    IS_OWN.get()
+    OWN_IN.get().is_some_and(Generation::is_current)
 }
