@@ -66,12 +66,11 @@ def run_something(engine):
 
 def test_a_report_says_whether_the_run_was_over(tab, tmp_path):
     with ls.Engine(workers=1) as engine:
-        page = tab.open(engine.dashboard_url, "overview")
         engine.report(tmp_path / "before.html")
     engine.report(tmp_path / "after.html")
     for name, said in (("before", "went on"), ("after", "is over")):
-        page.goto((tmp_path / f"{name}.html").as_uri())
-        expect(page.get_by_role("status").first).to_contain_text(f"report of a run that {said}")
+        tab.page.goto((tmp_path / f"{name}.html").as_uri())
+        expect(tab.page.get_by_role("status").first).to_contain_text(f"report of a run that {said}")
 
 
 def test_a_report_answers_as_the_server_did(tab, tmp_path):
