@@ -12,6 +12,7 @@ mod event_loop;
 mod future;
 mod generation;
 mod graph;
+mod hooks;
 mod interpreter;
 mod lending;
 mod locked;
@@ -25,6 +26,7 @@ mod runner;
 mod segment;
 mod session;
 mod snapshot;
+mod task_options;
 mod values;
 mod waiting;
 mod zygote;
@@ -49,7 +51,7 @@ mod _native {
     #[pymodule_export]
     use super::own_thread::is_own_thread;
     #[pymodule_export]
-    use super::pool::{Pool, TaskOptions};
+    use super::pool::Pool;
     #[pymodule_export]
     use super::runner::EventLoopCall;
     #[pymodule_export]
@@ -58,6 +60,8 @@ mod _native {
     use super::session::Session;
     #[pymodule_export]
     use super::snapshot::Snapshot;
+    #[pymodule_export]
+    use super::task_options::TaskOptions;
     #[pymodule_export]
     use super::zygote::Zygote;
 

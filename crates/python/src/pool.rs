@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use lineshaft_core::{GroupId, PoolId, Retries};
+use lineshaft_core::{GroupId, PoolId};
 use lineshaft_engine::{Outcome, Policy, Promise, TaskError, TaskRequest, Work};
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
@@ -18,51 +16,8 @@ use crate::lending::LentCore;
 use crate::runner::Body;
 use crate::segment::ArraysKept;
 use crate::session::Client;
+use crate::task_options::TaskOptions;
 use crate::waiting::waiting;
-
-/// How a task is scheduled.
-#[pyclass(frozen, module = "lineshaft._native")]
-#[derive(Clone, Copy, Default)]
-pub struct TaskOptions {
-    pub policy: Policy,
-}
-
-#[pymethods]
-impl TaskOptions {
-    /// `retries` after the task raised or ran out of time, and after its worker died; `backoff_s`
-    /// seconds before the first, doubled for each further one; `timeout_s` seconds for an attempt.
-    #[new]
-    #[pyo3(signature = (*, priority = 0, retries = 0, death_retries = 0, backoff_s = 0.0, timeout_s = None))]
-    fn new(
-        priority: i32,
-        retries: u16,
-        death_retries: u16,
-        backoff_s: f64,
-        timeout_s: Option<f64>,
-    ) -> PyResult<TaskOptions> {
-        let seconds = |name: &str, value: f64| {
-            Duration::try_from_secs_f64(value).map_err(|_| {
-                PyValueError::new_err(format!("{name} must be a number of seconds, not {value}"))
-            })
-        };
-        let backoff = seconds("backoff", backoff_s)?;
-        let timeout = timeout_s
-            .map(|value| seconds("timeout", value))
-            .transpose()?;
-        let retries = Retries {
-            failures_max: retries,
-            deaths_max: death_retries,
-            backoff,
-        };
-        Ok(TaskOptions {
-            policy: Policy {
-                priority,
-                retries,
-                timeout,
-            },
-        })
-    }
-}
 
 /// What runs the calls.
 pub enum Kind {

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lineshaft_engine::worker::{
-    Job, NestedCall, Raised, Received, Sent, SessionOptions, Stopwatch,
-};
+use lineshaft_engine::worker::{Job, NestedCall, Raised, Sent, SessionOptions, Stopwatch};
 use lineshaft_engine::{EngineError, Policy};
 use lineshaft_wire::CallOptions;
 use pyo3::exceptions::PyRuntimeError;
@@ -20,7 +18,7 @@ use crate::encode::{Encoded, code_and_arguments, future_of_another_engine};
 use crate::engine::engine_error;
 use crate::future::{FutureBase, Source};
 use crate::generation::Generation;
-use crate::interpreter::interpreter;
+use crate::hooks::Hooks;
 use crate::pool::{Pool, RemoteCall};
 use crate::resolver::Resolver;
 use crate::values::{Loadable, to_sent};
@@ -166,24 +164,6 @@ pub struct Session {
     is_learning: AtomicBool,
 }
 
-/// The functions of `lineshaft._serial.worker` that run a task.
-struct Hooks<'py> {
-    load_definition: Bound<'py, PyAny>,
-    forget: Bound<'py, PyAny>,
-    code: Bound<'py, PyAny>,
-    loads: Bound<'py, PyAny>,
-    dumps_result: Bound<'py, PyAny>,
-    dumps_raised: Bound<'py, PyAny>,
-    run_batch: Bound<'py, PyAny>,
-    flush: Bound<'py, PyAny>,
-    /// A list that is empty if there is nothing to flush.
-    unflushed: Bound<'py, PyList>,
-    check_limit: Bound<'py, PyAny>,
-    /// What is told of the function of each call before it begins, because calls before have changed something
-    /// for their like only.
-    changed: Bound<'py, PyList>,
-}
-
 #[pymethods]
 impl Session {
     /// Joins the engine through inherited descriptors, which the session then owns.
@@ -229,19 +209,7 @@ impl Session {
     fn serve(&self, hooks: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = hooks.py();
         let session = &*self.client.session;
-        let hooks = Hooks {
-            load_definition: hooks.getattr("load_definition")?,
-            forget: hooks.getattr("forget")?,
-            code: hooks.getattr("code")?,
-            loads: hooks.getattr("loads")?,
-            dumps_result: hooks.getattr("dumps_result")?,
-            dumps_raised: hooks.getattr("dumps_raised")?,
-            run_batch: hooks.getattr("run_batch")?,
-            flush: hooks.getattr("flush")?,
-            unflushed: hooks.getattr("unflushed")?.cast_into()?,
-            check_limit: hooks.getattr("check_limit")?,
-            changed: hooks.getattr("changed")?.cast_into()?,
-        };
+        let hooks = Hooks::of(hooks)?;
         let mut lessons = Vec::new();
         loop {
             while let Some(job) = session.try_next().map_err(|error| failed(&error))? {
@@ -447,67 +415,5 @@ impl Session {
             error: to_sent(data.as_bytes(), None, &self.client.session)?,
             traceback: traceback.to_string_lossy().into_owned(),
         })
-    }
-}
-
-/// A call with everything that it needs.
-struct Call<'py> {
-    function: Bound<'py, PyAny>,
-    args: Bound<'py, PyTuple>,
-    kwargs: Bound<'py, PyDict>,
-}
-
-impl<'py> Hooks<'py> {
-    fn load(
-        &self,
-        session: &lineshaft_engine::worker::Session,
-        code: u64,
-        args: &Received,
-        inputs: &[Received],
-    ) -> PyResult<Call<'py>> {
-        let py = self.code.py();
-        let function = self.code.call1((code,))?;
-        let loadable = Loadable::from_received(py, args, session)?;
-        let call = if inputs.is_empty() && loadable.buffers.is_none() {
-            interpreter(py)?.loads.bind(py).call1((&loadable.stream,))?
-        } else {
-            let values = PyList::empty(py);
-            for input in inputs {
-                values.append(Loadable::from_received(py, input, session)?.load(py)?)?;
-            }
-            self.loads
-                .call1((&loadable.stream, loadable.buffers(py), values))?
-        };
-        let (args, kwargs) = call.extract::<(Bound<'py, PyTuple>, Bound<'py, PyDict>)>()?;
-        let call = if function.is_none() {
-            Call {
-                function: args.get_item(0)?,
-                args: args.get_slice(1, args.len()),
-                kwargs,
-            }
-        } else {
-            Call {
-                function,
-                args,
-                kwargs,
-            }
-        };
-        // Of a copy, because who has put something back leaves the list.
-        for put_back in self.changed.to_tuple() {
-            put_back.call1((&call.function,))?;
-        }
-        Ok(call)
-    }
-}
-
-impl<'py> Call<'py> {
-    /// Calls it; or, if it is a batch, for `each` of the items that it has.
-    fn run(self, hooks: &Hooks<'py>, each: bool) -> PyResult<Bound<'py, PyAny>> {
-        if each {
-            let items = self.args.get_item(0)?;
-            return hooks.run_batch.call1((self.function, items));
-        }
-        let kwargs = Some(&self.kwargs).filter(|kwargs| !kwargs.is_empty());
-        self.function.call(self.args, kwargs)
     }
 }

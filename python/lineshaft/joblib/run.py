@@ -23,11 +23,7 @@ if TYPE_CHECKING:
     from lineshaft import _native
     from lineshaft.joblib.batch import Surroundings
 
-__all__ = ["WINDOW", "Batch", "Run", "modules_of", "timeout_error", "to_be_raised", "was_killed"]
-
-#: Futures that are waited for at a time: the oldest. Tasks begin in the order in which they were
-#: submitted, so those that end next are among them.
-WINDOW = 64
+__all__ = ["Batch", "Run", "modules_of", "timeout_error", "to_be_raised", "was_killed"]
 
 #: Functions whose batches are told apart at a time. Each may be a closure of its own, with much that it holds.
 RUNNERS_MAX = 16

@@ -46,7 +46,6 @@ class Singles(Run):
         if self._aborted:
             _native.cancel_running([future])  # it was too late for `close`
             return
-        # No task waits for that: who waits for batches does so by `wait_any`.
         _native.when_done(future, lambda _: when_done(batch))
 
     def _settle(self, batch: Batch, when_done: Callable[[Batch], object]) -> bool:

@@ -10,7 +10,7 @@ from lineshaft import _native
 from lineshaft._failures import cancelled
 from lineshaft._serial.parent import all_or_nothing, load_exception, load_result
 from lineshaft.joblib.mapped import by_name
-from lineshaft.joblib.run import WINDOW, Batch, Run, timeout_error, to_be_raised, was_killed
+from lineshaft.joblib.run import Batch, Run, timeout_error, to_be_raised, was_killed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Waiting"]
 
+#: Groups that are waited for at a time: the oldest. They begin in the order in which they were sent, so
+#: those that end next are among them.
+WINDOW = 64
 #: Batches that take this many seconds need not travel together.
 LONG_S = 0.0003
 #: Work of those that do, in seconds.
@@ -102,7 +105,8 @@ class Waiting(Run):
         if self._batch_s >= LONG_S:
             while kept and (self._at_once is None or len(self._groups) < self._at_once):
                 self._send([kept.popleft()])
-        while kept and self._batch_s < LONG_S and len(self._groups) < self._n_jobs:
+            return
+        while kept and len(self._groups) < self._n_jobs:
             # One worker's share of what there is, so that the caller deals with the results of one
             # while another computes.
             share = -(-(len(kept) + self._away) // self._n_jobs)

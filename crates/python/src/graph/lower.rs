@@ -9,7 +9,8 @@ use pyo3::types::PyDict;
 
 use crate::encode::{EncodedCall, dependency, encode_call};
 use crate::engine::Core;
-use crate::pool::{Kind, Pool, TaskOptions};
+use crate::pool::{Kind, Pool};
+use crate::task_options::TaskOptions;
 
 use super::call::Call;
 use super::name::Names;
