@@ -33,6 +33,12 @@ def chain_by_map(depth: int) -> int:
     return 0 if depth == 0 else 1 + next(ls.map(chain_by_map, [depth - 1]))
 
 
+def workers_of_tree(depth: int) -> set[int]:
+    """Every node of a tree of three branches is a task that waits for its branches."""
+    branches = ls.map(workers_of_tree, [depth - 1] * 3) if depth else []
+    return {os.getpid()}.union(*branches)
+
+
 def with_threads(count: int) -> tuple[list[int], bool]:
     here = os.getpid()
     with ls.ThreadPoolExecutor(2) as executor:
@@ -140,6 +146,12 @@ def test_a_chain_as_deep_as_ten(workers):
     with ls.Engine(workers=workers) as engine:
         assert engine.submit(chain, 10).result(timeout=60) == 10
         assert engine.submit(chain_by_map, 5).result(timeout=60) == 5
+
+
+def test_a_recursion_takes_no_worker_for_each_call_that_waits():
+    """Forty calls wait for others: the deepest come first, so that few do at a time."""
+    with ls.Engine(workers=2) as engine:
+        assert len(engine.submit(workers_of_tree, 4).result(60)) <= 20
 
 
 @pytest.mark.parametrize("kind", ["ProcessPoolExecutor", "ThreadPoolExecutor"])

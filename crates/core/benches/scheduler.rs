@@ -135,6 +135,7 @@ fn spec(task: u64, dependencies: Vec<TaskId>) -> TaskSpec {
         task: TaskId(task),
         pool: PoolId(0),
         group: GroupId(0),
+        parent: None,
         dependencies,
         supplied: Vec::new(),
         priority: 0,

@@ -101,12 +101,14 @@ pub enum Input {
         /// The tasks taken back.
         tasks: Vec<TaskId>,
     },
-    /// A running task waits for other tasks: its core is free meanwhile.
+    /// A running task waits for other tasks: its core is free meanwhile. Told again if what follows changes.
     Blocked {
         /// The task.
         task: TaskId,
         /// Its attempt.
         attempt: Attempt,
+        /// None of these can need its place in the pool, so that no other task takes it.
+        keeps_place: bool,
     },
     /// It goes on. It does so at once, even if all cores are busy: the budget is kept by starting
     /// nothing new until it is met again.

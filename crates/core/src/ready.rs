@@ -1,9 +1,13 @@
 //! The tasks of one pool that could run now, best first.
 //!
-//! Two lanes, so that memory pressure can hold back the roots of graphs without looking at each
+//! Roots of graphs have lanes of their own, so that memory pressure can hold them back without looking at each
 //! of them. A task enters the lane that fits when it becomes ready; one that turns into a root
 //! later, because something that needs it is submitted, moves when it is seen at the front, so at
 //! most once.
+//!
+//! So have nested tasks, which sort by how deep they are: once all workers that the pool may have wait for such
+//! tasks, the deepest come first. Otherwise each task of a recursion would begin, and wait on a worker of its own,
+//! before any of them can end.
 //!
 //! Most tasks arrive in the order in which they run, so a lane is a plain queue beside a heap: an
 //! entry that sorts behind the queue's end is appended there, any other goes to the heap.
@@ -21,17 +25,18 @@ use crate::limits::READY_DEAD_MAX;
 
 /// Which lane of the queue a ready task is in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum LaneKind {
-    /// Tasks that memory pressure may hold back.
-    Roots,
-    /// All others.
-    Rest,
+pub(crate) struct LaneKind {
+    /// Memory pressure may hold it back.
+    is_root: bool,
+    /// A task waits for it, or will.
+    is_nested: bool,
 }
 
-/// Sorts by priority, greater first, then by rank.
+/// Sorts by priority, greater first, then by depth, deeper first, then by rank.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Entry {
     priority: Reverse<i32>,
+    depth: Reverse<u16>,
     rank: u64,
     slot: Slot,
 }
@@ -48,8 +53,8 @@ struct Lane {
 /// The ready queue of one pool.
 #[derive(Default, Debug)]
 pub(crate) struct Ready {
-    roots: Lane,
-    rest: Lane,
+    /// By [`LaneKind::index`].
+    lanes: [Lane; 4],
 }
 
 /// Which ready tasks may be taken.
@@ -63,37 +68,59 @@ pub(crate) enum Choice {
     RootsLast,
 }
 
+/// Which of the first of all lanes comes first, at equal priority.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Turn {
+    /// The one that was submitted first.
+    Submitted,
+    /// The deepest.
+    Deepest,
+}
+
+impl LaneKind {
+    const ALL: [LaneKind; 4] = [
+        LaneKind::new(false, false),
+        LaneKind::new(true, false),
+        LaneKind::new(false, true),
+        LaneKind::new(true, true),
+    ];
+
+    const fn new(is_root: bool, is_nested: bool) -> LaneKind {
+        LaneKind { is_root, is_nested }
+    }
+
+    fn of(graph: &Graph, slot: Slot) -> LaneKind {
+        LaneKind::new(graph.is_root(slot), graph[slot].depth > 0)
+    }
+
+    fn index(self) -> usize {
+        usize::from(self.is_root) + 2 * usize::from(self.is_nested)
+    }
+}
+
 impl Ready {
     /// Adds a task that has just become ready and returns its lane.
     pub(crate) fn push(&mut self, graph: &Graph, slot: Slot) -> LaneKind {
-        let kind = if graph.is_root(slot) {
-            LaneKind::Roots
-        } else {
-            LaneKind::Rest
-        };
-        let task = &graph[slot];
-        let entry = Entry {
-            priority: Reverse(task.priority),
-            rank: task.rank,
-            slot,
-        };
-        self.lane(kind).push(entry);
+        let kind = LaneKind::of(graph, slot);
+        self.lane(kind).push(Entry::new(graph, slot));
         kind
     }
 
     /// The best task that may be taken. It stays in the queue; see [`Ready::take`].
-    pub(crate) fn best(&mut self, graph: &mut Graph, choice: Choice) -> Option<Slot> {
+    pub(crate) fn best(&mut self, graph: &mut Graph, choice: Choice, turn: Turn) -> Option<Slot> {
         if choice != Choice::All {
             self.move_late_roots(graph);
         }
-        let rest = self.rest.front(graph);
+        let mut front = |is_root: bool| {
+            let outer = self.lane(LaneKind::new(is_root, false)).front(graph);
+            let nested = self.lane(LaneKind::new(is_root, true)).front(graph);
+            Entry::first(outer, nested, turn)
+        };
+        let rest = front(false);
         match choice {
             Choice::NoRoots => rest,
-            Choice::RootsLast => rest.or_else(|| self.roots.front(graph)),
-            Choice::All => match (rest, self.roots.front(graph)) {
-                (Some(rest), Some(root)) => Some(rest.min(root)),
-                (rest, root) => rest.or(root),
-            },
+            Choice::RootsLast => rest.or_else(|| front(true)),
+            Choice::All => Entry::first(rest, front(true), turn),
         }
         .map(|entry| entry.slot)
     }
@@ -110,61 +137,63 @@ impl Ready {
 
     /// Ready tasks that may be taken.
     pub(crate) fn available(&self, choice: Choice) -> usize {
+        let live = |is_root| {
+            let kinds = LaneKind::ALL.into_iter();
+            let kinds = kinds.filter(|kind| kind.is_root == is_root);
+            kinds
+                .map(|kind| self.lanes[kind.index()].live)
+                .sum::<usize>()
+        };
         match choice {
-            Choice::All => self.rest.live + self.roots.live,
+            Choice::All => live(false) + live(true),
             // One at a time: the next is let through when this one has ended.
-            Choice::RootsLast if self.rest.live == 0 => self.roots.live.min(1),
-            Choice::NoRoots | Choice::RootsLast => self.rest.live,
+            Choice::RootsLast if live(false) == 0 => live(true).min(1),
+            Choice::NoRoots | Choice::RootsLast => live(false),
         }
     }
 
     /// Ready tasks that would be taken before this one. Linear; for explanations only.
-    pub(crate) fn ahead_of(&self, graph: &Graph, slot: Slot) -> usize {
-        let task = &graph[slot];
-        let own = Entry {
-            priority: Reverse(task.priority),
-            rank: task.rank,
-            slot,
-        };
-        let lanes = [(&self.rest, LaneKind::Rest), (&self.roots, LaneKind::Roots)];
-        lanes
+    pub(crate) fn ahead_of(&self, graph: &Graph, slot: Slot, turn: Turn) -> usize {
+        let own = Entry::new(graph, slot);
+        LaneKind::ALL
             .into_iter()
-            .flat_map(|(lane, kind)| lane.iter().filter(move |entry| entry.is_live(graph, kind)))
-            .filter(|entry| **entry < own)
+            .flat_map(|kind| {
+                let entries = self.lanes[kind.index()].iter();
+                entries.filter(move |entry| entry.is_live(graph, kind))
+            })
+            .filter(|entry| entry.is_before(&own, turn))
             .count()
     }
 
     pub(crate) fn allocated_bytes(&self) -> usize {
-        [&self.rest, &self.roots]
-            .map(|lane| lane.queue.capacity() + lane.heap.capacity())
-            .iter()
-            .sum::<usize>()
-            * size_of::<Entry>()
+        let allocated = |lane: &Lane| lane.queue.capacity() + lane.heap.capacity();
+        self.lanes.iter().map(allocated).sum::<usize>() * size_of::<Entry>()
     }
 
     pub(crate) fn check_invariants(&self, graph: &Graph) {
-        self.roots.check_invariants(graph, LaneKind::Roots);
-        self.rest.check_invariants(graph, LaneKind::Rest);
-    }
-
-    fn lane(&mut self, kind: LaneKind) -> &mut Lane {
-        match kind {
-            LaneKind::Roots => &mut self.roots,
-            LaneKind::Rest => &mut self.rest,
+        for kind in LaneKind::ALL {
+            self.lanes[kind.index()].check_invariants(graph, kind);
         }
     }
 
-    /// Clears the front of the lane of other tasks of those that have become roots since.
+    fn lane(&mut self, kind: LaneKind) -> &mut Lane {
+        &mut self.lanes[kind.index()]
+    }
+
+    /// Clears the fronts of the lanes of other tasks of those that have become roots since.
     fn move_late_roots(&mut self, graph: &mut Graph) {
-        while let Some(entry) = self.rest.front(graph) {
-            if !graph.is_root(entry.slot) {
-                break;
+        for is_nested in [false, true] {
+            let (from, to) = (
+                LaneKind::new(false, is_nested),
+                LaneKind::new(true, is_nested),
+            );
+            while let Some(entry) = self.lane(from).front(graph)
+                && graph.is_root(entry.slot)
+            {
+                self.lane(from).pop(graph, from);
+                self.lane(to).push(entry);
+                graph[entry.slot].state = State::Ready { lane: to };
             }
-            self.rest.pop(graph, LaneKind::Rest);
-            self.roots.push(entry);
-            graph[entry.slot].state = State::Ready {
-                lane: LaneKind::Roots,
-            };
         }
     }
 }
@@ -249,10 +278,10 @@ impl Lane {
             .iter()
             .filter(|entry| entry.is_live(graph, kind))
             .count();
-        assert_eq!(live, self.live, "the live entries of the {kind:?} lane");
+        assert_eq!(live, self.live, "the live entries of the lane {kind:?}");
         assert!(
             self.queue.iter().is_sorted(),
-            "the queue of the {kind:?} lane ascends"
+            "the queue of the lane {kind:?} ascends"
         );
         let dead = self.queue.len() + self.heap.len() - live;
         assert!(
@@ -263,6 +292,31 @@ impl Lane {
 }
 
 impl Entry {
+    fn new(graph: &Graph, slot: Slot) -> Entry {
+        let task = &graph[slot];
+        Entry {
+            priority: Reverse(task.priority),
+            depth: Reverse(task.depth),
+            rank: task.rank,
+            slot,
+        }
+    }
+
+    /// The one of two, if there are any, that is taken first.
+    fn first(one: Option<Entry>, other: Option<Entry>, turn: Turn) -> Option<Entry> {
+        match (one, other) {
+            (Some(one), Some(other)) if other.is_before(&one, turn) => Some(other),
+            (one, other) => one.or(other),
+        }
+    }
+
+    fn is_before(&self, other: &Entry, turn: Turn) -> bool {
+        match turn {
+            Turn::Deepest => self < other,
+            Turn::Submitted => (self.priority, self.rank) < (other.priority, other.rank),
+        }
+    }
+
     fn names_ready_task(&self, graph: &Graph) -> bool {
         graph
             .get(self.slot)

@@ -13,6 +13,8 @@ pub struct TaskSpec {
     pub pool: PoolId,
     /// The function it calls.
     pub group: GroupId,
+    /// The running task that asked for it, if one did: it may wait for this one.
+    pub parent: Option<TaskId>,
     /// Unfinished tasks whose results it needs. The caller leaves out what has finished.
     pub dependencies: Vec<TaskId>,
     /// Finished tasks whose results it needs. Nothing waits for these: they are told to readers of events.

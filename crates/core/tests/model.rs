@@ -275,6 +275,7 @@ impl Machine {
             task,
             pool: POOL,
             group: GroupId(u32::from(which % 2)),
+            parent: self.held.get(usize::from(which % 5)).map(|held| held.1),
             dependencies: open,
             supplied: Vec::new(),
             priority: i32::from(which % 3),

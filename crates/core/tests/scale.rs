@@ -93,6 +93,7 @@ fn spec(task: u64, dependencies: impl IntoIterator<Item = u64>) -> TaskSpec {
         task: TaskId(task),
         pool: PoolId(0),
         group: GroupId(0),
+        parent: None,
         dependencies: dependencies.into_iter().map(TaskId).collect(),
         supplied: Vec::new(),
         priority: 0,

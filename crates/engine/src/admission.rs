@@ -1,6 +1,6 @@
 //! How tasks are taken in.
 
-use lineshaft_core::{Input, TaskSpec};
+use lineshaft_core::{Input, TaskId, TaskSpec};
 
 use crate::aftermath::Discarded;
 use crate::options::TaskRequest;
@@ -16,13 +16,14 @@ impl State {
     pub(crate) fn admit_graph(
         &mut self,
         tasks: Vec<(Pledge, TaskRequest)>,
+        parent: Option<TaskId>,
         order: Option<Vec<usize>>,
     ) {
         let specs = match order {
             None => {
                 let specs = tasks
                     .into_iter()
-                    .filter_map(|(pledge, request)| self.admit(pledge, request));
+                    .filter_map(|(pledge, request)| self.admit(pledge, request, parent));
                 specs.collect()
             }
             Some(order) => {
@@ -30,7 +31,7 @@ impl State {
                 let mut specs: Vec<Option<TaskSpec>> = tasks.iter().map(|_| None).collect();
                 for index in order {
                     let (pledge, request) = tasks[index].take().expect("an order names each once");
-                    specs[index] = self.admit(pledge, request);
+                    specs[index] = self.admit(pledge, request, parent);
                 }
                 specs.into_iter().flatten().collect()
             }
@@ -39,7 +40,12 @@ impl State {
     }
 
     /// Takes a task in. One whose pool is closed or whose inputs have already failed ends here.
-    pub(crate) fn admit(&mut self, pledge: Pledge, request: TaskRequest) -> Option<TaskSpec> {
+    pub(crate) fn admit(
+        &mut self,
+        pledge: Pledge,
+        request: TaskRequest,
+        parent: Option<TaskId>,
+    ) -> Option<TaskSpec> {
         if let Some(error) = failed_input(&request.inputs) {
             self.refuse(pledge, request, error);
             return None;
@@ -58,6 +64,9 @@ impl State {
         for input in &request.inputs {
             if !input.is_done() {
                 dependencies.push(input.task());
+                if let Some(on) = self.tasks.get(input.task()).map(|needed| needed.pool) {
+                    self.note_wait(request.pool, on);
+                }
             } else if input.is_beside(pledge.promise()) {
                 supplied.push(input.task());
             }
@@ -66,6 +75,7 @@ impl State {
             task,
             pool: request.pool,
             group: request.group,
+            parent,
             dependencies,
             supplied,
             priority: request.policy.priority,

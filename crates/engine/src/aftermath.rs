@@ -147,7 +147,7 @@ mod tests {
             };
             engine.with_state(|_| {
                 // Left in the inbox, because the state is locked.
-                engine.submit(request);
+                engine.submit_within(None, request);
                 panic!("in a test, on purpose");
             });
         });

@@ -10,6 +10,7 @@ use crate::promise::Promise;
 use crate::runner::BlockedCall;
 use crate::shared::Shared;
 use crate::state::State;
+use crate::threads::Awaited;
 use crate::wait::{Check, Waited, Waiter, Waiters};
 
 impl Shared {
@@ -34,7 +35,7 @@ impl Shared {
             }
             watching.push(Watching(promise, &waiter));
         }
-        let _blocked = BlockedCall::new();
+        let _blocked = BlockedCall::on(|engine| engine.awaited(promises));
         // A call of this process wakes its waiter itself: there is nothing to poll for.
         let here = promises.iter().all(|promise| promise.is_local());
         let part = (!here).then(|| Part::take(self, &waiter));
@@ -96,8 +97,23 @@ impl Shared {
         deadline: Option<Time>,
         check: Option<Check<'_>>,
     ) -> Waited {
-        let _blocked = BlockedCall::new();
+        let _blocked = BlockedCall::on(|engine| self.all_of(pool, engine));
         self.wait_until(deadline, check, |state| state.unfinished(pool) == 0)
+    }
+
+    /// What a task of `engine` waits for that waits for all tasks of a pool of this one.
+    fn all_of(&self, pool: Option<PoolId>, engine: &Shared) -> Awaited {
+        let pool = pool.filter(|_| std::ptr::eq(engine, self));
+        pool.map_or(Awaited::Anything, Awaited::Pool)
+    }
+
+    /// What a task of this engine waits for that waits for one of these.
+    fn awaited(&self, promises: &[&Promise]) -> Awaited {
+        if promises.iter().all(|promise| promise.is_of(self.id)) {
+            Awaited::Tasks(promises.iter().map(|promise| promise.task()).collect())
+        } else {
+            Awaited::Anything
+        }
     }
 
     /// Waits until no process of a pool that was closed is left: without a limit of its own for workers that
@@ -108,7 +124,7 @@ impl Shared {
         deadline: Option<Time>,
         mut check: Option<Check<'_>>,
     ) -> Waited {
-        let _blocked = BlockedCall::new();
+        let _blocked = BlockedCall::on(|engine| self.all_of(Some(pool), engine));
         let first = check.as_mut().map(|check| &mut **check as Check<'_>);
         let none_lingers = |state: &State| !state.processes.may_linger(pool);
         match self.wait_until(deadline, first, none_lingers) {

@@ -9,15 +9,20 @@ use crate::outcome::{Outcome, TaskError};
 use crate::pools::Pool;
 use crate::process::Snapshot;
 use crate::promise::Pledge;
+use crate::threads::Awaited;
 
 /// What senders put into the inbox.
 pub(crate) enum Command {
     Submit {
         pledge: Pledge,
         request: TaskRequest,
+        /// The task that asks for it.
+        parent: Option<TaskId>,
     },
     SubmitGraph {
         tasks: Vec<(Pledge, TaskRequest)>,
+        /// The task that asks for them.
+        parent: Option<TaskId>,
         /// Dependencies first; none if the tasks are in such an order.
         order: Option<Vec<usize>>,
     },
@@ -42,6 +47,7 @@ pub(crate) enum Command {
     Blocked {
         task: TaskId,
         attempt: Attempt,
+        awaited: Awaited,
     },
     Unblocked {
         task: TaskId,

@@ -155,6 +155,7 @@ impl State {
             }
             self.aftermath.discard(Discarded::other(removed));
         }
+        self.waits.forget_pool(pool);
         self.aftermath.became_quiet = true;
         self.set_cores();
     }

@@ -143,6 +143,11 @@ impl Promise {
         promise
     }
 
+    /// Whether it is a task of this engine.
+    pub(crate) fn is_of(&self, engine: EngineId) -> bool {
+        self.engine == engine
+    }
+
     /// Whether the tasks of this engine may depend on it.
     pub(crate) fn is_known_to(&self, engine: EngineId) -> bool {
         self.engine == engine || self.is_done()

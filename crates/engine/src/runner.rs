@@ -13,6 +13,7 @@ use crate::command::Command;
 use crate::outcome::{Outcome, Portable, TaskError};
 use crate::promise::Promise;
 use crate::shared::Shared;
+use crate::threads::Awaited;
 use crate::threads::Lanes;
 
 /// Runs calls on the engine's threads. Implemented for Python by the Python crate, for closures by
@@ -123,8 +124,8 @@ impl Call {
     pub fn blocked(&self) -> Option<BlockedCall> {
         Some(BlockedCall::begin(
             self.engine.upgrade()?,
-            self.task,
-            self.attempt,
+            (self.task, self.attempt),
+            Awaited::Anything,
         ))
     }
 
@@ -192,6 +193,13 @@ pub fn current_task() -> Option<(TaskId, Attempt)> {
     CURRENT.get()
 }
 
+/// The task of this engine that runs on this thread.
+pub(crate) fn task_of(engine: &Shared) -> Option<(TaskId, Attempt)> {
+    let task = current_task()?;
+    let is_its = ENGINE.with_borrow(|it| std::ptr::eq(it.as_ptr(), engine));
+    is_its.then_some(task)
+}
+
 /// This thread runs a task until this is dropped, also by a panic.
 struct Entered {
     outer: Option<(TaskId, Attempt)>,
@@ -229,15 +237,29 @@ pub struct BlockedCall {
 }
 
 impl BlockedCall {
-    /// The task on this thread; none if it runs no task.
+    /// The task on this thread, whatever it waits for; none if it runs no task.
     pub fn new() -> Option<BlockedCall> {
-        let (task, attempt) = current_task()?;
-        let engine = ENGINE.with_borrow(Weak::upgrade)?;
-        Some(BlockedCall::begin(engine, task, attempt))
+        BlockedCall::on(|_| Awaited::Anything)
     }
 
-    fn begin(engine: Arc<Shared>, task: TaskId, attempt: Attempt) -> BlockedCall {
-        engine.post(Command::Blocked { task, attempt });
+    /// The same, for what its own engine says that it waits for.
+    pub(crate) fn on(awaited: impl FnOnce(&Shared) -> Awaited) -> Option<BlockedCall> {
+        let task = current_task()?;
+        let engine = ENGINE.with_borrow(Weak::upgrade)?;
+        let awaited = awaited(&engine);
+        Some(BlockedCall::begin(engine, task, awaited))
+    }
+
+    fn begin(
+        engine: Arc<Shared>,
+        (task, attempt): (TaskId, Attempt),
+        awaited: Awaited,
+    ) -> BlockedCall {
+        engine.post(Command::Blocked {
+            task,
+            attempt,
+            awaited,
+        });
         BlockedCall {
             engine,
             task,

@@ -51,6 +51,7 @@ use crate::process::Snapshot;
 use crate::promise::{EngineId, Pledge, Promise};
 use crate::reader::LogWatch;
 use crate::relief::Relief;
+use crate::runner;
 use crate::spin::Spinner;
 use crate::state::State;
 use crate::wait::Waiters;
@@ -64,7 +65,7 @@ struct Inbox {
 }
 
 pub(crate) struct Shared {
-    id: EngineId,
+    pub(crate) id: EngineId,
     inbox: Mutex<Inbox>,
     /// Whether the inbox is so long that who submits has to wait. Changed under its lock, and only a hint
     /// without it.
@@ -214,19 +215,29 @@ impl Shared {
     /// Submits a task of a caller, unless its pool was closed.
     pub(crate) fn submit_to_open(&self, request: TaskRequest) -> Result<Arc<Promise>, EngineError> {
         let is_open = |inbox: &Inbox, request: &TaskRequest| inbox.open.contains(&request.pool);
-        self.submit_if(request, is_open)
+        self.submit_if(request, self.task_here(), is_open)
             .ok_or(EngineError::PoolClosed)
     }
 
-    /// Submits a task.
-    pub(crate) fn submit(&self, request: TaskRequest) -> Arc<Promise> {
-        self.submit_if(request, |_, _| true)
+    /// Submits a task that a task of this engine asks for, or nobody of it.
+    pub(crate) fn submit_within(
+        &self,
+        parent: Option<TaskId>,
+        request: TaskRequest,
+    ) -> Arc<Promise> {
+        self.submit_if(request, parent, |_, _| true)
             .expect("there is no condition")
+    }
+
+    /// The task of this engine that runs on this thread.
+    fn task_here(&self) -> Option<TaskId> {
+        runner::task_of(self).map(|(task, _)| task)
     }
 
     fn submit_if(
         &self,
         request: TaskRequest,
+        parent: Option<TaskId>,
         condition: impl FnOnce(&Inbox, &TaskRequest) -> bool,
     ) -> Option<Arc<Promise>> {
         self.check_inputs(&request);
@@ -240,7 +251,14 @@ impl Shared {
             inbox.tasks += 1;
             promise.set_task(TaskId(inbox.tasks));
             let pledge = Pledge::new(&promise);
-            self.push(inbox, Command::Submit { pledge, request });
+            self.push(
+                inbox,
+                Command::Submit {
+                    pledge,
+                    request,
+                    parent,
+                },
+            );
         }
         self.drive();
         Some(promise)
@@ -285,7 +303,14 @@ impl Shared {
                 inbox.tasks += 1;
                 promise.set_task(TaskId(inbox.tasks));
             }
-            self.push(inbox, Command::SubmitGraph { tasks, order });
+            self.push(
+                inbox,
+                Command::SubmitGraph {
+                    tasks,
+                    parent: self.task_here(),
+                    order,
+                },
+            );
         }
         self.drive();
         promises
@@ -406,7 +431,9 @@ impl Shared {
         let aftermath = &mut state.aftermath;
         for command in self.take_commands() {
             let tasks = match command {
-                Command::Submit { pledge, request } => vec![(pledge, request)],
+                Command::Submit {
+                    pledge, request, ..
+                } => vec![(pledge, request)],
                 Command::SubmitGraph { tasks, .. } => tasks,
                 other => {
                     aftermath.discard(Discarded::other(other));

@@ -25,7 +25,7 @@ use crate::process::{Processes, Stalls};
 use crate::promise::Promise;
 use crate::shared::Shared;
 use crate::tasks::{Task, Tasks};
-use crate::threads::Lanes;
+use crate::threads::{Lanes, Waits};
 
 /// Everything that changes in an engine.
 pub(crate) struct State {
@@ -36,8 +36,8 @@ pub(crate) struct State {
     pub(crate) tasks: Tasks,
     pub(crate) pools: FxHashMap<PoolId, Pool>,
     pub(crate) threads: FxHashMap<WorkerId, PoolId>,
-    /// Attempts that wait for other tasks, on a thread that does not count meanwhile.
-    pub(crate) blocked: FxHashMap<(TaskId, Attempt), Arc<Lanes>>,
+    /// Calls of this process that wait for tasks.
+    pub(crate) waits: Waits,
     /// Attempts that ran out of time on a thread that goes on with them.
     pub(crate) given_up: FxHashMap<(TaskId, Attempt), Arc<Lanes>>,
     pub(crate) processes: Processes,
@@ -61,7 +61,7 @@ impl State {
             tasks: Tasks::default(),
             pools: FxHashMap::default(),
             threads: FxHashMap::default(),
-            blocked: FxHashMap::default(),
+            waits: Waits::default(),
             given_up: FxHashMap::default(),
             processes: Processes::default(),
             stalls: Stalls::default(),
@@ -173,12 +173,20 @@ impl State {
 
     pub(crate) fn on_command(&mut self, shared: &Shared, now: Time, command: Command) {
         match command {
-            Command::Submit { pledge, request } => {
-                if let Some(spec) = self.admit(pledge, request) {
+            Command::Submit {
+                pledge,
+                request,
+                parent,
+            } => {
+                if let Some(spec) = self.admit(pledge, request, parent) {
                     self.inputs.push_back(Input::Submit(spec));
                 }
             }
-            Command::SubmitGraph { tasks, order } => self.admit_graph(tasks, order),
+            Command::SubmitGraph {
+                tasks,
+                parent,
+                order,
+            } => self.admit_graph(tasks, parent, order),
             Command::Started { task, attempt } => {
                 self.inputs.push_back(Input::Started { task, attempt });
             }
@@ -222,8 +230,12 @@ impl State {
                     });
                 }
             }
-            Command::Blocked { task, attempt } => self.on_blocked_call(task, attempt, true),
-            Command::Unblocked { task, attempt } => self.on_blocked_call(task, attempt, false),
+            Command::Blocked {
+                task,
+                attempt,
+                awaited,
+            } => self.on_blocked_call(task, attempt, awaited),
+            Command::Unblocked { task, attempt } => self.on_unblocked_call(task, attempt),
             Command::OpenPool {
                 pool,
                 spec,

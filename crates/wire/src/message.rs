@@ -202,12 +202,15 @@ pub enum FromWorker<'a> {
         /// Where it was raised, for people.
         traceback: &'a str,
     },
-    /// A thread of the worker waits for nested calls while the task runs, which may wait for it.
+    /// A thread of the worker waits for nested calls while the task runs, which may wait for it. Told
+    /// again if what follows changes.
     Blocked {
         /// The task.
         task: u64,
         /// Its attempt.
         attempt: u32,
+        /// None of these calls can run in the worker's own pool.
+        keeps_place: bool,
     },
     /// None does any more.
     Unblocked {

@@ -33,6 +33,8 @@ pub(crate) struct Task {
     deaths_left: u16,
     /// Retries so far, for the doubling of the wait.
     retries: u16,
+    /// Tasks around it, each of which was asked for by the one before.
+    pub(crate) depth: u16,
     /// It was submitted without dependencies.
     pub(super) without_dependencies: bool,
 }
@@ -67,8 +69,10 @@ pub(crate) enum Phase {
     HandedOver,
     /// It has started.
     Running,
-    /// It has started and waits for something, without a core.
+    /// It has started and waits for something without a core; another task may run in its place.
     Blocked,
+    /// The same, in its place.
+    Lending,
 }
 
 /// Whether an attempt is being stopped.
@@ -93,7 +97,7 @@ pub(crate) enum Verdict {
 }
 
 impl Task {
-    pub(crate) fn new(spec: &TaskSpec, rank: u64) -> Task {
+    pub(crate) fn new(spec: &TaskSpec, rank: u64, depth: u16) -> Task {
         Task {
             id: spec.task,
             rank,
@@ -109,6 +113,7 @@ impl Task {
             failures_left: spec.retries.failures_max,
             deaths_left: spec.retries.deaths_max,
             retries: 0,
+            depth,
             without_dependencies: spec.dependencies.is_empty(),
         }
     }
@@ -162,6 +167,11 @@ impl Assigned {
     /// Whether it is known to have started.
     pub(crate) fn is_running(&self) -> bool {
         self.phase != Phase::HandedOver
+    }
+
+    /// Whether it waits without a core.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self.phase, Phase::Blocked | Phase::Lending)
     }
 }
 

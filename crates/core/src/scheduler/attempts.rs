@@ -96,17 +96,31 @@ impl Scheduler {
         self.fail(slot, verdict, why, None, step);
     }
 
-    pub(super) fn on_blocked(&mut self, task: TaskId, attempt: Attempt, step: &mut Step) {
+    pub(super) fn on_blocked(
+        &mut self,
+        task: TaskId,
+        attempt: Attempt,
+        keeps_place: bool,
+        step: &mut Step,
+    ) {
         let Some((slot, mut assigned)) = self.current(task, attempt) else {
             return;
         };
         self.heard_from(assigned.worker, step.now);
-        if assigned.phase == Phase::Blocked {
+        let was_waiting = assigned.is_waiting();
+        let phase = if keeps_place {
+            Phase::Lending
+        } else {
+            Phase::Blocked
+        };
+        if assigned.phase == phase {
             return;
         }
-        assigned.phase = Phase::Blocked;
+        assigned.phase = phase;
         self.set_assigned(slot, assigned);
-        self.note(step, EventKind::Blocked { task, attempt });
+        if !was_waiting {
+            self.note(step, EventKind::Blocked { task, attempt });
+        }
         // What waits behind a blocked task may be what it waits for.
         let worker = &self.workers[&assigned.worker];
         if worker.is_stuck() && worker.unstarted() > 0 {
@@ -119,7 +133,7 @@ impl Scheduler {
             return;
         };
         self.heard_from(assigned.worker, step.now);
-        if assigned.phase != Phase::Blocked {
+        if !assigned.is_waiting() {
             return;
         }
         assigned.phase = Phase::Running;

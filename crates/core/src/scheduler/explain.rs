@@ -107,7 +107,7 @@ impl Scheduler {
             },
             State::Ready { .. } => {
                 let pool = &self.pools[&entry.pool];
-                let ahead = pool.ready.ahead_of(&self.graph, slot);
+                let ahead = pool.ready.ahead_of(&self.graph, slot, pool.turn());
                 Explanation::Queued {
                     ahead,
                     because: self.queued_because(pool, slot),
@@ -122,7 +122,7 @@ impl Scheduler {
                         attempt,
                         blocked: false,
                     },
-                    Phase::Blocked => Explanation::Running {
+                    Phase::Blocked | Phase::Lending => Explanation::Running {
                         worker,
                         attempt,
                         blocked: true,

@@ -73,7 +73,7 @@ impl Scheduler {
     }
 
     fn check_worker(&self, worker: &Worker) {
-        let (mut running, mut blocked) = (0, 0);
+        let (mut running, mut blocked, mut lending) = (0, 0, 0);
         for slot in &worker.in_flight {
             let State::Assigned(assigned) = self.graph[*slot].state else {
                 panic!("{:?} lists a task that is not assigned", worker.id);
@@ -84,9 +84,11 @@ impl Scheduler {
             );
             running += u32::from(assigned.is_running());
             blocked += u32::from(assigned.phase == Phase::Blocked);
+            lending += u32::from(assigned.phase == Phase::Lending);
         }
-        let counted = (worker.running, worker.blocked);
-        assert_eq!(counted, (running, blocked), "the tasks of {:?}", worker.id);
+        let counted = (worker.running, worker.blocked, worker.lending);
+        let expected = (running, blocked, lending);
+        assert_eq!(counted, expected, "the tasks of {:?}", worker.id);
     }
 
     fn check_pools(&self) {

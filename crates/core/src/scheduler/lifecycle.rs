@@ -240,10 +240,12 @@ impl Worker {
     fn count_phase(&mut self, assigned: &Assigned) {
         self.running += u32::from(assigned.is_running());
         self.blocked += u32::from(assigned.phase == Phase::Blocked);
+        self.lending += u32::from(assigned.phase == Phase::Lending);
     }
 
     fn forget_phase(&mut self, assigned: &Assigned) {
         self.running -= u32::from(assigned.is_running());
         self.blocked -= u32::from(assigned.phase == Phase::Blocked);
+        self.lending -= u32::from(assigned.phase == Phase::Lending);
     }
 }

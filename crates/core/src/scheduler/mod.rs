@@ -157,7 +157,11 @@ impl Scheduler {
                 measured,
             } => self.on_failed(task, attempt, retry, measured, step),
             Input::Retracted { worker, tasks } => self.on_retracted(worker, tasks, step),
-            Input::Blocked { task, attempt } => self.on_blocked(task, attempt, step),
+            Input::Blocked {
+                task,
+                attempt,
+                keeps_place,
+            } => self.on_blocked(task, attempt, keeps_place, step),
             Input::Unblocked { task, attempt } => self.on_unblocked(task, attempt, step),
             Input::SetCores(cores) => self.on_set_cores(cores),
             Input::MemoryPressure(short) => self.on_memory_pressure(short),

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::worker::{Key, Standing};
-use crate::graph::{Phase, State};
+use crate::graph::State;
 use crate::ids::WorkerId;
-use crate::ready::{Choice, Ready};
+use crate::ready::{Choice, Ready, Turn};
 use crate::spec::PoolSpec;
 use crate::time::Time;
 
@@ -178,6 +178,16 @@ impl Pool {
             Choice::RootsLast
         }
     }
+
+    /// Which of them comes first. Tasks that nobody waits for have to wait no longer than for a pool whose
+    /// workers are all busy.
+    pub(super) fn turn(&self) -> Turn {
+        if self.sums.stuck >= self.spec.workers_max {
+            Turn::Deepest
+        } else {
+            Turn::Submitted
+        }
+    }
 }
 
 impl Tally {
@@ -199,7 +209,7 @@ impl Tally {
                 if assigned.is_running() {
                     by_one(&mut self.running);
                 }
-                if assigned.phase == Phase::Blocked {
+                if assigned.is_waiting() {
                     by_one(&mut self.blocked);
                 }
             }

@@ -132,8 +132,8 @@ impl Scheduler {
         let Some(worker) = pool.free_taker() else {
             return Start::Nothing;
         };
-        let choice = pool.choice(self.memory_short);
-        let Some(slot) = pool.ready.best(&mut self.graph, choice) else {
+        let (choice, turn) = (pool.choice(self.memory_short), pool.turn());
+        let Some(slot) = pool.ready.best(&mut self.graph, choice, turn) else {
             return Start::Nothing;
         };
         let cores = pool.spec.cores_per_task;
@@ -167,7 +167,7 @@ impl Scheduler {
             if pool.ready.available(choice) <= kept as usize {
                 return;
             }
-            let Some(slot) = pool.ready.best(&mut self.graph, choice) else {
+            let Some(slot) = pool.ready.best(&mut self.graph, choice, pool.turn()) else {
                 return;
             };
             if ahead > self.window(slot, prefetch) {

@@ -120,7 +120,9 @@ impl Scheduler {
     }
 
     fn insert(&mut self, spec: &TaskSpec) -> Slot {
-        let task = Task::new(spec, self.rank_next);
+        let parent = spec.parent.and_then(|parent| self.graph.find(parent));
+        let depth = parent.map_or(0, |parent| self.graph[parent].depth.saturating_add(1));
+        let task = Task::new(spec, self.rank_next, depth);
         self.rank_next += 1;
         let pool = self
             .pools

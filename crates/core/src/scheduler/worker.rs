@@ -16,8 +16,10 @@ pub(super) struct Worker {
     pub(super) in_flight: VecDeque<Slot>,
     /// Of these, known to have started.
     pub(super) running: u32,
-    /// Of these, blocked.
+    /// Of these, waiting with their slots free for others.
     pub(super) blocked: u32,
+    /// Of these, waiting in their slots.
+    pub(super) lending: u32,
     /// A retraction was ordered and not answered. Until it is, nothing is handed over, so that
     /// everything in flight is covered by the answer.
     pub(super) retracting: bool,
@@ -79,6 +81,7 @@ impl Worker {
             in_flight: VecDeque::new(),
             running: 0,
             blocked: 0,
+            lending: 0,
             retracting: false,
             retracting_since: now,
             leaving: Leaving::No,
@@ -105,7 +108,8 @@ impl Worker {
         let staying = self.leaving == Leaving::No;
         let open = !self.retracting && !stuck && staying;
         let ahead = (in_flight + 1).saturating_sub(self.slots);
-        let running = in_flight.min(self.slots).saturating_sub(self.blocked);
+        let running = in_flight.min(self.slots);
+        let running = running.saturating_sub(self.blocked + self.lending);
         Standing {
             key: open.then_some(Key {
                 ahead,

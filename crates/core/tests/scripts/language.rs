@@ -4,10 +4,10 @@
 //! ```text
 //! pool p max=2                    a pool; also cores=, prefetch=off or short
 //! submit b(a) timeout=1s          a task that needs a; also pool=, group=, prio=, retries=, deaths=,
-//!                                 backoff=, given= for one that it needs and that has finished
+//!                                 backoff=, in= for the one that asked for it, given= for one that it needs and that has finished
 //! graph a b(a) c(a,b) / g=2       a graph; options after the slash hold for all
 //! up w0 slots=4                   a worker; also pool=
-//! start a, finish a 10ms, fail a, fail a final, block a, unblock a
+//! start a, finish a 10ms, fail a, fail a final, block a, lend a (and keep its place), unblock a
 //! finish a#1                      about an attempt other than the current one
 //! retracted w0 a b, down w0 running a, cancel a kill
 //! cores 4, memory short, memory ok, spawn-failed p broken, never-started w0, remove p
@@ -164,7 +164,11 @@ impl Bench {
                         retry: !flag("final"),
                         measured: None,
                     },
-                    "block" => Input::Blocked { task, attempt },
+                    "block" | "lend" => Input::Blocked {
+                        task,
+                        attempt,
+                        keeps_place: command == "lend",
+                    },
                     "unblock" => Input::Unblocked { task, attempt },
                     other => panic!("no such command: {other}"),
                 }
@@ -188,6 +192,7 @@ impl Bench {
                 &mut self.groups,
                 options.get("group").unwrap_or("g"),
             )),
+            parent: options.get("in").map(|name| self.task(name)),
             dependencies,
             supplied: options
                 .get("given")

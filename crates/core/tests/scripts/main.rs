@@ -5,6 +5,7 @@ mod language;
 mod blocking;
 mod handing_out;
 mod misuse;
+mod nesting;
 mod sharing;
 mod starting;
 mod tasks;

@@ -54,6 +54,7 @@ fn a_cycle_panics_and_leaves_no_trace() {
         task: TaskId(task),
         pool: PoolId(0),
         group: GroupId(0),
+        parent: None,
         dependencies: dependencies.iter().copied().map(TaskId).collect(),
         supplied: Vec::new(),
         priority: 0,

@@ -291,7 +291,15 @@ impl World {
             if self.random.percent(15) {
                 // It waits for something on the way.
                 let (from, to) = (self.random.micros(1_000), self.random.micros(5_000));
-                self.post(from, Mail::ToScheduler(Input::Blocked { task, attempt }));
+                let keeps_place = self.random.percent(50);
+                self.post(
+                    from,
+                    Mail::ToScheduler(Input::Blocked {
+                        task,
+                        attempt,
+                        keeps_place,
+                    }),
+                );
                 self.post(
                     from + to,
                     Mail::ToScheduler(Input::Unblocked { task, attempt }),
@@ -438,6 +446,7 @@ impl World {
             task: TaskId(self.task_next),
             pool: self.random.pick(&self.pools).expect("there is a pool"),
             group: GroupId(self.random.count(3)),
+            parent: known.last().copied().filter(|_| self.random.percent(30)),
             dependencies: dependencies.into_iter().collect(),
             supplied: Vec::new(),
             priority: i32::try_from(self.random.below(3)).expect("a small number"),

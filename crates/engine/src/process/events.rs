@@ -97,6 +97,28 @@ impl State {
         outcome
     }
 
+    /// A task waits for its nested calls, keeping its place in the pool or not, or no longer does.
+    fn on_waiting(
+        &mut self,
+        worker: &mut Worker,
+        task: TaskId,
+        attempt: Attempt,
+        keeps_place: Option<bool>,
+    ) {
+        if !worker.has(task, attempt) {
+            return;
+        }
+        worker.blocked = keeps_place.is_some();
+        self.inputs.push_back(match keeps_place {
+            Some(keeps_place) => Input::Blocked {
+                task,
+                attempt,
+                keeps_place,
+            },
+            None => Input::Unblocked { task, attempt },
+        });
+    }
+
     pub(super) fn on_message(
         &mut self,
         shared: &Shared,
@@ -174,19 +196,16 @@ impl State {
                     Err(error) => return self.not_taken_over(task, attempt, error),
                 }
             }
-            FromWorker::Blocked { task, attempt } => {
+            FromWorker::Blocked {
+                task,
+                attempt,
+                keeps_place,
+            } => {
                 let (task, attempt) = (TaskId(task), Attempt(attempt));
-                if worker.has(task, attempt) {
-                    worker.blocked = true;
-                    self.inputs.push_back(Input::Blocked { task, attempt });
-                }
+                self.on_waiting(worker, task, attempt, Some(keeps_place));
             }
             FromWorker::Unblocked { task, attempt } => {
-                let (task, attempt) = (TaskId(task), Attempt(attempt));
-                if worker.has(task, attempt) {
-                    worker.blocked = false;
-                    self.inputs.push_back(Input::Unblocked { task, attempt });
-                }
+                self.on_waiting(worker, TaskId(task), Attempt(attempt), None);
             }
             FromWorker::Log { record } => {
                 let task = worker.running().map(|sent| sent.task);

@@ -92,7 +92,8 @@ impl State {
                     inputs: inputs.ok_or(EngineError::Protocol("an unknown call as an input"))?,
                     policy: policy(&options),
                 };
-                let promise = shared.submit(request);
+                let parent = worker.running().map(|sent| sent.task);
+                let promise = shared.submit_within(parent, request);
                 worker.calls.insert(call, Arc::clone(&promise));
                 let (engine, worker) = (self.engine(), worker.id);
                 promise.on_done(move || {

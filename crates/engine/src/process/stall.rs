@@ -95,9 +95,8 @@ impl State {
                 Executor::Threads { lanes, .. } => lanes.running(),
                 Executor::Processes(_) => Vec::new(),
             });
-        let threads = threads.filter(|(_, call)| {
-            !self.blocked.contains_key(call) && !self.given_up.contains_key(call)
-        });
+        let threads = threads
+            .filter(|(_, call)| !self.waits.contains(call) && !self.given_up.contains_key(call));
         workers
             .map(|(worker, pid)| Busy::Worker(worker, pid))
             .chain(threads.map(|(thread, _)| Busy::Thread(thread)))

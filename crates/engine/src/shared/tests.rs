@@ -27,7 +27,7 @@ fn request() -> TaskRequest {
 fn what_is_submitted_while_somebody_looks_at_an_engine_that_has_ended() {
     let engine = Shared::without_loop();
     engine.close();
-    let promise = engine.with_state(|_| engine.submit(request()));
+    let promise = engine.with_state(|_| engine.submit_within(None, request()));
     assert!(promise.expect("no panic").is_done());
 }
 
@@ -47,7 +47,7 @@ fn who_submits_waits_while_the_inbox_is_long() {
         held.recv().expect("the state is held");
         let submitting = scope.spawn(|| {
             for _ in 0..=INBOX_MAX {
-                engine.submit(request());
+                engine.submit_within(None, request());
             }
             engine.catch_up();
         });

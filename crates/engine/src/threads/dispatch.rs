@@ -14,7 +14,7 @@ use crate::state::State;
 use super::Lanes;
 
 impl State {
-    fn lanes(&self, pool: PoolId) -> Option<&Arc<Lanes>> {
+    pub(super) fn lanes(&self, pool: PoolId) -> Option<&Arc<Lanes>> {
         match &self.open(pool)?.executor {
             Executor::Threads { lanes, .. } => Some(lanes),
             Executor::Processes(_) => None,
@@ -119,26 +119,5 @@ impl State {
             call.handed_over = true;
             self.aftermath.discard(Discarded::Call(call));
         }
-    }
-
-    /// A call waits for other tasks, or no longer does.
-    pub(crate) fn on_blocked_call(&mut self, task: TaskId, attempt: Attempt, blocked: bool) {
-        if !blocked {
-            // By then the task may be gone, cancelled or out of time.
-            let lanes = self.blocked.remove(&(task, attempt));
-            lanes.inspect(|lanes| lanes.count_one());
-        } else if let Some(lanes) = self.lanes_of(task).cloned() {
-            // As above.
-            let _: std::io::Result<()> = lanes.discount_one();
-            if let Some(before) = self.blocked.insert((task, attempt), lanes) {
-                before.count_one();
-            }
-        }
-        let blocked_input = Input::Blocked { task, attempt };
-        self.inputs.push_back(if blocked {
-            blocked_input
-        } else {
-            Input::Unblocked { task, attempt }
-        });
     }
 }

@@ -5,10 +5,11 @@
 //! finds its next call without going through the scheduler. Threads start when there is a call and
 //! none of them is free, and stay until the pool closes or, if it says so, until they have been idle for long.
 //!
-//! A thread whose call waits for other tasks, or outlives its time limit, does not count: another
+//! A thread whose call waits for tasks that may need its place, or outlives its time limit, does not count: another
 //! may run beside it.
 
 mod dispatch;
+mod waits;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,8 @@ use rustix::thread::{Pid, gettid};
 use crate::limits::UNLIMITED_STACK_BYTES;
 use crate::runner::{Call, Calls, Runner};
 use crate::signals::Mask;
+
+pub(crate) use waits::{Awaited, Waits};
 
 /// The threads of one pool and the calls that wait for one of them.
 pub(crate) struct Lanes {

@@ -11,6 +11,7 @@ use super::jobs::Received;
 #[derive(Default)]
 pub struct NestedCall {
     id: u64,
+    in_own_pool: bool,
     answer: OnceLock<Result<Received, Unanswered>>,
     watch: Mutex<Watch>,
 }
@@ -42,9 +43,10 @@ pub enum Unanswered {
 }
 
 impl NestedCall {
-    pub(super) fn new(id: u64) -> Arc<NestedCall> {
+    pub(super) fn new(id: u64, in_own_pool: bool) -> Arc<NestedCall> {
         Arc::new(NestedCall {
             id,
+            in_own_pool,
             ..NestedCall::default()
         })
     }
@@ -52,6 +54,11 @@ impl NestedCall {
     /// Its number in this worker.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Whether it, or one that it needs, may run in the pool of the worker that made it.
+    pub(super) fn in_own_pool(&self) -> bool {
+        self.in_own_pool
     }
 
     /// Its answer, once it is there.

@@ -133,7 +133,12 @@ impl Session {
             pool => pool,
         };
         let id = self.calls.last.fetch_add(1, Ordering::Relaxed) + 1;
-        let call = NestedCall::new(id);
+        let in_own_pool = pool.is_none() || {
+            let state = self.calls.state();
+            let mut needed = inputs.iter().filter_map(|input| state.open.get(input));
+            needed.any(|needed| needed.in_own_pool())
+        };
+        let call = NestedCall::new(id, in_own_pool);
         let (args, descriptors) = args.split();
         let message = FromWorker::Call {
             call: id,
@@ -185,7 +190,8 @@ impl Session {
                 Waited::TimedOut
             });
         }
-        let _waiting = self.activity.wait(&self.outbox)?;
+        let in_own_pool = calls.iter().any(|call| call.in_own_pool());
+        let _waiting = self.activity.wait(in_own_pool, &self.outbox)?;
         self.outbox.flush()?;
         self.wait_until(deadline, &mut check, calls, is_answered)
     }
@@ -274,7 +280,7 @@ impl Session {
         call: &NestedCall,
         callback: impl FnOnce() + Send + 'static,
     ) {
-        let awaited = Awaited::new(self);
+        let awaited = Awaited::of(self, call.in_own_pool());
         self.notify(call, move || {
             callback();
             drop(awaited);
@@ -422,21 +428,33 @@ fn park(nap: Option<Duration>) {
 }
 
 /// A task may wait, for a callback or in ways of its own, until this is dropped.
-pub struct Awaited(Arc<Session>);
+pub struct Awaited {
+    session: Arc<Session>,
+    in_own_pool: bool,
+}
 
 impl Awaited {
-    /// It counts as blocked from now on.
+    /// It counts as blocked from now on, for calls of any pool.
     pub fn new(session: &Arc<Session>) -> Awaited {
+        Awaited::of(session, true)
+    }
+
+    fn of(session: &Arc<Session>, in_own_pool: bool) -> Awaited {
         // If the engine is gone, the main thread finds out at its next turn.
-        let told = session.activity.enter(&session.outbox);
+        let told = session.activity.enter(in_own_pool, &session.outbox);
         let _: Result<(), WireError> = told.and_then(|()| session.outbox.flush());
-        Awaited(Arc::clone(session))
+        Awaited {
+            session: Arc::clone(session),
+            in_own_pool,
+        }
     }
 }
 
 impl Drop for Awaited {
     fn drop(&mut self) {
-        self.0.activity.leave(&self.0.outbox);
+        self.session
+            .activity
+            .leave(self.in_own_pool, &self.session.outbox);
     }
 }
 

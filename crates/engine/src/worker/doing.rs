@@ -7,6 +7,10 @@
 //! elsewhere. A task that computes meanwhile takes more than its share; the alternative is a deadlock.
 //! Who knows that nobody waits for a callback says so.
 //!
+//! Its place in the pool is free for another task only if one of those calls may need it, because it runs in
+//! the pool of this worker. In a pool that a task has opened for itself, nothing waits for tasks of its own pool:
+//! there, no more tasks than the pool has workers have begun at any time, as the user wants it.
+//!
 //! The lock is taken before the outbox's, so that the messages are in the order of what they tell.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -39,6 +43,8 @@ struct State {
     doing: Doing,
     /// Threads that wait for nested calls.
     waiting: u32,
+    /// Of these, for some that may run in the worker's own pool.
+    in_own_pool: u32,
 }
 
 impl Activity {
@@ -75,30 +81,37 @@ impl Activity {
     }
 
     /// One more thread waits, until the guard is dropped.
-    pub(super) fn wait<'a>(&'a self, outbox: &'a Outbox) -> Result<Waiting<'a>, WireError> {
+    pub(super) fn wait<'a>(
+        &'a self,
+        in_own_pool: bool,
+        outbox: &'a Outbox,
+    ) -> Result<Waiting<'a>, WireError> {
         let waiting = Waiting {
             activity: self,
+            in_own_pool,
             outbox,
         };
-        self.enter(outbox)?;
+        self.enter(in_own_pool, outbox)?;
         Ok(waiting)
     }
 
-    /// One more waits, until as many have left.
-    pub(super) fn enter(&self, outbox: &Outbox) -> Result<(), WireError> {
+    /// One more waits, until as many have left; `in_own_pool` for calls that may run there.
+    pub(super) fn enter(&self, in_own_pool: bool, outbox: &Outbox) -> Result<(), WireError> {
         let mut state = self.state();
         state.waiting += 1;
-        if state.waiting == 1 {
+        state.in_own_pool += u32::from(in_own_pool);
+        if state.waiting == 1 || in_own_pool && state.in_own_pool == 1 {
             state.tell(outbox)?;
         }
         Ok(())
     }
 
-    /// One of those that entered no longer waits.
-    pub(super) fn leave(&self, outbox: &Outbox) {
+    /// One of those that entered so no longer waits.
+    pub(super) fn leave(&self, in_own_pool: bool, outbox: &Outbox) {
         let mut state = self.state();
         state.waiting -= 1;
-        if state.waiting > 0 {
+        state.in_own_pool -= u32::from(in_own_pool);
+        if state.waiting > 0 && !(in_own_pool && state.in_own_pool == 0) {
             return;
         }
         // If the engine is gone, the main thread finds out at its next turn.
@@ -115,7 +128,11 @@ impl State {
             return Ok(());
         };
         let message = if self.waiting > 0 {
-            FromWorker::Blocked { task, attempt }
+            FromWorker::Blocked {
+                task,
+                attempt,
+                keeps_place: self.in_own_pool == 0,
+            }
         } else {
             FromWorker::Unblocked { task, attempt }
         };
@@ -126,11 +143,12 @@ impl State {
 /// A thread that waits for nested calls.
 pub(super) struct Waiting<'a> {
     activity: &'a Activity,
+    in_own_pool: bool,
     outbox: &'a Outbox,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.activity.leave(self.outbox);
+        self.activity.leave(self.in_own_pool, self.outbox);
     }
 }
