@@ -460,7 +460,7 @@ class Zygote:
         """
         Asks the kernel to kill this process when its parent ends.
         """
-    def exited(self, /, worker: SupportsIndex, status: SupportsIndex, peak_memory_bytes: SupportsIndex) -> None:
+    def exited(self, /, worker: SupportsIndex, status: SupportsIndex, peak_memory_bytes: SupportsIndex, cpu_ns: SupportsIndex) -> None:
         """
         Says that a worker ended, with its wait status.
         """

@@ -134,7 +134,8 @@ def serve(
                 os.close(fd)
                 worker, pid = children.pop(fd)
                 _, status, usage = os.wait4(pid, 0)
-                _tell(zygote.exited, worker, status, usage.ru_maxrss * 1024)
+                cpu_ns = round((usage.ru_utime + usage.ru_stime) * 1e9)
+                _tell(zygote.exited, worker, status, usage.ru_maxrss * 1024, cpu_ns)
 
 
 def _tell(say: Callable[..., None], *news: int) -> None:

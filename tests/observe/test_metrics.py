@@ -39,6 +39,26 @@ def fail():
     raise ValueError
 
 
+def compute(seconds):
+    while time.process_time() < seconds:
+        pass
+    return time.process_time()
+
+
+def test_processor_time_of_workers_that_nobody_saw_counts():
+    def cpu_s():
+        values, _ = parse(ls.default_engine().metrics())
+        return values["lineshaft_cpu_seconds_total", None]
+
+    before_s = cpu_s()
+    computed_s = 0.0
+    for _ in range(8):
+        # Once it is left, its worker has been reaped.
+        with ls.ProcessPoolExecutor(1) as pool:
+            computed_s += pool.submit(compute, 0.2).result()
+    assert cpu_s() - before_s >= computed_s >= 1.6
+
+
 def test_numbers_are_those_of_what_ran(tmp_path):
     with ls.Engine(workers=2, memory="1GiB") as engine:
         assert list(engine.map(abs, range(3), threads=True)) == [0, 1, 2]

@@ -378,7 +378,7 @@ impl Collector {
         let last = shared.picture().usage.clone();
         let now = Engine::now();
         let pids = totals.workers.iter().filter_map(|worker| worker.pid);
-        let usage = last.now(now, pids);
+        let usage = last.now(now, pids, totals.ended_cpu_ns);
         let mut picture = shared.picture();
         picture.look(now, totals, usage);
         if self.sample_due <= now {

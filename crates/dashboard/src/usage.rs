@@ -32,8 +32,8 @@ pub(crate) struct ProcessUsage {
 pub(crate) struct Usage {
     /// This process and the workers that run.
     pub(crate) processes: Vec<ProcessUsage>,
-    /// Processor time of all processes so far, in nanoseconds; of those that are gone, what was
-    /// last seen.
+    /// Processor time of all processes so far, in nanoseconds. That of those that are gone is what the kernel
+    /// reckoned at their ends, or of those that nobody waited for what was last seen.
     pub(crate) cpu_ns: u64,
     /// Threads of these processes that run or could run, when rates were last reckoned.
     pub(crate) runnable: u64,
@@ -45,14 +45,20 @@ pub(crate) struct Usage {
     pub(crate) computing: u64,
     /// The processor time of each of them then.
     threads: Vec<(u32, u64)>,
+    /// What was last seen of processes that are gone: at most what they took in all.
     gone_cpu_ns: u64,
     /// What rates are reckoned from: when, and the processor time of each process then.
     base: (Time, Vec<(u32, u64)>),
 }
 
 impl Usage {
-    /// The usage now of this process and these workers.
-    pub(crate) fn now(&self, at: Time, workers: impl Iterator<Item = u32>) -> Usage {
+    /// The usage now of this process and these workers; those that have ended took `ended_cpu_ns` in all.
+    pub(crate) fn now(
+        &self,
+        at: Time,
+        workers: impl Iterator<Item = u32>,
+        ended_cpu_ns: u64,
+    ) -> Usage {
         // What this process starts and waits for are the workers, too, which are counted by themselves.
         let program = of_process(std::process::id()).map(|stat| stat.own);
         let workers = workers.filter_map(of_tree);
@@ -81,7 +87,9 @@ impl Usage {
             computing = threads.iter().filter(has_computed).count() as u64;
         }
         let machine = fs::read_to_string("/proc/stat").unwrap_or_default();
-        let cpu_ns = gone_cpu_ns + processes.iter().map(|process| process.cpu_ns).sum::<u64>();
+        let running_ns: u64 = processes.iter().map(|process| process.cpu_ns).sum();
+        // A process that has just been reaped may be counted nowhere for a moment, and time does not run back.
+        let cpu_ns = (gone_cpu_ns.max(ended_cpu_ns) + running_ns).max(self.cpu_ns);
         Usage {
             processes,
             cpu_ns,
@@ -260,12 +268,12 @@ mod tests {
             }
             while runnable_in(std::process::id()) < 20 {}
             // They have run by now, some perhaps for less than what is counted.
-            let mut usage = Usage::default().now(Time(1_000_000_000), std::iter::empty());
+            let mut usage = Usage::default().now(Time(1_000_000_000), std::iter::empty(), 0);
             while usage.computing < 20 {
                 std::thread::yield_now();
                 let later = Time(usage.base.0.0 + 1_000_000_000);
                 let before = usage.threads.clone();
-                usage = usage.now(later, std::iter::empty());
+                usage = usage.now(later, std::iter::empty(), 0);
                 usage.threads = before;
             }
             is_over.store(true, Ordering::Relaxed);
@@ -285,7 +293,7 @@ mod tests {
 
     #[test]
     fn this_process_is_found() {
-        let usage = Usage::default().now(Time(0), std::iter::empty());
+        let usage = Usage::default().now(Time(0), std::iter::empty(), 0);
         let [own] = usage.processes[..] else {
             panic!("it runs: {usage:?}");
         };
@@ -307,7 +315,7 @@ mod tests {
         let pid = worker.id();
         let used = || {
             Usage::default()
-                .now(Time(0), std::iter::once(pid))
+                .now(Time(0), std::iter::once(pid), 0)
                 .processes[1]
                 .cpu_ns
         };
@@ -340,9 +348,24 @@ mod tests {
             gone_cpu_ns: 5,
             ..Usage::default()
         };
-        let is = was.now(Time(0), std::iter::once(u32::MAX));
+        let is = was.now(Time(0), std::iter::once(u32::MAX), 0);
         assert_eq!(is.processes.len(), 1);
         assert_eq!(is.cpu_ns, 12 + is.processes[0].cpu_ns);
+    }
+
+    #[test]
+    fn what_was_never_seen_to_run_counts_as_the_kernel_reckoned_it_at_its_end() {
+        let second = 1_000_000_000;
+        let was = Usage::default().now(Time(0), std::iter::empty(), 0);
+        let is = was.now(Time(second), std::iter::empty(), 5 * second);
+        assert_eq!(is.cpu_ns, 5 * second + is.processes[0].cpu_ns);
+        // One that is gone and not yet reckoned with does not turn the counter back.
+        let seen = Usage {
+            cpu_ns: is.cpu_ns + second,
+            ..is
+        };
+        let later = seen.now(Time(2 * second), std::iter::empty(), 5 * second);
+        assert!(later.cpu_ns >= seen.cpu_ns);
     }
 
     #[test]
@@ -353,9 +376,9 @@ mod tests {
             base,
             ..Usage::default()
         };
-        let soon = was.now(Time(second / 2), std::iter::empty());
+        let soon = was.now(Time(second / 2), std::iter::empty(), 0);
         assert_eq!(soon.processes[0].cores, None);
-        let later = soon.now(Time(second * 2), std::iter::empty());
+        let later = soon.now(Time(second * 2), std::iter::empty(), 0);
         let busy = Duration::from_nanos(later.processes[0].cpu_ns).as_secs_f64() / 2.0;
         assert!((later.processes[0].cores.expect("a rate") - busy).abs() < 1e-9);
         assert_eq!(later.base.0, Time(second * 2));

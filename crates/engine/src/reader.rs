@@ -38,6 +38,9 @@ pub struct Totals {
     pub pids: Vec<(WorkerId, u32)>,
     /// Worker processes that died under a task or without being asked to end.
     pub deaths: u64,
+    /// Processor time of worker processes that have ended, in nanoseconds, as the kernel has reckoned it. None
+    /// of these is among `workers`.
+    pub ended_cpu_ns: u64,
     /// Objects in shared memory.
     pub store: StoreStats,
     /// Bytes that objects may take in memory.
@@ -84,6 +87,7 @@ impl Reader {
             workers: state.worker_totals(),
             pids: state.processes.recent_pids(),
             deaths: state.processes.deaths(),
+            ended_cpu_ns: state.processes.ended_cpu_ns,
             store,
             memory_bytes_max,
         })

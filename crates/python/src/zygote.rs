@@ -78,12 +78,19 @@ impl Zygote {
         self.send(&FromZygote::SpawnFailed { worker, errno })
     }
 
-    /// Says that a worker ended, with its wait status.
-    fn exited(&self, worker: u32, status: i32, peak_memory_bytes: u64) -> PyResult<()> {
+    /// Says that a worker ended, with its wait status and the processor time that it took.
+    fn exited(
+        &self,
+        worker: u32,
+        status: i32,
+        peak_memory_bytes: u64,
+        cpu_ns: u64,
+    ) -> PyResult<()> {
         self.send(&FromZygote::Exited {
             worker,
             status,
             peak_memory_bytes,
+            cpu_ns,
         })
     }
 

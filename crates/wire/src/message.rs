@@ -369,6 +369,8 @@ pub enum FromZygote {
         status: i32,
         /// Peak resident memory, in bytes.
         peak_memory_bytes: u64,
+        /// Processor time of it and of its children that it waited for, in nanoseconds.
+        cpu_ns: u64,
     },
 }
 

@@ -307,7 +307,10 @@ impl State {
                         worker,
                         status,
                         peak_memory_bytes,
+                        cpu_ns,
                     }) => {
+                        let ended_cpu_ns = &mut self.processes.ended_cpu_ns;
+                        *ended_cpu_ns = ended_cpu_ns.saturating_add(cpu_ns);
                         let end = End::Exited {
                             status,
                             peak_memory_bytes,

@@ -88,6 +88,8 @@ pub(crate) struct Processes {
     /// Workers that ended without having been asked to.
     deaths: Deaths,
     pub(crate) peaks: Peaks,
+    /// Processor time of the workers that have been reaped, in nanoseconds.
+    pub(crate) ended_cpu_ns: u64,
     /// The processes of the last workers that were started, also of those that are gone.
     pids: VecDeque<(WorkerId, u32)>,
     tracebacks: Tracebacks,

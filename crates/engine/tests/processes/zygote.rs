@@ -90,6 +90,7 @@ pub fn be_zygote() {
                 worker,
                 status,
                 peak_memory_bytes: 1 << 20,
+                cpu_ns: 1 << 20,
             };
             sender.push(&message, []).expect("fits");
         }
