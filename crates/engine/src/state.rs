@@ -356,7 +356,7 @@ impl State {
                 task,
                 attempt,
             } => self.time_out(worker, task, attempt, now),
-            Action::Kill { worker, .. } => self.processes.kill(worker, now),
+            Action::Kill { worker, .. } => self.processes.kill_unwanted(worker, now),
             Action::Resolve { task } => self.resolve(task),
             Action::Reject { task, why } => self.reject(shared, task, why),
             Action::Spawn { pool, count } => self.spawn(shared, pool, count),

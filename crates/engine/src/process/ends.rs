@@ -182,7 +182,7 @@ impl State {
             .iter()
             .map(|sent| (sent.task, report_of(sent)))
             .collect();
-        if !worker.retired && !worker.restarted {
+        if !worker.retired && !worker.unwanted {
             let first = reports.first().cloned();
             self.processes.deaths.note(Death {
                 at: crate::clock::now(),

@@ -174,12 +174,9 @@ impl State {
     /// Kills a worker process. What it runs fails or is run again, as after a death. False if
     /// there is no such process.
     pub(crate) fn restart_worker(&mut self, worker: WorkerId, now: Time) -> bool {
-        let Some(process) = self.processes.workers.get_mut(&worker) else {
-            return false;
-        };
-        process.restarted = true;
-        self.processes.kill(worker, now);
-        true
+        let is_there = self.processes.workers.contains_key(&worker);
+        self.processes.kill_unwanted(worker, now);
+        is_there
     }
 
     /// Has a worker process end once it has done what it runs; another one takes its place when there

@@ -291,6 +291,14 @@ impl Processes {
         }
     }
 
+    /// The same, for a worker that has not died of anything: nobody wants what it runs, or it as it is.
+    pub(crate) fn kill_unwanted(&mut self, worker: WorkerId, now: Time) {
+        if let Some(process) = self.workers.get_mut(&worker) {
+            process.unwanted = true;
+        }
+        self.kill(worker, now);
+    }
+
     /// Kills every worker at once.
     pub(crate) fn kill_all(&mut self) {
         for worker in self.workers.values_mut() {

@@ -67,8 +67,9 @@ pub(super) struct Worker {
     pub(super) departed: bool,
     /// It was asked to end.
     pub(super) retired: bool,
-    /// Somebody who looks at it wants it ended and replaced: its end is no death.
-    pub(super) restarted: bool,
+    /// The engine ends it because nobody wants what it runs, or because somebody who looks at it said so: its
+    /// end is no death.
+    pub(super) unwanted: bool,
     /// Since when it is about to end by itself, if it is (`leaving`).
     pub(super) leaving_since: Option<Time>,
     /// It may take as long for that as it needs.
@@ -136,7 +137,7 @@ impl Worker {
             doomed: false,
             departed: false,
             retired: false,
-            restarted: false,
+            unwanted: false,
             leaving_since: None,
             patient: false,
             proved: false,

@@ -70,6 +70,9 @@ fn what_runs_can_be_killed() {
     processes.engine.cancel(&running, true);
     assert!(matches!(processes.error(&running), TaskError::Cancelled));
     assert_eq!(processes.result(&queued), b"queued");
+    // Its worker has not died of anything: the engine ended it.
+    assert_eq!(processes.engine.stats().deaths, 0);
+    assert!(processes.engine.reader().deaths().is_empty());
     let other = Hold::new();
     let running = processes.submit("hold", other.args());
     let queued = processes.submit("echo", b"queued");
