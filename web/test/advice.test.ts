@@ -31,19 +31,21 @@ interface Case {
   tasks?: Partial<Overview["tasks"]>;
   /** Of each sample; cores are rates. */
   now?: Partial<Sample> & { busy?: number; program?: number; free?: number | null };
+  /** Of the last sample. */
+  recent?: Partial<Sample>;
   budget?: number;
   machine?: number | null;
   spills?: number;
   ended?: boolean;
 }
 
-function advice({ group = {}, tasks = {}, now = {}, budget = 4, machine = 4, spills = 0, ended = false }: Case): string[] {
+function advice({ group = {}, tasks = {}, now = {}, recent = {}, budget = 4, machine = 4, spills = 0, ended = false }: Case): string[] {
   const row = { ...GROUP, ...group };
   const { busy = 0, program = 0, free = null, ...sample } = now;
   const samples = Array.from({ length: 12 }, (_, number): Sample => {
     const at_s = number / 4;
     const nothing = { ended: 0, failed: 0, waiting: 0, ready: 0, backoff: 0, ahead: 0, running: 0, blocked: 0, memory_bytes: 0, spilled_bytes: 0, runnable: 0, computing: 0, on_threads: 0, cores: 0 };
-    return { ...nothing, at_s, cpu_s: at_s * busy, program_cpu_s: at_s * program, idle_s: free === null ? null : at_s * free, ...sample };
+    return { ...nothing, at_s, cpu_s: at_s * busy, program_cpu_s: at_s * program, idle_s: free === null ? null : at_s * free, ...sample, ...(number === 11 ? recent : {}) };
   });
   const overview: Overview = {
     next: 12,
@@ -94,6 +96,18 @@ test("threads that share the interpreter are told to be processes, and no core i
   // They sleep while another thread of the program computes.
   check(advice({ now: { ...now, on_threads: 16, running: 16, computing: 1, ready: 0 } }));
   check(advice({ now: { ...now, runnable: 4, free: 0, ready: 0 } }), /^crowded/);
+});
+
+test("threads are not said to sleep before it is known whether they compute", () => {
+  const now = { busy: 0.97, program: 0.97, on_threads: 4, running: 4, cores: 4, runnable: 1, ready: 20, free: 1 };
+  check(advice({ now: { ...now, computing: 0 }, budget: 2, machine: 2 }));
+  check(advice({ now: { ...now, computing: 1 }, recent: { computing: 2 }, budget: 2, machine: 2 }), /^interpreter/);
+  check(advice({ now: { ...now, computing: 0 }, recent: { computing: 1 }, budget: 2, machine: 2 }));
+  // Others have the cores, so that it cannot have been much.
+  check(advice({ now: { ...now, busy: 0.4, program: 0.4, free: 0, computing: 4 } }), /^interpreter/);
+  check(advice({ now: { ...now, busy: 0.4, program: 0.4, free: 0, computing: 0 } }), /^crowded/);
+  // One thread has computed for all the time, and it is none of theirs.
+  check(advice({ now: { ...now, computing: 1 }, budget: 2, machine: 2 }), /^queue: .* Give the pool more threads/);
 });
 
 test("what sleeps is told so, whoever has the cores", () => {

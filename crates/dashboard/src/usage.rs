@@ -80,11 +80,7 @@ impl Usage {
                 .map(|process| runnable_in(process.pid))
                 .sum();
             threads = threads_cpu_ns();
-            let has_computed = |(id, cpu_ns): &&(u32, u64)| {
-                let was = self.threads.iter().find(|(was, _)| was == id);
-                was.is_some_and(|(_, before)| cpu_ns.saturating_sub(*before) >= COMPUTED_NS)
-            };
-            computing = threads.iter().filter(has_computed).count() as u64;
+            computing = computed_since(&self.threads, &threads);
         }
         let machine = fs::read_to_string("/proc/stat").unwrap_or_default();
         let running_ns: u64 = processes.iter().map(|process| process.cpu_ns).sum();
@@ -212,6 +208,18 @@ fn threads_cpu_ns() -> Vec<(u32, u64)> {
     threads_of(std::process::id()).filter_map(cpu_ns).collect()
 }
 
+/// How many threads computed between two looks at them. One that is new has done so since the first look.
+fn computed_since(before: &[(u32, u64)], now: &[(u32, u64)]) -> u64 {
+    if before.is_empty() {
+        return 0;
+    }
+    let has_computed = |(id, cpu_ns): &&(u32, u64)| {
+        let was = before.iter().find(|(was, _)| was == id);
+        cpu_ns.saturating_sub(was.map_or(0, |(_, before)| *before)) >= COMPUTED_NS
+    };
+    now.iter().filter(has_computed).count() as u64
+}
+
 /// The threads of a process and what the kernel says of each, the one that asks left out.
 fn threads_of(pid: u32) -> impl Iterator<Item = (u32, String)> {
     let own = rustix::thread::gettid().as_raw_nonzero().to_string();
@@ -278,6 +286,20 @@ mod tests {
             }
             is_over.store(true, Ordering::Relaxed);
         });
+    }
+
+    #[test]
+    fn a_thread_that_is_new_computes_as_soon_as_it_has_taken_time() {
+        let before = [(1, 5 * COMPUTED_NS), (2, 0)];
+        let now = [
+            (1, 5 * COMPUTED_NS),
+            (2, COMPUTED_NS),
+            (3, COMPUTED_NS),
+            (4, 1),
+        ];
+        assert_eq!(computed_since(&before, &now), 2);
+        // What they did before the first look of all is no news.
+        assert_eq!(computed_since(&[], &now), 0);
     }
 
     #[test]
