@@ -22,8 +22,10 @@ const MANY = 1000;
 const MOVED_S = 1;
 
 export function findings(overview: Overview, samples: Sample[]): Finding[] {
-  const always = [tiny, imports, moving, spilling, skewed, retries, deaths].map((find) => find(overview));
-  return [...atPresent(overview, samples), ...always.filter((finding) => finding !== null)];
+  const always = [tiny, imports, moving, spilling, skewed, retries, deaths].map((find) => find(overview)).filter((finding) => finding !== null);
+  // That a long one is left at the end is said already.
+  const isTold = ({ id }: Finding) => id === "last" && always.some((finding) => finding.id === "skewed");
+  return [...atPresent(overview, samples).filter((finding) => !isTold(finding)), ...always];
 }
 
 function tiny({ groups }: Overview): Finding | null {

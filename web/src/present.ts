@@ -4,9 +4,12 @@
 import type { Finding } from "./advice";
 import type { Overview, Sample } from "./api";
 import { count, number } from "./format";
+import { idle } from "./idle";
 
 /** Samples that a finding about the present must hold for: two seconds. */
 const STEADY = 8;
+/** How much is looked at for what comes and goes. */
+const RECENT_S = 10;
 
 export function atPresent(overview: Overview, samples: Sample[]): Finding[] {
   const now = present(overview, samples);
@@ -15,8 +18,10 @@ export function atPresent(overview: Overview, samples: Sample[]): Finding[] {
 }
 
 /** The last two seconds. */
-interface Present {
+export interface Present {
   samples: Sample[];
+  /** The last ten seconds, or fewer, for what comes and goes. */
+  recent: Sample[];
   /** Cores that the program and its workers keep busy, that the program's own process does, and that have nothing to do. */
   busy: number;
   program: number;
@@ -29,24 +34,12 @@ function present({ ended }: Overview, samples: Sample[]): Present | null {
   const [first, last] = [steady[0]!, steady.at(-1)!];
   const rate = (from: number, to: number) => (to - from) / Math.max(last.at_s - first.at_s, 1e-9);
   const free = first.idle_s === null || last.idle_s === null ? null : rate(first.idle_s, last.idle_s);
-  return { samples: steady, busy: rate(first.cpu_s, last.cpu_s), program: rate(first.program_cpu_s, last.program_cpu_s), free };
+  const recent = samples.filter((sample) => sample.at_s >= last.at_s - RECENT_S);
+  return { samples: steady, recent, busy: rate(first.cpu_s, last.cpu_s), program: rate(first.program_cpu_s, last.program_cpu_s), free };
 }
 
 function mean(samples: Sample[], of: (sample: Sample) => number): number {
   return samples.reduce((sum, sample) => sum + of(sample), 0) / samples.length;
-}
-
-function idle({ tasks, cores }: Overview, { samples }: Present): Finding | null {
-  const waits = ({ ready, backoff, running, waiting, cores: taken }: Sample) =>
-    ready === 0 && backoff === 0 && running > 0 && waiting > 0 && taken < cores.budget;
-  if (!samples.every(waits)) return null;
-  const free = cores.budget - Math.max(...samples.map((sample) => sample.cores));
-  return {
-    id: "idle",
-    title: "Cores are idle because tasks wait for other tasks",
-    why: `${count(free)} of ${count(cores.budget)} cores have no task, while ${number(tasks.waiting, "task waits", "tasks wait")} for the results of ${count(tasks.running)} that run.`,
-    remedy: "Split the tasks that the others wait for, or submit independent work beside them.",
-  };
 }
 
 /**
@@ -116,10 +109,10 @@ function crowded(overview: Overview, now: Present): Finding | null {
 }
 
 /** Threads that want a core and cannot have one: how busy the cores are does not tell. */
-function oversubscribed({ tasks, cores }: Overview, { samples }: Present): Finding | null {
+function oversubscribed({ cores }: Overview, { samples }: Present): Finding | null {
   if (!samples.every((sample) => sample.runnable > cores.budget * 1.5)) return null;
   const threads = Math.round(mean(samples, (sample) => sample.runnable));
-  const isLibrary = threads > tasks.running * 1.5;
+  const isLibrary = threads > samples.at(-1)!.running * 1.5;
   return {
     id: "oversubscribed",
     title: "More threads compute than there are cores",

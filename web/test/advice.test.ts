@@ -33,19 +33,23 @@ interface Case {
   now?: Partial<Sample> & { busy?: number; program?: number; free?: number | null };
   /** Of the last sample. */
   recent?: Partial<Sample>;
+  /** Of each sample by its number, of which there are so many, four in a second. */
+  each?: (number: number) => Partial<Sample>;
+  length?: number;
+  starting?: number;
   budget?: number;
   machine?: number | null;
   spills?: number;
   ended?: boolean;
 }
 
-function advice({ group = {}, tasks = {}, now = {}, recent = {}, budget = 4, machine = 4, spills = 0, ended = false }: Case): string[] {
+function advice({ group = {}, tasks = {}, now = {}, recent = {}, each = () => ({}), length = 12, starting = 0, budget = 4, machine = 4, spills = 0, ended = false }: Case): string[] {
   const row = { ...GROUP, ...group };
   const { busy = 0, program = 0, free = null, ...sample } = now;
-  const samples = Array.from({ length: 12 }, (_, number): Sample => {
+  const samples = Array.from({ length }, (_, number): Sample => {
     const at_s = number / 4;
     const nothing = { ended: 0, failed: 0, waiting: 0, ready: 0, backoff: 0, ahead: 0, running: 0, blocked: 0, memory_bytes: 0, spilled_bytes: 0, runnable: 0, computing: 0, on_threads: 0, cores: 0 };
-    return { ...nothing, at_s, cpu_s: at_s * busy, program_cpu_s: at_s * program, idle_s: free === null ? null : at_s * free, ...sample, ...(number === 11 ? recent : {}) };
+    return { ...nothing, at_s, cpu_s: at_s * busy, program_cpu_s: at_s * program, idle_s: free === null ? null : at_s * free, ...sample, ...each(number), ...(number === length - 1 ? recent : {}) };
   });
   const overview: Overview = {
     next: 12,
@@ -57,7 +61,7 @@ function advice({ group = {}, tasks = {}, now = {}, recent = {}, budget = 4, mac
     tasks_per_s: 1,
     cores: { busy, taken: 0, budget, machine },
     memory: { used_bytes: 0, peak_bytes: 0, budget_bytes: 1, spilled_bytes: 0, spills, objects: 0 },
-    workers: { up: 2, idle: 0, starting: 0, died: 0 },
+    workers: { up: 2, idle: 0, starting, died: 0 },
     groups: [row],
     groups_more: 0,
     total: { ran_s: row.total_s, bytes: 0 },
@@ -128,8 +132,8 @@ test("nobody is said to sleep whom the engine keeps waiting, or who computes", (
   check(advice({ now: { ...now, running: 0, cores: 0 } }));
   check(advice({ now: { ...now, ready: 0, waiting: 3, backoff: 200, running: 0, cores: 0 } }));
   // A pool has fewer workers than there are cores, or more.
-  check(advice({ now: { ...now, busy: 2, runnable: 2, free: 6 }, budget: 8, machine: 8 }));
-  check(advice({ now: { ...now, busy: 1, runnable: 1, running: 1, cores: 1, free: 1 }, budget: 2, machine: 2 }));
+  check(advice({ now: { ...now, busy: 2, runnable: 2, free: 6 }, budget: 8, machine: 8 }), /^narrow/);
+  check(advice({ now: { ...now, busy: 1, runnable: 1, running: 1, cores: 1, free: 1 }, budget: 2, machine: 2 }), /^narrow/);
   check(advice({ now: { ...now, busy: 2, runnable: 8, running: 8, cores: 8, free: 0 }, budget: 8, machine: 2 }));
 });
 
@@ -168,4 +172,57 @@ test("threads of a library are told of although no more cores can be busy than t
   check(advice({ now, budget: 2, tasks: { running: 2 } }), /^oversubscribed: 8 threads .* the budget is 2: a library runs threads/);
   check(advice({ now: { ...now, runnable: 3 }, budget: 2, tasks: { running: 2 } }));
   check(advice({ now: { ...now, running: 8, on_threads: 8 }, budget: 2, tasks: { running: 8 } }), /^oversubscribed: .* more tasks run at a time/);
+});
+
+test("a call at a time that is waited for is told of, and not a single one or what the program takes its time for", () => {
+  // A task ends every half second.
+  const each = (number: number) => ({ ended: Math.floor(number / 2), running: 1, cores: 1 });
+  const now = { busy: 1, program: 0.02, runnable: 1, free: 1 };
+  check(advice({ now, each, budget: 2, length: 20 }), /^serial: In the last 4\.75 s 9 tasks ran, each .* 1 of 2 cores had none\. .* map/);
+  check(advice({ now, each, budget: 1, length: 20 }));
+  check(advice({ now, each, budget: 2, length: 20, ended: true }));
+  // There was much to do before.
+  const after = (number: number) => (number < 20 ? { ended: number, running: 2, cores: 2, ready: 5 } : { ...each(number), ended: 20 + each(number - 20).ended });
+  check(advice({ now, each: after, budget: 2, length: 32 }), /^serial: In the last 2\.75 s 5 tasks/);
+  check(advice({ now, each: after, budget: 2, length: 24 }));
+  // Somebody asks now and then; or the program makes the next one meanwhile.
+  check(advice({ now, each: (number) => ({ ended: Math.floor(number / 8), running: number % 8 === 0 ? 1 : 0 }), budget: 2, length: 32 }));
+  check(advice({ now: { ...now, program: 0.6 }, each, budget: 2, length: 20 }));
+});
+
+test("a program that computes between its calls is told to, and not one that is over, or waits for a person", () => {
+  // Calls are there for one sample in four.
+  const each = (number: number) => ({ ended: Math.floor(number / 4) * 2 });
+  const now = { busy: 1, program: 1, runnable: 1, free: 1 };
+  check(advice({ now, each, budget: 2, length: 32 }), /^apart: For 58 % of the last 7\.75 s no task was there, and the program itself kept 1\.00 cores busy/);
+  check(advice({ now, each, budget: 1, length: 32 }));
+  check(advice({ now: { ...now, program: 0.1 }, each, budget: 2, length: 32 }));
+  // It has submitted nothing any more for two seconds, or has only begun to.
+  check(advice({ now, each: (number) => each(Math.min(number, 20)), budget: 2, length: 32 }));
+  check(advice({ now, each: (number) => each(Math.max(number, 28)), budget: 2, length: 32 }));
+  check(advice({ now, each: () => ({ ended: 20 }), budget: 2, length: 40 }));
+});
+
+test("a pool with fewer workers than there are cores is told of while tasks wait for it", () => {
+  const now = { busy: 1, runnable: 1, running: 1, cores: 1, ready: 10, free: 1 };
+  check(advice({ now, budget: 2, machine: 2 }), /^narrow: 10 tasks wait for 1 worker that is busy, while 1 of 2 cores have no task\. Give the pool 2 workers/);
+  check(advice({ now: { ...now, ready: 0, ahead: 1 }, budget: 2, machine: 2 }), /^narrow: 1 task waits/);
+  // Others have the cores, the next worker is starting, memory is short, or a task takes both cores.
+  check(advice({ now: { ...now, free: 0 }, budget: 2, machine: 2 }));
+  check(advice({ now, budget: 2, machine: 2, starting: 1 }));
+  check(advice({ now: { ...now, memory_bytes: 1 }, budget: 2, machine: 2 }));
+  check(advice({ now: { ...now, cores: 2 }, budget: 3, machine: 3 }));
+  // They were more a moment ago.
+  check(advice({ now, each: (number) => (number === 8 ? { running: 2, cores: 2 } : {}), budget: 2, machine: 2 }));
+});
+
+test("a task that is left and computes is told of, and not one that sleeps or has threads of its own", () => {
+  const now = { busy: 1, runnable: 1, running: 1, cores: 1, free: 1 };
+  check(advice({ now, group: { running_s: 2.5, ran_s: null, finished: 0 }, budget: 2 }), /^last: 1 task runs, one of fit for 2\.50 s, and 1 of 2 cores have none\. Divide/);
+  check(advice({ now: { ...now, busy: 2, running: 2, cores: 2 }, budget: 8 }), /^last: 2 tasks run, and 6 of 8 cores/);
+  check(advice({ now: { ...now, busy: 0.1 }, budget: 2 }));
+  check(advice({ now: { ...now, busy: 1.9 }, budget: 2 }));
+  check(advice({ now, each: (number) => ({ ended: number > 8 ? 1 : 0 }), budget: 2 }));
+  // What is said of it as one that takes longer than others is enough.
+  check(advice({ now, group: { running_s: 6 }, budget: 2 }), /^skewed/);
 });
