@@ -382,17 +382,17 @@ class Engine(_observe.Observed):
         self._left.add(pool)
 
     def _finish_calls(self) -> None:
-        """Wait for what the interpreter waits for before it ends: all calls but those of `Pool` and `ThreadPool`."""
+        """Wait for what the interpreter waits for before it ends: all calls but daemons, and those of `Pool`s."""
         native = self._native or self._native_threads
         if native is None:
             return
         if not self._serves_pools:
-            native.wait_idle()
+            native.wait_idle(but_daemons=True)
             return
         # A call that ends may submit to another pool, so one round may not be enough.
-        while unfinished := [pool for pool in _exit.calls_to_finish(self) if not pool.wait_idle(0)]:
+        while unfinished := [pool for pool in _exit.calls_to_finish(self) if not pool.wait_idle(0, but_daemons=True)]:
             for pool in unfinished:
-                pool.wait_idle()
+                pool.wait_idle(but_daemons=True)
 
     def _finish_workers(self) -> None:
         """Wait for the workers that the interpreter waits for before it ends: those of executors, when no call is left.

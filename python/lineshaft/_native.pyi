@@ -126,9 +126,10 @@ class Engine:
         Writes the run so far, all of it if the engine has been shut down, to a file in Chrome's trace
         format. Returns how many attempts are in it, how many are not, and how many events were missed.
         """
-    def wait_idle(self, /, timeout_s: SupportsFloat | SupportsIndex | None = None) -> bool:
+    def wait_idle(self, /, timeout_s: SupportsFloat | SupportsIndex | None = None, *, but_daemons: bool = False) -> bool:
         """
-        Waits until no task is unfinished; False if `timeout_s` seconds were not enough.
+        Waits until no task is unfinished, or with `but_daemons` none but daemons; False if `timeout_s`
+        seconds were not enough.
         """
 
 @final
@@ -361,10 +362,10 @@ class Pool:
         Waits until the pool, which was closed, has no unfinished task and no process; False if `timeout_s`
         seconds were not enough. A pool for nested calls does not know: it says True.
         """
-    def wait_idle(self, /, timeout_s: SupportsFloat | SupportsIndex | None = None) -> bool:
+    def wait_idle(self, /, timeout_s: SupportsFloat | SupportsIndex | None = None, *, but_daemons: bool = False) -> bool:
         """
         Waits until no task of the pool is unfinished; False if `timeout_s` seconds were not enough.
-        A pool for nested calls does not know: it says True.
+        Daemons count unless `but_daemons`. A pool for nested calls does not know: it says True.
         """
 
 @final
@@ -436,10 +437,11 @@ class TaskOptions:
     """
     How a task is scheduled.
     """
-    def __new__(cls, /, *, priority: SupportsIndex = 0, retries: SupportsIndex = 0, death_retries: SupportsIndex = 0, backoff_s: SupportsFloat | SupportsIndex = 0.0, timeout_s: SupportsFloat | SupportsIndex | None = None) -> TaskOptions:
+    def __new__(cls, /, *, priority: SupportsIndex = 0, retries: SupportsIndex = 0, death_retries: SupportsIndex = 0, backoff_s: SupportsFloat | SupportsIndex = 0.0, timeout_s: SupportsFloat | SupportsIndex | None = None, daemon: bool = False) -> TaskOptions:
         """
         `retries` after the task raised or ran out of time, and after its worker died; `backoff_s`
-        seconds before the first, doubled for each further one; `timeout_s` seconds for an attempt.
+        seconds before the first, doubled for each further one; `timeout_s` seconds for an attempt. The end
+        of the program waits for all calls but daemons.
         """
 
 @final

@@ -49,6 +49,55 @@ threading.Thread(target=call).start()
 """
 
 
+LEFT_OPEN = """
+import itertools, sys
+import lineshaft as ls, lineshaft.joblib
+from joblib import Parallel, delayed
+
+def written(path):
+    with open(path, "w") as file:
+        file.write("done")
+
+results = Parallel(n_jobs=2, return_as="RETURN_AS", backend="lineshaft", REQUIRE)(
+    delayed(abs)(-n) for n in itertools.count()
+)
+assert next(results) >= 0
+ls.submit(written, "written")
+print("end", flush=True)
+END
+"""
+
+
+@pytest.mark.parametrize("require", ["require=None", 'require="sharedmem"'])
+@pytest.mark.parametrize("return_as", ["generator", "generator_unordered"])
+@pytest.mark.parametrize(("end", "status"), [("", 0), ("sys.exit(3)", 3), ("raise ValueError", 1)])
+def test_a_generator_that_is_left_open_ends_with_the_program(tmp_path, require, return_as, end, status):
+    program = LEFT_OPEN.replace("RETURN_AS", return_as).replace("REQUIRE", require).replace("END", end)
+    done = run(program.replace('"written"', repr(str(tmp_path / "written"))), tmp_path, runner=())
+    assert (done.stdout, done.returncode) == ("end\n", status), done.stderr
+    assert (tmp_path / "written").read_text() == "done"
+
+
+READ_BY_A_THREAD = """
+import itertools, threading
+import lineshaft.joblib
+from joblib import Parallel, delayed
+
+results = Parallel(n_jobs=2, return_as="generator", backend="lineshaft")(delayed(abs)(-n) for n in itertools.count())
+
+def read():
+    threading.main_thread().join()
+    print(list(itertools.islice(results, 100)) == list(range(100)))
+
+threading.Thread(target=read).start()
+"""
+
+
+def test_a_thread_that_outlives_the_main_thread_reads_a_generator(tmp_path):
+    done = run(READ_BY_A_THREAD, tmp_path, runner=())
+    assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr
+
+
 CHANGED_IN_PLACE = """
 from joblib import Parallel, delayed
 

@@ -59,6 +59,7 @@ impl State {
             return None;
         };
         pool.unfinished += 1;
+        pool.daemons += usize::from(request.policy.daemon);
         let task = pledge.promise().task();
         let (mut dependencies, mut supplied) = (Vec::new(), Vec::new());
         for input in &request.inputs {
@@ -99,6 +100,7 @@ impl State {
                 inputs,
                 group,
                 timed,
+                daemon: policy.daemon,
                 ended: None,
             },
         );

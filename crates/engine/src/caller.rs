@@ -101,6 +101,17 @@ impl Shared {
         self.wait_until(deadline, check, |state| state.unfinished(pool) == 0)
     }
 
+    /// Waits until there is no unfinished task that the end of the program waits for, in one pool or in all.
+    pub(crate) fn wait_for_exit(
+        &self,
+        pool: Option<PoolId>,
+        deadline: Option<Time>,
+        check: Option<Check<'_>>,
+    ) -> Waited {
+        let _blocked = BlockedCall::on(|engine| self.all_of(pool, engine));
+        self.wait_until(deadline, check, |state| state.awaited_at_exit(pool) == 0)
+    }
+
     /// What a task of `engine` waits for that waits for all tasks of a pool of this one.
     fn all_of(&self, pool: Option<PoolId>, engine: &Shared) -> Awaited {
         let pool = pool.filter(|_| std::ptr::eq(engine, self));

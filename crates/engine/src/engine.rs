@@ -306,6 +306,18 @@ impl Engine {
             .wait_idle(pool, timeout.map(|timeout| clock::now() + timeout), check)
     }
 
+    /// Waits until there is no unfinished task in one pool or in all, but for daemons
+    /// ([`Policy::daemon`](crate::Policy)).
+    pub fn wait_for_exit(
+        &self,
+        pool: Option<PoolId>,
+        timeout: Option<Duration>,
+        check: Option<Check<'_>>,
+    ) -> Waited {
+        self.shared
+            .wait_for_exit(pool, timeout.map(|timeout| clock::now() + timeout), check)
+    }
+
     /// Waits until a pool that was closed has no unfinished task, and until its processes have ended
     /// and been reaped. They end in time or are killed, except those of a patient pool.
     pub fn wait_closed(

@@ -130,4 +130,6 @@ pub struct Policy {
     pub retries: Retries,
     /// Wall time one attempt may take.
     pub timeout: Option<Duration>,
+    /// Whether those do not wait for it who wait for all others before the program ends.
+    pub daemon: bool,
 }

@@ -15,6 +15,8 @@ use crate::threads::{Lanes, Threads};
 pub(crate) struct Pool {
     pub(crate) workers: u32,
     pub(crate) unfinished: usize,
+    /// How many of these the end of the program does not wait for.
+    pub(crate) daemons: usize,
     /// It takes no more tasks and is removed when it has none.
     pub(crate) closing: bool,
     /// Its tasks are rejected: it can start no worker.
@@ -80,11 +82,17 @@ impl Pool {
         Pool {
             workers: options.workers,
             unfinished: 0,
+            daemons: 0,
             closing: false,
             broken: false,
             withheld: 0,
             executor,
         }
+    }
+
+    /// Unfinished tasks that the end of the program waits for.
+    pub(crate) fn awaited_at_exit(&self) -> usize {
+        self.unfinished - self.daemons
     }
 
     fn takes_cores(&self) -> bool {
@@ -175,6 +183,14 @@ impl State {
         match pool {
             Some(pool) => self.pools.get(&pool).map_or(0, |pool| pool.unfinished),
             None => self.tasks.len(),
+        }
+    }
+
+    /// Those of them that the end of the program waits for.
+    pub(crate) fn awaited_at_exit(&self, pool: Option<PoolId>) -> usize {
+        match pool {
+            Some(pool) => self.pools.get(&pool).map_or(0, Pool::awaited_at_exit),
+            None => self.tasks.len() - self.tasks.daemons(),
         }
     }
 

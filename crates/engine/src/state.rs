@@ -403,11 +403,13 @@ impl State {
         let task = self.tasks.remove(id)?;
         if let Some(pool) = self.pools.get_mut(&task.pool) {
             pool.unfinished -= 1;
-            if pool.unfinished == 0 {
+            pool.daemons -= usize::from(task.daemon);
+            let is_idle = pool.unfinished == 0;
+            if is_idle || pool.awaited_at_exit() == 0 {
                 self.aftermath.became_quiet = true;
-                if pool.closing {
-                    self.remove_pool(task.pool);
-                }
+            }
+            if is_idle && pool.closing {
+                self.remove_pool(task.pool);
             }
         }
         Some(task)

@@ -23,6 +23,8 @@ pub(crate) struct Task {
     pub(crate) inputs: Vec<Arc<Promise>>,
     pub(crate) group: GroupId,
     pub(crate) timed: bool,
+    /// Whether the end of the program does not wait for it.
+    pub(crate) daemon: bool,
     /// How its last attempt ended, until the scheduler has decided what that means.
     pub(crate) ended: Option<Outcome>,
 }
@@ -42,11 +44,17 @@ pub(crate) struct Tasks {
     /// By id divided by the page length.
     pages: FxHashMap<u64, Box<Page>>,
     len: usize,
+    daemons: usize,
 }
 
 impl Tasks {
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// How many of them the end of the program does not wait for.
+    pub(crate) fn daemons(&self) -> usize {
+        self.daemons
     }
 
     pub(crate) fn get(&self, id: TaskId) -> Option<&Task> {
@@ -68,6 +76,7 @@ impl Tasks {
                 tasks: [const { None }; PAGE_LEN],
             })
         });
+        self.daemons += usize::from(task.daemon);
         page.tasks[offset] = Some(task);
         page.used += 1;
         self.len += 1;
@@ -82,6 +91,7 @@ impl Tasks {
             self.pages.remove(&number);
         }
         self.len -= 1;
+        self.daemons -= usize::from(task.daemon);
         Some(task)
     }
 
@@ -140,6 +150,7 @@ mod tests {
             inputs: Vec::new(),
             group: GroupId(0),
             timed: false,
+            daemon: false,
             ended: None,
         }
     }

@@ -433,10 +433,16 @@ impl Engine {
         Ok(py.detach(|| engine.send_interrupt(None)))
     }
 
-    /// Waits until no task is unfinished; False if `timeout_s` seconds were not enough.
-    #[pyo3(signature = (timeout_s = None))]
-    fn wait_idle(&self, py: Python<'_>, timeout_s: Option<f64>) -> PyResult<bool> {
-        pool::wait_idle(py, &self.core, None, timeout_s)
+    /// Waits until no task is unfinished, or with `but_daemons` none but daemons; False if `timeout_s`
+    /// seconds were not enough.
+    #[pyo3(signature = (timeout_s = None, *, but_daemons = false))]
+    fn wait_idle(
+        &self,
+        py: Python<'_>,
+        timeout_s: Option<f64>,
+        but_daemons: bool,
+    ) -> PyResult<bool> {
+        pool::wait_idle(py, &self.core, None, timeout_s, but_daemons)
     }
 
     /// Ends the engine: cancels what is unfinished, ends the workers, shows what they still

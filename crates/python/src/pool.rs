@@ -326,12 +326,17 @@ impl Pool {
     }
 
     /// Waits until no task of the pool is unfinished; False if `timeout_s` seconds were not enough.
-    /// A pool for nested calls does not know: it says True.
-    #[pyo3(signature = (timeout_s = None))]
-    fn wait_idle(&self, py: Python<'_>, timeout_s: Option<f64>) -> PyResult<bool> {
+    /// Daemons count unless `but_daemons`. A pool for nested calls does not know: it says True.
+    #[pyo3(signature = (timeout_s = None, *, but_daemons = false))]
+    fn wait_idle(
+        &self,
+        py: Python<'_>,
+        timeout_s: Option<f64>,
+        but_daemons: bool,
+    ) -> PyResult<bool> {
         match &self.kind {
             Kind::Processes { core, id, .. } | Kind::Threads { core, id, .. } => {
-                wait_idle(py, core, Some(*id), timeout_s)
+                wait_idle(py, core, Some(*id), timeout_s, but_daemons)
             }
             Kind::Nested { .. } => Ok(true),
         }
@@ -445,15 +450,20 @@ fn pool_of_session(id: u64) -> PoolId {
     PoolId(u32::try_from(id).unwrap_or(u32::MAX))
 }
 
-/// Waits until no task is unfinished.
+/// Waits until no task is unfinished, or with `but_daemons` none but daemons.
 pub fn wait_idle(
     py: Python<'_>,
     core: &Core,
     pool: Option<PoolId>,
     timeout_s: Option<f64>,
+    but_daemons: bool,
 ) -> PyResult<bool> {
     let engine = core.engine()?;
     waiting(py, timeout_s, |timeout, check| {
-        Ok(engine.wait_idle(pool, timeout, check))
+        Ok(if but_daemons {
+            engine.wait_for_exit(pool, timeout, check)
+        } else {
+            engine.wait_idle(pool, timeout, check)
+        })
     })
 }

@@ -17,15 +17,17 @@ pub struct TaskOptions {
 #[pymethods]
 impl TaskOptions {
     /// `retries` after the task raised or ran out of time, and after its worker died; `backoff_s`
-    /// seconds before the first, doubled for each further one; `timeout_s` seconds for an attempt.
+    /// seconds before the first, doubled for each further one; `timeout_s` seconds for an attempt. The end
+    /// of the program waits for all calls but daemons.
     #[new]
-    #[pyo3(signature = (*, priority = 0, retries = 0, death_retries = 0, backoff_s = 0.0, timeout_s = None))]
+    #[pyo3(signature = (*, priority = 0, retries = 0, death_retries = 0, backoff_s = 0.0, timeout_s = None, daemon = false))]
     fn new(
         priority: i32,
         retries: u16,
         death_retries: u16,
         backoff_s: f64,
         timeout_s: Option<f64>,
+        daemon: bool,
     ) -> PyResult<TaskOptions> {
         let seconds = |name: &str, value: f64| {
             Duration::try_from_secs_f64(value).map_err(|_| {
@@ -46,6 +48,7 @@ impl TaskOptions {
                 priority,
                 retries,
                 timeout,
+                daemon,
             },
         })
     }

@@ -12,6 +12,7 @@ from collections import deque
 from functools import partial
 from queue import SimpleQueue
 
+from lineshaft import _native
 from lineshaft.joblib.run import Batch
 from lineshaft.joblib.singles import Singles
 
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["Announcing"]
+__all__ = ["DAEMON", "Announcing"]
+
+#: A program ends with its last thread, and not when all results are there that nobody reads any more.
+DAEMON = _native.TaskOptions(daemon=True)
 
 
 class Announcing(Singles):

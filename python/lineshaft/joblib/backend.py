@@ -19,7 +19,7 @@ from joblib.parallel import (
 
 from lineshaft import _native, _process, _running, _startup
 from lineshaft.joblib import limits
-from lineshaft.joblib.announcing import Announcing
+from lineshaft.joblib.announcing import DAEMON, Announcing
 from lineshaft.joblib.batch import Surroundings
 from lineshaft.joblib.joining import Joining
 from lineshaft.joblib.pools import Pools
@@ -217,7 +217,7 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
                 probed = self._pools.processes(self._n_jobs)[0] if _process.is_worker() else None
                 self._run = Joining(pool, probed=probed, **inside, **options)
         elif self.supports_retrieve_callback:
-            self._run = Announcing(pool, at_once=at_once, **options)
+            self._run = Announcing(pool, at_once=at_once, options=DAEMON, **options)
         else:
             # joblib's own default for `pre_dispatch` stands for "some"; any other number is the user's.
             more = self._dispatch_more if self.parallel.pre_dispatch == "2 * n_jobs" else None

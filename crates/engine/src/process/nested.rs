@@ -321,5 +321,6 @@ fn policy(options: &CallOptions) -> Policy {
             backoff: Duration::from_nanos(options.backoff_ns),
         },
         timeout: options.timeout_ns.map(Duration::from_nanos),
+        daemon: false,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lineshaft_engine::Waited;
+use lineshaft_engine::{Policy, Waited};
 
 use crate::common::{PATIENCE, Seeded, Threads, eventually};
 
@@ -28,6 +28,34 @@ fn a_wait_may_run_out_of_time() {
     held.release();
     assert_eq!(threads.result(&held.task), 1);
     assert_eq!(wait(0), Waited::Done);
+}
+
+#[test]
+fn the_end_of_a_program_does_not_wait_for_daemons() {
+    let threads = Threads::new(2);
+    let policy = Policy {
+        daemon: true,
+        ..Policy::default()
+    };
+    let daemon = threads.hold_with(policy, Ok(1));
+    let (other_pool, engine) = (threads.open_pool(1), &threads.engine);
+    let ordinary = other_pool.hold(Ok(2));
+    let wait = |pool, timeout| engine.wait_for_exit(pool, Some(timeout), None);
+    assert_eq!(wait(None, Duration::ZERO), Waited::TimedOut);
+    assert_eq!(
+        wait(Some(other_pool.pool), Duration::ZERO),
+        Waited::TimedOut
+    );
+    assert_eq!(wait(Some(threads.pool), PATIENCE), Waited::Done);
+    ordinary.release();
+    assert_eq!(wait(None, PATIENCE), Waited::Done);
+    assert_eq!(
+        engine.wait_idle(None, Some(Duration::ZERO), None),
+        Waited::TimedOut
+    );
+    daemon.release();
+    assert_eq!(threads.result(&daemon.task), 1);
+    assert_eq!(engine.wait_idle(None, Some(PATIENCE), None), Waited::Done);
 }
 
 /// Leader and followers: each thread waits for its own promises, which finish in random order, so
