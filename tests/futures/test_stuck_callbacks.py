@@ -1,4 +1,4 @@
-"""A callback that waits for the program keeps nobody waiting but the callbacks of its own executor."""
+"""A callback that waits for the program keeps nobody waiting but for what its own executor ends after it."""
 
 import concurrent.futures
 import threading
@@ -72,8 +72,10 @@ def take_as_completed(executor, event):
     return list(concurrent.futures.as_completed([future])) == [future]
 
 
+@pytest.mark.parametrize("executor_class", [ls.ThreadPoolExecutor])
 @pytest.mark.parametrize("waits", [wait_for_one, take_as_completed])
-def test_who_waits_for_the_same_executor_is_told(stuck, waits, event):
+def test_who_waits_for_the_same_threads_is_told(stuck, waits, event):
+    """With processes it is as in `concurrent.futures`: nothing ends before the callback has."""
     assert in_time(waits, stuck, event)
 
 

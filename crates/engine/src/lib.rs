@@ -42,6 +42,7 @@ mod spin;
 mod state;
 mod tasks;
 mod threads;
+mod untold;
 mod wait;
 pub mod worker;
 
@@ -59,6 +60,7 @@ pub use process::{Death, Peaks, Pinned, Snapshot, Stack, Traceback, lost};
 pub use promise::Promise;
 pub use reader::{Reader, Totals, WorkerTotals};
 pub use runner::{BlockedCall, Body, Call, CallEnd, Calls, Runner, current_task};
+pub use untold::{EndedAt, Untold};
 pub use wait::{Check, Waited};
 
 pub use lineshaft_core::{Counts, Event, EventKind, GroupSummary, PoolCounts, Since};

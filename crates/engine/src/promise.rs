@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use lineshaft_core::TaskId;
 
 use crate::outcome::{Outcome, TaskError};
+use crate::untold::{EndedAt, Untold};
 use crate::wait::Waiter;
 
 /// One engine of this process. Never reused.
@@ -43,6 +44,7 @@ pub struct Promise {
     task: AtomicU64,
     /// The task is a call of this process.
     local: bool,
+    ended: OnceLock<EndedAt>,
     outcome: OnceLock<Outcome>,
     watch: Mutex<Watch>,
 }
@@ -54,6 +56,8 @@ type Callback = Box<dyn FnOnce() + Send>;
 struct Watch {
     waiters: Vec<Arc<Waiter>>,
     callbacks: Vec<Callback>,
+    /// Notes that it has ended.
+    untold: Option<Arc<Untold>>,
     /// A task in a worker process needs the result, so it must exist in a portable form too.
     for_workers: bool,
     /// It is being made in the form that was asked for until now.
@@ -177,6 +181,19 @@ impl Promise {
         self.outcome.get().is_some()
     }
 
+    /// When the task ended, once it has.
+    pub fn ended_at(&self) -> Option<EndedAt> {
+        self.ended.get().copied()
+    }
+
+    /// Has its end noted there, unless it has ended: that it is told is the caller's affair.
+    pub fn note_end(&self, untold: &Arc<Untold>) {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_done() {
+            watch.untold = Some(Arc::clone(untold));
+        }
+    }
+
     /// Calls back once the task has ended: at once if it has already, otherwise on the thread that
     /// completes it, which may be the engine's loop. The callback must neither block nor take the
     /// interpreter's lock.
@@ -226,6 +243,10 @@ impl Promise {
     /// Sets the outcome. A second outcome is a defect of the engine.
     fn complete(&self, outcome: Outcome) -> Wakes {
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = *self.ended.get_or_init(EndedAt::now);
+        if let Some(untold) = watch.untold.take() {
+            untold.add(ended);
+        }
         let first = self.outcome.set(outcome).is_ok();
         assert!(first, "task {:?} was completed twice", self.task());
         Wakes(std::mem::take(&mut *watch))

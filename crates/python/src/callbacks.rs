@@ -3,15 +3,27 @@
 //! Waiters are told first, whatever the pool, and at once: they do nothing but wake a thread. A callback
 //! is code of the program, which may block. So each pool has a line, in which callbacks are called one
 //! at a time and in the order in which their futures ended; what blocks in one line blocks no other.
+//!
+//! In `concurrent.futures` the thread that ends a future calls its callbacks before it ends the next. So who has the
+//! result of a future, or waited for it, can rely on what the callbacks of earlier ones have collected. Here futures
+//! end without Python: whoever wants to see that one has ended waits for the callbacks of those before it, and waiters
+//! are told of it only then. There each thread of a pool of threads calls those of the futures that it ends, so that one
+//! which blocks holds up no other: here it holds them up for `PATIENCE` and no longer.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::thread::ThreadId;
+use std::time::{Duration, Instant};
 
 use lineshaft_core::PoolId;
+use lineshaft_engine::{EndedAt, Untold};
 use pyo3::prelude::*;
 
 use crate::future::FutureBase;
+
+/// How long a callback of a future of threads holds up those who want to know of other such futures.
+pub const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Futures of one pool.
 #[derive(Default)]
@@ -20,13 +32,34 @@ struct Line {
     watched: usize,
     /// Those whose callbacks are to be called.
     waiting: VecDeque<Py<FutureBase>>,
-    /// The thread that calls callbacks right now.
-    busy: Option<ThreadId>,
+    /// The thread that calls callbacks right now, and since when those of one future.
+    busy: Option<(ThreadId, Instant)>,
+    /// Those that have callbacks of the program and have ended, until these have been called.
+    untold: Arc<Untold>,
+    /// Those whose waiters are to be told once the callbacks of all before them have been called.
+    held: Vec<Py<FutureBase>>,
 }
 
 impl Line {
     fn is_free(&self) -> bool {
         self.busy.is_none() && !self.waiting.is_empty()
+    }
+
+    fn is_held_up_by(&self, thread: ThreadId) -> bool {
+        self.busy.is_some_and(|(busy, _)| busy == thread)
+    }
+
+    /// Whether a callback has taken so long that futures of threads are told of without it.
+    fn is_stalled(&self) -> bool {
+        self.busy
+            .is_some_and(|(_, since)| since.elapsed() >= PATIENCE)
+    }
+
+    /// Whether callbacks that come before are still to be called, and worth waiting for.
+    fn is_left_before(&self, future: &FutureBase) -> bool {
+        let ended = future.ended_at();
+        ended.is_some_and(|ended| self.untold.has_before(ended))
+            && !(future.is_local() && self.is_stalled())
     }
 }
 
@@ -35,9 +68,50 @@ impl Line {
 pub struct Callbacks(HashMap<PoolId, Line>);
 
 impl Callbacks {
-    /// A future of this pool is watched from now on.
-    pub fn watch(&mut self, pool: PoolId) {
-        self.0.entry(pool).or_default().watched += 1;
+    /// A future of this pool is watched from now on; returns where it is noted while its callbacks are to be called.
+    pub fn watch(&mut self, pool: PoolId) -> Arc<Untold> {
+        let line = self.0.entry(pool).or_default();
+        line.watched += 1;
+        Arc::clone(&line.untold)
+    }
+
+    /// Whether callbacks of futures of this pool that ended before are still to be called.
+    pub fn are_left_before(&self, pool: PoolId, future: &FutureBase) -> bool {
+        let line = self.0.get(&pool);
+        line.is_some_and(|line| line.is_left_before(future))
+    }
+
+    /// Whether futures are held that are told of in a while in any case.
+    pub fn has_impatient(&self) -> bool {
+        let mut held = self.0.values().flat_map(|line| &line.held);
+        held.any(|future| future.get().is_local())
+    }
+
+    /// The pools of futures that are held.
+    pub fn with_held(&self) -> Vec<PoolId> {
+        let lines = self.0.iter().filter(|(_, line)| !line.held.is_empty());
+        lines.map(|(pool, _)| *pool).collect()
+    }
+
+    /// Its waiters are told once the callbacks of those before it have been called.
+    pub fn hold(&mut self, pool: PoolId, future: Py<FutureBase>) {
+        self.0.entry(pool).or_default().held.push(future);
+    }
+
+    /// Takes those that were held and need not be any more; one more future has been told of.
+    pub fn release(&mut self, pool: PoolId, told: Option<EndedAt>) -> Vec<Py<FutureBase>> {
+        let Some(line) = self.0.get_mut(&pool) else {
+            return Vec::new();
+        };
+        if let Some(told) = told {
+            line.untold.remove(told);
+        }
+        let held = std::mem::take(&mut line.held);
+        let (held, free) = held
+            .into_iter()
+            .partition(|future| line.is_left_before(future.get()));
+        line.held = held;
+        free
     }
 
     /// The waiters of a future have been told, and it has callbacks.
@@ -55,7 +129,7 @@ impl Callbacks {
         let (pool, line) =
             lines.find(|(pool, line)| line.is_free() && only.is_none_or(|only| only == **pool))?;
         let future = line.waiting.pop_front()?;
-        line.busy = Some(thread);
+        line.busy = Some((thread, Instant::now()));
         Some((*pool, future))
     }
 
@@ -64,7 +138,6 @@ impl Callbacks {
         if let Some(line) = self.0.get_mut(&pool) {
             line.busy = None;
         }
-        self.published(pool);
     }
 
     /// All who watch a future of this pool have been told.
@@ -85,19 +158,20 @@ impl Callbacks {
 
     /// Whether the thread is in a callback.
     pub fn is_in_callback(&self, thread: ThreadId) -> bool {
-        self.0.values().any(|line| line.busy == Some(thread))
+        self.0.values().any(|line| line.is_held_up_by(thread))
     }
 
     /// Whether all watched futures of the pool have been published, but for what the thread itself is about.
     pub fn is_published(&self, pool: PoolId, thread: ThreadId) -> bool {
         let line = self.0.get(&pool);
-        line.is_none_or(|line| line.busy == Some(thread))
+        line.is_none_or(|line| line.is_held_up_by(thread))
     }
 
     /// Whether there is no callback left to be called, but for the line that the thread itself is in.
     pub fn are_quiet(&self, thread: ThreadId) -> bool {
-        let is_quiet = |line: &Line| line.waiting.is_empty() && line.busy.is_none();
+        let is_quiet =
+            |line: &Line| line.waiting.is_empty() && line.busy.is_none() && line.held.is_empty();
         let mut lines = self.0.values();
-        lines.all(|line| is_quiet(line) || line.busy == Some(thread))
+        lines.all(|line| is_quiet(line) || line.is_held_up_by(thread))
     }
 }

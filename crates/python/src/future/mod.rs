@@ -8,6 +8,7 @@
 mod any;
 mod publish;
 mod value;
+mod wait;
 mod watch;
 
 use std::sync::{Arc, OnceLock};
@@ -16,23 +17,23 @@ use lineshaft_core::PoolId;
 use lineshaft_engine::worker::{NestedCall, Unanswered};
 use lineshaft_engine::{Outcome, Promise, TaskError, lost};
 use pyo3::PyTraverseError;
-use pyo3::exceptions::{PyException, PyRuntimeError, PyTimeoutError, PyTypeError};
+use pyo3::exceptions::{PyException, PyRuntimeError, PyTypeError};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyList, PyTuple};
 
 use crate::engine::Core;
-use crate::event_loop::{check_wait, expect_wait};
+use crate::event_loop::expect_wait;
 use crate::interpreter::front;
 use crate::locked::Locked;
 use crate::session::Client;
-use crate::waiting::waiting;
 use publish::publish;
 use value::{Value, local_object, of_answer, of_outcome, root};
 use watch::Watch;
 
 pub use any::{cancel_running, wait_any, when_done};
 pub use publish::{call_callbacks, tell_waiters};
+pub use wait::wait_for;
 
 /// What a future stands for.
 pub enum Source {
@@ -77,32 +78,6 @@ pub fn new(py: Python<'_>, source: Source) -> PyResult<Bound<'_, FutureBase>> {
     let fresh = future.get().source.set(source).is_ok();
     debug_assert!(fresh, "a new future stands for nothing yet");
     Ok(future)
-}
-
-fn in_time(waited: bool) -> PyResult<()> {
-    if waited {
-        return Ok(());
-    }
-    Err(PyTimeoutError::new_err(()))
-}
-
-/// Waits until the task has ended.
-pub fn wait_for(
-    py: Python<'_>,
-    core: &Core,
-    promise: &Promise,
-    timeout_s: Option<f64>,
-) -> PyResult<()> {
-    if promise.is_done() {
-        return Ok(());
-    }
-    let engine = core.engine()?;
-    if timeout_s.is_none_or(|it| it > 0.0) {
-        check_wait(py, core, &[promise])?;
-    }
-    in_time(waiting(py, timeout_s, |timeout, check| {
-        Ok(engine.wait(promise, timeout, check))
-    })?)
 }
 
 /// What a task that has ended returned; its exception as an error.
@@ -189,23 +164,6 @@ impl FutureBase {
         };
         Ok(self.value.get_or_init(|| value))
     }
-
-    /// Waits until the task has ended.
-    fn wait(&self, py: Python<'_>, timeout_s: Option<f64>) -> PyResult<()> {
-        if self.is_ended() {
-            return Ok(());
-        }
-        match self.source()? {
-            Source::Task { core, promise, .. } => wait_for(py, core, promise, timeout_s),
-            Source::Nested { client, call, .. } => {
-                let session = client.session()?;
-                in_time(waiting(py, timeout_s, |timeout, check| {
-                    let waited = session.wait_for(call, timeout, check);
-                    waited.map_err(|error| PyRuntimeError::new_err(error.to_string()))
-                })?)
-            }
-        }
-    }
 }
 
 #[pymethods]
@@ -249,10 +207,7 @@ impl FutureBase {
     /// The result of the call; waits for it.
     #[pyo3(signature = (timeout = None))]
     fn result(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
-        self.wait(py, timeout)?;
-        if let Source::Task { core, .. } = self.source()? {
-            core.resolver.show_before_result(py)?;
-        }
+        self.wait_for_all_before(py, timeout)?;
         match self.value(py)? {
             Ok(value) => Ok(value.clone_ref(py)),
             Err(error) => Err(PyErr::from_value(error.bind(py).clone())),
@@ -262,10 +217,7 @@ impl FutureBase {
     /// What the call raised, or None; waits for its end.
     #[pyo3(signature = (timeout = None))]
     fn exception(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Py<PyAny>>> {
-        self.wait(py, timeout)?;
-        if let Source::Task { core, .. } = self.source()? {
-            core.resolver.show_before_result(py)?;
-        }
+        self.wait_for_all_before(py, timeout)?;
         match self.value(py)? {
             Ok(_) => Ok(None),
             Err(error) if self.is_cancelled() => Err(PyErr::from_value(error.bind(py).clone())),
@@ -351,7 +303,7 @@ impl FutureBase {
         let unused = this.watch.with(|watch| {
             let set = this.condition.set(fresh);
             if set.is_ok() {
-                watch.published = this.is_ended();
+                watch.published |= this.is_ended() && !this.has_callbacks_before();
             }
             set.err()
         });

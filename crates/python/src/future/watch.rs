@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lineshaft_engine::EndedAt;
 use pyo3::prelude::*;
 
 use super::publish::call_back;
@@ -33,7 +34,10 @@ impl FutureBase {
                 promise,
             } => {
                 let (resolver, pool) = (Arc::clone(&core.resolver), *pool);
-                resolver.watch(pool);
+                let untold = resolver.watch(pool);
+                if awaited {
+                    promise.note_end(&untold);
+                }
                 promise.on_done(move || resolver.done(pool, future));
             }
             Source::Nested { client, pool, call } => {
@@ -79,6 +83,27 @@ impl FutureBase {
     /// Whether there are callbacks that have not been called.
     pub fn has_callbacks(&self) -> bool {
         self.watch.with(|watch| !watch.callbacks.is_empty())
+    }
+
+    /// When it ended, if it is a task of this process that has.
+    pub fn ended_at(&self) -> Option<EndedAt> {
+        match self.source.get() {
+            Some(Source::Task { promise, .. }) => promise.ended_at(),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a task of this process that runs on a thread of it.
+    pub fn is_local(&self) -> bool {
+        matches!(self.source.get(), Some(Source::Task { promise, .. }) if promise.is_local())
+    }
+
+    /// Whether callbacks of futures of its pool that ended before it are still to be called.
+    pub(super) fn has_callbacks_before(&self) -> bool {
+        match self.source.get() {
+            Some(Source::Task { core, pool, .. }) => core.resolver.are_left_before(*pool, self),
+            _ => false,
+        }
     }
 
     pub(super) fn is_visibly_done(&self) -> bool {

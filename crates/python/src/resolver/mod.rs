@@ -6,36 +6,31 @@
 //! in the order in which they came, callbacks in that of their pool. There is one thread more than
 //! those that are in callbacks: what a callback waits for is seen to by the next.
 
+mod showing;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use lineshaft_core::{PoolId, TaskId, WorkerId};
-use lineshaft_engine::{Observer, Stream};
-use pyo3::exceptions::PyException;
+use lineshaft_core::PoolId;
+use lineshaft_engine::{EndedAt, Untold};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 
-use crate::callbacks::Callbacks;
+use crate::callbacks::{Callbacks, PATIENCE};
 use crate::future::{FutureBase, call_callbacks, tell_waiters};
 use crate::interpreter::hanging_if_unwound;
 use crate::notices::{Notice, Notices};
 use crate::own_thread::become_own;
+
+pub use showing::Forward;
 
 /// How often whoever waits for another thread looks for signals.
 const SIGNAL_CHECK: Duration = Duration::from_millis(50);
 
 /// How long a close in a hurry waits for the threads that deal with what is left.
 const HURRY: Duration = Duration::from_secs(1);
-
-/// How long whoever asks for a result waits for another thread to show what was printed before it.
-/// That thread may need a lock of the caller's.
-const SHOW_PATIENCE: Duration = Duration::from_secs(1);
-
-/// Stands for the engine itself, as far as it has something to say on a stream of workers.
-const OF_ENGINE: WorkerId = WorkerId(u32::MAX);
 
 /// The threads that tell Python what happened, at first none.
 pub struct Resolver {
@@ -47,6 +42,8 @@ pub struct Resolver {
     dealt: Condvar,
     /// Futures that are done and have not been published.
     pending: AtomicUsize,
+    /// Futures that are watched, whether they are done or not.
+    watched: AtomicUsize,
     /// Notices that have not been shown.
     unshown: AtomicUsize,
     console: Option<Py<PyAny>>,
@@ -76,6 +73,7 @@ impl Resolver {
             wake: Condvar::new(),
             dealt: Condvar::new(),
             pending: AtomicUsize::new(0),
+            watched: AtomicUsize::new(0),
             unshown: AtomicUsize::new(0),
             console,
         })
@@ -85,9 +83,11 @@ impl Resolver {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Somebody watches a future of this pool, which is to be handed in by `done`.
-    pub fn watch(&self, pool: PoolId) {
-        self.queue().callbacks.watch(pool);
+    /// Somebody watches a future of this pool, which is to be handed in by `done`. Returns where its end is to be
+    /// noted if it has callbacks of the program.
+    pub fn watch(&self, pool: PoolId) -> Arc<Untold> {
+        self.watched.fetch_add(1, Ordering::SeqCst);
+        self.queue().callbacks.watch(pool)
     }
 
     /// A future that somebody watches is done.
@@ -144,7 +144,10 @@ impl Resolver {
             let Some(step) = self.enter_line(pool) else {
                 return Ok(());
             };
-            call_callbacks(step.future.bind(py))?;
+            let future = step.future.bind(py);
+            // Somebody may have begun to wait since others were told.
+            let told = tell_waiters(future, || self.queue().closed);
+            told.and(call_callbacks(future))?;
         }
     }
 
@@ -157,7 +160,7 @@ impl Resolver {
             return Ok(());
         };
         loop {
-            let Some((pool, future)) = self.queue().done.pop_front() else {
+            let Some((pool, future)) = self.next_to_tell() else {
                 return Ok(());
             };
             // What was printed comes before the future that is done, which is in hand by now: whatever is
@@ -169,6 +172,18 @@ impl Resolver {
         }
     }
 
+    /// Takes the next future that is done, of those that need not wait for callbacks of others.
+    fn next_to_tell(&self) -> Option<(PoolId, Py<FutureBase>)> {
+        let mut queue = self.queue();
+        loop {
+            let (pool, future) = queue.done.pop_front()?;
+            if !queue.callbacks.are_left_before(pool, future.get()) {
+                return Some((pool, future));
+            }
+            queue.callbacks.hold(pool, future);
+        }
+    }
+
     /// The waiters of a future have been told: next are its callbacks.
     fn told(&self, pool: PoolId, future: Py<FutureBase>) {
         let has_callbacks = future.get().has_callbacks();
@@ -177,10 +192,60 @@ impl Resolver {
             queue.callbacks.push(pool, future);
             return;
         }
+        self.published(queue, pool, future.get().ended_at());
+        drop(future);
+    }
+
+    /// All who watch a future have been told.
+    fn published(&self, mut queue: MutexGuard<'_, Queue>, pool: PoolId, ended: Option<EndedAt>) {
+        queue.release(pool, ended);
         queue.callbacks.published(pool);
         drop(queue);
         self.pending.fetch_sub(1, Ordering::SeqCst);
-        drop(future);
+        self.watched.fetch_sub(1, Ordering::SeqCst);
+        self.dealt.notify_all();
+    }
+
+    /// Whether callbacks of futures of this pool that ended before this one are still to be called.
+    pub fn are_left_before(&self, pool: PoolId, future: &FutureBase) -> bool {
+        self.watched.load(Ordering::SeqCst) > 0
+            && self.queue().callbacks.are_left_before(pool, future)
+    }
+
+    /// Waits until the callbacks of futures of this pool have been called that ended before this one, as they have in
+    /// `concurrent.futures` by then; in a callback there is nothing to wait for. False if that takes until the deadline.
+    pub fn wait_for_callbacks_before(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        pool: PoolId,
+        future: &FutureBase,
+        deadline: Option<Instant>,
+    ) -> PyResult<bool> {
+        if self.watched.load(Ordering::SeqCst) == 0 {
+            return Ok(true);
+        }
+        let this = thread::current().id();
+        let are_called = |queue: &Queue| {
+            queue.closed
+                || !queue.callbacks.are_left_before(pool, future)
+                || queue.callbacks.is_in_callback(this)
+        };
+        while !are_called(&self.queue()) {
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Ok(false);
+            }
+            py.detach(|| {
+                let queue = self.queue();
+                if !are_called(&queue) {
+                    let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
+                    let nap = left.map_or(SIGNAL_CHECK, |left| left.min(SIGNAL_CHECK));
+                    let waited = self.dealt.wait_timeout(queue, nap);
+                    drop(waited.unwrap_or_else(PoisonError::into_inner));
+                }
+            });
+            py.check_signals()?;
+        }
+        Ok(true)
     }
 
     /// Takes the next future that has callbacks, of a line that nobody is in.
@@ -200,86 +265,6 @@ impl Resolver {
         })
     }
 
-    /// Sees to it that all that was printed and logged so far is shown, before a result is that came
-    /// after it. Calls nothing but the console: the caller may hold any lock. Raises what a signal handler
-    /// raises meanwhile.
-    pub fn show_before_result(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
-        if self.unshown.load(Ordering::SeqCst) == 0 {
-            return Ok(());
-        }
-        let _rest = Rest(self);
-        self.show_all(py)?;
-        let this = thread::current().id();
-        let deadline = Instant::now() + SHOW_PATIENCE;
-        py.detach(|| {
-            let mut queue = self.queue();
-            while queue.showing.is_some_and(|thread| thread != this) && Instant::now() < deadline {
-                queue = self
-                    .dealt
-                    .wait_timeout(queue, SIGNAL_CHECK)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0;
-            }
-        });
-        Ok(())
-    }
-
-    fn show_all(&self, py: Python<'_>) -> PyResult<()> {
-        if self.unshown.load(Ordering::SeqCst) == 0 {
-            return Ok(());
-        }
-        let Some(_turn) = Turn::take(self, |queue| &mut queue.showing) else {
-            return Ok(());
-        };
-        loop {
-            // By itself and first: if telling it raises, no notice is in hand that would be lost.
-            let dropped = self.queue().notices.take_dropped().text();
-            if !dropped.is_empty() {
-                self.show(py, OF_ENGINE, Stream::Stderr, dropped.as_bytes())?;
-            }
-            let Some(notice) = self.queue().notices.pop() else {
-                return Ok(());
-            };
-            // Until it is shown, whoever asks for a result waits.
-            let _shown = Shown(&self.unshown);
-            match notice {
-                Notice::Output {
-                    worker,
-                    stream,
-                    bytes,
-                } => self.show(py, worker, stream, &bytes)?,
-                Notice::Log(record) => self.tell(py, "log", (PyBytes::new(py, &record),))?,
-            }
-        }
-    }
-
-    fn show(&self, py: Python<'_>, worker: WorkerId, stream: Stream, bytes: &[u8]) -> PyResult<()> {
-        let is_stderr = stream == Stream::Stderr;
-        let data = PyBytes::new(py, bytes);
-        self.tell(py, "output", (worker.0, is_stderr, data))
-    }
-
-    /// Calls the console. Its failures are reported; what is no `Exception`, as `KeyboardInterrupt`, was
-    /// raised by a signal handler and is the caller's.
-    fn tell<'py>(
-        &self,
-        py: Python<'py>,
-        method: &str,
-        arguments: impl pyo3::call::PyCallArgs<'py>,
-    ) -> PyResult<()> {
-        let Some(console) = &self.console else {
-            return Ok(());
-        };
-        match console.bind(py).call_method1(method, arguments) {
-            Err(error) if error.is_instance_of::<PyException>(py) => {
-                error.write_unraisable(py, Some(console.bind(py)));
-            }
-            Err(error) => return Err(error),
-            Ok(_) => {}
-        }
-        Ok(())
-    }
-
     fn serve(self: &Arc<Self>) {
         let this = thread::current().id();
         loop {
@@ -290,10 +275,7 @@ impl Resolver {
                         queue.threads.retain(|thread| *thread != this);
                         return;
                     }
-                    queue = self
-                        .wake
-                        .wait(queue)
-                        .unwrap_or_else(PoisonError::into_inner);
+                    queue = self.wait_for_work(queue);
                 }
             }
             if Python::try_attach(|py| hanging_if_unwound(|| self.drain_or_report(py, None)))
@@ -309,10 +291,25 @@ impl Resolver {
                 queue.closed = true;
                 self.unshown.store(0, Ordering::SeqCst);
                 self.pending.store(0, Ordering::SeqCst);
+                self.watched.store(0, Ordering::SeqCst);
                 drop(queue);
                 drop(left);
             }
         }
+    }
+
+    /// Waits until there may be something to do.
+    fn wait_for_work<'a>(&'a self, queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        if !queue.callbacks.has_impatient() {
+            let woken = self.wake.wait(queue);
+            return woken.unwrap_or_else(PoisonError::into_inner);
+        }
+        let woken = self.wake.wait_timeout(queue, PATIENCE);
+        let (mut queue, _) = woken.unwrap_or_else(PoisonError::into_inner);
+        for pool in queue.callbacks.with_held() {
+            queue.release(pool, None);
+        }
+        queue
     }
 
     /// For threads that have nobody to raise to.
@@ -368,6 +365,12 @@ impl Resolver {
 }
 
 impl Queue {
+    /// Has those told of that were held and need not be any more; one more future has been told of.
+    fn release(&mut self, pool: PoolId, told: Option<EndedAt>) {
+        let free = self.callbacks.release(pool, told).into_iter();
+        self.done.extend(free.map(|future| (pool, future)));
+    }
+
     /// Whether there is something that no thread deals with.
     fn has_work(&self) -> bool {
         (!self.notices.is_empty() && self.showing.is_none())
@@ -398,9 +401,10 @@ struct Step<'a> {
 
 impl Drop for Step<'_> {
     fn drop(&mut self) {
-        self.resolver.queue().callbacks.end(self.pool);
-        self.resolver.pending.fetch_sub(1, Ordering::SeqCst);
-        self.resolver.dealt.notify_all();
+        let mut queue = self.resolver.queue();
+        queue.callbacks.end(self.pool);
+        let ended = self.future.get().ended_at();
+        self.resolver.published(queue, self.pool, ended);
     }
 }
 
@@ -413,15 +417,6 @@ impl Drop for Rest<'_> {
         if queue.has_work() {
             self.0.wake_up(queue);
         }
-    }
-}
-
-/// A notice in hand, which is no longer unshown once this is dropped.
-struct Shown<'a>(&'a AtomicUsize);
-
-impl Drop for Shown<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -450,22 +445,5 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         *(self.holder)(&mut self.resolver.queue()) = None;
         self.resolver.dealt.notify_all();
-    }
-}
-
-/// Passes on what workers print and log.
-pub struct Forward(pub Arc<Resolver>);
-
-impl Observer for Forward {
-    fn output(&self, worker: WorkerId, _: Option<TaskId>, stream: Stream, bytes: &[u8]) {
-        self.0.push(Notice::Output {
-            worker,
-            stream,
-            bytes: bytes.to_vec(),
-        });
-    }
-
-    fn log(&self, _: WorkerId, _: Option<TaskId>, record: &[u8]) {
-        self.0.push(Notice::Log(record.to_vec()));
     }
 }
