@@ -138,6 +138,13 @@ def test_an_error_stops_what_runs_and_nothing_of_others(event):
 
 
 @pytest.mark.parametrize("return_as", RETURN_AS)
+def test_what_is_no_call(return_as):
+    for wrong, error, match in ((3, TypeError, "cannot unpack non-iterable int"), ((abs,), ValueError, "expected 3")):
+        with pytest.raises(error, match=match):
+            list(parallel(return_as=return_as)([wrong] * 4))
+
+
+@pytest.mark.parametrize("return_as", RETURN_AS)
 @pytest.mark.parametrize("at", [0, 3, 40])
 def test_an_error_of_the_input(return_as, at):
     def broken():

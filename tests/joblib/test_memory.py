@@ -127,6 +127,43 @@ def test_a_mapped_file_is_shared_wherever_a_call_has_it(tmp_path, kind, return_a
     assert output[::2].tolist() == list(range(10))
 
 
+VIEWS = {
+    "backwards": lambda array: array[::-1],
+    "columns backwards": lambda array: array[:, ::-2],
+    "transposed": lambda array: array.T,
+    "transposed backwards": lambda array: array[1:].T[::-1],
+    "strided": lambda array: array[1::2, ::2],
+    "bytes": lambda array: array.view("u1")[:, 1::3],
+    "reshaped": lambda array: array.reshape(-1, 3),
+    "broadcast": lambda array: np.broadcast_to(array[1], (3, 4)),
+    "empty": lambda array: array[2:2],
+}
+
+
+def as_list(array):
+    return array.tolist()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_views_of_a_mapped_file(tmp_path, view, order):
+    mapped = np.memmap(tmp_path / "input", np.float64, "w+", shape=(6, 4), order=order)
+    mapped[:] = np.arange(24).reshape(6, 4)
+    try:
+        part = VIEWS[view](mapped)
+    except ValueError:
+        return  # of Fortran's order there are no bytes
+    expected = part.tolist()
+    assert Parallel(2, "lineshaft")(delayed(as_list)(part) for _ in range(2)) == [expected] * 2
+
+
+@pytest.mark.parametrize("turn", [lambda array: array[::-1], lambda array: array.T])
+def test_what_is_written_to_a_view_is_in_the_file(tmp_path, turn):
+    output = np.lib.format.open_memmap(tmp_path / "output.npy", "w+", shape=(4, 4))
+    Parallel(2, "lineshaft")(delayed(fill)(turn(output), at) for at in range(4))
+    assert turn(np.load(tmp_path / "output.npy")).tolist() == [[at] * 4 for at in range(4)]
+
+
 def parts_of(array):
     return {"half": [array[::2]], "whole": array}
 

@@ -33,7 +33,46 @@ def _reduce(array: Any) -> Any:
         return array.__reduce_ex__(5)
     from joblib import _memmapping_reducer as joblibs
 
-    return joblibs._reduce_memmap_backed(array, joblibs._get_backing_memmap(array))
+    mapped = joblibs._get_backing_memmap(array)
+    if _is_piece(array, mapped):
+        return joblibs._reduce_memmap_backed(array, mapped)
+    start, end = _bounds(array)
+    offset = mapped.offset + start - _bounds(mapped)[0]
+    begin = array.__array_interface__["data"][0] - start
+    file = mapped.filename, mapped.mode, offset, end - start
+    return _view, (file, array.dtype, array.shape, array.strides, begin)
+
+
+def _is_piece(array: Any, mapped: Any) -> bool:
+    """Whether the array is a piece of the file in the order of the file.
+
+    For others joblib gives workers what lies elsewhere, or before the file's beginning.
+    """
+    if mapped.ndim > 1 and mapped.flags.f_contiguous:
+        return bool(array.flags.f_contiguous)
+    return bool(array.flags.c_contiguous)
+
+
+def _bounds(array: Any) -> tuple[int, int]:
+    """Return the addresses of its first byte and of what comes after its last."""
+    try:
+        from numpy.lib.array_utils import byte_bounds
+    except ImportError:  # before NumPy 2
+        from numpy import byte_bounds
+    start, end = byte_bounds(array)
+    return int(start), int(end)
+
+
+def _view(
+    file: tuple[str, str, int, int], dtype: Any, shape: tuple[int, ...], strides: tuple[int, ...], begin: int
+) -> Any:
+    """Map what a view is of, from its first byte to its last; `begin` is where its first item lies there."""
+    import numpy
+
+    filename, mode, offset, size = file
+    mode = "r+" if mode == "w+" else mode  # its contents are what is asked for
+    mapped = numpy.memmap(filename, numpy.uint8, mode, offset, (size,))  # type: ignore[call-overload]
+    return numpy.ndarray(shape, dtype, mapped, begin, strides)
 
 
 def _is_mapped(array: Any) -> bool:

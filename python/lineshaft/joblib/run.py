@@ -96,14 +96,15 @@ class Run:
         items = getattr(calls, "items", None)
         if not isinstance(items, list) or not items:
             return calls, ()
-        function = items[0][0]
+        functions = [function for function, _, _ in items]
+        function = functions[0]
         name = name_of(function)
         if not self._in_processes:
             return self._runner(name, name, on_thread), (calls,)
         # joblib's users rely on it that a batch finds globals as they are when it is dispatched.
         identity = _identity(function)
         self._keeps_state = self._pool.look_again() or identity is None
-        if identity is None or any(_identity(item[0]) != identity for item in items):
+        if identity is None or any(_identity(other) != identity for other in functions):
             return self._runner(name, name, under_name), (items, self._surroundings)
         calls_of_it = [(args, kwargs) for _, args, kwargs in items]
         return self._runner(identity, function, bind), (calls_of_it, self._surroundings)
