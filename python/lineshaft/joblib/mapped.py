@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
+from importlib import import_module
 
 from lineshaft._serial.handing_over import reducing
 
@@ -56,10 +57,10 @@ def _is_piece(array: Any, mapped: Any) -> bool:
 def _bounds(array: Any) -> tuple[int, int]:
     """Return the addresses of its first byte and of what comes after its last."""
     try:
-        from numpy.lib.array_utils import byte_bounds
-    except ImportError:  # before NumPy 2
-        from numpy import byte_bounds
-    start, end = byte_bounds(array)
+        module: Any = import_module("numpy.lib.array_utils")
+    except ImportError:
+        module = sys.modules["numpy"]  # before NumPy 2
+    start, end = module.byte_bounds(array)
     return int(start), int(end)
 
 
