@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from lineshaft._serial.worker import dumps_exception, dumps_result
+from lineshaft._serial.worker import dumps_raised, dumps_result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,10 +17,23 @@ mark: Callable[[int], object] = int
 is_interrupted = False
 
 
+def note_raised(traceback: str, run_again: bool) -> None:
+    """Tell the engine where the first item raised, and whether those that did are run again; replaced as well."""
+
+
 def run(
-    function: Callable[..., Any], items: list[tuple[Any, ...]]
+    function: Callable[..., Any], items: list[tuple[Any, ...]], run_again: bool = False
 ) -> tuple[list[Any] | bytes, dict[int, bytes], float]:
     """Call `function` with each item.
+
+    Parameters
+    ----------
+    function
+        What is called.
+    items
+        The arguments of each call.
+    run_again
+        Whether items that raise are run again, each by itself.
 
     Returns
     -------
@@ -31,6 +44,13 @@ def run(
     show = mark
     values: list[Any] = []
     failed: dict[int, bytes] = {}
+    first = ""
+
+    def fail(index: int, error: BaseException) -> None:
+        nonlocal first
+        failed[index], traceback = dumps_raised(error)
+        first = first or f"item {index} of {len(items)}:\n{traceback}"
+
     began_s = time.perf_counter()
     for index, args in enumerate(items):
         show(index)
@@ -39,19 +59,22 @@ def run(
         except BaseException as error:
             if is_interrupted and isinstance(error, KeyboardInterrupt):
                 raise
-            failed[index] = dumps_exception(error)
+            fail(index, error)
             values.append(None)
     ran_s = time.perf_counter() - began_s
-    if len(items) == 1:
-        return values, failed, ran_s
+    sent: list[Any] | bytes = values
     try:
-        return dumps_result(values), failed, ran_s
+        if len(items) > 1:
+            sent = dumps_result(values)
     except Exception:
         # Only those results that cannot be sent have failed.
         for index, value in enumerate(values):
             try:
                 dumps_result(value)
             except Exception as error:
-                failed[index] = dumps_exception(error)
+                fail(index, error)
                 values[index] = None
-        return dumps_result(values), failed, ran_s
+        sent = dumps_result(values)
+    if failed:
+        note_raised(first if len(failed) == 1 else f"{len(failed)} items raised, the first of them {first}", run_again)
+    return sent, failed, ran_s

@@ -166,7 +166,8 @@ def _batched(task: Task, items: Iterator[Item], errors: list[Exception]) -> Iter
 
     def feed() -> None:
         while len(pending) < ahead and (batch := list(islice(items, size))):
-            pending.append((pool.submit_each(task._body, batch, options), batch))  # type: ignore[arg-type]
+            future = pool.submit_each(task._body, batch, options, run_again=bool(task.retries))
+            pending.append((future, batch))  # type: ignore[arg-type]
 
     try:
         feed()

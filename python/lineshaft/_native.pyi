@@ -351,11 +351,11 @@ class Pool:
         Submits `function(*args, **kwargs)`. A call on threads waits for the futures in `after` too;
         worker processes find theirs among the arguments.
         """
-    def submit_each(self, /, function: Any, items: list, options: TaskOptions | None = None) -> FutureBase:
+    def submit_each(self, /, function: Any, items: list, options: TaskOptions | None = None, *, run_again: bool = False) -> FutureBase:
         """
         Submits a call of `function` for each item of a list, an item being a tuple of arguments.
         The result is a tuple: the results, a dict of pickled exceptions by index, and the seconds
-        it took.
+        it took. If the caller runs items again that raise, what counts tasks is told so by `run_again`.
         """
     def wait_closed(self, /, timeout_s: SupportsFloat | SupportsIndex | None = None) -> bool:
         """
@@ -401,6 +401,11 @@ class Session:
     def mark_output(self, /, fd: SupportsIndex, begins: bool) -> None:
         """
         Says in the pipe at this descriptor that what is written next is the running task's, or that this is over.
+        """
+    def note_items_raised(self, /, traceback: str, run_again: bool) -> None:
+        """
+        Notes that items of the running batch raised, where the first of them did, and whether they are run again
+        by themselves.
         """
     def process_pool(self, /, *, workers: SupportsIndex | None = None, initializer: Any | None = None, initargs: tuple | None = None, tasks_per_worker_max: SupportsIndex | None = None) -> Pool:
         """
@@ -464,7 +469,7 @@ class Zygote:
         """
     def exited(self, /, worker: SupportsIndex, status: SupportsIndex, peak_memory_bytes: SupportsIndex, cpu_ns: SupportsIndex) -> None:
         """
-        Says that a worker ended, with its wait status.
+        Says that a worker ended, with its wait status and the processor time that it took.
         """
     def fileno(self, /) -> int: ...
     def next(self, /) -> Any | None:

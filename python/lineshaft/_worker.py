@@ -315,6 +315,7 @@ def work(
         if setup["patched"]:
             _patch.apply(setup["patched"])
     _batch.mark = session.set_item
+    _batch.note_raised = session.note_items_raised
     _console.mark = session.mark_output
     hooks = SimpleNamespace(
         check_limit=check_limit,

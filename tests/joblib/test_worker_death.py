@@ -87,3 +87,23 @@ def test_in_a_nested_call(tmp_path):
     # Whoever of the two runs it dies; if that is the one that called `Parallel`, all of that call runs again.
     found = Parallel(2, "lineshaft")(delayed(nested)(tmp_path / f"mark-{n}") for n in range(2))
     assert [results for results, _ in found] == [expected(8, 3)] * 2
+
+
+def test_a_call_that_fails_has_failed_and_none_of_its_workers_has_died(tmp_path):
+    def fail_or_stay(number):
+        if number:
+            raise ValueError(number)
+        (tmp_path / "began").touch()
+        while True:
+            pass
+
+    def fail_later(number):
+        while not (tmp_path / "began").exists():
+            pass
+        return fail_or_stay(number)
+
+    with pytest.raises(ValueError, match="1"):
+        Parallel(2, "lineshaft", batch_size=1)([delayed(fail_or_stay)(0), delayed(fail_later)(1)])
+    ls.default_engine().shutdown()
+    stats = ls.default_engine_stats()
+    assert (stats["failed"], stats["worker_deaths"]) == (1, 0)

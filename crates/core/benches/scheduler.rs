@@ -114,6 +114,7 @@ impl Driver {
                             ran: RAN,
                             phases: Phases::default(),
                             bytes: 0,
+                            items_raised: None,
                         });
                     }
                     Action::Retract { worker } => {

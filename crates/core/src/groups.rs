@@ -105,6 +105,11 @@ impl Group {
     /// The time counts as run, but says nothing about how long the next one will take that returns.
     pub(crate) fn note_failed(&mut self, measured: Option<Measured>) {
         self.summary.failed += 1;
+        self.note_given_up(measured);
+    }
+
+    /// The same of an attempt that nobody wants any more: it has not failed.
+    pub(crate) fn note_given_up(&mut self, measured: Option<Measured>) {
         if let Some(measured) = measured {
             self.note_run(measured.ran(), measured.phases);
         }

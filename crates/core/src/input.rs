@@ -6,6 +6,17 @@ use crate::events::{Measured, Phases};
 use crate::ids::{Attempt, PoolId, TaskId, WorkerId};
 use crate::spec::{PoolSpec, TaskSpec};
 
+/// What becomes of the items of a batch that raised. The batch returned all the same, with what they raised in its
+/// result: for who needs that it is finished, and in counters and events the attempt has failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ItemsRaised {
+    /// They are not run again: the task counts as one that failed.
+    ForGood,
+    /// Each is run again, as a task of its own that counts by itself: the attempt counts as one that failed and was
+    /// followed by another, and the task as finished.
+    RunAgain,
+}
+
 /// One thing that happened. `Scheduler::handle` is total: an input that names an unknown or
 /// finished task, an old attempt or a dead worker changes nothing.
 #[derive(Clone, PartialEq, Debug)]
@@ -81,6 +92,8 @@ pub enum Input {
         phases: Phases,
         /// Bytes that its result takes; none if that stays in this process.
         bytes: u64,
+        /// It is a batch in which items raised.
+        items_raised: Option<ItemsRaised>,
     },
     /// A task raised, or its time limit was enforced.
     Failed {

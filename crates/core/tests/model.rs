@@ -211,6 +211,7 @@ impl Machine {
                     ran,
                     phases: Phases::default(),
                     bytes: 0,
+                    items_raised: None,
                 });
             }
             5 if !self.held.is_empty() => {

@@ -71,6 +71,7 @@ impl Driver {
                             ran,
                             phases: Phases::default(),
                             bytes: 0,
+                            items_raised: None,
                         });
                     }
                     Action::Retract { worker } => {

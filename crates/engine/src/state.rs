@@ -207,6 +207,7 @@ impl State {
                         // It takes arguments as they are.
                         phases: Phases::default(),
                         bytes: 0,
+                        items_raised: None,
                     });
                 }
             }

@@ -97,8 +97,10 @@ impl<'py> Call<'py> {
     /// Calls it; or, if it is a batch, for `each` of the items that it has.
     pub fn run(self, hooks: &Hooks<'py>, each: bool) -> PyResult<Bound<'py, PyAny>> {
         if each {
-            let items = self.args.get_item(0)?;
-            return hooks.run_batch.call1((self.function, items));
+            let py = self.function.py();
+            let function = PyTuple::new(py, [self.function])?;
+            let args = function.as_sequence().concat(self.args.as_sequence())?;
+            return hooks.run_batch.call1(args.to_tuple()?);
         }
         let kwargs = Some(&self.kwargs).filter(|kwargs| !kwargs.is_empty());
         self.function.call(self.args, kwargs)

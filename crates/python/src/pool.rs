@@ -236,19 +236,23 @@ impl Pool {
 
     /// Submits a call of `function` for each item of a list, an item being a tuple of arguments.
     /// The result is a tuple: the results, a dict of pickled exceptions by index, and the seconds
-    /// it took.
-    #[pyo3(signature = (function, items, options = None))]
+    /// it took. If the caller runs items again that raise, what counts tasks is told so by `run_again`.
+    #[pyo3(signature = (function, items, options = None, *, run_again = false))]
     fn submit_each<'py>(
         &self,
         function: &Bound<'py, PyAny>,
         items: &Bound<'py, PyList>,
         options: Option<&Bound<'py, TaskOptions>>,
+        run_again: bool,
     ) -> PyResult<Bound<'py, FutureBase>> {
         let py = function.py();
         let policy = options
             .map(|options| options.get().policy)
             .unwrap_or_default();
-        let args = PyTuple::new(py, [items])?;
+        let mut args = PyTuple::new(py, [items])?;
+        if run_again {
+            args = (items, true).into_pyobject(py)?;
+        }
         match &self.kind {
             Kind::Processes { core, id, encoder } => {
                 let call = RemoteCall {

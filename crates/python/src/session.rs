@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lineshaft_engine::worker::{Job, NestedCall, Raised, Sent, SessionOptions, Stopwatch};
+use lineshaft_engine::worker::{Job, NestedCall, Raised, Remark, Sent, SessionOptions, Stopwatch};
 use lineshaft_engine::{EngineError, Policy};
 use lineshaft_wire::CallOptions;
 use pyo3::exceptions::PyRuntimeError;
@@ -19,6 +19,7 @@ use crate::engine::engine_error;
 use crate::future::{FutureBase, Source};
 use crate::generation::Generation;
 use crate::hooks::Hooks;
+use crate::locked::Locked;
 use crate::pool::{Pool, RemoteCall};
 use crate::resolver::Resolver;
 use crate::values::{Loadable, to_sent};
@@ -162,6 +163,8 @@ pub struct Session {
     client: Arc<Client>,
     /// Definitions are being loaded. A time limit that struck in between would leave half of one.
     is_learning: AtomicBool,
+    /// What is to be said of the running task beside its result.
+    remark: Locked<Option<Remark>>,
 }
 
 #[pymethods]
@@ -200,6 +203,7 @@ impl Session {
         Ok(Session {
             client: Arc::new(client),
             is_learning: AtomicBool::new(false),
+            remark: Locked::default(),
         })
     }
 
@@ -237,6 +241,16 @@ impl Session {
         if let Some(session) = self.client.own_session() {
             session.set_item(index);
         }
+    }
+
+    /// Notes that items of the running batch raised, where the first of them did, and whether they are run again
+    /// by themselves.
+    fn note_items_raised(&self, traceback: &Bound<'_, PyString>, run_again: bool) {
+        let remark = Remark {
+            items_raised: traceback.to_string_lossy().into_owned(),
+            run_again,
+        };
+        self.remark.with(|noted| *noted = Some(remark));
     }
 
     /// Says in the pipe at this descriptor that what is written next is the running task's, or that this is over.
@@ -331,6 +345,7 @@ impl Session {
                 inputs,
                 ..
             } => {
+                self.remark.with(|noted| *noted = None);
                 let mut phases = Stopwatch::start();
                 let called = self
                     .learn(hooks, lessons)
@@ -357,8 +372,9 @@ impl Session {
                 {
                     error.write_unraisable(hooks.code.py(), None);
                 }
+                let remark = self.remark.with(Option::take);
                 session
-                    .report(task, attempt, &phases, end)
+                    .report(task, attempt, &phases, end, remark.as_ref())
                     .map_err(|error| failed(&error))?;
                 return session
                     .recycle()

@@ -20,6 +20,7 @@ fn message(task: u64) -> FromWorker<'static> {
         load_us: 123,
         store_us: 45,
         value,
+        remark: None,
     }
 }
 
@@ -115,6 +116,7 @@ fn main() {
             load_us: 0,
             store_us: 0,
             value,
+            remark: None,
         };
         for _ in 0..100 {
             let mut sender = Sender::new();

@@ -183,6 +183,9 @@ pub enum FromWorker<'a> {
         /// Its pickled result.
         #[serde(borrow)]
         value: Value<'a>,
+        /// What is to be said beside that; mostly nothing.
+        #[serde(borrow)]
+        remark: Option<Remark<'a>>,
     },
     /// The task raised.
     Failed {
@@ -292,6 +295,15 @@ pub enum FromWorker<'a> {
     /// The worker grew beyond its memory limit, ran its number of tasks, could not load a definition
     /// or was asked to leave; it has reported all results, and ends.
     Recycle,
+}
+
+/// What a worker says of a task that returned, beside its result.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Remark<'a> {
+    /// It is a batch, and items of it raised. Where the first of them did, for people.
+    pub items_raised: &'a str,
+    /// These items are run again, each as a task of its own.
+    pub run_again: bool,
 }
 
 /// What each worker of a pool calls before its first task.

@@ -1,14 +1,14 @@
 //! What is reported of running attempts, and what follows when one goes wrong.
 
 use std::num::NonZeroU64;
-use std::time::Duration;
 
 use super::timers::Timer;
 use super::{Scheduler, Step};
 use crate::action::{Action, Rejection};
-use crate::events::{EventKind, Measured, Phases};
-use crate::graph::{Assigned, Fate, Phase, Slot, State, Verdict, nanoseconds};
+use crate::events::{EventKind, Measured};
+use crate::graph::{Assigned, Fate, Phase, Slot, State, Verdict};
 use crate::ids::{Attempt, TaskId, WorkerId};
+use crate::input::ItemsRaised;
 use crate::time::Time;
 
 impl Scheduler {
@@ -37,28 +37,49 @@ impl Scheduler {
         &mut self,
         task: TaskId,
         attempt: Attempt,
-        ran: Duration,
-        phases: Phases,
+        measured: Measured,
         bytes: u64,
+        items_raised: Option<ItemsRaised>,
         step: &mut Step,
     ) {
         let Some((slot, assigned)) = self.current(task, attempt) else {
             return;
         };
         self.ended_by(assigned.worker, step.now);
-        self.groups
-            .get_mut(self.graph[slot].group)
-            .note_finished(ran, phases, bytes);
-        self.note(
-            step,
-            EventKind::Finished {
-                task,
-                attempt,
-                ran_ns: nanoseconds(ran),
-                phases,
-                bytes,
-            },
-        );
+        let group = self.groups.get_mut(self.graph[slot].group);
+        let Measured { ran_ns, phases } = measured;
+        if items_raised == Some(ItemsRaised::ForGood) {
+            group.note_failed(Some(measured));
+            group.summary.rejected += 1;
+            let ran_ns = NonZeroU64::new(ran_ns);
+            self.note(
+                step,
+                EventKind::Failed {
+                    task,
+                    attempt,
+                    ran_ns,
+                    phases,
+                },
+            );
+            let why = Rejection::Failed;
+            self.note(step, EventKind::Rejected { task, why });
+        } else {
+            group.note_finished(measured.ran(), phases, bytes);
+            if items_raised == Some(ItemsRaised::RunAgain) {
+                group.note_failed(None);
+                group.summary.retried += 1;
+            }
+            self.note(
+                step,
+                EventKind::Finished {
+                    task,
+                    attempt,
+                    ran_ns,
+                    phases,
+                    bytes,
+                },
+            );
+        }
         self.resolve(slot, step);
     }
 
@@ -234,7 +255,11 @@ impl Scheduler {
         let task = &self.graph[slot];
         let (id, attempt, group) = (task.id, task.attempt, task.group);
         let group = self.groups.get_mut(group);
-        group.note_failed(measured);
+        if why == Rejection::Cancelled {
+            group.note_given_up(measured);
+        } else {
+            group.note_failed(measured);
+        }
         if let Verdict::RetryAfter(_) = verdict {
             group.summary.retried += 1;
         }

@@ -43,7 +43,7 @@ use std::collections::{BTreeMap, VecDeque};
 use rustc_hash::FxHashMap;
 
 use crate::action::Action;
-use crate::events::{EventKind, EventLog};
+use crate::events::{EventKind, EventLog, Measured};
 use crate::graph::{Graph, Slot};
 use crate::groups::{GroupSummary, Groups};
 use crate::ids::{GroupId, PoolId, TaskId, WorkerId};
@@ -149,7 +149,11 @@ impl Scheduler {
                 ran,
                 phases,
                 bytes,
-            } => self.on_finished(task, attempt, ran, phases, bytes, step),
+                items_raised,
+            } => {
+                let measured = Measured::new(ran, phases);
+                self.on_finished(task, attempt, measured, bytes, items_raised, step);
+            }
             Input::Failed {
                 task,
                 attempt,

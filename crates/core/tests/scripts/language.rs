@@ -156,6 +156,7 @@ impl Bench {
                             ran,
                             phases: Phases::default(),
                             bytes: 0,
+                            items_raised: None,
                         }
                     }
                     "fail" => Input::Failed {

@@ -331,6 +331,7 @@ impl World {
                 ran,
                 phases: Phases::default(),
                 bytes: 0,
+                items_raised: None,
             });
         }
         self.start_tasks(id);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lineshaft_core::{Attempt, Input, Measured, Phases, TaskId, WorkerId};
-use lineshaft_wire::{Filled, FromWorker, FromZygote, WireError};
+use lineshaft_core::{Attempt, Input, ItemsRaised, Measured, Phases, TaskId, WorkerId};
+use lineshaft_wire::{Filled, FromWorker, FromZygote, Remark, WireError};
 
 use crate::aftermath::Discarded;
 use crate::error::EngineError;
@@ -141,6 +141,7 @@ impl State {
                 load_us,
                 store_us,
                 value,
+                remark,
             } => {
                 let (task, attempt) = (TaskId(task), Attempt(attempt));
                 let value = self.adopt(shared, &value, descriptors);
@@ -154,7 +155,11 @@ impl State {
                 match value {
                     Ok(value) => {
                         let measured = measured(ran_ns, load_us, store_us, &value);
-                        self.returned(task, attempt, measured, value);
+                        if let Some(Remark { items_raised, .. }) = remark {
+                            self.note_traceback(task, attempt, items_raised);
+                        }
+                        let run_again = remark.map(|remark| remark.run_again);
+                        self.returned(task, attempt, measured, value, run_again);
                     }
                     Err(error) => return self.not_taken_over(task, attempt, error),
                 }
@@ -179,11 +184,7 @@ impl State {
                 }
                 match error {
                     Ok(error) => {
-                        self.processes.tracebacks.note(Traceback {
-                            task,
-                            attempt,
-                            text: traceback.to_owned(),
-                        });
+                        self.note_traceback(task, attempt, traceback);
                         let measured = measured(ran_ns, load_us, store_us, &error);
                         self.ended(task, Outcome::Error(TaskError::Raised(error)));
                         self.inputs.push_back(Input::Failed {
@@ -224,8 +225,24 @@ impl State {
         Ok(())
     }
 
-    /// A task returned, and what it returned has been taken over.
-    fn returned(&mut self, task: TaskId, attempt: Attempt, measured: Measured, value: Payload) {
+    fn note_traceback(&mut self, task: TaskId, attempt: Attempt, text: &str) {
+        self.processes.tracebacks.note(Traceback {
+            task,
+            attempt,
+            text: text.to_owned(),
+        });
+    }
+
+    /// A task returned, and what it returned has been taken over. If it is a batch in which items raised, it is
+    /// said whether these are run again.
+    fn returned(
+        &mut self,
+        task: TaskId,
+        attempt: Attempt,
+        measured: Measured,
+        value: Payload,
+        items_run_again: Option<bool>,
+    ) {
         let bytes = value.bytes();
         self.ended(task, Outcome::Value(value));
         self.inputs.push_back(Input::Finished {
@@ -234,6 +251,13 @@ impl State {
             ran: measured.ran(),
             phases: measured.phases,
             bytes,
+            items_raised: items_run_again.map(|again| {
+                if again {
+                    ItemsRaised::RunAgain
+                } else {
+                    ItemsRaised::ForGood
+                }
+            }),
         });
     }
 

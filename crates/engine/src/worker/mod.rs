@@ -59,6 +59,15 @@ pub struct Raised {
     pub traceback: String,
 }
 
+/// What a worker says of a task that returned, beside its result.
+#[derive(Debug, Default)]
+pub struct Remark {
+    /// It is a batch, and items of it raised. Where the first of them did, for people.
+    pub items_raised: String,
+    /// These items are run again, each as a task of its own.
+    pub run_again: bool,
+}
+
 impl Sent {
     /// A value without out-of-band buffers.
     pub fn inline(data: Vec<u8>) -> Sent {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lineshaft_core::{Attempt, TaskId, Time};
 use lineshaft_store::{MapCache, ReusableMap, SegmentWriter, SharedPage, StoreError};
-use lineshaft_wire::{ControlPage, FromWorker};
+use lineshaft_wire::{ControlPage, FromWorker, Remark};
 
 use crate::clock;
 use crate::descriptors::Ours;
@@ -224,6 +224,7 @@ impl Session {
         attempt: Attempt,
         phases: &Stopwatch,
         end: Result<Sent, Raised>,
+        remark: Option<&super::Remark>,
     ) -> Result<(), EngineError> {
         let now = clock::now();
         let ran_ns = u64::try_from((now - phases.began).as_nanos()).unwrap_or(u64::MAX);
@@ -234,6 +235,7 @@ impl Session {
         match end {
             Ok(mut value) => {
                 let (value, descriptors) = value.split();
+                let text = remark.map_or_else(String::new, |remark| excerpt(&remark.items_raised));
                 let message = FromWorker::Finished {
                     task,
                     attempt,
@@ -241,6 +243,10 @@ impl Session {
                     load_us,
                     store_us,
                     value,
+                    remark: remark.map(|remark| Remark {
+                        items_raised: &text,
+                        run_again: remark.run_again,
+                    }),
                 };
                 self.outbox.push_result(&message, descriptors, now)?;
             }

@@ -85,6 +85,7 @@ impl Worker {
             load_us: 0,
             store_us: 0,
             value,
+            remark: None,
         };
         let mut sender = Sender::new();
         sender.push(&message, []).expect("fits");

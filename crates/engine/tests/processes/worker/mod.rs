@@ -138,7 +138,11 @@ impl Worker {
                         error,
                         traceback: format!("raised by {name}"),
                     });
-                    if self.session.report(task, attempt, &phases, end).is_err() {
+                    if self
+                        .session
+                        .report(task, attempt, &phases, end, None)
+                        .is_err()
+                    {
                         return;
                     }
                 }
