@@ -35,8 +35,10 @@ function tiny({ groups }: Overview): Finding | null {
   return {
     id: "tiny",
     title: "Tasks are too small to pay",
-    why: `Half of the ${count(most.finished)} tasks of ${most.name} ran for less than ${duration(most.ran_s![2])}; handing one to a worker costs tens of microseconds.`,
-    remedy: "Do more in each call, or use map, which sends many items at a time.",
+    why: `Half of the ${count(most.finished)} tasks of ${most.name} ran for less than ${duration(most.ran_s![2])}; ${most.on_threads ? "a task" : "handing one to a worker"} costs tens of microseconds.`,
+    remedy: most.on_threads
+      ? "Do more in each call: give it several items, or call the function without a task."
+      : "Do more in each call, or use lineshaft.map or a Pool's map, which send many items at a time; the map of an executor does with chunksize=100.",
   };
 }
 

@@ -62,6 +62,7 @@ export interface Group {
   store_s: number;
   mostly_moving: number;
   running_s: number | null;
+  on_threads: boolean;
   bytes_total: number;
   bytes: [number, number, number, number, number] | null;
   queued_median_s: number | null;

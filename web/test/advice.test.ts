@@ -20,6 +20,7 @@ const GROUP: Group = {
   store_s: 0,
   mostly_moving: 0,
   running_s: null,
+  on_threads: false,
   bytes_total: 0,
   bytes: null,
   queued_median_s: 0,
@@ -88,6 +89,12 @@ test("what each worker imports once is called imports, and makes no task a long 
   check(advice({ group: { seen: 2, finished: 2, load_s: 6.4, first_load_s: 6.4, mostly_moving: 2 }, ended: true }));
   // Large arguments, which every task has.
   check(advice({ group: { ...group, load_s: 64, mostly_moving: 20 }, ended: true }), /^moving: 20 of 20 tasks of fit .*1 min 4 s/);
+});
+
+test("what helps against small tasks depends on where they run", () => {
+  const group = { finished: 5000, seen: 5000, ran_s: [1e-6, 2e-6, 3e-6, 4e-6, 9e-6] as Group["ran_s"] };
+  check(advice({ group, ended: true }), /^tiny: Half of the 5,000 tasks of fit ran for less than 3\.00 µs; handing one to a worker .* chunksize/);
+  check(advice({ group: { ...group, on_threads: true }, ended: true }), /^tiny: (?!.*(worker|map)).*several items/);
 });
 
 test("threads that share the interpreter are told to be processes, and no core is called free", () => {

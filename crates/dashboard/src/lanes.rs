@@ -68,7 +68,9 @@ impl Lanes {
         // What it had is told of one by one, behind this.
         let worker = self.worker(id, at);
         worker.down = Some(at);
-        worker.groups = FxHashSet::default();
+        if !worker.is_threads {
+            worker.groups = FxHashSet::default();
+        }
         self.forget_gone();
     }
 
@@ -144,6 +146,12 @@ impl Lanes {
     /// Whether no attempt of this group has been said to be this worker's first; from now on, one has.
     pub(crate) fn is_first(&mut self, id: WorkerId, group: GroupId, at: Time) -> bool {
         self.worker(id, at).groups.insert(group)
+    }
+
+    /// Whether threads of the program have run something of this group.
+    pub(crate) fn have_threads_run(&self, group: GroupId) -> bool {
+        let mut threads = self.workers.iter().filter(|worker| worker.is_threads);
+        threads.any(|worker| worker.groups.contains(&group))
     }
 
     /// Forgets tasks in flight about which `is_unfinished` says no.

@@ -97,6 +97,8 @@ pub struct GroupRow {
     /// How long the one that began first of those that run now has been running. What is to be loaded
     /// first is left out, if it is known from other workers.
     pub running_s: Option<f64>,
+    /// Whether threads of the program have run it, an event loop among them.
+    pub on_threads: bool,
     /// Bytes of all results that did not stay in this process.
     pub bytes_total: u64,
     /// The smallest of them that was seen, quartiles and the largest.
@@ -211,6 +213,7 @@ impl Picture {
             store_s: summary.store_total.as_secs_f64(),
             mostly_moving: moving.most,
             running_s: None,
+            on_threads: self.lanes.have_threads_run(id),
             bytes_total: summary.bytes_total,
             bytes: group.and_then(|group| group.bytes.quartiles()),
             queued_median_s: queued.map(seconds),
@@ -234,8 +237,8 @@ pub(super) fn by_time((id, group): &(GroupId, GroupSummary)) -> impl Ord + use<>
 
 #[cfg(test)]
 mod tests {
-    use lineshaft_core::Time;
-    use lineshaft_engine::Totals;
+    use lineshaft_core::{PoolId, Time, WorkerId};
+    use lineshaft_engine::{Pinned, Totals, WorkerTotals};
 
     use super::*;
     use crate::script::picture;
@@ -279,6 +282,32 @@ mod tests {
         assert!((at(4) - 0.8).abs() < 0.01, "{}", at(4));
         // Worker 2 began its first one at 4.2 s, and 3 s are for what it imports.
         assert!((at(5) - 1.8).abs() < 0.01, "{}", at(5));
+    }
+
+    #[test]
+    fn what_threads_have_run_is_known_as_that() {
+        let mut picture = picture(
+            "0 up 1 1\n0 up 2 1\n0 submit 1 0\n0 submit 2 1
+             0 hand 1 1 0\n5 finish 1 4\n5 hand 2 2 1\n9 finish 2 3",
+        );
+        let totals = Totals {
+            groups: [0, 1]
+                .map(|id| (GroupId(id), GroupSummary::default()))
+                .into(),
+            workers: vec![WorkerTotals {
+                worker: WorkerId(2),
+                pool: PoolId(0),
+                pid: None,
+                slots: 1,
+                is_threads: true,
+                pinned: Pinned::default(),
+            }],
+            ..Totals::default()
+        };
+        picture.look(Time(10_000), totals, Usage::default());
+        let rows = picture.group_page(&GroupQuery::default()).rows;
+        let on_threads = rows.iter().map(|row| (row.group, row.on_threads));
+        assert!(on_threads.eq([(0, false), (1, true)]));
     }
 
     #[test]
