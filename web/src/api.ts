@@ -11,6 +11,9 @@ export interface Overview {
   whole: { lasted_s: number; tasks_per_s: number; cores_busy: number | null; workers: number };
   cores: { busy: number; taken: number; budget: number; machine: number | null };
   memory: {
+    whole_bytes: number;
+    whole_peak_bytes: number;
+    limit_bytes: number | null;
     used_bytes: number;
     peak_bytes: number;
     budget_bytes: number;
@@ -81,6 +84,7 @@ export interface Sample {
   blocked: number;
   memory_bytes: number;
   spilled_bytes: number;
+  whole_bytes: number;
   cpu_s: number;
   program_cpu_s: number;
   runnable: number;
@@ -296,6 +300,7 @@ export interface Process {
   cores: number | null;
   cpu_s: number;
   resident_bytes: number;
+  peak_bytes: number;
 }
 
 export interface Worker {
@@ -304,6 +309,7 @@ export interface Worker {
   slots: number;
   pid: number | null;
   process: Process | null;
+  peak_bytes: number | null;
   objects: number;
   object_bytes: number;
   up_s: number;

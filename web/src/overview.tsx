@@ -72,10 +72,17 @@ function PresentNumbers({ overview: { tasks_per_s, cores, memory, workers } }: {
     <>
       <NumberCard name="throughput" value={rough(tasks_per_s)} more="tasks/s" />
       <NumberCard name="cores busy" value={rough(cores.busy)} more={`of ${cores.budget}`} />
+      <NumberCard name="memory" value={bytes(memory.whole_bytes)} more={`${limitOf(memory)}, at most ${bytes(memory.whole_peak_bytes)}`.replace(/^, /, "")} title={WHOLE} />
       <NumberCard name="shared memory" value={bytes(memory.used_bytes)} more={`of ${bytes(memory.budget_bytes)}${spilled}`} />
       <NumberCard name="workers" value={count(workers.up)} more={`${count(workers.idle)} idle${starting}`} />
     </>
   );
+}
+
+const WHOLE = "What the program and its worker processes have each for itself, and the objects that they share, counted once";
+
+function limitOf({ limit_bytes }: Overview["memory"]): string {
+  return limit_bytes === null ? "" : `of ${bytes(limit_bytes)}`;
 }
 
 /** Of a run that is over: what it was like, and not how it was in its last seconds. */
@@ -85,6 +92,7 @@ function WholeNumbers({ overview: { whole, cores, memory } }: { overview: Overvi
     <>
       <NumberCard name="mean throughput" value={rough(whole.tasks_per_s)} more={`tasks/s over ${duration(whole.lasted_s)}`} />
       <NumberCard name="cores busy, mean" value={whole.cores_busy === null ? "–" : rough(whole.cores_busy)} more={`of ${cores.budget}`} />
+      <NumberCard name="memory, peak" value={bytes(memory.whole_peak_bytes)} more={limitOf(memory)} title={WHOLE} />
       <NumberCard name="shared memory, peak" value={bytes(memory.peak_bytes)} more={`of ${bytes(memory.budget_bytes)}${spilled}`} />
       <NumberCard name="workers, at most" value={count(whole.workers)} more="at a time" />
     </>
@@ -157,6 +165,7 @@ function Charts({ samples, overview }: { samples: Sample[]; overview: Overview }
       cores: rate((sample) => sample.cpu_s),
       open: samples.map(({ waiting, ready, backoff, ahead, running, blocked }) => waiting + ready + backoff + ahead + running + blocked),
       running: samples.map((sample) => sample.running),
+      whole: samples.map((sample) => sample.whole_bytes),
       memory: samples.map((sample) => sample.memory_bytes),
       disk: samples.map((sample) => sample.spilled_bytes),
     };
@@ -193,13 +202,14 @@ function Charts({ samples, overview }: { samples: Sample[]; overview: Overview }
         ]}
       />
       <Chart
-        title="Shared memory"
+        title="Memory"
         times={times}
         format={bytes}
         binary
         atLeast={1 << 20}
         series={[
-          { label: "in memory", colour: STATES.backoff, values: columns.memory, filled: true },
+          { label: "program and workers", colour: STATES.running, values: columns.whole, filled: true },
+          { label: "shared", colour: STATES.backoff, values: columns.memory },
           { label: "on disk", colour: STATES.failed, values: columns.disk },
         ]}
       />

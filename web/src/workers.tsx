@@ -64,7 +64,7 @@ function Program({ program }: { program: Process }) {
     <dl class="numbers">
       <NumberCard name="this program" value={`process ${program.pid}`} more="its threads and the engine" />
       <NumberCard name="cores busy in it" value={program.cores === null ? "–" : rough(program.cores)} more={`${duration(program.cpu_s)} so far`} />
-      <NumberCard name="resident memory of it" value={bytes(program.resident_bytes)} more="shared pages included" />
+      <NumberCard name="resident memory of it" value={bytes(program.resident_bytes)} more={`at most ${bytes(program.peak_bytes)}, shared pages included`} />
     </dl>
   );
 }
@@ -85,7 +85,9 @@ function Table({ label, workers, at_s, order, stacks }: TableProps) {
           <tr>
             <th scope="col">worker</th>
             <th scope="col">cores busy</th>
-            <th scope="col">memory</th>
+            <th scope="col" title="Resident memory of its process, shared pages included: now, and the most that it ever had">
+              memory
+            </th>
             <th scope="col" title="In shared memory, and neither freed nor moved to disk because it may read them">
               objects
             </th>
@@ -119,7 +121,10 @@ function Row({ worker, at_s, order, stacks }: { worker: Worker; at_s: number; or
         <span class="dim">{worker.is_threads ? worker.slots === 1 ? "a thread of the program" : `${count(worker.slots)} threads of the program` : worker.pid ? `process ${worker.pid}` : worker.down_s === null ? "starting" : "never started"}</span>
       </th>
       <td>{worker.process?.cores == null ? "" : rough(worker.process.cores)}</td>
-      <td>{worker.process ? bytes(worker.process.resident_bytes) : ""}</td>
+      <td>
+        {worker.process && bytes(worker.process.resident_bytes)}
+        {worker.peak_bytes !== null && <span class="dim">{` at most ${bytes(worker.peak_bytes)}`}</span>}
+      </td>
       <td>{worker.objects > 0 ? `${count(worker.objects)}, ${bytes(worker.object_bytes)}` : ""}</td>
       <td>{count(worker.attempts)}</td>
       <td>{percent(Math.min(1, worker.busy_s / there_s / worker.slots))}</td>

@@ -29,6 +29,8 @@ pub(crate) struct Sample {
     /// Shared memory, in bytes.
     pub(crate) memory_bytes: u64,
     pub(crate) spilled_bytes: u64,
+    /// Memory of this process and its workers, what they share counted once, in bytes.
+    pub(crate) whole_bytes: u64,
     /// Processor time so far of this process and its workers, in nanoseconds.
     pub(crate) cpu_ns: u64,
     /// The part of that which this process took.

@@ -104,6 +104,20 @@ impl Lanes {
         }
     }
 
+    /// Takes over the most memory that these processes ever had, for those that are workers which are there.
+    pub(crate) fn learn_peaks(&mut self, peaks: impl Iterator<Item = (u32, u64)>) {
+        let peaks: FxHashMap<u32, u64> = peaks.collect();
+        let there = self
+            .workers
+            .iter_mut()
+            .filter(|worker| worker.down.is_none());
+        for worker in there {
+            if let Some(peak) = worker.pid.and_then(|pid| peaks.get(&pid)) {
+                worker.peak_bytes = worker.peak_bytes.max(Some(*peak));
+            }
+        }
+    }
+
     fn note_most(&mut self) {
         let there = self.workers.iter().filter(|worker| worker.down.is_none());
         self.workers_most = self.workers_most.max(there.count());
@@ -361,6 +375,21 @@ mod tests {
         lanes.learn(&[totals(2)], us(3));
         let down = lanes.workers().iter().map(|worker| worker.down);
         assert!(down.eq([Some(us(2)), None]));
+    }
+
+    #[test]
+    fn the_most_memory_of_a_worker_stays_known_when_it_is_gone() {
+        let mut lanes = Lanes::default();
+        for id in 1..=2 {
+            lanes.worker_up(WorkerId(id), PoolId(0), 1, us(0));
+        }
+        lanes.learn_pids(&[(WorkerId(1), 11), (WorkerId(2), 12)]);
+        lanes.learn_peaks([(11, 700), (99, 900)].into_iter());
+        lanes.worker_down(WorkerId(1), us(1));
+        // Its number may be another process's by now.
+        lanes.learn_peaks([(11, 800)].into_iter());
+        let peaks = lanes.workers().iter().map(|worker| worker.peak_bytes);
+        assert!(peaks.eq([Some(700), None]));
     }
 
     #[test]

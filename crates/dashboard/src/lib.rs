@@ -15,6 +15,7 @@ mod histogram;
 mod history;
 mod lanes;
 pub mod limits;
+mod memory;
 mod metrics;
 mod picture;
 mod profile;

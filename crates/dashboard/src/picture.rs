@@ -34,6 +34,8 @@ pub(crate) struct Picture {
     pub(crate) totals: Totals,
     /// As of then.
     pub(crate) usage: Usage,
+    /// The most memory of this process and its workers at any sample, in bytes.
+    pub(crate) whole_bytes_most: u64,
     /// Events that were missed.
     pub(crate) missed: u64,
 }
@@ -54,6 +56,7 @@ impl Picture {
             },
             totals: Totals::default(),
             usage: Usage::default(),
+            whole_bytes_most: 0,
             missed: 0,
         }
     }
@@ -187,6 +190,7 @@ impl Picture {
             running: count(running),
             memory_bytes: totals.store.used_bytes,
             spilled_bytes: totals.store.spilled_bytes,
+            whole_bytes: usage.own_bytes() + totals.store.used_bytes,
             cpu_ns: usage.cpu_ns,
             program_cpu_ns: usage.program_cpu_ns(),
             runnable: usage.runnable,
@@ -195,6 +199,10 @@ impl Picture {
             on_threads: count(self.on_threads()),
             cores: totals.counts.cores_used,
         };
+        self.whole_bytes_most = self.whole_bytes_most.max(self.latest.whole_bytes);
+        let peaks = usage.processes.iter();
+        self.lanes
+            .learn_peaks(peaks.map(|process| (process.pid, process.memory.peak_bytes)));
         self.totals = totals;
         self.usage = usage;
     }

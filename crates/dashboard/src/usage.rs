@@ -6,6 +6,8 @@ use std::time::Duration;
 use lineshaft_core::Time;
 use rustix::param::{clock_ticks_per_second, page_size};
 
+use crate::memory::{self, Resident};
+
 /// Rates of single processes are of at least this time.
 const RATE_OVER: Duration = Duration::from_secs(1);
 
@@ -23,6 +25,8 @@ pub(crate) struct ProcessUsage {
     pub(crate) cpu_ns: u64,
     /// Resident memory, in bytes. Pages that it shares with others count in each.
     pub(crate) resident_bytes: u64,
+    /// What of it no other process has, and the most that was ever resident.
+    pub(crate) memory: Resident,
     /// Cores that it kept busy during the last second or so; None before.
     pub(crate) cores: Option<f64>,
 }
@@ -67,6 +71,9 @@ impl Usage {
             // What a child used is lost if its parent never hears of its end.
             let was = self.processes.iter().find(|was| was.pid == process.pid);
             process.cpu_ns = process.cpu_ns.max(was.map_or(0, |was| was.cpu_ns));
+            // One that ends just now says nothing of it any more.
+            let before = was.map(|was| was.memory).unwrap_or_default();
+            process.memory = memory::of_process(process.pid).unwrap_or(before);
         }
         let base = self.set_rates(at, &mut processes);
         let is_gone = |was: &&ProcessUsage| processes.iter().all(|is| is.pid != was.pid);
@@ -97,6 +104,14 @@ impl Usage {
             gone_cpu_ns,
             base,
         }
+    }
+
+    /// Memory that these processes have each for itself, in bytes.
+    pub(crate) fn own_bytes(&self) -> u64 {
+        self.processes
+            .iter()
+            .map(|process| process.memory.own_bytes)
+            .sum()
     }
 
     /// Processor time of this process so far, in nanoseconds.
@@ -187,6 +202,7 @@ fn parse(pid: u32, text: &str) -> Option<Stat> {
             pid,
             cpu_ns: nanoseconds(field(14)? + field(15)?),
             resident_bytes: field(24)?.saturating_mul(page_size() as u64),
+            memory: Resident::default(),
             cores: None,
         },
         reaped_ns: nanoseconds(field(16)? + field(17)?),
@@ -364,6 +380,7 @@ mod tests {
                 pid: u32::MAX,
                 cpu_ns: 7,
                 resident_bytes: 1,
+                memory: Resident::default(),
                 cores: None,
             }],
             cpu_ns: 7,

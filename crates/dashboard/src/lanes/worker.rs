@@ -63,6 +63,8 @@ pub(crate) struct Worker {
     pub(crate) slots: u32,
     pub(crate) is_threads: bool,
     pub(crate) pid: Option<u32>,
+    /// The most memory that its process ever had resident, as of the last sample with it.
+    pub(crate) peak_bytes: Option<u64>,
     /// As of the last sample.
     pub(crate) pinned: Pinned,
     pub(crate) up: Time,
@@ -93,6 +95,7 @@ impl Worker {
             slots: 1,
             is_threads: false,
             pid: None,
+            peak_bytes: None,
             pinned: Pinned::default(),
             up: at,
             down: None,

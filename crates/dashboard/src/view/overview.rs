@@ -94,10 +94,15 @@ pub struct Cores {
     pub machine: Option<u32>,
 }
 
-/// Objects in shared memory.
+/// Objects in shared memory, and memory as a whole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[expect(missing_docs, reason = "sizes and numbers")]
 pub struct Memory {
+    /// What the program and its worker processes have each for itself, and the objects that they share.
+    pub whole_bytes: u64,
+    pub whole_peak_bytes: u64,
+    /// The machine's, or the limit of a cgroup.
+    pub limit_bytes: Option<u64>,
     pub used_bytes: u64,
     pub peak_bytes: u64,
     pub budget_bytes: u64,
@@ -146,6 +151,8 @@ pub struct SampleRow {
     pub blocked: u64,
     pub memory_bytes: u64,
     pub spilled_bytes: u64,
+    /// Memory of the program and its workers, as in `Memory`.
+    pub whole_bytes: u64,
     /// Processor time so far, in seconds, of the program and its workers.
     pub cpu_s: f64,
     /// The part of that which the program's own process took.
@@ -262,6 +269,9 @@ impl Picture {
     pub(crate) fn memory(&self) -> Memory {
         let store = &self.totals.store;
         Memory {
+            whole_bytes: self.latest.whole_bytes,
+            whole_peak_bytes: self.whole_bytes_most,
+            limit_bytes: crate::memory::limit(),
             used_bytes: store.used_bytes,
             peak_bytes: store.peak_bytes,
             budget_bytes: self.totals.memory_bytes_max,
@@ -304,6 +314,7 @@ impl Picture {
             blocked: sample.blocked,
             memory_bytes: sample.memory_bytes,
             spilled_bytes: sample.spilled_bytes,
+            whole_bytes: sample.whole_bytes,
             cpu_s: sample.cpu_ns as f64 / 1e9,
             program_cpu_s: sample.program_cpu_ns as f64 / 1e9,
             runnable: sample.runnable,
@@ -321,7 +332,9 @@ mod tests {
     use lineshaft_engine::Totals;
 
     use super::*;
+    use crate::memory::Resident;
     use crate::script::{picture, play};
+    use crate::usage::ProcessUsage;
 
     /// Looks at an engine in which so many tasks have ended.
     fn look(picture: &mut Picture, at_s: u64, ended: u64) {
@@ -336,6 +349,13 @@ mod tests {
         };
         let mut usage = picture.usage.clone();
         usage.cpu_ns = 1_000_000_000 * ended;
+        usage.processes = vec![ProcessUsage {
+            memory: Resident {
+                own_bytes: 1_000 - 50 * at_s,
+                peak_bytes: 2_000,
+            },
+            ..ProcessUsage::default()
+        }];
         picture.look(Time(at_s * 1_000_000_000), totals, usage);
         picture.history.push(picture.latest);
     }
@@ -360,6 +380,11 @@ mod tests {
             workers: 2,
         };
         assert_eq!(overview.whole, expected);
+        let memory = (
+            overview.memory.whole_bytes,
+            overview.memory.whole_peak_bytes,
+        );
+        assert_eq!(memory, (450, 950));
         // Then the time before is not known.
         picture.miss(1);
         let overview = picture.overview(0, 0, true);

@@ -41,6 +41,8 @@ pub struct ProcessRow {
     pub cpu_s: f64,
     /// Resident memory; pages that it shares with others count in each.
     pub resident_bytes: u64,
+    /// The most that it ever had.
+    pub peak_bytes: u64,
 }
 
 /// One worker.
@@ -56,6 +58,8 @@ pub struct WorkerRow {
     pub pid: Option<u32>,
     /// What its process uses, while it is there.
     pub process: Option<ProcessRow>,
+    /// The most memory that its process ever had resident, also once it is gone.
+    pub peak_bytes: Option<u64>,
     /// Objects in shared memory that it may read, and that stay there for it, while it is there.
     pub objects: usize,
     /// What these take.
@@ -168,6 +172,7 @@ impl Picture {
                 .pid
                 .filter(|_| is_there)
                 .and_then(|pid| self.process_row(pid)),
+            peak_bytes: worker.peak_bytes,
             objects: pinned.objects,
             object_bytes: pinned.bytes,
             up_s: self.seconds_of(worker.up),
@@ -200,6 +205,7 @@ impl Picture {
             cores: process.cores,
             cpu_s: process.cpu_ns as f64 / 1e9,
             resident_bytes: process.resident_bytes,
+            peak_bytes: process.memory.peak_bytes,
         })
     }
 

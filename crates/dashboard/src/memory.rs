@@ -1,0 +1,97 @@
+//! How much memory a process has, and how much there is, as the kernel says.
+
+use std::fs;
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// What one process has resident.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Resident {
+    /// Pages that are no file's and not shared: what there is once for each process.
+    pub(crate) own_bytes: u64,
+    /// The most that it ever had, shared pages included.
+    pub(crate) peak_bytes: u64,
+}
+
+/// What a process has resident now; None if it is gone.
+pub(crate) fn of_process(pid: u32) -> Option<Resident> {
+    parse_status(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+}
+
+/// Memory that this process may use: the machine's, or the limit of a cgroup that it is in. It is asked for once.
+pub(crate) fn limit() -> Option<u64> {
+    static LIMIT: OnceLock<Option<u64>> = OnceLock::new();
+    *LIMIT.get_or_init(|| limit_below(Path::new("/")))
+}
+
+fn limit_below(root: &Path) -> Option<u64> {
+    let read = |path: &Path| fs::read_to_string(root.join(path)).ok();
+    let machine = read(Path::new("proc/meminfo")).and_then(|text| kibibytes(&text, "MemTotal:"));
+    let groups = read(Path::new("proc/self/cgroup")).unwrap_or_default();
+    let limits = groups.lines().flat_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, group) = (fields.next().unwrap_or(""), fields.next().unwrap_or("/"));
+        let (mount, file) = match controllers {
+            "" => ("sys/fs/cgroup", "memory.max"),
+            _ => ("sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+        };
+        let is_told = controllers.is_empty() || controllers.split(',').any(|name| name == "memory");
+        let group = Path::new(group.trim_start_matches('/'));
+        // A limit of any group on the way to the root holds.
+        let folders = group.ancestors().filter(move |_| is_told);
+        let files = folders.map(move |folder| Path::new(mount).join(folder).join(file));
+        files.filter_map(|path| read(&path)?.trim().parse::<u64>().ok())
+    });
+    limits.chain(machine).min()
+}
+
+fn parse_status(text: &str) -> Option<Resident> {
+    Some(Resident {
+        own_bytes: kibibytes(text, "RssAnon:")?,
+        peak_bytes: kibibytes(text, "VmHWM:")?,
+    })
+}
+
+/// The number behind a name, which is in units of 1024 bytes.
+fn kibibytes(text: &str, name: &str) -> Option<u64> {
+    let mut lines = text.lines();
+    let rest = lines.find_map(|line| line.strip_prefix(name))?;
+    let number: u64 = rest.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(number.saturating_mul(1024))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_some_and_there_is_more() {
+        let resident = of_process(std::process::id()).expect("it runs");
+        assert!(0 < resident.own_bytes && resident.own_bytes <= resident.peak_bytes);
+        assert!(resident.own_bytes < limit().expect("known"));
+        assert_eq!(of_process(u32::MAX), None);
+    }
+
+    #[test]
+    fn the_tightest_limit_holds_and_garbage_is_none() {
+        let root = std::env::temp_dir().join(format!("lineshaft-memory-{}", std::process::id()));
+        let write = |path: &str, text: &str| {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().expect("in a folder")).expect("writable");
+            fs::write(path, text).expect("writable");
+        };
+        assert_eq!(limit_below(&root), None);
+        write("proc/meminfo", "MemFree: 1 kB\nMemTotal:      4096 kB\n");
+        write("proc/self/cgroup", "3:cpu:/a\n0::/a/b\n2:memory:/c\n");
+        assert_eq!(limit_below(&root), Some(4096 << 10));
+        write("sys/fs/cgroup/a/b/memory.max", "max\n");
+        write("sys/fs/cgroup/a/memory.max", "1000000\n");
+        assert_eq!(limit_below(&root), Some(1_000_000));
+        write("sys/fs/cgroup/memory/c/memory.limit_in_bytes", "900000\n");
+        assert_eq!(limit_below(&root), Some(900_000));
+        fs::remove_dir_all(&root).expect("writable");
+        for garbage in ["", "RssAnon: 1 kB", "RssAnon: x kB\nVmHWM: 1 kB"] {
+            assert_eq!(parse_status(garbage), None, "{garbage}");
+        }
+    }
+}
