@@ -123,5 +123,5 @@ def callback_raised(future: object, error: BaseException) -> None:
 
 
 def initializer_raised(error: BaseException) -> None:
-    """Tell that the initializer of a thread pool raised."""
+    """Tell that the initializer of a pool raised."""
     _LOG.critical("Exception in initializer:", exc_info=error)

@@ -1,6 +1,7 @@
 """Initializers run once in each worker, before its first call; one that fails breaks the pool."""
 
 import logging
+import multiprocessing
 import os
 import threading
 from concurrent.futures import BrokenExecutor
@@ -99,6 +100,15 @@ def test_lambdas_and_closures():
         assert executor.submit(look_up, "seen").result() == {"x": 1}
 
 
+def critical(caplog):
+    """Return the messages of what failed initializers have logged, once it is clear that tracebacks are with them."""
+    records = [record for record in caplog.records if record.levelno == logging.CRITICAL]
+    assert {record.name for record in records} == {"concurrent.futures"}
+    assert "raise LookupError(text)" in caplog.text
+    assert "LookupError: not today" in caplog.text
+    return [record.getMessage() for record in records]
+
+
 @pytest.mark.parametrize(
     ("executor_class", "error"),
     [(ls.ProcessPoolExecutor, BrokenProcessPool), (ls.ThreadPoolExecutor, BrokenThreadPool)],
@@ -111,15 +121,47 @@ def test_failing(executor_class, error, caplog):
             executor.submit(pow, 2, 2)
         assert executor._broken
     if executor_class is ls.ThreadPoolExecutor:
-        (record,) = [record for record in caplog.records if record.levelno == logging.CRITICAL]
-        assert record.getMessage() == "Exception in initializer:"
-        assert str(record.exc_info[1]) == "not today"
-        assert "raise LookupError(text)" in caplog.text
+        assert set(critical(caplog)) == {"Exception in initializer:"}
     else:
         cause = future.exception().__cause__
         assert isinstance(cause, LookupError)
         assert cause.args == ("not today",)
         assert "raise LookupError(text)" in str(cause.__cause__)
+
+
+def test_a_failure_that_nobody_handles_in_the_worker_is_logged_here(caplog):
+    context = multiprocessing.get_context("spawn")
+    with ls.ProcessPoolExecutor(1, context, initializer=fail, initargs=("not today",)) as executor:
+        assert type(executor.submit(pow, 2, 2).exception()) is BrokenProcessPool
+    assert critical(caplog) == ["Exception in initializer:"]
+
+
+class Kept(logging.Handler):
+    """Leaves what is logged in a folder."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    def emit(self, record):
+        (self.folder / str(os.getpid())).write_text(f"{record.getMessage()} {record.exc_info[1]!r}")
+
+
+def keep_and_fail(folder):
+    logger = logging.getLogger("concurrent.futures")
+    logger.addHandler(Kept(folder))
+    logger.propagate = False
+    raise LookupError
+
+
+@pytest.mark.parametrize("method", [None, "fork", "spawn", "forkserver"])
+def test_a_failure_is_logged_in_the_worker(tmp_path, method):
+    context = method and multiprocessing.get_context(method)
+    with ls.ProcessPoolExecutor(1, context, initializer=keep_and_fail, initargs=(tmp_path,)) as executor:
+        assert type(executor.submit(pow, 2, 2).exception()) is BrokenProcessPool
+    (kept,) = tmp_path.iterdir()
+    assert kept.name != str(os.getpid())
+    assert kept.read_text() == "Exception in initializer: LookupError()"
 
 
 def test_failing_fails_everything_that_waits():

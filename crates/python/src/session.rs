@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use lineshaft_engine::worker::{Job, NestedCall, Raised, Remark, Sent, SessionOptions, Stopwatch};
 use lineshaft_engine::{EngineError, Policy};
 use lineshaft_wire::CallOptions;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
@@ -311,6 +311,21 @@ impl Session {
     }
 }
 
+/// Logs that the initializer raised, where workers of `concurrent.futures` do so too.
+fn log_failure(py: Python<'_>, error: &PyErr) {
+    if error.is_instance_of::<PyKeyboardInterrupt>(py) {
+        return; // the program ends, or gives up the pool
+    }
+    // The value alone does not know its traceback before Python 3.12.
+    let value = error.clone_ref(py).into_value(py);
+    let logged = py
+        .import(pyo3::intern!(py, "lineshaft._failures"))
+        .and_then(|failures| failures.call_method1("initializer_raised", (value,)));
+    if let Err(error) = logged {
+        error.write_unraisable(py, None); // such as a filter of the program's that raised
+    }
+}
+
 impl Session {
     /// Does a job; false if the process is to end after it, as does a child that the call forked and that
     /// came back from it: what is reported is how its parent came back. Definitions wait in `lessons` for the
@@ -329,6 +344,7 @@ impl Session {
                     return called.map(|_| false);
                 }
                 if let Err(error) = called {
+                    log_failure(hooks.loads.py(), &error);
                     let error = self.exception(hooks, error)?.error;
                     session
                         .report_broken(error)
