@@ -11,6 +11,7 @@ import threading
 import pytest
 
 import lineshaft as ls
+from lineshaft.cli.top import STATES, screen
 
 TOP = [sys.executable, "-m", "lineshaft", "top"]
 
@@ -39,6 +40,33 @@ def test_lines_are_cut_to_the_terminal_and_a_host_without_a_scheme_is_one():
             [*TOP, address], capture_output=True, text=True, timeout=60, check=True, env=os.environ | {"COLUMNS": "40"}
         )
     assert max(map(len, done.stdout.splitlines())) == 40
+
+
+@pytest.mark.parametrize(
+    ("columns", "left_out"), [(120, ""), (80, ""), (70, "MOST DROPPED"), (60, "MOST DROPPED MEDIAN")]
+)
+def test_in_a_narrow_terminal_columns_are_left_out_and_no_number_is_cut(columns, left_out):
+    numbers = {"submitted": 123_456, "finished": 123_441, "failed": 12, "dropped": 3, "total_s": 12345.0}
+    group = {"name": "a_function_with_a_name_that_is_long", "ran_s": [1e-3, 1e-3, 1.2e-3, 0.1, 1.5], **numbers}
+    overview = {
+        "tasks": dict.fromkeys((*STATES, "submitted"), 0),
+        "cores": {"busy": 1, "budget": 2},
+        "memory": {"spilled_bytes": 0, "used_bytes": 0, "budget_bytes": 1},
+        "workers": {"died": 0},
+    }
+    overview |= {"ended": False, "at_s": 3, "tasks_per_s": 2, "groups": [group], "groups_more": 0}
+    worker = {"worker": 2, "is_threads": False, "slots": 1, "pid": 12345, "attempts": 123_456, "down_s": None}
+    worker |= {"process": {"cores": 0.5, "resident_bytes": 118 << 20}, "running": [{"name": "f" * 80, "for_s": 2}]}
+    lines = screen(overview, {"workers": [worker]}, columns=columns)
+    title, row = next((line, lines[at + 1]) for at, line in enumerate(lines) if line.startswith("FUNCTION"))
+    cells = {"DONE": "123,441/123,456", "TIME": "3 h 25 min", "FAILED": "12", "DROPPED": "3"}
+    cells |= {"MEDIAN": "1.2 ms", "MOST": "1.5 s"}
+    shown = [name for name in title.split() if name != "FUNCTION"]
+    assert set(cells) - set(shown) == set(left_out.split())
+    # Each number ends where its title does.
+    assert all(row[: title.index(name) + len(name)].endswith(f" {cells[name]}") for name in shown)
+    assert "0.50  118 MiB   123,456  fff" in lines[-1]
+    assert max(map(len, lines)) <= columns
 
 
 def test_an_address_may_stand_as_in_a_browser_and_a_number_is_a_port():

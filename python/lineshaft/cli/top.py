@@ -16,6 +16,8 @@ from lineshaft.cli import print_out
 from lineshaft.cli.summary import format_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lineshaft.cli.flags import Parsed
 
 EVERY_S: Final = 1.0
@@ -24,6 +26,19 @@ DEFAULT_URL: Final = "http://127.0.0.1:8787"
 #: Enters and leaves the terminal's second screen, where nothing scrolls away.
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 HOME, CLEAR_BELOW, CLEAR_RIGHT = "\x1b[H", "\x1b[J", "\x1b[K"
+#: Title, width and rank of each column: the higher the rank, the sooner it is left out. Numbers have what they need.
+FUNCTION_COLUMNS: Final = (
+    ("FUNCTION", 18, 0),
+    ("DONE", 0, 1),
+    ("FAILED", 0, 3),
+    ("DROPPED", 0, 5),
+    ("TIME", 0, 2),
+    ("MEDIAN", 0, 4),
+    ("MOST", 0, 6),
+)
+WORKER_COLUMNS: Final = (("WORKER", 18, 0), ("CORES", 0, 3), ("MEMORY", 0, 2), ("ATTEMPTS", 0, 4), ("RUNS", 12, 1))
+#: Names of functions are cut after so many letters.
+NAME_MOST: Final = 34
 STATES: Final = ("running", "blocked", "ahead", "ready", "backoff", "waiting", "finished", "failed", "dropped")
 
 
@@ -117,17 +132,17 @@ def screen(overview: dict[str, Any], workers: dict[str, Any], *, columns: int) -
         f"cores      {_bar(cores['busy'], cores['budget'])} {cores['busy']:.2f} of {cores['budget']} busy",
         f"memory     {_bar(used, budget)} {format_size(used)} of {format_size(budget)}{spilled}",
         "",
-        f"{'FUNCTION':<34}{'DONE':>19}{'FAILED':>8}{'TIME':>11}{'MEDIAN':>10}{'MOST':>10}",
     ]
+    rows = []
     for group in overview["groups"]:
         median, most = ("", "") if group["ran_s"] is None else map(format_duration, group["ran_s"][2::2])
+        counts = [f"{group[key]:,}" if group[key] else "" for key in ("failed", "dropped")]
         done = f"{group['finished']:,}/{group['submitted']:,}"
-        time_s = format_duration(group["total_s"])
-        failed = f"{group['failed']:,}" if group["failed"] else ""
-        lines.append(f"{_cut(group['name'], 33):<34}{done:>19}{failed:>8}{time_s:>11}{median:>10}{most:>10}")
+        rows.append([group["name"], done, *counts, format_duration(group["total_s"]), median, most])
+    lines += _table(FUNCTION_COLUMNS, rows, columns)
     if overview["groups_more"]:
         lines.append(f"{overview['groups_more']:,} more functions took less time")
-    lines += ["", f"{'WORKER':<24}{'CORES':>8}{'MEMORY':>12}{'ATTEMPTS':>11}  RUNS"]
+    rows = []
     for worker in workers["workers"]:
         if worker["down_s"] is not None:
             continue
@@ -136,8 +151,8 @@ def screen(overview: dict[str, Any], workers: dict[str, Any], *, columns: int) -
         busy = "" if process["cores"] is None else f"{process['cores']:.2f}"
         resident = "" if process["resident_bytes"] is None else format_size(process["resident_bytes"])
         runs = ", ".join(f"{running['name']} for {format_duration(running['for_s'])}" for running in worker["running"])
-        name = f"{worker['worker']} ({place})"
-        lines.append(f"{_cut(name, 23):<24}{busy:>8}{resident:>12}{worker['attempts']:>11,}  {runs}")
+        rows.append([f"{worker['worker']} ({place})", busy, resident, f"{worker['attempts']:,}", runs])
+    lines += ["", *_table(WORKER_COLUMNS, rows, columns)]
     died = overview["workers"]["died"]
     if died:
         lines += ["", f"{died:,} {'worker' if died == 1 else 'workers'} died"]
@@ -147,6 +162,26 @@ def screen(overview: dict[str, Any], workers: dict[str, Any], *, columns: int) -
 def _bar(value: float, most: float, width: int = 24) -> str:
     filled = round(width * min(1.0, value / most)) if most else 0
     return "[" + "#" * filled + " " * (width - filled) + "]"
+
+
+def _table(columns: Sequence[tuple[str, int, int]], rows: list[list[str]], width: int) -> list[str]:
+    """Lay out rows below titles; columns are left out, the least important first, so that no number is cut."""
+    table = [[title for title, _, _ in columns], *rows]
+    longest = [max(len(row[place]) for row in table) + 2 for place in range(len(columns))]
+    # Text can be read when it is cut: the name in front, which gets what is left, and what a worker runs.
+    widths = [least or longest[place] for place, (_, least, _) in enumerate(columns)]
+    shown = list(range(1, len(columns)))
+    while shown and widths[0] + sum(widths[place] for place in shown) > width:
+        shown.remove(max(shown, key=lambda place: columns[place][2]))
+    widths[0] = max(widths[0], min(NAME_MOST, width - sum(widths[place] for place in shown)))
+    lines = []
+    for row in table:
+        line = f"{_cut(row[0], widths[0] - 1):<{widths[0]}}"
+        lines.append(
+            line
+            + "".join(f"  {row[place]}" if columns[place][1] else f"{row[place]:>{widths[place]}}" for place in shown)
+        )
+    return lines
 
 
 def _cut(text: str, width: int) -> str:
