@@ -8,7 +8,7 @@ import dask
 import dask.array
 import pytest
 from playwright.sync_api import expect
-from tests.dashboard.jobs import double, outer, total
+from tests.dashboard.jobs import double, nap, outer, total
 
 import lineshaft as ls
 import lineshaft.dask
@@ -51,6 +51,18 @@ def test_functions_their_links_and_the_critical_path(tab, scheme):
         ran_s = float(cell.inner_text().removesuffix(" ms")) / 1000
         assert 0.3 <= ran_s < 1, "the longest of them is on the path"
         tab.check_accessibility()
+
+
+def test_one_task_that_runs_longer_than_any_chain_is_the_critical_path(tab):
+    with ls.Engine(workers=2) as engine:
+        alone = engine.submit(nap, 1)
+        engine.submit(double, engine.submit(double, 1)).result()
+        alone.result()
+        page = tab.open(engine.dashboard_url, "graph")
+        card = page.get_by_role("term").filter(has_text=re.compile("^critical path$")).locator("..")
+        expect(card).to_contain_text("one task of nap, which needs no other")
+        expect(page.get_by_text("it is the critical path by itself")).to_be_visible()
+        expect(page.get_by_role("region", name="Longest chain of several").first).to_contain_text("double")
 
 
 def test_a_function_is_opened_and_closed_by_the_keyboard(tab):

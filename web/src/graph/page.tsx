@@ -43,17 +43,24 @@ function nothing(graph: GraphView): string {
   return "No task has needed the result of another yet. Futures as arguments of a call do that, and the graphs of Dask.";
 }
 
+/** The longest chain of several tasks: the critical path, unless a single task ran longer. */
+function chainName({ alone }: GraphPath): string {
+  return alone ? "longest chain of several" : "critical path";
+}
+
 function Numbers({ graph }: { graph: GraphView }) {
   const { path, total_s } = graph;
-  const least_s = Math.max(path.ran_s, path.alone?.ran_s ?? 0);
+  const { alone } = path;
+  const least_s = Math.max(path.ran_s, alone?.ran_s ?? 0);
   return (
     <dl class="numbers">
-      <NumberCard name="critical path" value={duration(path.ran_s)} more={`in ${count(path.tasks)} ${path.tasks === 1 ? "task" : "tasks"}${path.is_cut ? " and others that are not kept" : ""}`} />
+      {alone && <NumberCard name="critical path" value={duration(alone.ran_s)} more={`one task of ${alone.name}, which needs no other`} />}
+      <NumberCard name={chainName(path)} value={duration(path.ran_s)} more={`in ${count(path.tasks)} ${path.tasks === 1 ? "task" : "tasks"}${path.is_cut ? " and others that are not kept" : ""}`} />
       <NumberCard name="all tasks together" value={duration(total_s)} more="time that they ran" />
       <NumberCard
         name="cores kept busy, at most"
         value={least_s > 0 ? rough(Math.max(1, total_s / least_s)) : "–"}
-        more={`on average: all tasks by ${path.alone ? "the longest one" : "critical path"}`}
+        more="on average: all tasks by critical path"
       />
     </dl>
   );
@@ -78,7 +85,7 @@ function Picture({ graph, expand }: { graph: GraphView; expand: string[] }) {
         <h2 id="graph">Functions and what they need</h2>
         <p class="hint">
           {more > 0 && <b>{count(more)} more functions in one box</b>}
-          <i class="stroke path" /> critical path <i class="stroke" /> results that were needed
+          <i class="stroke path" /> {chainName(graph.path)} <i class="stroke" /> results that were needed
         </p>
         <div class="choice" role="group" aria-label="Size of the graph">
           <button onClick={() => by(1 / ZOOM_STEP)}>Zoom out</button>
@@ -212,7 +219,7 @@ function said(graph: GraphView, at: number): string {
     needs.length > 0 && `needs ${list(needs)}`,
     needed.length > 0 && `is needed by ${list(needed)}`,
     within > 0 && `${count(within)} results among its own tasks`,
-    path_tasks > 0 && `${count(path_tasks)} on the critical path, ${duration(path_s)}`,
+    path_tasks > 0 && `${count(path_tasks)} on the ${chainName(graph.path)}, ${duration(path_s)}`,
   ]
     .filter(Boolean)
     .join("; ");
@@ -242,7 +249,12 @@ function Path({ path }: { path: GraphPath }) {
   if (path.steps.length === 0) return null;
   return (
     <section class="card groups" aria-labelledby="path">
-      <h2 id="path">Critical path</h2>
+      <h2 id="path">{path.alone ? "Longest chain of several" : "Critical path"}</h2>
+      {path.alone && (
+        <p class="note close">
+          <a href={link({ task: path.alone.task })}>Task {path.alone.task}</a> of {path.alone.name}, which needed no other, ran for {duration(path.alone.ran_s)}: it is the critical path by itself.
+        </p>
+      )}
       <p class="note close">The chain of tasks, each of which needed the one before it, that ran longest; what they took to load arguments and to store results is not in it. No number of workers makes a run shorter than this.</p>
       <div class="scroll" tabIndex={0} role="region" aria-labelledby="path">
         <table>
@@ -273,11 +285,6 @@ function Path({ path }: { path: GraphPath }) {
           </tbody>
         </table>
       </div>
-      {path.alone && (
-        <p class="note close">
-          Longer than all of it ran <a href={link({ task: path.alone.task })}>task {path.alone.task}</a> of {path.alone.name}, which needed no other: {duration(path.alone.ran_s)}.
-        </p>
-      )}
       {path.steps_more > 0 && <p class="note close">{count(path.steps_more)} more steps follow.</p>}
     </section>
   );
