@@ -13,9 +13,9 @@ import { Scene, type Mode, type Shown } from "./scene";
 import { Scrub } from "./scrub";
 import { width } from "./span";
 
-/** Lanes that are seen without scrolling. */
-const LANES_SEEN = 18;
-const SCATTER_HIGH = 420;
+/** The least height of the picture, and what of the window is left for the rest of the page. */
+const HIGH_LEAST = 476;
+const REST_HIGH = 330;
 /** Narrower things than this cannot be told apart in statistics of a window. */
 const ONE_COLUMN = 1;
 
@@ -27,6 +27,7 @@ export function TimelinePage({ live, overview }: { live: Live; overview: Overvie
   const scene = useRef<Scene | null>(null);
   const [shown, setShown] = useState<Shown | null>(null);
   const isDark = useDark();
+  const room = useRoom();
   const { params } = useRoute();
   const mode: Mode = params.get("view") === "scatter" ? "scatter" : "lanes";
   const ended = isOver(live);
@@ -47,7 +48,7 @@ export function TimelinePage({ live, overview }: { live: Live; overview: Overvie
 
   if (empty) return <p class="empty">Nothing has run yet. Each task has a bar here from the moment it starts.</p>;
   const lanes = shown?.timeline?.lanes_total ?? 1;
-  const high = mode === "scatter" ? SCATTER_HIGH : AXIS + ROW * Math.min(LANES_SEEN, Math.max(lanes, 3)) + 8;
+  const high = mode === "scatter" ? room : Math.min(room, AXIS + ROW * Math.max(lanes, 3) + 8);
   return (
     <>
       <Tools scene={scene.current} shown={shown} mode={mode} ended={ended} />
@@ -71,6 +72,18 @@ export function TimelinePage({ live, overview }: { live: Live; overview: Overvie
       {shown?.timeline && <Statistics shown={shown} timeline={shown.timeline} scene={scene.current} ended={ended} />}
     </>
   );
+}
+
+/** How high the picture may be, so that what is in it is seen without scrolling the page. */
+function useRoom(): number {
+  const measure = () => Math.max(HIGH_LEAST, window.innerHeight - REST_HIGH);
+  const [room, setRoom] = useState(measure);
+  useEffect(() => {
+    const resized = () => setRoom(measure());
+    window.addEventListener("resize", resized);
+    return () => window.removeEventListener("resize", resized);
+  }, []);
+  return room;
 }
 
 function press(event: KeyboardEvent, scene: Scene): void {
