@@ -151,7 +151,8 @@ def test_an_open_page_goes_on_when_its_engine_has_ended(tab):
         expect(row).to_be_visible()
     expect(page.get_by_role("status").first).to_contain_text("the engine has ended")
     page.get_by_role("link", name="Overview").click()
-    for name in ("mean throughput", "cores busy, mean", "memory, peak", "shared memory, peak", "workers, at most"):
+    memory = ("memory, peak", "shared memory, peak")
+    for name in ("mean throughput", "cores busy, mean", *memory, "worker processes, at most"):
         expect(page.get_by_text(name, exact=True)).to_be_visible()
     page.get_by_role("link", name="Tasks").click()
     expect(page.get_by_role("row").filter(has_text="double").first).to_be_visible()

@@ -8,7 +8,7 @@ export interface Overview {
   ended: boolean;
   tasks: TaskCounts;
   tasks_per_s: number;
-  whole: { lasted_s: number; tasks_per_s: number; cores_busy: number | null; workers: number };
+  whole: { lasted_s: number; tasks_per_s: number; cores_busy: number | null; processes: number; thread_pools: number };
   cores: { busy: number; taken: number; budget: number; machine: number | null };
   memory: {
     whole_bytes: number;
@@ -21,7 +21,7 @@ export interface Overview {
     spills: number;
     objects: number;
   };
-  workers: { up: number; idle: number; starting: number; died: number };
+  workers: { up: number; idle: number; processes: number; processes_idle: number; thread_pools: number; starting: number; died: number };
   groups: Group[];
   groups_more: number;
   total: Total;
@@ -58,6 +58,7 @@ export interface Group {
   dropped: number;
   retried: number;
   total_s: number;
+  waited_s: number;
   ran_s: [number, number, number, number, number] | null;
   load_s: number;
   first_load_s: number;

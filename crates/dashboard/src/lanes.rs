@@ -24,8 +24,6 @@ pub(crate) struct Lanes {
     index: FxHashMap<WorkerId, usize>,
     bars: usize,
     bars_max: usize,
-    /// The most that were there at a time.
-    pub(crate) workers_most: usize,
     /// Attempts without a bar, because too many ran at once or their beginning was missed.
     pub(crate) unplaced: u64,
     /// Workers that are gone and no longer here, and how many bars they had or had dropped.
@@ -46,7 +44,6 @@ impl Lanes {
             index: FxHashMap::default(),
             bars: 0,
             bars_max,
-            workers_most: 0,
             unplaced: 0,
             workers_forgotten: 0,
             bars_forgotten: 0,
@@ -61,7 +58,6 @@ impl Lanes {
         let worker = self.worker(id, at);
         worker.pool = Some(pool);
         worker.slots = slots;
-        self.note_most();
     }
 
     pub(crate) fn worker_down(&mut self, id: WorkerId, at: Time) {
@@ -92,7 +88,6 @@ impl Lanes {
             worker.pid = totals.pid.or(worker.pid);
             worker.pinned = totals.pinned;
         }
-        self.note_most();
     }
 
     /// Takes over the processes of workers, of which some were gone before anybody looked.
@@ -118,9 +113,21 @@ impl Lanes {
         }
     }
 
-    fn note_most(&mut self) {
-        let there = self.workers.iter().filter(|worker| worker.down.is_none());
-        self.workers_most = self.workers_most.max(there.count());
+    /// The most workers that were there at a time: pools of threads, or processes.
+    pub(crate) fn most_at_a_time(&self, threads: bool) -> usize {
+        let workers = self.workers.iter();
+        let ours = workers.filter(|worker| worker.is_threads == threads);
+        // Who goes at the moment that another comes is not there with it.
+        let mut steps: Vec<(Time, isize)> = ours
+            .flat_map(|worker| [Some((worker.up, 1)), worker.down.map(|at| (at, -1))])
+            .flatten()
+            .collect();
+        steps.sort_unstable();
+        let there = steps.iter().scan(0_isize, |there, (_, step)| {
+            *there += step;
+            Some(*there)
+        });
+        there.max().unwrap_or(0).unsigned_abs()
     }
 
     pub(crate) fn hand_over(&mut self, id: WorkerId, task: TaskId, group: GroupId, at: Time) {
@@ -390,6 +397,26 @@ mod tests {
         lanes.learn_peaks([(11, 800)].into_iter());
         let peaks = lanes.workers().iter().map(|worker| worker.peak_bytes);
         assert!(peaks.eq([Some(700), None]));
+    }
+
+    #[test]
+    fn pools_of_threads_are_no_processes() {
+        let mut lanes = Lanes::default();
+        let totals = |id, is_threads| WorkerTotals {
+            worker: WorkerId(id),
+            pool: PoolId(0),
+            slots: 4,
+            is_threads,
+            pid: None,
+            pinned: Pinned::default(),
+        };
+        lanes.learn(
+            &[totals(1, true), totals(2, false), totals(3, false)],
+            us(1),
+        );
+        lanes.learn(&[totals(1, true), totals(4, false)], us(2));
+        let most = [true, false].map(|threads| lanes.most_at_a_time(threads));
+        assert_eq!(most, [1, 2]);
     }
 
     #[test]

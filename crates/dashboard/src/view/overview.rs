@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{GroupRow, Total};
 use crate::history::Sample;
+use crate::lanes::Worker;
 use crate::limits;
 use crate::picture::Picture;
 
@@ -57,8 +58,10 @@ pub struct Whole {
     pub tasks_per_s: f64,
     /// Cores that the program and its workers kept busy; None if it was looked at but once.
     pub cores_busy: Option<f64>,
-    /// The most workers at a time; the threads of a pool are one.
-    pub workers: usize,
+    /// The most worker processes at a time, and the most pools of threads, of which an event loop is one.
+    pub processes: usize,
+    /// See there.
+    pub thread_pools: usize,
 }
 
 /// Tasks by state. All numbers are exact, but for how tasks that workers have are divided into those
@@ -118,6 +121,10 @@ pub struct Memory {
 pub struct Workers {
     pub up: usize,
     pub idle: usize,
+    /// Of those that are up, the processes, and how many of these have nothing to do.
+    pub processes: usize,
+    pub processes_idle: usize,
+    pub thread_pools: usize,
     pub starting: usize,
     /// Processes that died under a task or without being asked to end.
     pub died: u64,
@@ -244,7 +251,8 @@ impl Picture {
             cores_busy: self
                 .rate_since(first, |sample| sample.cpu_ns)
                 .map(|ns| ns / 1e9),
-            workers: self.lanes.workers_most,
+            processes: self.lanes.most_at_a_time(false),
+            thread_pools: self.lanes.most_at_a_time(true),
         }
     }
 
@@ -283,9 +291,18 @@ impl Picture {
 
     pub(crate) fn worker_counts(&self) -> Workers {
         let now = &self.totals.counts.total;
+        let workers = self.lanes.workers().iter();
+        let there: Vec<&Worker> = workers.filter(|worker| worker.down.is_none()).collect();
+        let thread_pools = there.iter().filter(|worker| worker.is_threads).count();
+        let processes = now.workers.saturating_sub(thread_pools);
+        let idle = there.iter().filter(|worker| !worker.is_threads);
+        let idle = idle.filter(|worker| worker.pid.is_some() && worker.in_flight() == 0);
         Workers {
             up: now.workers,
             idle: now.workers_idle,
+            processes,
+            processes_idle: idle.count().min(processes),
+            thread_pools,
             starting: now.workers_starting,
             died: self.totals.deaths,
         }
@@ -377,7 +394,8 @@ mod tests {
             lasted_s: 11.0,
             tasks_per_s: 10.0,
             cores_busy: Some(10.0),
-            workers: 2,
+            processes: 2,
+            thread_pools: 0,
         };
         assert_eq!(overview.whole, expected);
         let memory = (
