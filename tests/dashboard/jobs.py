@@ -80,3 +80,10 @@ def inner(until):
 def outer(seconds):
     inner(time.monotonic() + seconds)
     return seconds
+
+
+def nested(seconds):
+    """Waits for a call that takes so long."""
+    import lineshaft
+
+    return lineshaft.submit(time.sleep, seconds).result() if seconds else None

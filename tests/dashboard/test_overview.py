@@ -6,7 +6,7 @@ import time
 
 import pytest
 from playwright.sync_api import expect
-from tests.dashboard.jobs import SlowToLoad, crash, double, move, outer
+from tests.dashboard.jobs import SlowToLoad, crash, double, move, nested, outer
 
 import lineshaft as ls
 
@@ -30,6 +30,17 @@ def test_advice_has_a_number_and_a_remedy(tab):
         advice = page.get_by_role("region", name="Advice")
         expect(advice).to_contain_text("1 worker process ended without having been asked to")
         expect(advice).to_contain_text("Half of the 2,000 tasks of abs ran for less than")
+        tab.check_accessibility()
+
+
+def test_a_task_that_waits_for_its_own_calls_is_not_said_to_run_for_long(tab):
+    with ls.Engine(workers=2) as engine:
+        for task in [engine.submit(nested, seconds) for seconds in (0, 0, 0, 0, 0, 0, 3)]:
+            task.result()
+        page = tab.open(engine.dashboard_url, "overview")
+        row = page.get_by_role("row").filter(has_text="nested")
+        expect(row).to_contain_text("and waits")
+        expect(page.get_by_text("takes much longer than the others")).to_have_count(0)
         tab.check_accessibility()
 
 

@@ -22,7 +22,7 @@ export function GroupTable({ groups, total, label, what = "time" }: { groups: Gr
             <th scope="col">function</th>
             <th scope="col">done</th>
             <th scope="col">failed</th>
-            <th scope="col" title={what === "time" ? "Time in all that the calls ran, without loading arguments and storing results" : "Bytes of all results"}>
+            <th scope="col" title={what === "time" ? "Time in all that the calls ran, without loading arguments, storing results and waiting for calls of their own" : "Bytes of all results"}>
               {what === "time" ? "ran" : "results"}
             </th>
             <th scope="col" title={what === "time" ? "Of the time that all tasks of the run took together to run" : "Of the results of the whole run"}>
@@ -44,7 +44,7 @@ export function GroupTable({ groups, total, label, what = "time" }: { groups: Gr
             <th scope="col">75 %</th>
             <th scope="col">most</th>
             <th scope="col" title="Half of its tasks waited for a worker no longer than this">
-              queued (median)
+              queued
             </th>
           </tr>
         </thead>
@@ -89,7 +89,10 @@ function Row({ group, all, what }: { group: Group; all: number; what: What }) {
         <meter value={done} aria-label="done" />
       </td>
       <td class={group.failed ? "bad" : ""}>{group.failed ? count(group.failed) : ""}</td>
-      <td>{text(totalOf(group, what))}</td>
+      <td>
+        {text(totalOf(group, what))}
+        {what === "time" && group.waited_s >= 0.01 && <small title={`Its tasks waited ${duration(group.waited_s)} in all for calls of their own, which is no part of how long they ran`}>and waits</small>}
+      </td>
       <td>{percent(share)}</td>
       {what === "time" && (
         <>

@@ -13,6 +13,7 @@ const GROUP: Group = {
   failed: 0,
   retried: 0,
   total_s: 2,
+  waited_s: 0,
   ran_s: [0.05, 0.1, 0.1, 0.1, 0.2],
   load_s: 0,
   first_load_s: 0,

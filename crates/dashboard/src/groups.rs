@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use lineshaft_core::{GroupId, Phases};
+use lineshaft_core::{GroupId, Measured};
 use rustc_hash::FxHashMap;
 
 use crate::histogram::Histogram;
@@ -16,8 +16,10 @@ use crate::limits;
 pub(crate) struct Group {
     /// Empty until somebody has asked for it.
     pub(crate) name: String,
-    /// Time that the calls ran whose workers said how long, in nanoseconds.
+    /// Time that the calls ran whose workers said how long, without their waits, in nanoseconds.
     pub(crate) ran: Histogram,
+    /// Time in all that they waited for calls of their own.
+    pub(crate) waited: Duration,
     /// What their attempts took beside that.
     pub(crate) moving: Moving,
     /// Bytes of results that did not stay in this process.
@@ -69,10 +71,22 @@ impl Groups {
         }
     }
 
-    /// An attempt took so long, and was its worker's first of this group or not.
-    pub(crate) fn note_run(&mut self, group: GroupId, took: Duration, phases: Phases, first: bool) {
+    /// An attempt took so long, waited for calls of its own during this part of it, and was its worker's first of
+    /// this group or not.
+    pub(crate) fn note_run(
+        &mut self,
+        group: GroupId,
+        measured: Measured,
+        waited: Duration,
+        first: bool,
+    ) {
+        let (took, phases) = (measured.ran(), measured.phases);
         if let Some(group) = self.groups.get_mut(&group) {
-            group.ran.add(nanoseconds(phases.call(took)));
+            let waited = waited.min(phases.call(took));
+            group
+                .ran
+                .add(nanoseconds(phases.call(took).saturating_sub(waited)));
+            group.waited += waited;
             group.moving.most += u64::from(phases.call(took) < took / 2);
             if first {
                 group.moving.first_load += phases.load();
@@ -91,6 +105,11 @@ impl Groups {
         if let Some(group) = self.groups.get_mut(&group) {
             group.bytes.add(bytes);
         }
+    }
+
+    /// Time in all that calls waited for calls of their own.
+    pub(crate) fn waited(&self) -> Duration {
+        self.groups.values().map(|group| group.waited).sum()
     }
 
     /// Gives names to those that have none.

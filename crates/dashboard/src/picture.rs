@@ -5,9 +5,11 @@
 //! any moment. So numbers of tasks come from the totals, and times, bars and quartiles from events;
 //! what was missed, and what was dropped because it did not fit, is counted and shown.
 
+use std::time::Duration;
+
 use lineshaft_core::{Event, EventKind, GroupId, Measured, PoolCounts, TaskId, Time};
 use lineshaft_engine::{Stack, Totals};
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::graph::{Edge, Graph};
 use crate::groups::Groups;
@@ -34,10 +36,26 @@ pub(crate) struct Picture {
     pub(crate) totals: Totals,
     /// As of then.
     pub(crate) usage: Usage,
+    /// Tasks that wait for calls of their own, or did so in this attempt.
+    pub(crate) waits: FxHashMap<TaskId, Waits>,
     /// The most memory of this process and its workers at any sample, in bytes.
     pub(crate) whole_bytes_most: u64,
     /// Events that were missed.
     pub(crate) missed: u64,
+}
+
+/// How long an attempt waited for calls of its own, which run meanwhile.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Waits {
+    before: Duration,
+    /// Since when it does now.
+    since: Option<Time>,
+}
+
+impl Waits {
+    fn until(self, at: Time) -> Duration {
+        self.before + self.since.map_or(Duration::ZERO, |since| at - since)
+    }
 }
 
 impl Picture {
@@ -56,6 +74,7 @@ impl Picture {
             },
             totals: Totals::default(),
             usage: Usage::default(),
+            waits: FxHashMap::default(),
             whole_bytes_most: 0,
             missed: 0,
         }
@@ -110,8 +129,17 @@ impl Picture {
                     self.lanes.start(worker, task, at);
                 }
             }
-            EventKind::Blocked { task, .. } => self.set(task, TaskState::Blocked),
-            EventKind::Unblocked { task, .. } => self.set(task, TaskState::Assigned),
+            EventKind::Blocked { task, .. } => {
+                self.set(task, TaskState::Blocked);
+                self.waits.entry(task).or_default().since = Some(at);
+            }
+            EventKind::Unblocked { task, .. } => {
+                self.set(task, TaskState::Assigned);
+                if let Some(waits) = self.waits.get_mut(&task) {
+                    waits.before = waits.until(at);
+                    waits.since = None;
+                }
+            }
             EventKind::Finished {
                 task,
                 ran_ns,
@@ -162,6 +190,7 @@ impl Picture {
             }
         }
         self.lanes.keep_in_flight(|task| unfinished.contains(&task));
+        self.waits.retain(|task, _| unfinished.contains(task));
     }
 
     /// Takes over the engine's totals, and what its processes use.
@@ -239,7 +268,14 @@ impl Picture {
         self.groups.name_all(name);
     }
 
+    /// How long a task that runs has waited for calls of its own.
+    pub(crate) fn waited(&self, task: TaskId) -> Duration {
+        let waits = self.waits.get(&task);
+        waits.map_or(Duration::ZERO, |waits| waits.until(self.now()))
+    }
+
     fn on_ready(&mut self, id: TaskId, at: Time) {
+        self.waits.remove(&id);
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
@@ -255,13 +291,16 @@ impl Picture {
     }
 
     fn end_attempt(&mut self, id: TaskId, at: Time, measured: Option<Measured>, end: End) {
+        let waits = self.waits.remove(&id);
+        let waited = waits.map_or(Duration::ZERO, |waits| waits.until(at));
         let Some(task) = self.tasks.get_mut(id) else {
             self.lanes.unplaced += 1;
             return;
         };
         let group = task.group;
         task.phases = measured.unwrap_or_default().phases;
-        task.ran = measured.map(|measured| task.phases.call(measured.ran()));
+        let call = measured.map(|measured| task.phases.call(measured.ran()));
+        task.ran = call.map(|call| call.saturating_sub(waited));
         match task.worker {
             Some(worker) => self.lanes.end(worker, id, at, measured, end),
             None => self.lanes.unplaced += 1,
@@ -273,8 +312,7 @@ impl Picture {
             }
             let worker = task.worker;
             let is_first = worker.is_some_and(|worker| self.lanes.is_first(worker, group, at));
-            self.groups
-                .note_run(group, measured.ran(), measured.phases, is_first);
+            self.groups.note_run(group, measured, waited, is_first);
         }
     }
 
@@ -293,6 +331,7 @@ impl Picture {
     }
 
     fn end(&mut self, id: TaskId, state: TaskState, at: Time) {
+        self.waits.remove(&id);
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
@@ -312,8 +351,6 @@ impl Picture {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use lineshaft_core::{Phases, WorkerId};
 
     use super::*;
@@ -404,6 +441,24 @@ mod tests {
         assert!(longest < 70_000_000, "{longest}");
         let chain = picture.graph.longest(&picture.tasks);
         assert_eq!(chain.ran, Duration::from_micros(60_005));
+    }
+
+    #[test]
+    fn what_a_task_waits_for_its_own_calls_is_no_part_of_how_long_it_ran() {
+        let mut picture = picture(
+            "0 up 1 1\n0 submit 1 7\n1 hand 1 1 7\n11 block 1\n911 unblock 1\n921 block 1
+             971 unblock 1\n1001 finish 1 1000\n1001 submit 2 7\n1002 hand 2 1 7\n1012 block 2",
+        );
+        let group = picture.groups.get(GroupId(7)).expect("seen");
+        assert_eq!(group.waited, Duration::from_micros(950));
+        assert_eq!(picture.task(TaskId(1)).expect("known").ran_s, Some(5e-5));
+        let [.., longest] = group.ran.quartiles().expect("seen");
+        assert!(longest < 60_000, "{longest}");
+        // What it takes now is no more, either.
+        picture.latest.at = Time(5_000_000);
+        assert_eq!(picture.waited(TaskId(2)), Duration::from_micros(3_988));
+        play(&mut picture, "6000 fail 2\n6000 reject 2 2");
+        assert!(picture.waits.is_empty());
     }
 
     #[test]

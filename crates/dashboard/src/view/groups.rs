@@ -80,8 +80,11 @@ pub struct GroupRow {
     pub dropped: u64,
     /// Attempts that were followed by another.
     pub retried: u64,
-    /// Time that their calls ran, those that failed included, without what they took to load and to store.
+    /// Time that their calls ran, those that failed included, without what they took to load and to store, and without
+    /// their waits for calls of their own, as far as these were seen.
     pub total_s: f64,
+    /// Time that they waited for calls of their own.
+    pub waited_s: f64,
     /// The shortest run, quartiles and the longest one, of the `seen` runs.
     pub ran_s: Option<[f64; 5]>,
     /// Time that they took to load functions and arguments.
@@ -146,6 +149,7 @@ impl Picture {
             ran_s: all()
                 .map(|group| group.ran_total)
                 .sum::<Duration>()
+                .saturating_sub(self.groups.waited())
                 .as_secs_f64(),
             bytes: all().map(|group| group.bytes_total).sum(),
         }
@@ -167,7 +171,8 @@ impl Picture {
         for worker in self.lanes.workers() {
             for bar in worker.running() {
                 let load = self.load_expected(worker, bar.group);
-                let ran = self.until_now(bar).ran.saturating_sub(load);
+                let ran = self.until_now(bar).ran;
+                let ran = ran.saturating_sub(load + self.waited(bar.task));
                 let longest = running.entry(bar.group).or_default();
                 *longest = ran.max(*longest);
             }
@@ -197,6 +202,7 @@ impl Picture {
         let ran = group.and_then(|group| group.ran.quartiles());
         let queued = group.and_then(|group| group.queued.quantile(0.5));
         let moving = group.map(|group| group.moving).unwrap_or_default();
+        let waited = group.map(|group| group.waited).unwrap_or_default();
         GroupRow {
             group: id.0,
             name: self.group_label(id),
@@ -205,7 +211,8 @@ impl Picture {
             failed: summary.failed - summary.retried,
             dropped: summary.dropped(),
             retried: summary.retried,
-            total_s: summary.ran_total.as_secs_f64(),
+            total_s: summary.ran_total.saturating_sub(waited).as_secs_f64(),
+            waited_s: waited.as_secs_f64(),
             ran_s: ran.map(|quartiles| quartiles.map(seconds)),
             load_s: summary.load_total.as_secs_f64(),
             first_load_s: moving.first_load.as_secs_f64(),
