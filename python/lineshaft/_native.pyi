@@ -268,7 +268,7 @@ class GraphRun:
     def futures(self, /) -> list:
         """
         What is wanted, in its order: futures, and what is known as it is. From now on the graph goes on
-        whatever becomes of this.
+        whatever becomes of this, but for what is needed for none of the futures that are left. To be called once.
         """
     def result(self, /) -> list:
         """

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 import threading
 from concurrent.futures import CancelledError, wait
 
@@ -115,6 +117,105 @@ def test_chunks_go_with_the_last_collection_that_has_them():
     assert Tracked.now == before + 1
     del derived
     eventually(lambda: Tracked.now == before, "the chunk is gone")
+
+
+class Calls:
+    """Notes calls of one thread, which wait until they may begin."""
+
+    def __init__(self):
+        self.gate, self.noted = threading.Event(), []
+
+    def persist(self, *collections):
+        return persist(*collections, num_workers=1)
+
+    def __call__(self, name, *_):
+        assert self.gate.wait(PATIENCE_S)
+        self.noted.append(name)
+        return name
+
+    def delayed(self, name, *needs):
+        return dask.delayed(self)(name, *needs)
+
+    def block(self):
+        """Have the thread wait in a call."""
+        entered = threading.Event()
+        (first,) = self.persist(dask.delayed(lambda: (entered.set(), self("first")))())
+        assert entered.wait(PATIENCE_S)
+        return first
+
+    def end(self):
+        self.gate.set()
+        assert ls.default_engine()._native.wait_idle(PATIENCE_S)
+        return sorted(self.noted)
+
+    def __dask_tokenize__(self):
+        return id(self)
+
+
+def test_chunks_that_nobody_has_any_more_do_not_begin():
+    calls = Calls()
+    first = calls.block()
+    shared, alone = calls.delayed("shared"), calls.delayed("alone")
+    left, right = calls.persist(calls.delayed("left", shared, alone), calls.delayed("right", shared))
+    del left
+    assert calls.end() == ["first", "right", "shared"]
+    assert dask.compute(first, right, scheduler=get)[1] == "right"
+
+
+def test_chunks_that_others_need_begin():
+    calls = Calls()
+    calls.block()
+    (chunk,) = calls.persist(calls.delayed("chunk", calls.delayed("needed")))
+    further, other = calls.persist(calls.delayed("further", chunk), calls.delayed("other"))
+    (same,) = calls.persist(chunk)
+    (future,) = futures_of(other)
+    del chunk, other
+    assert not any(future.cancelled() for future in futures_of(further, same))
+    assert calls.end() == ["chunk", "first", "further", "needed", "other"]
+    assert future.result() == "other"
+    assert dask.compute(further, same, scheduler=get) == ("further", "chunk")
+
+
+def test_a_chain_of_chunks_goes_with_the_last():
+    calls = Calls()
+    first = calls.block()
+    (chunk,) = calls.persist(calls.delayed("chunk", calls.delayed("needed")))
+    (further,) = calls.persist(calls.delayed("further", chunk))
+    del chunk
+    del further
+    assert calls.end() == ["first"]
+    assert futures_of(first)[0].done()
+
+
+def test_a_failure_among_chunks_of_which_some_are_gone():
+    calls = Calls()
+    calls.block()
+    kept, gone = calls.persist(dask.delayed(fail)(calls.delayed("needed")), calls.delayed("gone"))
+    del gone
+    assert calls.end() == ["first", "needed"]
+    with pytest.raises(ValueError, match="cannot work on"):
+        kept.compute(scheduler=get)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_end_of_a_program_does_not_wait_for_chunks(tmp_path, kept):
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"""if True:
+        import threading, dask
+        from lineshaft.dask import persist
+        with dask.annotate(lineshaft="processes"):
+            endless = dask.delayed(lambda number: threading.Event().wait())
+            chunks = persist(*[endless(number) for number in range(10)])
+        if not {kept}:
+            del chunks
+        print("end")
+        """
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, str(script)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("end\n", "", 0)
 
 
 def test_what_is_no_collection_comes_back_as_it_is():

@@ -101,6 +101,7 @@ impl State {
                 group,
                 timed,
                 daemon: policy.daemon,
+                holders: 1,
                 ended: None,
             },
         );

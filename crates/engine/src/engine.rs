@@ -289,6 +289,19 @@ impl Engine {
             .with_state(|state| state.cancel_within(range, kill));
     }
 
+    /// From now on a graph, the tasks with an id in this range, goes on by itself: nobody holds its tasks but
+    /// one holder for each time that they are in `wanted`, which may have tasks of other graphs.
+    pub fn hold_only(&self, graph: RangeInclusive<TaskId>, wanted: &[TaskId]) {
+        self.shared
+            .with_state(|state| state.hold_only(graph, wanted));
+    }
+
+    /// One of the holders of a task is gone. What nobody holds and nothing needs is cancelled, unless it has
+    /// begun.
+    pub fn release(&self, task: TaskId) {
+        self.shared.with_state(|state| state.release(task));
+    }
+
     /// How many of the tasks with an id in this range have not ended.
     pub fn unfinished_within(&self, range: RangeInclusive<TaskId>) -> usize {
         let count = |state: &mut State| state.tasks.ids_within(range).count();

@@ -20,6 +20,7 @@ mod error;
 mod explain;
 mod graph;
 mod groups;
+mod holds;
 mod limits;
 mod loop_thread;
 mod marks;

@@ -165,7 +165,7 @@ impl State {
 
     /// The scheduler waits for the end of a worker that it has killed. A thread cannot be: its call
     /// goes on.
-    fn push_cancel(&mut self, task: TaskId, kill: bool) {
+    pub(crate) fn push_cancel(&mut self, task: TaskId, kill: bool) {
         let is_remote = |task: &Task| !task.work.is_local();
         let kill = kill && self.tasks.get(task).is_some_and(is_remote);
         self.inputs.push_back(Input::Cancel { task, kill });

@@ -31,7 +31,8 @@ def persist(
 
     What is computed of these begins as soon as the chunks that it needs are there. A chunk that was computed
     in a worker process stays in shared memory until the program or a task on a thread wants it. Chunks are
-    kept for as long as a collection, or anything made from it, has them. Other schedulers than this engine
+    kept for as long as a collection, or anything made from it, has them. What has not begun and is needed for none
+    of those is dropped, and the end of the program does not wait for it. Other schedulers than this engine
     compute the collections, too: they wait for the chunks.
 
     Parameters
@@ -65,7 +66,7 @@ def persist(
 
     def chunks(dsk: Any, keys: list[Any], **_: Any) -> list[Any]:
         asked = job(dsk, keys, engine=engine, num_workers=num_workers, initializer=initializer)
-        run = submit(asked)
+        run = submit(asked, daemon=True)
         found = dict(zip(asked.graph.wanted, run.futures(), strict=True))
         return [_node(key, found[key]) for key in keys]
 

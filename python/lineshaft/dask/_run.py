@@ -26,6 +26,7 @@ class _Plan(NamedTuple):
     end_pool: _native.Pool
     places: dict[Any, int]
     options: dict[Any, _native.TaskOptions]
+    daemon: bool
     context: contextvars.Context
     stand_in: Callable[[int], object]
     call_node: Callable[..., object]
@@ -71,8 +72,12 @@ def run(
         del submitted
 
 
-def submit(job: Job, *, keep: bool = False) -> _native.GraphRun:
-    """Submit what is needed of a graph. With `keep`, all results are kept for as long as what is returned is."""
+def submit(job: Job, *, keep: bool = False, daemon: bool = False) -> _native.GraphRun:
+    """Submit what is needed of a graph.
+
+    With `keep`, all results are kept for as long as what is returned is. The end of the program does not wait
+    for a `daemon`.
+    """
     engine = job.engine
     # A worker has no worker processes of its own; its threads stand for them.
     remote = bool(job.places) and engine._native is not None
@@ -83,6 +88,7 @@ def submit(job: Job, *, keep: bool = False) -> _native.GraphRun:
             end_pool=end_pool(engine),
             places=dict.fromkeys(job.places, 1) if remote else {},
             options=job.options,
+            daemon=daemon,
             context=contextvars.copy_context(),
             stand_in=StandIn,
             call_node=call_node,

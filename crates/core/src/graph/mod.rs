@@ -154,6 +154,16 @@ impl Graph {
         self[slot].dependents != NONE
     }
 
+    /// The unfinished tasks that need this one, the one that was linked last first.
+    pub(crate) fn dependents(&self, slot: Slot) -> impl Iterator<Item = Slot> {
+        let mut edge = self[slot].dependents;
+        std::iter::from_fn(move || {
+            let here = (edge != NONE).then_some(edge)?;
+            edge = self.edges.next_dependent(here);
+            Some(Slot(self.edges.dependent(here)))
+        })
+    }
+
     /// Whether this is a root of the graph, the kind of task that memory pressure holds back: it
     /// needed nothing and something needs it.
     pub(crate) fn is_root(&self, slot: Slot) -> bool {

@@ -77,6 +77,14 @@ impl Scheduler {
             .is_some_and(|(_, phase)| phase != Phase::HandedOver)
     }
 
+    /// The tasks that wait for this one, once for each time that they name it.
+    pub fn dependents(&self, task: TaskId) -> impl Iterator<Item = TaskId> {
+        let slot = self.graph.find(task);
+        let dependents = slot.map(|slot| self.graph.dependents(slot));
+        let dependents = dependents.into_iter().flatten();
+        dependents.map(|dependent| self.graph[dependent].id)
+    }
+
     fn assigned(&self, task: TaskId) -> Option<(Attempt, Phase)> {
         let task = &self.graph[self.graph.find(task)?];
         match task.state {

@@ -28,6 +28,8 @@ pub struct Plan<'py> {
     pub places: Bound<'py, PyDict>,
     /// `TaskOptions` by key.
     pub options: Bound<'py, PyDict>,
+    /// Whether the end of the program does not wait for it.
+    pub daemon: bool,
     /// The context in which nodes run on threads.
     pub context: Bound<'py, PyAny>,
     /// Called with an index: what stands for the input with that index in pickled arguments.
@@ -78,6 +80,7 @@ impl<'a, 'py> Lowering<'a, 'py> {
             Some(options) => options.cast::<TaskOptions>()?.get().policy,
             None => Policy::default(),
         };
+        let daemon = self.plan.daemon;
         let group = self.names.group(&row.key)?;
         let needed = row.tasks.iter().map(|&task| self.numbers[task]).collect();
         let (id, (work, inputs)) = match &pool.get().kind {
@@ -92,7 +95,7 @@ impl<'a, 'py> Lowering<'a, 'py> {
             group,
             work,
             inputs,
-            policy,
+            policy: Policy { daemon, ..policy },
         };
         Ok((request, needed))
     }
@@ -117,7 +120,10 @@ impl<'a, 'py> Lowering<'a, 'py> {
             group: self.core.engine()?.group("end of graph"),
             work: Work::Local(Arc::new(Node::End)),
             inputs,
-            policy: Policy::default(),
+            policy: Policy {
+                daemon: self.plan.daemon,
+                ..Policy::default()
+            },
         };
         Ok((request, needed))
     }

@@ -107,11 +107,18 @@ pub fn static_order(needs: Vec<Vec<u32>>) -> PyResult<Vec<u32>> {
     order.ok_or_else(|| PyValueError::new_err("tasks need each other in a circle"))
 }
 
-/// Once one task has failed, those of the same graph that have not begun are cancelled.
+/// Once one task has failed, those of the same graph that have not begun are cancelled. One that was cancelled
+/// itself is nobody's failure.
 fn cancel_if_failed(core: &Arc<Core>, end: &Arc<Promise>, tasks: RangeInclusive<TaskId>) {
     let (core, ended) = (Arc::downgrade(core), Arc::downgrade(end));
     end.on_done(move || {
-        let failed = |end: Arc<Promise>| matches!(end.outcome(), Some(Outcome::Error(_)));
+        let cancelled =
+            |root: &Promise| matches!(root.outcome(), Some(Outcome::Error(TaskError::Cancelled)));
+        let failed = |end: Arc<Promise>| match end.outcome() {
+            Some(Outcome::Error(TaskError::Dependency(root))) => !cancelled(root),
+            Some(Outcome::Error(_)) => true,
+            _ => false,
+        };
         if ended.upgrade().is_some_and(failed)
             && let Some(core) = core.upgrade()
             && let Ok(engine) = core.engine()
@@ -150,6 +157,22 @@ impl Drop for GraphRun {
     }
 }
 
+/// What a future has for as long as it may be asked for its result.
+#[pyclass(frozen, module = "lineshaft._native")]
+struct Hold {
+    core: Arc<Core>,
+    task: TaskId,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Ok(engine) = self.core.engine() {
+            let task = self.task;
+            Python::try_attach(|py| py.detach(|| engine.release(task)));
+        }
+    }
+}
+
 /// Something that is wanted of a graph.
 enum Wanted {
     Task(Arc<Promise>),
@@ -181,9 +204,18 @@ impl GraphRun {
     }
 
     /// What is wanted, in its order: futures, and what is known as it is. From now on the graph goes on
-    /// whatever becomes of this.
+    /// whatever becomes of this, but for what is needed for none of the futures that are left. To be called once.
     fn futures<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        self.goes_on.store(true, Ordering::SeqCst);
+        let engine = self.core.engine()?;
+        if !self.goes_on.swap(true, Ordering::SeqCst) {
+            let wanted: Vec<TaskId> = (self.wanted.iter())
+                .filter_map(|wanted| match wanted {
+                    Wanted::Task(promise) => Some(promise.task()),
+                    Wanted::Value(_) => None,
+                })
+                .collect();
+            py.detach(|| engine.hold_only(self.tasks.clone(), &wanted));
+        }
         let futures = self.wanted.iter().map(|wanted| match wanted {
             Wanted::Task(promise) => {
                 let source = Source::Task {
@@ -191,7 +223,13 @@ impl GraphRun {
                     pool: NO_POOL,
                     promise: Arc::clone(promise),
                 };
-                Ok(future::new(py, source)?.into_any())
+                let future = future::new(py, source)?.into_any();
+                let hold = Hold {
+                    core: Arc::clone(&self.core),
+                    task: promise.task(),
+                };
+                future.setattr(pyo3::intern!(py, "_hold"), Bound::new(py, hold)?)?;
+                Ok(future)
             }
             Wanted::Value(value) => Ok(value.bind(py).clone()),
         });
