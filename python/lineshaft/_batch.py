@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from lineshaft._arguments import show as show_arguments
 from lineshaft._serial.worker import dumps_raised, dumps_result
 
 TYPE_CHECKING = False
@@ -17,8 +18,8 @@ mark: Callable[[int], object] = int
 is_interrupted = False
 
 
-def note_raised(traceback: str, run_again: bool) -> None:
-    """Tell the engine where the first item raised, and whether those that did are run again; replaced as well."""
+def note_raised(traceback: str, run_again: bool, arguments: str) -> None:
+    """Tell the engine of the first item that raised, and whether such items are run again; replaced as well."""
 
 
 def run(
@@ -44,12 +45,12 @@ def run(
     show = mark
     values: list[Any] = []
     failed: dict[int, bytes] = {}
-    first = ""
+    first: tuple[int, str] | None = None
 
     def fail(index: int, error: BaseException) -> None:
         nonlocal first
         failed[index], traceback = dumps_raised(error)
-        first = first or f"item {index} of {len(items)}:\n{traceback}"
+        first = first or (index, traceback)
 
     began_s = time.perf_counter()
     for index, args in enumerate(items):
@@ -75,6 +76,8 @@ def run(
                 fail(index, error)
                 values[index] = None
         sent = dumps_result(values)
-    if failed:
-        note_raised(first if len(failed) == 1 else f"{len(failed)} items raised, the first of them {first}", run_again)
+    if first is not None:
+        index, traceback = first
+        several = f"{len(failed)} items raised, the first of them " if len(failed) > 1 else ""
+        note_raised(f"{several}item {index} of {len(items)}:\n{traceback}", run_again, show_arguments(items[index]))
     return sent, failed, ran_s

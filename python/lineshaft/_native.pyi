@@ -402,7 +402,7 @@ class Session:
         """
         Says in the pipe at this descriptor that what is written next is the running task's, or that this is over.
         """
-    def note_items_raised(self, /, traceback: str, run_again: bool) -> None:
+    def note_items_raised(self, /, traceback: str, run_again: bool, arguments: str) -> None:
         """
         Notes that items of the running batch raised, where the first of them did, and whether they are run again
         by themselves.

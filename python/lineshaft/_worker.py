@@ -152,6 +152,7 @@ def _prepare(setup: dict[str, Any]) -> None:
 
     prepare_main(**setup["main"])
     _move_to(setup["folder"], setup["environment"])
+    import lineshaft._arguments
     import lineshaft._batch
     import lineshaft._chunks
     import lineshaft._console
@@ -243,7 +244,7 @@ def work(
     One that `inherits` is a fork of the program: its streams, its settings and what it has patched
     are the program's.
     """
-    from lineshaft import _batch, _console, _patch, _process
+    from lineshaft import _arguments, _batch, _console, _patch, _process
     from lineshaft._console import (
         describe_streams,
         flush,
@@ -326,6 +327,7 @@ def work(
         dumps_result=worker.dumps_result,
         dumps_raised=worker.dumps_raised,
         run_batch=_batch.run,
+        show_arguments=_arguments.show,
         flush=flush,
         unflushed=unflushed,
         changed=_process.changed,

@@ -169,7 +169,11 @@ def test_a_task_that_failed_on_a_thread_says_where_its_traceback_is(tab):
         assert isinstance(engine.submit(ls.task(fail, threads=True), 1).exception(), ValueError)
         page = tab.open(engine.dashboard_url, "tasks")
         row(page, "Tasks", "fail").get_by_role("link").click()
-        expect(page.get_by_role("complementary")).to_contain_text("Its future has it")
+        drawer = page.get_by_role("complementary")
+        expect(drawer).to_contain_text("Its future has it")
+        expect(drawer).to_contain_text("Its arguments, as they were after the call")
+        expect(drawer.get_by_text("1", exact=True).last).to_be_visible()
+        tab.check_accessibility()
 
 
 def test_functions_by_the_bytes_of_their_results(tab):

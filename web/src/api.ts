@@ -215,6 +215,7 @@ export interface TaskDetail extends Task {
   output_dropped: OutputDropped | null;
   history: Attempt[];
   tracebacks: Traceback[];
+  arguments: Traceback[];
   deaths: Death[];
 }
 

@@ -35,6 +35,7 @@ export interface Run {
   output_dropped: OutputDropped | null;
   has_ended: boolean;
   tracebacks: [number, Traceback][];
+  arguments: [number, Traceback][];
 }
 
 interface RecordedLane {
@@ -161,12 +162,13 @@ function taskDetail(run: Run, task: number): TaskDetail {
   const at = run.tasks.task.indexOf(task);
   if (at < 0) throw new Error("no such task is listed");
   const [, output, output_is_guess] = run.output.find(([of]) => of === task) ?? [task, "", false];
+  const told = run.arguments.filter(([of]) => of === task).map(([, text]) => text);
   const tracebacks = run.tracebacks.filter(([of]) => of === task).map(([, traceback]) => traceback);
   const deaths = run.workers.deaths.filter((death) => death.task === task);
   const row = taskRow(run, at, groupNames(run));
   const dropped = run.output_dropped;
   const output_dropped = dropped && (row.submitted_s ?? -Infinity) <= dropped.until_s ? dropped : null;
-  return { ...row, explanation: run.has_ended ? "the run is over" : "it had not ended when this report was written", output, output_is_guess, output_dropped, history: historyOf(run, task), tracebacks, deaths };
+  return { ...row, explanation: run.has_ended ? "the run is over" : "it had not ended when this report was written", output, output_is_guess, output_dropped, history: historyOf(run, task), tracebacks, arguments: told, deaths };
 }
 
 function historyOf(run: Run, task: number): Attempt[] {

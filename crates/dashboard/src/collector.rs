@@ -188,6 +188,7 @@ impl Shared {
             printed: self.reader.printed(),
             output_dropped: self.reader.output_dropped(),
             tracebacks: self.reader.tracebacks(None),
+            arguments: self.reader.arguments(None),
         };
         self.picture().record(beside)
     }

@@ -53,6 +53,12 @@ pub(crate) enum Command {
         task: TaskId,
         attempt: Attempt,
     },
+    /// The arguments of a call on a thread that took long or raised, for people.
+    Arguments {
+        task: TaskId,
+        attempt: Attempt,
+        text: String,
+    },
     OpenPool {
         pool: PoolId,
         spec: Pool,

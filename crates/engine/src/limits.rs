@@ -96,6 +96,15 @@ pub const PIDS_MAX: usize = 1024;
 /// Tracebacks of tasks that are kept to be looked at later, all together.
 pub const TRACEBACKS_BYTES: usize = 1024 * 1024;
 
+/// How long a call takes of which the arguments are told.
+pub const LONG_CALL: Duration = Duration::from_millis(10);
+
+/// Arguments of tasks that are kept to be looked at later, all together.
+pub const ARGUMENTS_BYTES: usize = 1024 * 1024;
+
+/// As much as is kept of the arguments of one attempt. Front ends make less of them.
+pub const ARGUMENTS_BYTES_MAX: usize = 1024;
+
 /// As much of a traceback as a worker sends to be looked at.
 pub const TRACEBACK_BYTES_MAX: usize = 16 * 1024;
 

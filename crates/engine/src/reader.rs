@@ -13,7 +13,7 @@ use lineshaft_store::StoreStats;
 
 use crate::clock;
 use crate::output::{OutputDropped, Printed, TaskOutput};
-use crate::process::{Death, Found, Pinned, Stack, Traceback};
+use crate::process::{AttemptText, Death, Found, Pinned, Stack};
 use crate::shared::Shared;
 use crate::state::State;
 
@@ -131,8 +131,15 @@ impl Reader {
 
     /// Where the attempts of a task raised, or of all tasks if none is named, oldest first: as far as they ran
     /// in worker processes and it is not too long ago.
-    pub fn tracebacks(&self, task: Option<TaskId>) -> Vec<Traceback> {
+    pub fn tracebacks(&self, task: Option<TaskId>) -> Vec<AttemptText> {
         let look = |state: &mut State| state.processes.tracebacks(task);
+        self.shared.with_state(look).unwrap_or_default()
+    }
+
+    /// What the arguments were of attempts of a task that took long or raised, or of all tasks if none is named,
+    /// oldest first: as far as it is not too long ago.
+    pub fn arguments(&self, task: Option<TaskId>) -> Vec<AttemptText> {
+        let look = |state: &mut State| state.processes.arguments(task);
         self.shared.with_state(look).unwrap_or_default()
     }
 

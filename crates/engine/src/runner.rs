@@ -108,6 +108,17 @@ impl Call {
         self.task
     }
 
+    /// Says what its arguments are, for people. To be called before it ends, and only if it took long or raised.
+    pub fn note_arguments(&self, text: String) {
+        if let Some(engine) = self.engine.upgrade() {
+            engine.post(Command::Arguments {
+                task: self.task,
+                attempt: self.attempt,
+                text,
+            });
+        }
+    }
+
     /// Whether nobody needs it any more: the task was cancelled, or has an outcome already.
     pub fn is_unwanted(&self) -> bool {
         self.promise.is_done()

@@ -211,6 +211,11 @@ impl State {
                     });
                 }
             }
+            Command::Arguments {
+                task,
+                attempt,
+                text,
+            } => self.processes.note_arguments(task, attempt, &text),
             Command::Failed {
                 task,
                 attempt,

@@ -16,6 +16,8 @@ pub struct Hooks<'py> {
     pub dumps_result: Bound<'py, PyAny>,
     pub dumps_raised: Bound<'py, PyAny>,
     pub run_batch: Bound<'py, PyAny>,
+    /// Tells of arguments, for people.
+    pub show_arguments: Bound<'py, PyAny>,
     pub flush: Bound<'py, PyAny>,
     /// A list that is empty if there is nothing to flush.
     pub unflushed: Bound<'py, PyList>,
@@ -43,6 +45,7 @@ impl<'py> Hooks<'py> {
             dumps_result: hooks.getattr("dumps_result")?,
             dumps_raised: hooks.getattr("dumps_raised")?,
             run_batch: hooks.getattr("run_batch")?,
+            show_arguments: hooks.getattr("show_arguments")?,
             flush: hooks.getattr("flush")?,
             unflushed: hooks.getattr("unflushed")?.cast_into()?,
             check_limit: hooks.getattr("check_limit")?,
@@ -94,6 +97,11 @@ impl<'py> Hooks<'py> {
 }
 
 impl<'py> Call<'py> {
+    /// What it is called with.
+    pub fn arguments(&self) -> (Bound<'py, PyTuple>, Bound<'py, PyDict>) {
+        (self.args.clone(), self.kwargs.clone())
+    }
+
     /// Calls it; or, if it is a batch, for `each` of the items that it has.
     pub fn run(self, hooks: &Hooks<'py>, each: bool) -> PyResult<Bound<'py, PyAny>> {
         if each {

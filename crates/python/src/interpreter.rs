@@ -23,6 +23,8 @@ pub struct Front {
     pub name_of: Py<PyAny>,
     /// `lineshaft._batch.run`.
     pub run_batch: Py<PyAny>,
+    /// `lineshaft._arguments.show`.
+    pub show_arguments: Py<PyAny>,
     /// `lineshaft._caller.call`.
     call: Py<PyAny>,
     /// `lineshaft._failures`: exceptions for what happened to tasks.
@@ -64,6 +66,7 @@ pub fn front(py: Python<'_>) -> PyResult<&'static Front> {
             reference: parent.getattr("reference")?.unbind(),
             name_of: parent.getattr("name_of")?.unbind(),
             run_batch: py.import("lineshaft._batch")?.getattr("run")?.unbind(),
+            show_arguments: py.import("lineshaft._arguments")?.getattr("show")?.unbind(),
             call: py.import("lineshaft._caller")?.getattr("call")?.unbind(),
             failures: py.import("lineshaft._failures")?.unbind(),
             future: future.cast_into::<PyType>()?.unbind(),

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use lineshaft_core::PoolId;
-use lineshaft_engine::{BlockedCall, Call, CallEnd, Calls, Runner};
+use lineshaft_engine::{BlockedCall, Call, CallEnd, Calls, LONG_CALL, Runner};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -74,6 +74,18 @@ fn invoke<'py>(py: Python<'py>, call: &Call) -> PyResult<Bound<'py, PyAny>> {
     )
 }
 
+/// Tells the engine what the arguments of a call are, for people. What cannot be told is left out.
+fn note_arguments(py: Python<'_>, call: &Call) {
+    let Some(Body { args, kwargs, .. }) = call.body().downcast_ref() else {
+        return;
+    };
+    let told = front(py).and_then(|front| front.show_arguments.bind(py).call1((args, kwargs)));
+    let text = told.and_then(|text| text.extract::<String>());
+    if let Ok(text) = text {
+        call.note_arguments(text);
+    }
+}
+
 fn end(
     py: Python<'_>,
     core: &Weak<Core>,
@@ -81,6 +93,9 @@ fn end(
     outcome: PyResult<Bound<'_, PyAny>>,
     ran: Duration,
 ) {
+    if outcome.is_err() || ran >= LONG_CALL {
+        note_arguments(py, &call);
+    }
     let end = match outcome {
         Ok(value) => {
             let core = call.is_for_workers().then(|| core.upgrade()).flatten();

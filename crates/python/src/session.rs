@@ -245,10 +245,16 @@ impl Session {
 
     /// Notes that items of the running batch raised, where the first of them did, and whether they are run again
     /// by themselves.
-    fn note_items_raised(&self, traceback: &Bound<'_, PyString>, run_again: bool) {
+    fn note_items_raised(
+        &self,
+        traceback: &Bound<'_, PyString>,
+        run_again: bool,
+        arguments: &Bound<'_, PyString>,
+    ) {
         let remark = Remark {
             items_raised: traceback.to_string_lossy().into_owned(),
             run_again,
+            arguments: arguments.to_string_lossy().into_owned(),
         };
         self.remark.with(|noted| *noted = Some(remark));
     }
@@ -363,14 +369,22 @@ impl Session {
             } => {
                 self.remark.with(|noted| *noted = None);
                 let mut phases = Stopwatch::start();
+                let mut arguments = None;
                 let called = self
                     .learn(hooks, lessons)
                     .and_then(|()| hooks.load(session, code, &args, &inputs))
                     .and_then(|call| {
                         phases.call();
+                        arguments = Some(call.arguments());
                         call.run(hooks, each)
                     });
                 phases.ended();
+                let told = arguments.filter(|_| phases.is_long() || called.is_err());
+                if let Some((args, kwargs)) = told
+                    && self.client.own_session().is_some()
+                {
+                    self.note_arguments(hooks, &args, &kwargs, each);
+                }
                 if self.client.own_session().is_none() {
                     return called.map(|_| false);
                 }
@@ -399,6 +413,30 @@ impl Session {
             }
         }
         Ok(true)
+    }
+
+    /// Notes what the arguments of the running task are, for people, unless what is said of its items has them.
+    fn note_arguments(
+        &self,
+        hooks: &Hooks<'_>,
+        args: &Bound<'_, PyTuple>,
+        kwargs: &Bound<'_, PyDict>,
+        each: bool,
+    ) {
+        let is_told = |noted: &mut Option<Remark>| noted.is_some();
+        if self.remark.with(is_told) {
+            return;
+        }
+        // What it cannot tell of is left out.
+        let told = hooks.show_arguments.call1((args, kwargs, each));
+        let text = told.and_then(|text| Ok(text.cast_into::<PyString>()?));
+        if let Ok(text) = text {
+            let remark = Remark {
+                arguments: text.to_string_lossy().into_owned(),
+                ..Remark::default()
+            };
+            self.remark.with(|noted| *noted = Some(remark));
+        }
     }
 
     /// Loads the definitions that have come.

@@ -204,6 +204,8 @@ pub enum FromWorker<'a> {
         error: Value<'a>,
         /// Where it was raised, for people.
         traceback: &'a str,
+        /// Its arguments, for people, if they were loaded.
+        arguments: &'a str,
     },
     /// A thread of the worker waits for nested calls while the task runs, which may wait for it. Told
     /// again if what follows changes.
@@ -300,10 +302,12 @@ pub enum FromWorker<'a> {
 /// What a worker says of a task that returned, beside its result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Remark<'a> {
-    /// It is a batch, and items of it raised. Where the first of them did, for people.
+    /// It is a batch, and items of it raised. Where the first of them did, for people; else empty.
     pub items_raised: &'a str,
     /// These items are run again, each as a task of its own.
     pub run_again: bool,
+    /// Its arguments, for people, if it took long; else empty.
+    pub arguments: &'a str,
 }
 
 /// What each worker of a pool calls before its first task.

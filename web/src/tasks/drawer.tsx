@@ -67,6 +67,7 @@ function Detail({ task }: { task: TaskDetail }) {
           {death.stack ? <pre tabIndex={0}>{death.stack.trim()}</pre> : <p class="note close">It left no Python stack.</p>}
         </section>
       ))}
+      <Arguments task={task} />
       <Tracebacks task={task} />
       <History task={task} />
       <Phases task={task} />
@@ -98,6 +99,24 @@ function Fact({ name, children }: { name: string; children: preact.ComponentChil
       <dt>{name}</dt>
       <dd>{children}</dd>
     </div>
+  );
+}
+
+/** What it was called with; several if attempts have found it changed. */
+function Arguments({ task }: { task: TaskDetail }) {
+  const known = new Set(task.arguments.map(({ text }) => text));
+  if (known.size === 0) {
+    return <p class="note">Its arguments are shown if it took 10 ms or longer, or failed, and did so not too long ago.</p>;
+  }
+  return (
+    <>
+      <h3>Its arguments, as they were after the call</h3>
+      {[...known].map((text) => (
+        <p key={text}>
+          <code>{text}</code>
+        </p>
+      ))}
+    </>
   );
 }
 

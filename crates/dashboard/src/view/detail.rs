@@ -1,7 +1,7 @@
 //! One task with all that is known of it: its attempts, what it printed and raised, how its worker died.
 
 use lineshaft_core::TaskId;
-use lineshaft_engine::{Death, OutputDropped, Reader, TaskOutput, Traceback};
+use lineshaft_engine::{AttemptText, Death, OutputDropped, Reader, TaskOutput};
 use serde::Serialize;
 
 use super::{DeathRow, TaskRow};
@@ -24,7 +24,9 @@ pub struct TaskDetail {
     /// Its attempts that have a bar, in the order of time.
     history: Vec<AttemptRow>,
     /// Where it raised, as far as the engine still has it, oldest first.
-    tracebacks: Vec<TracebackRow>,
+    tracebacks: Vec<TextRow>,
+    /// What its arguments were, of attempts that took long or raised, as far as the engine still has it.
+    arguments: Vec<TextRow>,
     /// How the workers died that ran it, the last one first.
     deaths: Vec<DeathRow>,
 }
@@ -50,9 +52,9 @@ pub(crate) struct DroppedRow {
     until_s: f64,
 }
 
-/// Where one attempt raised.
+/// Where one attempt raised, or what its arguments were.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub(crate) struct TracebackRow {
+pub(crate) struct TextRow {
     attempt: u32,
     text: String,
 }
@@ -63,7 +65,8 @@ pub(crate) struct Said {
     explanation: String,
     output: TaskOutput,
     output_dropped: Option<OutputDropped>,
-    tracebacks: Vec<Traceback>,
+    tracebacks: Vec<AttemptText>,
+    arguments: Vec<AttemptText>,
     deaths: Vec<Death>,
 }
 
@@ -76,14 +79,15 @@ impl Said {
             output: reader.output(task),
             output_dropped: reader.output_dropped(),
             tracebacks: reader.tracebacks(Some(task)),
+            arguments: reader.arguments(Some(task)),
             deaths,
         }
     }
 }
 
-impl TracebackRow {
-    pub(crate) fn of(traceback: Traceback) -> TracebackRow {
-        TracebackRow {
+impl TextRow {
+    pub(crate) fn of(traceback: AttemptText) -> TextRow {
+        TextRow {
             attempt: traceback.attempt.0,
             text: traceback.text,
         }
@@ -95,6 +99,7 @@ impl Picture {
     pub(crate) fn task_detail(&self, id: TaskId, said: Said) -> Option<TaskDetail> {
         let deaths = said.deaths.into_iter().rev();
         let tracebacks = said.tracebacks.into_iter();
+        let arguments = said.arguments.into_iter();
         let row = self.task(id)?;
         let dropped = said.output_dropped.map(|dropped| self.dropped_row(dropped));
         let began_s = row.submitted_s.unwrap_or(f64::MIN);
@@ -105,7 +110,8 @@ impl Picture {
             output: String::from_utf8_lossy(&said.output.bytes).into_owned(),
             output_is_guess: said.output.is_guess,
             history: self.history_of(id),
-            tracebacks: tracebacks.map(TracebackRow::of).collect(),
+            tracebacks: tracebacks.map(TextRow::of).collect(),
+            arguments: arguments.map(TextRow::of).collect(),
             deaths: deaths.map(|death| self.death_row(death)).collect(),
         })
     }

@@ -15,7 +15,7 @@ mod timeline;
 mod workers;
 
 pub use detail::TaskDetail;
-pub(crate) use detail::{DroppedRow, Said, TracebackRow};
+pub(crate) use detail::{DroppedRow, Said, TextRow};
 pub use graph::{GraphQuery, GraphView, LinkRow, NodeRow, PathRow, StepRow};
 pub use groups::{GroupPage, GroupQuery, GroupRow, GroupSort, Total};
 pub use overview::{Beyond, Cores, Memory, Overview, SampleRow, TaskCounts, Whole, Workers};

@@ -5,12 +5,10 @@
 //! quarter of a million of each. Times are nanoseconds since the origin.
 
 use lineshaft_core::{TaskId, Time};
-use lineshaft_engine::{Death, OutputDropped, Printed, TaskOutput, Traceback};
+use lineshaft_engine::{AttemptText, Death, OutputDropped, Printed, TaskOutput};
 use serde::Serialize;
 
-use super::{
-    DroppedRow, GroupQuery, GroupRow, Overview, PathRow, SampleRow, TracebackRow, WorkerList,
-};
+use super::{DroppedRow, GroupQuery, GroupRow, Overview, PathRow, SampleRow, TextRow, WorkerList};
 use crate::lanes::{Bar, End};
 use crate::picture::Picture;
 use crate::tasks::Task;
@@ -33,7 +31,8 @@ pub struct Record {
     /// How much more than that.
     output_dropped: Option<DroppedRow>,
     /// Where tasks raised.
-    tracebacks: Vec<(u64, TracebackRow)>,
+    tracebacks: Vec<(u64, TextRow)>,
+    arguments: Vec<(u64, TextRow)>,
 }
 
 #[derive(Debug, Serialize)]
@@ -116,7 +115,8 @@ pub(crate) struct Beside {
     pub(crate) deaths: Vec<Death>,
     pub(crate) printed: Vec<Printed>,
     pub(crate) output_dropped: Option<OutputDropped>,
-    pub(crate) tracebacks: Vec<Traceback>,
+    pub(crate) tracebacks: Vec<AttemptText>,
+    pub(crate) arguments: Vec<AttemptText>,
 }
 
 impl Picture {
@@ -139,7 +139,12 @@ impl Picture {
             tracebacks: beside
                 .tracebacks
                 .into_iter()
-                .map(|traceback| (traceback.task.0, TracebackRow::of(traceback)))
+                .map(|traceback| (traceback.task.0, TextRow::of(traceback)))
+                .collect(),
+            arguments: beside
+                .arguments
+                .into_iter()
+                .map(|text| (text.task.0, TextRow::of(text)))
                 .collect(),
         }
     }
@@ -303,6 +308,7 @@ mod tests {
             printed: Vec::new(),
             output_dropped: None,
             tracebacks: Vec::new(),
+            arguments: Vec::new(),
         });
         let [lane] = &record.lanes[..] else {
             panic!("one lane: {record:?}");

@@ -16,7 +16,7 @@ use crate::state::State;
 
 use super::crash;
 use super::ends::End;
-use super::tracebacks::Traceback;
+use super::texts::AttemptText;
 use super::worker::Worker;
 
 impl State {
@@ -155,10 +155,8 @@ impl State {
                 match value {
                     Ok(value) => {
                         let measured = measured(ran_ns, load_us, store_us, &value);
-                        if let Some(Remark { items_raised, .. }) = remark {
-                            self.note_traceback(task, attempt, items_raised);
-                        }
-                        let run_again = remark.map(|remark| remark.run_again);
+                        let run_again =
+                            remark.and_then(|remark| self.note_remark(task, attempt, remark));
                         self.returned(task, attempt, measured, value, run_again);
                     }
                     Err(error) => return self.not_taken_over(task, attempt, error),
@@ -172,6 +170,7 @@ impl State {
                 store_us,
                 error,
                 traceback,
+                arguments,
             } => {
                 let (task, attempt) = (TaskId(task), Attempt(attempt));
                 let error = self.adopt(shared, &error, descriptors);
@@ -185,6 +184,7 @@ impl State {
                 match error {
                     Ok(error) => {
                         self.note_traceback(task, attempt, traceback);
+                        self.processes.note_arguments(task, attempt, arguments);
                         let measured = measured(ran_ns, load_us, store_us, &error);
                         self.ended(task, Outcome::Error(TaskError::Raised(error)));
                         self.inputs.push_back(Input::Failed {
@@ -225,8 +225,19 @@ impl State {
         Ok(())
     }
 
+    /// Keeps what is said of a task that returned; whether items of it raised and are run again.
+    fn note_remark(&mut self, task: TaskId, attempt: Attempt, remark: Remark<'_>) -> Option<bool> {
+        self.processes
+            .note_arguments(task, attempt, remark.arguments);
+        if remark.items_raised.is_empty() {
+            return None;
+        }
+        self.note_traceback(task, attempt, remark.items_raised);
+        Some(remark.run_again)
+    }
+
     fn note_traceback(&mut self, task: TaskId, attempt: Attempt, text: &str) {
-        self.processes.tracebacks.note(Traceback {
+        self.processes.tracebacks.note(AttemptText {
             task,
             attempt,
             text: text.to_owned(),

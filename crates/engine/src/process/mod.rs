@@ -21,7 +21,7 @@ mod nested;
 mod pinned;
 mod snapshot;
 mod stall;
-mod tracebacks;
+mod texts;
 mod worker;
 mod zygote;
 mod zygotes;
@@ -50,14 +50,14 @@ pub use nested::lost;
 pub use pinned::Pinned;
 pub use snapshot::Snapshot;
 pub(crate) use stall::Stalls;
-pub use tracebacks::Traceback;
+pub use texts::AttemptText;
 pub(crate) use zygote::{Dying, start};
 
 use deadlines::{Deadlines, Stage};
 use health::Health;
 use in_flight::Sent;
 use inspect::Deaths;
-use tracebacks::Tracebacks;
+use texts::{Arguments, Tracebacks};
 use worker::Worker;
 use zygotes::Zygotes;
 
@@ -93,6 +93,7 @@ pub(crate) struct Processes {
     /// The processes of the last workers that were started, also of those that are gone.
     pids: VecDeque<(WorkerId, u32)>,
     tracebacks: Tracebacks,
+    arguments: Arguments,
     /// What nobody needs any more, for the aftermath.
     pub(crate) discarded: Vec<Discarded>,
 }

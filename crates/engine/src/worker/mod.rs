@@ -59,13 +59,15 @@ pub struct Raised {
     pub traceback: String,
 }
 
-/// What a worker says of a task that returned, beside its result.
+/// What a worker says of a task beside its result, or what it raised.
 #[derive(Debug, Default)]
 pub struct Remark {
-    /// It is a batch, and items of it raised. Where the first of them did, for people.
+    /// It is a batch, and items of it raised. Where the first of them did, for people; else empty.
     pub items_raised: String,
     /// These items are run again, each as a task of its own.
     pub run_again: bool,
+    /// Its arguments, for people, if it took long or raised.
+    pub arguments: String,
 }
 
 impl Sent {

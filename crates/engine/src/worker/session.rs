@@ -12,7 +12,7 @@ use lineshaft_wire::{ControlPage, FromWorker, Remark};
 use crate::clock;
 use crate::descriptors::Ours;
 use crate::error::EngineError;
-use crate::limits::{MAPS_KEPT, MEMORY_CHECK};
+use crate::limits::{LONG_CALL, MAPS_KEPT, MEMORY_CHECK};
 use crate::spin::Spinner;
 
 use super::calls::Calls;
@@ -99,6 +99,12 @@ impl Stopwatch {
     /// It has returned or raised: what it gave is stored.
     pub fn ended(&mut self) {
         self.ended = Some(clock::now());
+    }
+
+    /// Whether the call took so long that its arguments are told of.
+    pub fn is_long(&self) -> bool {
+        let called = self.called.zip(self.ended);
+        called.is_some_and(|(called, ended)| ended - called >= LONG_CALL)
     }
 }
 
@@ -246,6 +252,7 @@ impl Session {
                     remark: remark.map(|remark| Remark {
                         items_raised: &text,
                         run_again: remark.run_again,
+                        arguments: &remark.arguments,
                     }),
                 };
                 self.outbox.push_result(&message, descriptors, now)?;
@@ -260,6 +267,7 @@ impl Session {
                     store_us,
                     error,
                     traceback: &excerpt(&raised.traceback),
+                    arguments: remark.map_or("", |remark| &remark.arguments),
                 };
                 self.outbox.push_result(&message, descriptors, now)?;
             }

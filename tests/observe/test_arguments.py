@@ -1,0 +1,87 @@
+"""Arguments of tasks that took long or failed, as the page of a task shows them."""
+
+import json
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+
+import lineshaft as ls
+from lineshaft._arguments import show
+
+
+def told(engine, future):
+    """Return what the engine tells of a task's arguments, and the last task."""
+    future.exception()
+    base = f"{engine.dashboard_url}/api/tasks"
+    with urllib.request.urlopen(base, timeout=30) as answer:
+        (row, *_) = json.load(answer)["rows"]
+    with urllib.request.urlopen(f"{base}/{row['task']}", timeout=30) as answer:
+        return [text["text"] for text in json.load(answer)["arguments"]]
+
+
+def compute(*_, raises=False, seconds=0.0, **__):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+    if raises:
+        raise ValueError
+
+
+async def compute_in_turn(*args, **kwargs):
+    compute(*args, **kwargs)
+
+
+@pytest.mark.parametrize("how", [{}, {"threads": True}])
+@pytest.mark.parametrize("function", [compute, compute_in_turn])
+def test_what_failed_or_took_long_has_them_and_nothing_else(function, how):
+    with ls.Engine(workers=1) as engine:
+        task = ls.task(function, engine=engine, **how)
+        assert told(engine, task.submit(1, "two", raises=True)) == ["1, 'two', raises=True"]
+        assert told(engine, task.submit(np.zeros((2, 3)), seconds=0.02)) == [
+            "ndarray(float64, shape=(2, 3)), seconds=0.02"
+        ]
+        assert told(engine, task.submit(raises=True)) == ["raises=True"]
+        looked = time.perf_counter()
+        short = task.submit("short")
+        short.result()
+        if time.perf_counter() - looked < 0.01:  # it cannot have taken longer than this
+            assert told(engine, short) == []
+
+
+def test_each_attempt_has_its_own():
+    with ls.Engine(workers=1) as engine:
+        future = ls.task(compute, engine=engine, retries=1).submit(7, raises=True)
+        assert told(engine, future) == ["7, raises=True"] * 2
+
+
+def test_of_a_batch_it_is_the_item_that_raised_or_the_first():
+    def reciprocal(number):
+        return 1 / number
+
+    def wait(number):
+        compute(seconds=0.02)
+        return number
+
+    with ls.Engine(workers=1) as engine:
+        pool = ls.task(reciprocal, engine=engine)._pool()
+        assert told(engine, pool.submit_each(reciprocal, [(2,), (0,), (1,)])) == ["0"]
+        assert told(engine, pool.submit_each(wait, [(2,), (0,), (1,)])) == ["2, the first of 3 items"]
+
+
+class Unruly:
+    def __repr__(self):
+        raise RuntimeError
+
+
+def test_they_are_short_whatever_they_are():
+    huge = [np.zeros(10), dict.fromkeys(range(1000), "x" * 1000), list(range(10**6)), 10**10_000, "y" * 10**7]
+    text = show((huge,), dict.fromkeys("abcdef", huge))
+    assert len(text) <= 200
+    assert text.startswith("[ndarray(float64, shape=(10,)), {0: 'xxx")
+    assert show((Unruly(),)) == "<Unruly, repr() of which raises RuntimeError>"
+    assert show(()) == "none"
+    itself = []
+    itself.append(itself)
+    assert show((itself, 10**10_000)) == "[[[[...]]]], <int of 33220 bits>"
