@@ -9,7 +9,7 @@ import { colour } from "./palette";
 import { NumberCard } from "./number";
 import { link } from "./route";
 
-export function WorkersPage({ live }: { live: Live; overview: Overview }) {
+export function WorkersPage({ live, overview }: { live: Live; overview: Overview }) {
   const ended = isOver(live);
   const [stacks, setStacks] = useState(false);
   const { answer, error, again } = useAsked<WorkerList>("/api/workers", { stacks: stacks ? "true" : undefined }, ended ? null : 1000);
@@ -51,11 +51,27 @@ export function WorkersPage({ live }: { live: Live; overview: Overview }) {
       {gone.length > 0 && (
         <section class="card groups" aria-labelledby="gone">
           <h2 id="gone">Workers that are gone</h2>
+          <p class="note close">
+            {count(gone.length + answer.gone_more)} in all, because they were not needed any more, had done their share, or were replaced;{" "}
+            {overview.workers.died === 0 ? "none" : count(overview.workers.died)} of them died.
+          </p>
           <Table label="gone" workers={gone} at_s={answer.at_s} order={null} stacks={false} />
           {answer.gone_more > 0 && <p class="note close">{count(answer.gone_more)} more went before.</p>}
         </section>
       )}
+      <Missed overview={overview}>attempts of workers that ran in that time are not counted here</Missed>
     </>
+  );
+}
+
+/** What is not known because nobody looked in time; `children` says what that means. */
+export function Missed({ overview, children }: { overview: Overview; children: preact.ComponentChildren }) {
+  const { events_missed } = overview.beyond;
+  if (events_missed === 0) return null;
+  return (
+    <p class="note">
+      {count(events_missed)} events were overwritten before this page’s server read them: {children}.
+    </p>
   );
 }
 

@@ -382,6 +382,7 @@ impl Collector {
         let usage = last.now(now, pids, totals.ended_cpu_ns);
         let mut picture = shared.picture();
         picture.look(now, totals, usage);
+        picture.name_groups(|group| self.reader.group_name(group));
         if self.sample_due <= now {
             let sample = picture.latest;
             picture.history.push(sample);

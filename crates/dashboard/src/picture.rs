@@ -232,6 +232,10 @@ impl Picture {
         let peaks = usage.processes.iter();
         self.lanes
             .learn_peaks(peaks.map(|process| (process.pid, process.memory.peak_bytes)));
+        // Also those whose events were all missed.
+        for (group, _) in &totals.groups {
+            self.groups.see(*group);
+        }
         self.totals = totals;
         self.usage = usage;
     }

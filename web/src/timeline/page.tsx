@@ -8,6 +8,7 @@ import { isOver, type Live } from "../live";
 import { colour } from "../palette";
 import { go, useRoute } from "../route";
 import { useDark } from "../theme";
+import { Missed } from "../workers";
 import { ROW, AXIS } from "./draw";
 import { Scene, type Mode, type Shown } from "./scene";
 import { Scrub } from "./scrub";
@@ -70,6 +71,7 @@ export function TimelinePage({ live, overview }: { live: Live; overview: Overvie
       </section>
       {shown?.error && <p class="note">The server has not answered: {shown.error}</p>}
       {shown?.timeline && <Statistics shown={shown} timeline={shown.timeline} scene={scene.current} ended={ended} />}
+      <Missed overview={overview}>what ran in that time has no bars</Missed>
     </>
   );
 }

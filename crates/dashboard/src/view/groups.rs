@@ -318,6 +318,23 @@ mod tests {
     }
 
     #[test]
+    fn functions_of_which_all_events_were_missed_have_names() {
+        let mut picture = picture("0 up 1 1");
+        let totals = Totals {
+            groups: vec![(GroupId(3), GroupSummary::default())],
+            ..Totals::default()
+        };
+        picture.look(Time(1), totals, Usage::default());
+        picture.name_groups(|_| "early".into());
+        assert_eq!(names_in(&picture, &GroupQuery::default()), ["early"]);
+    }
+
+    fn names_in(picture: &Picture, query: &GroupQuery) -> Vec<String> {
+        let rows = picture.group_page(query).rows.into_iter();
+        rows.map(|row| row.name).collect()
+    }
+
+    #[test]
     fn orders_names_and_pages() {
         for (sort, expected) in [
             (GroupSort::Time, ["f0", "f1", "f2"]),
