@@ -3,16 +3,46 @@
 
 import type { Finding } from "./advice";
 import type { Overview, Sample } from "./api";
-import { count, number } from "./format";
+import { count, duration, number } from "./format";
 import { idle } from "./idle";
 
 /** Samples that a finding about the present must hold for: two seconds. */
 const STEADY = 8;
 /** How much is looked at for what comes and goes. */
 const RECENT_S = 10;
+/** Samples of that time, and more. */
+const RECENT_MAX = 60;
+
+/** Of a run that is over, what held for so many seconds of it, and for this part of what is looked at. */
+const LONG_S = 3;
+const PART = 0.1;
 
 export function atPresent(overview: Overview, samples: Sample[]): Finding[] {
-  const now = present(overview, samples);
+  if (overview.ended) return inRun(overview, samples);
+  return found(overview, samples);
+}
+
+/** What was found while it ran: of each finding its last one, and how long it held in all. */
+function inRun(overview: Overview, samples: Sample[]): Finding[] {
+  // What is known of this moment only is not known of those.
+  const groups = overview.groups.map((group) => ({ ...group, running_s: null }));
+  const then = { ...overview, groups, workers: { ...overview.workers, starting: 0 } };
+  const held = new Map<string, { finding: Finding; held_s: number; at_s: number }>();
+  let looked_s = 0;
+  for (let end = STEADY; end <= samples.length; end += STEADY / 2) {
+    const [from, to] = [samples[end - STEADY / 2 - 1]!, samples[end - 1]!];
+    looked_s += to.at_s - from.at_s;
+    for (const finding of found(then, samples.slice(Math.max(0, end - RECENT_MAX), end))) {
+      const held_s = (held.get(finding.id)?.held_s ?? 0) + to.at_s - from.at_s;
+      held.set(finding.id, { finding, held_s, at_s: to.at_s });
+    }
+  }
+  const long = [...held.values()].filter(({ held_s }) => held_s >= Math.max(LONG_S, looked_s * PART));
+  return long.map(({ finding, held_s, at_s }) => ({ ...finding, why: `This held for ${duration(held_s)} of the run; ${duration(at_s)} after its beginning: ${finding.why}` }));
+}
+
+function found(overview: Overview, samples: Sample[]): Finding[] {
+  const now = present(samples);
   if (!now) return [];
   return [idle, interpreter, queue, crowded, oversubscribed].map((find) => find(overview, now)).filter((finding) => finding !== null);
 }
@@ -28,9 +58,9 @@ export interface Present {
   free: number | null;
 }
 
-function present({ ended }: Overview, samples: Sample[]): Present | null {
+function present(samples: Sample[]): Present | null {
   const steady = samples.slice(-STEADY);
-  if (ended || steady.length < STEADY) return null;
+  if (steady.length < STEADY) return null;
   const [first, last] = [steady[0]!, steady.at(-1)!];
   const rate = (from: number, to: number) => (to - from) / Math.max(last.at_s - first.at_s, 1e-9);
   const free = first.idle_s === null || last.idle_s === null ? null : rate(first.idle_s, last.idle_s);

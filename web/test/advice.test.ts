@@ -188,7 +188,10 @@ test("a call at a time that is waited for is told of, and not a single one or wh
   const now = { busy: 1, program: 0.02, runnable: 1, free: 1 };
   check(advice({ now, each, budget: 2, length: 20 }), /^serial: In the last 4\.75 s 9 tasks ran, each .* 1 of 2 cores had none\. .* map/);
   check(advice({ now, each, budget: 1, length: 20 }));
-  check(advice({ now, each, budget: 2, length: 20, ended: true }));
+  // A run that is over tells of it if it held for long.
+  check(advice({ now, each, budget: 2, length: 12, ended: true }));
+  check(advice({ now, each, budget: 2, length: 20, ended: true }), /^serial: This held for 4\.00 s of the run; 4\.75 s after its beginning: In the last/);
+  check(advice({ now, each: (number) => (number > 20 ? { ended: 10 } : each(number)), budget: 2, length: 400, ended: true }));
   // There was much to do before.
   const after = (number: number) => (number < 20 ? { ended: number, running: 2, cores: 2, ready: 5 } : { ...each(number), ended: 20 + each(number - 20).ended });
   check(advice({ now, each: after, budget: 2, length: 32 }), /^serial: In the last 2\.75 s 5 tasks/);
