@@ -71,9 +71,10 @@ class Engine:
         """
         The engine's numbers in the text format of Prometheus.
         """
-    def observe(self, /) -> None:
+    def observe(self, /, *, stacks: bool = False) -> None:
         """
-        Keeps a picture of what the engine does, from now on and as far as its log goes back.
+        Keeps a picture of what the engine does, from now on and as far as its log goes back; and, if `stacks`, with
+        stacks of what worker processes run.
         """
     def output(self, /) -> list[tuple[int, int | None, bool, str]]:
         """

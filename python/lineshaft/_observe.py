@@ -200,7 +200,8 @@ def on_default_start(engine: Engine) -> None:
         except OSError as error:
             _say(f"no dashboard: {error}")
     if _files and _files_pid == os.getpid() and engine._native is not None:
-        engine._native.observe()
+        # A trace has no place for stacks.
+        engine._native.observe(stacks="report" in _files)
 
 
 def on_default_end(engine: Engine) -> None:

@@ -1,5 +1,8 @@
 """The whole run in one file, and pages whose engine has ended: the same answers without a server."""
 
+import subprocess
+import sys
+
 import pytest
 from playwright.sync_api import expect
 from tests.dashboard.jobs import crash, double, fail, outer, shout, total
@@ -160,3 +163,22 @@ def test_an_open_page_goes_on_when_its_engine_has_ended(tab):
     expect(row).to_be_visible()
     page.get_by_role("button", name="Zoom in").click()
     expect(page.get_by_text("The server has not answered")).to_have_count(0)
+
+
+def test_a_report_of_a_run_that_nobody_watched_has_a_profile(tab, tmp_path):
+    program = """
+import time
+import lineshaft as ls
+def compute(until):
+    while time.thread_time() < until:
+        sum(range(1000))
+if __name__ == "__main__":
+    ls.submit(compute, 1.0).result()
+"""
+    (tmp_path / "program.py").write_text(program)
+    command = [sys.executable, "-m", "lineshaft", "run", "--no-dashboard", "--report", "run.html", "program.py"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=60, capture_output=True)
+    page = tab.page
+    page.goto((tmp_path / "run.html").as_uri() + "#/profile")
+    rows = page.get_by_role("region", name="By time in their own lines").last.get_by_role("row")
+    expect(rows.filter(has_text="compute")).to_be_visible()

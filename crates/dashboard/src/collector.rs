@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     /// The wall clock at the picture's origin, in milliseconds since 1970.
     pub(crate) origin_unix_ms: u64,
     stopped: AtomicBool,
+    /// Stacks are taken all the time, and not only while somebody looks.
+    keeps_stacks: AtomicBool,
     /// The engine has ended, and everything is in the picture.
     complete: AtomicBool,
     /// Counts samples, for those who wait for the next one.
@@ -71,6 +73,7 @@ impl Dashboard {
             picture: Mutex::new(Picture::new(origin)),
             origin_unix_ms: u64::try_from(origin_unix.as_millis()).unwrap_or(u64::MAX),
             stopped: AtomicBool::new(false),
+            keeps_stacks: AtomicBool::new(false),
             complete: AtomicBool::new(false),
             ticks: watch::channel(0).0,
         });
@@ -161,6 +164,12 @@ impl Dashboard {
         to.flush()
     }
 
+    /// Takes stacks of what runs from now on, so that a report of a run that nobody watched has a profile.
+    pub fn keep_stacks(&self) {
+        self.shared.keeps_stacks.store(true, Ordering::SeqCst);
+        self.shared.reader.wake();
+    }
+
     /// Writes the run so far as a trace in Chrome's format.
     pub fn trace(&self, to: &mut dyn Write) -> io::Result<Traced> {
         self.shared.refresh();
@@ -236,10 +245,12 @@ impl Shared {
         }
     }
 
-    /// Takes the stacks of tasks that run, if somebody wants to see them; how long to sleep then.
+    /// Takes the stacks of tasks that run, if somebody wants to see them or they are to be kept; how long to sleep then.
     fn take_stacks(&self, timeout: Option<Duration>) -> Option<Duration> {
         let now = Engine::now();
-        if !self.picture().profile.is_wanted(now) {
+        // While nothing happens nobody is woken for it.
+        let is_kept = timeout.is_some() && self.keeps_stacks.load(Ordering::SeqCst);
+        if !is_kept && !self.picture().profile.is_wanted(now) {
             return timeout;
         }
         let stacks = self.reader.stacks();

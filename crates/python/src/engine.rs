@@ -368,10 +368,15 @@ impl Engine {
         Ok(py.detach(|| observed.url(address, port).map(str::to_owned))?)
     }
 
-    /// Keeps a picture of what the engine does, from now on and as far as its log goes back.
-    fn observe(&self, py: Python<'_>) -> PyResult<()> {
+    /// Keeps a picture of what the engine does, from now on and as far as its log goes back; and, if `stacks`, with
+    /// stacks of what worker processes run.
+    #[pyo3(signature = (*, stacks = false))]
+    fn observe(&self, py: Python<'_>, stacks: bool) -> PyResult<()> {
         let observed = self.core.observed()?;
-        py.detach(|| observed.dashboard())?;
+        let dashboard = py.detach(|| observed.dashboard())?;
+        if stacks {
+            dashboard.keep_stacks();
+        }
         Ok(())
     }
 
