@@ -517,3 +517,24 @@ def test_a_child_of_a_call_on_a_thread_is_not_the_engines(forking):
         """)
         == "ok\n"
     )
+
+
+def test_results_that_were_there_while_a_callback_ran(forking):
+    assert (
+        forking("""
+        import threading
+        entered, leave = threading.Event(), threading.Event()
+        with ls.ProcessPoolExecutor(1) as executor:
+            executor.submit(abs, -1).add_done_callback(lambda _: (entered.set(), leave.wait()))
+            entered.wait()
+            future = executor.submit(abs, -2)
+            while not future.done():
+                pass
+            def child():
+                assert future.result() == 2
+            in_child(child)
+            leave.set()
+            print("ok")
+        """)
+        == "ok\n"
+    )

@@ -7,6 +7,7 @@ import concurrent.futures
 import threading
 
 import pytest
+from tests.events import PATIENCE_S, eventually
 
 import lineshaft as ls
 
@@ -67,18 +68,55 @@ def test_whoever_takes_them_as_they_end(executor):
         assert len(collected) >= number
 
 
-def test_a_callback_that_takes_long_is_waited_for_within_the_time_limit(processes):
+@pytest.fixture
+def held_up(processes):
+    """Return an executor that is in a callback until the test is over."""
     entered, leave = threading.Event(), threading.Event()
-    first = processes.submit(abs, -1)
-    first.add_done_callback(lambda _: (entered.set(), leave.wait()))
-    assert entered.wait(30)
-    second = processes.submit(abs, -2)
-    with pytest.raises(TimeoutError):
-        second.result(timeout=0.1)
-    assert concurrent.futures.wait([second], timeout=0.1).not_done == {second}
+    processes.submit(abs, -1).add_done_callback(lambda _: (entered.set(), leave.wait(PATIENCE_S)))
+    assert entered.wait(PATIENCE_S)
+    yield processes
     leave.set()
-    assert second.result(30) == 2
-    assert concurrent.futures.wait([second], timeout=30).done == {second}
+
+
+def test_a_callback_that_takes_long_is_waited_for_within_the_time_limit(held_up):
+    future = held_up.submit(abs, -2)
+    assert concurrent.futures.wait([future], timeout=0.1).not_done == {future}
+    assert eventually(future.done, "the call ends")
+    assert future.result(timeout=0) == 2, "what is there is not refused"
+    assert future.exception(timeout=0) is None
+
+
+def test_a_cancelled_call_waits_for_no_callback(held_up, event):
+    busy = [held_up.submit(event("leave").wait) for _ in range(2)]
+    future = held_up.submit(abs, -2)
+    assert future.cancel()
+    with pytest.raises(concurrent.futures.CancelledError):
+        future.result(timeout=5)
+    assert future in concurrent.futures.wait([future], timeout=5).done
+    event("leave").set()
+    assert busy
+
+
+def test_a_callback_may_wait_for_later_calls(executor):
+    ended: list[bool] = []
+    called = threading.Event()
+
+    def wait_for_others(_: object) -> None:
+        futures = [executor.submit(abs, n) for n in range(5)]
+        ended.append(concurrent.futures.wait(futures, timeout=PATIENCE_S / 2).not_done == set())
+        ended.append(len(list(concurrent.futures.as_completed(futures, timeout=PATIENCE_S / 2))) == 5)
+        called.set()
+
+    executor.submit(abs, -1).add_done_callback(wait_for_others)
+    assert called.wait(PATIENCE_S)
+    assert ended == [True, True]
+
+
+def test_a_condition_without_callbacks_holds_up_nobody(processes):
+    first = processes.submit(abs, -1)
+    with first._condition:
+        assert eventually(first.done, "the call ends")
+        assert processes.submit(abs, -2).result(5) == 2
 
 
 def test_one_that_blocks_on_a_thread_holds_up_no_other_thread():

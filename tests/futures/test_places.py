@@ -80,3 +80,25 @@ def test_what_a_call_waits_for_may_need_the_result_of_one_that_waits_for_its_pla
     three = ls.task(threads=1)(lambda: 3)
     in_processes = ls.task(threads=1)(lambda: ls.submit(pow, three.submit(), 2).result())
     assert [in_processes.submit().result(30) for _ in range(3)] == [9, 9, 9]
+
+
+def test_a_wait_of_which_nobody_knows_what_for(event):
+    """A coroutine awaits what needs the place of the call that waits for it."""
+    with ls.ThreadPoolExecutor(1) as executor:
+
+        async def ask_back() -> int:
+            return await executor.submit(abs, -1)
+
+        assert executor.submit(lambda: ls.submit(ask_back).result()).result(30) == 1
+
+
+def fib(executor: ls.ThreadPoolExecutor, n: int) -> int:
+    return n if n < 2 else sum(executor.submit(fib, executor, n - less).result() for less in (1, 2))
+
+
+def test_calls_that_need_places_have_them_beside_one_that_keeps_its_own(event):
+    with ls.ProcessPoolExecutor(1) as others, ls.ThreadPoolExecutor(2) as executor:
+        keeps_its_own = executor.submit(lambda: others.submit(event("leave").wait).result())
+        assert executor.submit(fib, executor, 6).result(30) == 8
+        event("leave").set()
+        assert keeps_its_own.result(30)

@@ -33,6 +33,10 @@ pub(crate) const ESTIMATE_SAMPLE: usize = 4;
 /// Silence of a worker after which what waits behind it is moved, whatever its estimate says.
 pub const QUIET_MAX: Duration = Duration::from_millis(2);
 
+/// However many nested tasks come first, one of those that were submitted earlier begins after so long: it may be what
+/// they wait for in ways that nobody sees.
+pub const OVERTAKEN_MAX: Duration = Duration::from_secs(1);
+
 /// Workers beyond a pool's number are kept for so long: they came while a task waited for others, and the next one
 /// that waits would need another. To start a process, and for it to import what tasks need, takes much longer than
 /// most waits.

@@ -5,9 +5,9 @@
 //! later, because something that needs it is submitted, moves when it is seen at the front, so at
 //! most once.
 //!
-//! So have nested tasks, which sort by how deep they are: once all workers that the pool may have wait for such
-//! tasks, the deepest come first. Otherwise each task of a recursion would begin, and wait on a worker of its own,
-//! before any of them can end.
+//! So have nested tasks, which sort by how deep they are: once as many workers wait for such tasks as the pool may
+//! have, these come first. Otherwise each task of a recursion would begin, and wait on a worker of its own, before
+//! any of them can end.
 //!
 //! Most tasks arrive in the order in which they run, so a lane is a plain queue beside a heap: an
 //! entry that sorts behind the queue's end is appended there, any other goes to the heap.
@@ -28,7 +28,7 @@ use crate::limits::READY_DEAD_MAX;
 pub(crate) struct LaneKind {
     /// Memory pressure may hold it back.
     is_root: bool,
-    /// A task waits for it, or will.
+    /// Another task has asked for it, and may wait for it.
     is_nested: bool,
 }
 
@@ -71,10 +71,12 @@ pub(crate) enum Choice {
 /// Which of the first of all lanes comes first, at equal priority.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Turn {
-    /// The one that was submitted first.
+    /// The one that was submitted first. Nested tasks overtake each other all the same.
     Submitted,
     /// The deepest.
     Deepest,
+    /// The one that was submitted first, of all in all lanes. Linear in their number.
+    Oldest,
 }
 
 impl LaneKind {
@@ -111,6 +113,9 @@ impl Ready {
         if choice != Choice::All {
             self.move_late_roots(graph);
         }
+        if turn == Turn::Oldest {
+            return self.oldest(graph, choice);
+        }
         let mut front = |is_root: bool| {
             let outer = self.lane(LaneKind::new(is_root, false)).front(graph);
             let nested = self.lane(LaneKind::new(is_root, true)).front(graph);
@@ -125,9 +130,36 @@ impl Ready {
         .map(|entry| entry.slot)
     }
 
+    fn oldest(&self, graph: &Graph, choice: Choice) -> Option<Slot> {
+        let first = |is_root: bool| {
+            let kinds = LaneKind::ALL.into_iter();
+            let kinds = kinds.filter(move |kind| kind.is_root == is_root);
+            let entries = kinds.flat_map(|kind| {
+                let entries = self.lanes[kind.index()].iter();
+                entries.filter(move |entry| entry.is_live(graph, kind))
+            });
+            let held_back = |entry: &&Entry| choice != Choice::All && graph.is_root(entry.slot);
+            let entries = entries.filter(|entry| is_root || !held_back(entry));
+            entries.copied().min_by_key(Entry::by_rank)
+        };
+        let rest = first(false);
+        match choice {
+            Choice::NoRoots => rest,
+            Choice::RootsLast => rest.or_else(|| first(true)),
+            Choice::All => Entry::first(rest, first(true), Turn::Oldest),
+        }
+        .map(|entry| entry.slot)
+    }
+
     /// Takes out the task that [`Ready::best`] has just returned.
-    pub(crate) fn take(&mut self, graph: &Graph, kind: LaneKind) {
-        self.lane(kind).pop(graph, kind);
+    pub(crate) fn take(&mut self, graph: &Graph, slot: Slot, kind: LaneKind) {
+        let lane = self.lane(kind);
+        let rank = graph[slot].rank;
+        if lane.peek().is_some_and(|front| front.rank == rank) {
+            lane.pop(graph, kind);
+        } else {
+            lane.remove(graph, slot, kind);
+        }
     }
 
     /// The task is no longer ready, though its entry is still here.
@@ -231,6 +263,13 @@ impl Lane {
         self.forget(graph, kind);
     }
 
+    /// Takes out a live entry that is not in front.
+    fn remove(&mut self, graph: &Graph, slot: Slot, kind: LaneKind) {
+        self.queue.retain(|entry| entry.slot != slot);
+        self.heap.retain(|entry| entry.0.slot != slot);
+        self.forget(graph, kind);
+    }
+
     /// One live entry less. The cost of a sweep is paid by the tasks that died since the last.
     fn forget(&mut self, graph: &Graph, kind: LaneKind) {
         self.live -= 1;
@@ -313,8 +352,12 @@ impl Entry {
     fn is_before(&self, other: &Entry, turn: Turn) -> bool {
         match turn {
             Turn::Deepest => self < other,
-            Turn::Submitted => (self.priority, self.rank) < (other.priority, other.rank),
+            Turn::Submitted | Turn::Oldest => self.by_rank() < other.by_rank(),
         }
+    }
+
+    fn by_rank(&self) -> (Reverse<i32>, u64) {
+        (self.priority, self.rank)
     }
 
     fn names_ready_task(&self, graph: &Graph) -> bool {

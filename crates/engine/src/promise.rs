@@ -186,12 +186,14 @@ impl Promise {
         self.ended.get().copied()
     }
 
-    /// Has its end noted there, unless it has ended: that it is told is the caller's affair.
-    pub fn note_end(&self, untold: &Arc<Untold>) {
+    /// Has its end noted there; false if it has ended. That it is told, and the note removed, is the caller's affair.
+    pub fn note_end(&self, untold: &Arc<Untold>) -> bool {
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.is_done() {
+        let is_in_time = !self.is_done();
+        if is_in_time {
             watch.untold = Some(Arc::clone(untold));
         }
+        is_in_time
     }
 
     /// Calls back once the task has ended: at once if it has already, otherwise on the thread that

@@ -26,7 +26,8 @@ impl Untold {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn add(&self, ended: EndedAt) {
+    /// Somebody has still to hear of it.
+    pub fn add(&self, ended: EndedAt) {
         self.ends().insert(ended);
     }
 

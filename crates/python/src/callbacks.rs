@@ -7,11 +7,11 @@
 //! In `concurrent.futures` the thread that ends a future calls its callbacks before it ends the next. So who has the
 //! result of a future, or waited for it, can rely on what the callbacks of earlier ones have collected. Here futures
 //! end without Python: whoever wants to see that one has ended waits for the callbacks of those before it, and waiters
-//! are told of it only then. There each thread of a pool of threads calls those of the futures that it ends, so that one
-//! which blocks holds up no other: here it holds them up for `PATIENCE` and no longer.
+//! are told of it only then. They wait for so long only: a callback may wait in its turn for what they do next. There
+//! each thread of a pool of threads calls those of the futures that it ends, so that one which blocks holds up no other.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
@@ -22,8 +22,14 @@ use pyo3::prelude::*;
 
 use crate::future::FutureBase;
 
-/// How long a callback of a future of threads holds up those who want to know of other such futures.
-pub const PATIENCE: Duration = Duration::from_secs(1);
+/// How long callbacks of futures of threads hold up those who want to know of another such future.
+const PATIENCE_THREADS: Duration = Duration::from_secs(1);
+
+/// How long a callback of a future of processes does.
+const PATIENCE_PROCESSES: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether they have been held up for long enough.
+pub const PATIENCE_CHECK: Duration = Duration::from_millis(250);
 
 /// Futures of one pool.
 #[derive(Default)]
@@ -36,8 +42,8 @@ struct Line {
     busy: Option<(ThreadId, Instant)>,
     /// Those that have callbacks of the program and have ended, until these have been called.
     untold: Arc<Untold>,
-    /// Those whose waiters are to be told once the callbacks of all before them have been called.
-    held: Vec<Py<FutureBase>>,
+    /// Those whose waiters are to be told once the callbacks of all before them have been called, and since when.
+    held: BTreeMap<EndedAt, (Py<FutureBase>, Instant)>,
 }
 
 impl Line {
@@ -49,17 +55,20 @@ impl Line {
         self.busy.is_some_and(|(busy, _)| busy == thread)
     }
 
-    /// Whether a callback has taken so long that futures of threads are told of without it.
-    fn is_stalled(&self) -> bool {
-        self.busy
-            .is_some_and(|(_, since)| since.elapsed() >= PATIENCE)
+    /// Whether callbacks that come before are still to be called, and worth waiting for by who waits `since` then.
+    fn is_left_before(&self, future: &FutureBase, since: Instant) -> bool {
+        let ended = future.ended_at();
+        let is_left = ended.is_some_and(|ended| self.untold.has_before(ended));
+        is_left && !future.is_told_at_once() && self.is_worth_waiting(future, since)
     }
 
-    /// Whether callbacks that come before are still to be called, and worth waiting for.
-    fn is_left_before(&self, future: &FutureBase) -> bool {
-        let ended = future.ended_at();
-        ended.is_some_and(|ended| self.untold.has_before(ended))
-            && !(future.is_local() && self.is_stalled())
+    fn is_worth_waiting(&self, future: &FutureBase, since: Instant) -> bool {
+        if future.is_local() {
+            return since.elapsed() < PATIENCE_THREADS;
+        }
+        // However long all of them take together.
+        let busy_since = self.busy.map_or(since, |(_, busy_since)| busy_since);
+        busy_since.max(since).elapsed() < PATIENCE_PROCESSES
     }
 }
 
@@ -75,16 +84,20 @@ impl Callbacks {
         Arc::clone(&line.untold)
     }
 
-    /// Whether callbacks of futures of this pool that ended before are still to be called.
-    pub fn are_left_before(&self, pool: PoolId, future: &FutureBase) -> bool {
+    /// Whether callbacks of futures of this pool that ended before are still to be called, for who waits `since` then.
+    pub fn are_left_before(&self, pool: PoolId, future: &FutureBase, since: Instant) -> bool {
         let line = self.0.get(&pool);
-        line.is_some_and(|line| line.is_left_before(future))
+        line.is_some_and(|line| line.is_left_before(future, since))
     }
 
-    /// Whether futures are held that are told of in a while in any case.
-    pub fn has_impatient(&self) -> bool {
-        let mut held = self.0.values().flat_map(|line| &line.held);
-        held.any(|future| future.get().is_local())
+    /// Where futures of this pool are noted that have ended while their callbacks are to be called.
+    pub fn untold(&self, pool: PoolId) -> Option<Arc<Untold>> {
+        self.0.get(&pool).map(|line| Arc::clone(&line.untold))
+    }
+
+    /// Whether futures are held: they are told of in a while in any case.
+    pub fn has_held(&self) -> bool {
+        self.0.values().any(|line| !line.held.is_empty())
     }
 
     /// The pools of futures that are held.
@@ -94,8 +107,9 @@ impl Callbacks {
     }
 
     /// Its waiters are told once the callbacks of those before it have been called.
-    pub fn hold(&mut self, pool: PoolId, future: Py<FutureBase>) {
-        self.0.entry(pool).or_default().held.push(future);
+    pub fn hold(&mut self, pool: PoolId, ended: EndedAt, future: Py<FutureBase>) {
+        let line = self.0.entry(pool).or_default();
+        line.held.insert(ended, (future, Instant::now()));
     }
 
     /// Takes those that were held and need not be any more; one more future has been told of.
@@ -106,11 +120,16 @@ impl Callbacks {
         if let Some(told) = told {
             line.untold.remove(told);
         }
-        let held = std::mem::take(&mut line.held);
-        let (held, free) = held
-            .into_iter()
-            .partition(|future| line.is_left_before(future.get()));
-        line.held = held;
+        let mut free = Vec::new();
+        // If one is held, so are those that ended after it.
+        while let Some((&ended, (future, since))) = line.held.first_key_value()
+            && !line.is_left_before(future.get(), *since)
+        {
+            let (future, _) = line.held.remove(&ended).expect("it is the first");
+            // Also if it was only not to wait any longer.
+            future.get().tell_at_once();
+            free.push(future);
+        }
         free
     }
 

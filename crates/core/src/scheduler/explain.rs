@@ -115,7 +115,7 @@ impl Scheduler {
             },
             State::Ready { .. } => {
                 let pool = &self.pools[&entry.pool];
-                let ahead = pool.ready.ahead_of(&self.graph, slot, pool.turn());
+                let ahead = pool.ready.ahead_of(&self.graph, slot, pool.turn(now));
                 Explanation::Queued {
                     ahead,
                     because: self.queued_because(pool, slot),

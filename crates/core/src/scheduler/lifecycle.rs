@@ -8,7 +8,7 @@ use crate::action::{Action, Rejection};
 use crate::events::EventKind;
 use crate::graph::{Assigned, Fate, Phase, Slot, State, Task};
 use crate::ids::{Attempt, TaskId, WorkerId};
-use crate::ready::LaneKind;
+use crate::ready::{LaneKind, Turn};
 use crate::time::Time;
 
 impl Scheduler {
@@ -43,12 +43,14 @@ impl Scheduler {
         let task = &mut self.graph[slot];
         task.attempt = Attempt(task.attempt.0 + 1);
         let (id, pool, group, attempt) = (task.id, task.pool, task.group, task.attempt);
-        let queue = &mut self
+        let pool = self
             .pools
             .get_mut(&pool)
-            .expect("a pool outlives its tasks")
-            .ready;
-        queue.take(&self.graph, lane);
+            .expect("a pool outlives its tasks");
+        if pool.turn(step.now) != Turn::Deepest {
+            pool.in_turn_at = step.now;
+        }
+        pool.ready.take(&self.graph, slot, lane);
         self.set_state(
             slot,
             State::Assigned(Assigned {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::worker::{Key, Standing};
 use crate::graph::State;
 use crate::ids::WorkerId;
+use crate::limits::OVERTAKEN_MAX;
 use crate::ready::{Choice, Ready, Turn};
 use crate::spec::PoolSpec;
 use crate::time::Time;
@@ -37,6 +38,8 @@ pub(super) struct Pool {
     pub(super) spawn_timer: Time,
     /// When the timer for quiet workers is set to; `Time::NEVER` if it is not set.
     pub(super) rebalance_timer: Time,
+    /// When last a task was handed out that was not the deepest for that.
+    pub(super) in_turn_at: Time,
     /// When surplus workers are let go; `Time::NEVER` if there are none.
     pub(super) surplus_timer: Time,
     /// Whether the scheduler's list of dirty pools names this one.
@@ -93,6 +96,7 @@ impl Pool {
             spawn_not_before: Time::default(),
             spawn_timer: Time::NEVER,
             rebalance_timer: Time::NEVER,
+            in_turn_at: Time::default(),
             surplus_timer: Time::NEVER,
             dirty: false,
             hungry: false,
@@ -179,13 +183,15 @@ impl Pool {
         }
     }
 
-    /// Which of them comes first. Tasks that nobody waits for have to wait no longer than for a pool whose
-    /// workers are all busy.
-    pub(super) fn turn(&self) -> Turn {
-        if self.sums.stuck >= self.spec.workers_max {
+    /// Which of them comes first. Once more tasks wait than could run, the deepest: others have to wait no longer than
+    /// for a pool whose workers are all busy, and not for ever even if nested tasks never end.
+    pub(super) fn turn(&self, now: Time) -> Turn {
+        if self.sums.stuck < self.spec.workers_max {
+            Turn::Submitted
+        } else if now < self.in_turn_at + OVERTAKEN_MAX {
             Turn::Deepest
         } else {
-            Turn::Submitted
+            Turn::Oldest
         }
     }
 }

@@ -132,7 +132,8 @@ impl Scheduler {
         let Some(worker) = pool.free_taker() else {
             return Start::Nothing;
         };
-        let (choice, turn) = (pool.choice(self.memory_short), pool.turn());
+        let choice = pool.choice(self.memory_short);
+        let turn = pool.turn(step.now);
         let Some(slot) = pool.ready.best(&mut self.graph, choice, turn) else {
             return Start::Nothing;
         };
@@ -167,7 +168,8 @@ impl Scheduler {
             if pool.ready.available(choice) <= kept as usize {
                 return;
             }
-            let Some(slot) = pool.ready.best(&mut self.graph, choice, pool.turn()) else {
+            let turn = pool.turn(step.now);
+            let Some(slot) = pool.ready.best(&mut self.graph, choice, turn) else {
                 return;
             };
             if ahead > self.window(slot, prefetch) {

@@ -91,9 +91,9 @@ impl Worker {
         }
     }
 
-    /// Whether every slot is held by a task that waits for something.
+    /// Whether every slot is held by a task that waits for something, which may need one of them.
     pub(super) fn is_stuck(&self) -> bool {
-        self.blocked >= self.slots
+        self.blocked > 0 && self.blocked + self.lending >= self.slots
     }
 
     /// Tasks that probably have not started.

@@ -118,3 +118,48 @@ fn a_task_may_need_its_place_later_and_no_more_after_that() {
     ",
     );
 }
+
+#[test]
+fn nested_tasks_that_never_end_keep_nobody_waiting_for_ever() {
+    check(
+        "
+        pool p max=1 prefetch=off
+        submit a        spawn 1 for p
+        submit b
+        up w0           run a#1 on w0
+        submit x in=a
+        block a         spawn 1 for p
+        up w1           run x#1 on w1
+        submit y in=a
+        submit x1 in=x
+        tick 999ms
+        finish x        resolve x, run x1#1 on w1
+        submit x2 in=x1
+        submit x3 in=x1
+        tick 1ms
+        finish x1       resolve x1, run b#1 on w1
+        finish b        resolve b, run x2#1 on w1
+        tick 1s
+        finish x2       resolve x2, run y#1 on w1
+        finish y        resolve y, run x3#1 on w1
+    ",
+    );
+}
+
+#[test]
+fn a_call_on_threads_that_needs_a_place_has_one_even_if_another_keeps_its_own() {
+    check(
+        "
+        cores 2
+        pool p prefetch=off
+        submit a        spawn 1 for p
+        up w0 slots=2   run a#1 on w0
+        submit b        run b#1 on w0
+        submit x in=b
+        lend a
+        block b         spawn 1 for p
+        up w1 slots=2   run x#1 on w1
+        finish x        resolve x
+    ",
+    );
+}

@@ -33,12 +33,15 @@ pub(crate) struct Waits {
     awaited: FxHashMap<PoolId, FxHashSet<PoolId>>,
 }
 
+/// Stands for whatever the engine cannot know of, which may wait for any pool. No pool has this id.
+const ANYTHING: PoolId = PoolId(u32::MAX);
+
 /// A call that waits.
 struct Waiting {
     pool: PoolId,
     lanes: Arc<Lanes>,
-    /// The pools of what it waits for; none if it waits for anything.
-    on: Option<Vec<PoolId>>,
+    /// The pools of what it waits for.
+    on: Vec<PoolId>,
     keeps_place: bool,
 }
 
@@ -61,14 +64,11 @@ impl Waits {
     }
 
     /// Whether who waits in `pool` for tasks `on` these pools may thereby wait for tasks of `pool`.
-    fn leads_back(&self, pool: PoolId, on: Option<&[PoolId]>) -> bool {
-        let Some(on) = on else {
-            return true;
-        };
+    fn leads_back(&self, pool: PoolId, on: &[PoolId]) -> bool {
         let mut seen: FxHashSet<PoolId> = on.iter().copied().collect();
         let mut to_see: Vec<PoolId> = on.to_vec();
         while let Some(next) = to_see.pop() {
-            if next == pool {
+            if next == pool || next == ANYTHING {
                 return true;
             }
             let further = self.awaited.get(&next).into_iter().flatten();
@@ -104,7 +104,7 @@ impl State {
         };
         if let Some(lanes) = self.lanes(pool).cloned() {
             let on = self.pools_of(awaited);
-            for &other in on.iter().flatten() {
+            for &other in &on {
                 self.note_wait(pool, other);
             }
             let mut waiting = Waiting {
@@ -113,7 +113,7 @@ impl State {
                 on,
                 keeps_place: true,
             };
-            if self.waits.leads_back(pool, waiting.on.as_deref()) {
+            if self.waits.leads_back(pool, &waiting.on) {
                 waiting.give_up_place();
             }
             let keeps_place = waiting.keeps_place;
@@ -143,7 +143,7 @@ impl State {
         }
         let mut calls = std::mem::take(&mut self.waits.calls);
         for (&(task, attempt), waiting) in &mut calls {
-            if waiting.keeps_place && self.waits.leads_back(waiting.pool, waiting.on.as_deref()) {
+            if waiting.keeps_place && self.waits.leads_back(waiting.pool, &waiting.on) {
                 waiting.give_up_place();
                 self.inputs.push_back(Input::Blocked {
                     task,
@@ -156,16 +156,18 @@ impl State {
     }
 
     /// The pools of what is waited for and has not ended.
-    fn pools_of(&self, awaited: Awaited) -> Option<Vec<PoolId>> {
+    fn pools_of(&self, awaited: Awaited) -> Vec<PoolId> {
         match awaited {
-            Awaited::Anything => None,
-            Awaited::Pool(pool) => Some(vec![pool]),
+            Awaited::Anything => vec![ANYTHING],
+            // One that is gone has nothing that could wait.
+            Awaited::Pool(pool) if !self.pools.contains_key(&pool) => Vec::new(),
+            Awaited::Pool(pool) => vec![pool],
             Awaited::Tasks(tasks) => {
                 let tasks = tasks.into_iter().filter_map(|task| self.tasks.get(task));
                 let mut pools: Vec<PoolId> = tasks.map(|task| task.pool).collect();
                 pools.sort_unstable();
                 pools.dedup();
-                Some(pools)
+                pools
             }
         }
     }

@@ -300,10 +300,17 @@ impl FutureBase {
             return Ok(condition.bind(py).clone());
         }
         let fresh = py.import("threading")?.call_method0("Condition")?.unbind();
+        // Who calls callbacks cannot wait for those that come after it.
+        let in_callback = match this.source()? {
+            Source::Task { core, .. } => core.resolver.is_in_callback(),
+            Source::Nested { .. } => false,
+        };
+        let is_left = this.has_callbacks_before();
         let unused = this.watch.with(|watch| {
+            watch.is_told_at_once |= in_callback;
             let set = this.condition.set(fresh);
             if set.is_ok() {
-                watch.published |= this.is_ended() && !this.has_callbacks_before();
+                watch.published |= this.is_ended() && (in_callback || !is_left);
             }
             set.err()
         });

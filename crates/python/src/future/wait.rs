@@ -38,7 +38,8 @@ pub fn wait_for(
 }
 
 impl FutureBase {
-    /// Waits until the task has ended, what was printed before is shown, and what is to be called before has been.
+    /// Waits until the task has ended, what was printed before is shown, and what is to be called before has been, if
+    /// that does not take too long.
     pub(super) fn wait_for_all_before(
         &self,
         py: Python<'_>,
@@ -50,12 +51,13 @@ impl FutureBase {
             return Ok(());
         };
         core.resolver.show_before_result(py)?;
+        if !self.has_callbacks_before() {
+            return Ok(());
+        }
         let limit = timeout_s.and_then(|it| Duration::try_from_secs_f64(it.max(0.0)).ok());
         let deadline = limit.and_then(|limit| began.checked_add(limit));
-        in_time(
-            core.resolver
-                .wait_for_callbacks_before(py, *pool, self, deadline)?,
-        )
+        core.resolver
+            .wait_for_callbacks_before(py, *pool, self, deadline)
     }
 
     /// Waits until the task has ended.

@@ -10,12 +10,20 @@ use super::{FutureBase, Source};
 
 /// Who wants to know in Python.
 #[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not depend on each other"
+)]
 pub(super) struct Watch {
     pub(super) callbacks: Vec<Py<PyAny>>,
     /// The resolver will publish this future.
     pub(super) registered: bool,
     /// Those who look at the condition may see that it is done.
     pub(super) published: bool,
+    /// The program wants its callbacks to be called before later futures are seen to have ended.
+    pub(super) is_called: bool,
+    /// Nobody waits for callbacks of others before they are told of this one.
+    pub(super) is_told_at_once: bool,
 }
 
 impl FutureBase {
@@ -35,8 +43,13 @@ impl FutureBase {
             } => {
                 let (resolver, pool) = (Arc::clone(&core.resolver), *pool);
                 let untold = resolver.watch(pool);
-                if awaited {
-                    promise.note_end(&untold);
+                let is_called = slf.get().watch.with(|watch| watch.is_called);
+                if is_called
+                    && !promise.note_end(&untold)
+                    && let Some(ended) = promise.ended_at()
+                {
+                    // It ended while it was registered: nobody else has noted it.
+                    untold.add(ended);
                 }
                 promise.on_done(move || resolver.done(pool, future));
             }
@@ -72,12 +85,38 @@ impl FutureBase {
                 return Some(kept);
             }
             watch.callbacks.push(kept);
+            watch.is_called |= awaited;
             None
         });
         if is_late.is_none() {
+            this.note_end();
             return Self::register(slf, awaited);
         }
         call_back(slf, function)
+    }
+
+    /// Has it noted when it ends if it is registered already, as by whoever waits for it.
+    fn note_end(&self) {
+        if let Some(Source::Task {
+            core,
+            pool,
+            promise,
+        }) = self.source.get()
+            && self.watch.with(|watch| watch.registered)
+            && let Some(untold) = core.resolver.untold(*pool)
+        {
+            promise.note_end(&untold);
+        }
+    }
+
+    /// Whether nobody who wants to know of it waits for callbacks of others.
+    pub fn is_told_at_once(&self) -> bool {
+        self.is_cancelled() || self.watch.with(|watch| watch.is_told_at_once)
+    }
+
+    /// Nobody who wants to know of it waits for callbacks of others any more.
+    pub fn tell_at_once(&self) {
+        self.watch.with(|watch| watch.is_told_at_once = true);
     }
 
     /// Whether there are callbacks that have not been called.
@@ -101,7 +140,10 @@ impl FutureBase {
     /// Whether callbacks of futures of its pool that ended before it are still to be called.
     pub(super) fn has_callbacks_before(&self) -> bool {
         match self.source.get() {
-            Some(Source::Task { core, pool, .. }) => core.resolver.are_left_before(*pool, self),
+            // A forked child has copies of what is left, and nobody who would call it.
+            Some(Source::Task { core, pool, .. }) if core.is_of_this_process() => {
+                core.resolver.are_left_before(*pool, self)
+            }
             _ => false,
         }
     }

@@ -6,6 +6,7 @@
 //! in the order in which they came, callbacks in that of their pool. There is one thread more than
 //! those that are in callbacks: what a callback waits for is seen to by the next.
 
+mod before;
 mod showing;
 
 use std::collections::VecDeque;
@@ -18,7 +19,7 @@ use lineshaft_core::PoolId;
 use lineshaft_engine::{EndedAt, Untold};
 use pyo3::prelude::*;
 
-use crate::callbacks::{Callbacks, PATIENCE};
+use crate::callbacks::{Callbacks, PATIENCE_CHECK};
 use crate::future::{FutureBase, call_callbacks, tell_waiters};
 use crate::interpreter::hanging_if_unwound;
 use crate::notices::{Notice, Notices};
@@ -177,10 +178,15 @@ impl Resolver {
         let mut queue = self.queue();
         loop {
             let (pool, future) = queue.done.pop_front()?;
-            if !queue.callbacks.are_left_before(pool, future.get()) {
+            let this = future.get();
+            let is_left = queue.callbacks.are_left_before(pool, this, Instant::now());
+            let ended = this.ended_at().filter(|_| is_left);
+            let Some(ended) = ended else {
                 return Some((pool, future));
-            }
-            queue.callbacks.hold(pool, future);
+            };
+            queue.callbacks.hold(pool, ended, future);
+            // Whoever waits for work looks after those that are held.
+            self.wake.notify_one();
         }
     }
 
@@ -206,54 +212,12 @@ impl Resolver {
         self.dealt.notify_all();
     }
 
-    /// Whether callbacks of futures of this pool that ended before this one are still to be called.
-    pub fn are_left_before(&self, pool: PoolId, future: &FutureBase) -> bool {
-        self.watched.load(Ordering::SeqCst) > 0
-            && self.queue().callbacks.are_left_before(pool, future)
-    }
-
-    /// Waits until the callbacks of futures of this pool have been called that ended before this one, as they have in
-    /// `concurrent.futures` by then; in a callback there is nothing to wait for. False if that takes until the deadline.
-    pub fn wait_for_callbacks_before(
-        self: &Arc<Self>,
-        py: Python<'_>,
-        pool: PoolId,
-        future: &FutureBase,
-        deadline: Option<Instant>,
-    ) -> PyResult<bool> {
-        if self.watched.load(Ordering::SeqCst) == 0 {
-            return Ok(true);
-        }
-        let this = thread::current().id();
-        let are_called = |queue: &Queue| {
-            queue.closed
-                || !queue.callbacks.are_left_before(pool, future)
-                || queue.callbacks.is_in_callback(this)
-        };
-        while !are_called(&self.queue()) {
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                return Ok(false);
-            }
-            py.detach(|| {
-                let queue = self.queue();
-                if !are_called(&queue) {
-                    let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
-                    let nap = left.map_or(SIGNAL_CHECK, |left| left.min(SIGNAL_CHECK));
-                    let waited = self.dealt.wait_timeout(queue, nap);
-                    drop(waited.unwrap_or_else(PoisonError::into_inner));
-                }
-            });
-            py.check_signals()?;
-        }
-        Ok(true)
-    }
-
     /// Takes the next future that has callbacks, of a line that nobody is in.
     fn enter_line(self: &Arc<Self>, pool: Option<PoolId>) -> Option<Step<'_>> {
         let mut queue = self.queue();
         let (pool, future) = queue.callbacks.begin(pool, thread::current().id())?;
         // Nothing else waits for the callback.
-        if queue.has_work() {
+        if queue.has_work() || queue.callbacks.has_held() {
             self.wake_up(queue);
         } else {
             drop(queue);
@@ -300,11 +264,11 @@ impl Resolver {
 
     /// Waits until there may be something to do.
     fn wait_for_work<'a>(&'a self, queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
-        if !queue.callbacks.has_impatient() {
+        if !queue.callbacks.has_held() {
             let woken = self.wake.wait(queue);
             return woken.unwrap_or_else(PoisonError::into_inner);
         }
-        let woken = self.wake.wait_timeout(queue, PATIENCE);
+        let woken = self.wake.wait_timeout(queue, PATIENCE_CHECK);
         let (mut queue, _) = woken.unwrap_or_else(PoisonError::into_inner);
         for pool in queue.callbacks.with_held() {
             queue.release(pool, None);
