@@ -14,6 +14,27 @@ import lineshaft
 #: A hang must end as a failure that shows what was printed, long before pytest's own limit.
 SECONDS_MAX = 60
 
+#: Runs `child` in a forked child, passes on what it raises, and never waits for ever.
+FORK = """
+import os, signal, sys, traceback
+import lineshaft as ls
+
+def in_child(child):
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            signal.alarm(30)
+            child()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+"""
+
 
 class Programs:
     """Writes files and runs interpreters in a folder of their own."""
@@ -67,3 +88,9 @@ def programs(tmp_path: Path) -> Programs:
 def script(programs: Programs) -> Callable[..., str]:
     """Run a script; return what it printed."""
     return programs.script
+
+
+@pytest.fixture
+def forking(script):
+    """Run a script that may call `in_child`; return what it printed."""
+    return lambda text: script(FORK + textwrap.dedent(text))

@@ -82,7 +82,7 @@ def test_what_a_call_waits_for_may_need_the_result_of_one_that_waits_for_its_pla
     assert [in_processes.submit().result(30) for _ in range(3)] == [9, 9, 9]
 
 
-def test_a_wait_of_which_nobody_knows_what_for(event):
+def test_a_wait_of_which_nobody_knows_what_for():
     """A coroutine awaits what needs the place of the call that waits for it."""
     with ls.ThreadPoolExecutor(1) as executor:
 

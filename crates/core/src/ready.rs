@@ -113,42 +113,39 @@ impl Ready {
         if choice != Choice::All {
             self.move_late_roots(graph);
         }
-        if turn == Turn::Oldest {
-            return self.oldest(graph, choice);
-        }
-        let mut front = |is_root: bool| {
-            let outer = self.lane(LaneKind::new(is_root, false)).front(graph);
-            let nested = self.lane(LaneKind::new(is_root, true)).front(graph);
-            Entry::first(outer, nested, turn)
-        };
-        let rest = front(false);
-        match choice {
-            Choice::NoRoots => rest,
-            Choice::RootsLast => rest.or_else(|| front(true)),
-            Choice::All => Entry::first(rest, front(true), turn),
-        }
-        .map(|entry| entry.slot)
-    }
-
-    fn oldest(&self, graph: &Graph, choice: Choice) -> Option<Slot> {
-        let first = |is_root: bool| {
-            let kinds = LaneKind::ALL.into_iter();
-            let kinds = kinds.filter(move |kind| kind.is_root == is_root);
-            let entries = kinds.flat_map(|kind| {
-                let entries = self.lanes[kind.index()].iter();
-                entries.filter(move |entry| entry.is_live(graph, kind))
-            });
-            let held_back = |entry: &&Entry| choice != Choice::All && graph.is_root(entry.slot);
-            let entries = entries.filter(|entry| is_root || !held_back(entry));
-            entries.copied().min_by_key(Entry::by_rank)
+        let mut first = |is_root: bool| match turn {
+            Turn::Oldest => self.oldest(graph, choice, is_root),
+            Turn::Submitted | Turn::Deepest => {
+                let outer = self.lane(LaneKind::new(is_root, false)).front(graph);
+                let nested = self.lane(LaneKind::new(is_root, true)).front(graph);
+                Entry::first(outer, nested, turn)
+            }
         };
         let rest = first(false);
         match choice {
             Choice::NoRoots => rest,
             Choice::RootsLast => rest.or_else(|| first(true)),
-            Choice::All => Entry::first(rest, first(true), Turn::Oldest),
+            Choice::All => Entry::first(rest, first(true), turn),
         }
         .map(|entry| entry.slot)
+    }
+
+    /// The task that was submitted first, of the lanes of roots or of the others.
+    fn oldest(&self, graph: &Graph, choice: Choice, is_root: bool) -> Option<Entry> {
+        self.live_entries(graph)
+            .filter(|(kind, _)| kind.is_root == is_root)
+            // One that has become a root since is still among the others.
+            .filter(|(_, entry)| is_root || choice == Choice::All || !graph.is_root(entry.slot))
+            .map(|(_, entry)| *entry)
+            .min_by_key(Entry::by_rank)
+    }
+
+    fn live_entries(&self, graph: &Graph) -> impl Iterator<Item = (LaneKind, &Entry)> {
+        LaneKind::ALL.into_iter().flat_map(move |kind| {
+            let entries = self.lanes[kind.index()].iter();
+            let live = entries.filter(move |entry| entry.is_live(graph, kind));
+            live.map(move |entry| (kind, entry))
+        })
     }
 
     /// Takes out the task that [`Ready::best`] has just returned.
@@ -187,13 +184,8 @@ impl Ready {
     /// Ready tasks that would be taken before this one. Linear; for explanations only.
     pub(crate) fn ahead_of(&self, graph: &Graph, slot: Slot, turn: Turn) -> usize {
         let own = Entry::new(graph, slot);
-        LaneKind::ALL
-            .into_iter()
-            .flat_map(|kind| {
-                let entries = self.lanes[kind.index()].iter();
-                entries.filter(move |entry| entry.is_live(graph, kind))
-            })
-            .filter(|entry| entry.is_before(&own, turn))
+        self.live_entries(graph)
+            .filter(|(_, entry)| entry.is_before(&own, turn))
             .count()
     }
 

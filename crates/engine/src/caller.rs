@@ -97,8 +97,7 @@ impl Shared {
         deadline: Option<Time>,
         check: Option<Check<'_>>,
     ) -> Waited {
-        let _blocked = BlockedCall::on(|engine| self.all_of(pool, engine));
-        self.wait_until(deadline, check, |state| state.unfinished(pool) == 0)
+        self.wait_for_none(pool, deadline, check, State::unfinished)
     }
 
     /// Waits until there is no unfinished task that the end of the program waits for, in one pool or in all.
@@ -108,8 +107,18 @@ impl Shared {
         deadline: Option<Time>,
         check: Option<Check<'_>>,
     ) -> Waited {
+        self.wait_for_none(pool, deadline, check, State::awaited_at_exit)
+    }
+
+    fn wait_for_none(
+        &self,
+        pool: Option<PoolId>,
+        deadline: Option<Time>,
+        check: Option<Check<'_>>,
+        count: impl Fn(&State, Option<PoolId>) -> usize,
+    ) -> Waited {
         let _blocked = BlockedCall::on(|engine| self.all_of(pool, engine));
-        self.wait_until(deadline, check, |state| state.awaited_at_exit(pool) == 0)
+        self.wait_until(deadline, check, |state| count(state, pool) == 0)
     }
 
     /// What a task of `engine` waits for that waits for all tasks of a pool of this one.

@@ -4,6 +4,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use super::*;
+use crate::options::TaskRequest;
 use crate::options::{Policy, Work};
 use crate::runner::{Calls, Runner};
 

@@ -102,30 +102,31 @@ impl State {
         let Some(pool) = self.tasks.get(task).map(|task| task.pool) else {
             return;
         };
-        if let Some(lanes) = self.lanes(pool).cloned() {
-            let on = self.pools_of(awaited);
-            for &other in &on {
-                self.note_wait(pool, other);
-            }
-            let mut waiting = Waiting {
-                pool,
-                lanes,
-                on,
-                keeps_place: true,
-            };
-            if self.waits.leads_back(pool, &waiting.on) {
-                waiting.give_up_place();
-            }
-            let keeps_place = waiting.keeps_place;
-            if let Some(before) = self.waits.calls.insert((task, attempt), waiting) {
-                before.end();
-            }
-            self.inputs.push_back(Input::Blocked {
-                task,
-                attempt,
-                keeps_place,
-            });
+        let Some(lanes) = self.lanes(pool).cloned() else {
+            return;
+        };
+        let on = self.pools_of(awaited);
+        for &other in &on {
+            self.note_wait(pool, other);
         }
+        let mut waiting = Waiting {
+            pool,
+            lanes,
+            on,
+            keeps_place: true,
+        };
+        if self.waits.leads_back(pool, &waiting.on) {
+            waiting.give_up_place();
+        }
+        let keeps_place = waiting.keeps_place;
+        if let Some(before) = self.waits.calls.insert((task, attempt), waiting) {
+            before.end();
+        }
+        self.inputs.push_back(Input::Blocked {
+            task,
+            attempt,
+            keeps_place,
+        });
     }
 
     /// A call no longer waits.

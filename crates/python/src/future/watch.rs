@@ -10,18 +10,12 @@ use super::{FutureBase, Source};
 
 /// Who wants to know in Python.
 #[derive(Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "facts that do not depend on each other"
-)]
 pub(super) struct Watch {
     pub(super) callbacks: Vec<Py<PyAny>>,
     /// The resolver will publish this future.
     pub(super) registered: bool,
     /// Those who look at the condition may see that it is done.
     pub(super) published: bool,
-    /// The program wants its callbacks to be called before later futures are seen to have ended.
-    pub(super) is_called: bool,
     /// Nobody waits for callbacks of others before they are told of this one.
     pub(super) is_told_at_once: bool,
 }
@@ -43,8 +37,8 @@ impl FutureBase {
             } => {
                 let (resolver, pool) = (Arc::clone(&core.resolver), *pool);
                 let untold = resolver.watch(pool);
-                let is_called = slf.get().watch.with(|watch| watch.is_called);
-                if is_called
+                if awaited
+                    && slf.get().has_callbacks()
                     && !promise.note_end(&untold)
                     && let Some(ended) = promise.ended_at()
                 {
@@ -85,7 +79,6 @@ impl FutureBase {
                 return Some(kept);
             }
             watch.callbacks.push(kept);
-            watch.is_called |= awaited;
             None
         });
         if is_late.is_none() {

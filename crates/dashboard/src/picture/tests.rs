@@ -1,0 +1,210 @@
+use lineshaft_core::{Phases, WorkerId};
+
+use super::*;
+use crate::script::{picture, play};
+
+fn state(picture: &Picture, task: u64) -> &'static str {
+    picture.task(TaskId(task)).expect("known").state
+}
+
+fn bars(picture: &Picture) -> Vec<(u64, End)> {
+    let lanes = picture
+        .lanes
+        .workers()
+        .iter()
+        .flat_map(|worker| &worker.lanes);
+    let bars = lanes.flat_map(|lane| &lane.bars);
+    bars.map(|bar| (bar.task.0, bar.end)).collect()
+}
+
+#[test]
+fn a_task_goes_through_its_states() {
+    let mut picture = picture("0 up 1 1\n0 submit 1 7");
+    let steps = [
+        ("1 ready 1", "ready"),
+        ("2 hand 1 1 7", "running"),
+        ("3 block 1", "blocked"),
+        ("4 unblock 1", "running"),
+        ("5 fail 1\n5 retry 1", "backoff"),
+        ("6 ready 1", "ready"),
+        ("7 hand 1 1 7", "running"),
+        ("8 ready 1", "ready"),
+        ("9 hand 1 1 7", "running"),
+        ("20 finish 1 5", "finished"),
+    ];
+    for (event, expected) in steps {
+        play(&mut picture, event);
+        assert_eq!(state(&picture, 1), expected, "after {event}");
+    }
+    assert_eq!(bars(&picture), [(1, End::Failed), (1, End::Finished)]);
+}
+
+#[test]
+fn ends_without_a_result_say_why() {
+    let picture = picture(
+        "0 up 1 1
+         0 submit 1 7
+         0 submit 2 7
+         0 submit 3 7
+         0 submit 4 7
+         1 hand 1 1 7
+         2 hand 2 1 7
+         5 fail 1
+         5 reject 1 1
+         6 reject 3 3
+         7 down 1
+         7 fail 2
+         7 reject 2 2
+         8 reject 4 0",
+    );
+    let states = [1, 2, 3, 4].map(|task| state(&picture, task));
+    assert_eq!(
+        states,
+        ["failed", "worker-died", "dependency-failed", "cancelled"]
+    );
+    assert_eq!(bars(&picture), [(1, End::Failed), (2, End::Failed)]);
+}
+
+#[test]
+fn loading_and_storing_are_no_part_of_a_run_and_what_a_worker_loads_first_is_told_apart() {
+    // The first one in each worker loads for 3.2 s.
+    let picture = picture(
+        "0 up 1 1\n0 up 2 1\n0 submit 1 7\n0 submit 2 7\n0 submit 3 7\n0 submit 4 8
+         1 hand 1 1 7\n1 hand 2 2 7
+         3300000 finish 1 3290000 3200000 30000\n3300000 supply 4 1
+         3300000 finish 2 3260000 3200000
+         3300001 hand 3 1 7\n3400000 finish 3 70000 10000
+         3400000 hand 4 1 8\n3400010 finish 4 5",
+    );
+    let row = picture.task(TaskId(1)).expect("known");
+    assert_eq!(
+        (row.ran_s, row.load_s, row.store_s),
+        (Some(0.06), Some(3.2), Some(0.03))
+    );
+    let group = picture.groups.get(GroupId(7)).expect("seen");
+    assert_eq!(group.moving.first_load, Duration::from_millis(6_400));
+    assert_eq!(group.moving.most, 2);
+    let [.., longest] = group.ran.quartiles().expect("seen");
+    assert!(longest < 70_000_000, "{longest}");
+    let chain = picture.graph.longest(&picture.tasks);
+    assert_eq!(chain.ran, Duration::from_micros(60_005));
+}
+
+#[test]
+fn what_a_task_waits_for_its_own_calls_is_no_part_of_how_long_it_ran() {
+    let mut picture = picture(
+        "0 up 1 1\n0 submit 1 7\n1 hand 1 1 7\n11 block 1\n911 unblock 1\n921 block 1
+         971 unblock 1\n1001 finish 1 1000\n1001 submit 2 7\n1002 hand 2 1 7\n1012 block 2",
+    );
+    let group = picture.groups.get(GroupId(7)).expect("seen");
+    assert_eq!(group.waited, Duration::from_micros(950));
+    assert_eq!(picture.task(TaskId(1)).expect("known").ran_s, Some(5e-5));
+    let [.., longest] = group.ran.quartiles().expect("seen");
+    assert!(longest < 60_000, "{longest}");
+    // What it takes now is no more, either.
+    picture.latest.at = Time(5_000_000);
+    assert_eq!(picture.waited(TaskId(2)), Duration::from_micros(3_988));
+    play(&mut picture, "6000 fail 2\n6000 reject 2 2");
+    assert!(picture.waits.is_empty());
+}
+
+#[test]
+fn what_failed_ran_as_long_as_its_worker_says() {
+    let picture = picture(
+        "0 up 1 1\n0 submit 1 7\n1 hand 1 1 7\n2000 fail 1 500\n2000 retry 1\n2001 ready 1
+         2002 hand 1 1 7\n9000 fail 1\n9000 reject 1 2\n9000 submit 2 7\n9001 hand 2 1 7
+         9900 fail 2 100 30\n9900 reject 2 1",
+    );
+    let bars = picture.lanes.workers()[0].lanes[0].bars.iter();
+    let ran = bars.map(|bar| (bar.task.0, bar.ran.as_micros(), bar.end));
+    assert!(ran.eq([
+        (1, 500, End::Failed),
+        (1, 6_998, End::Failed),
+        (2, 100, End::Failed)
+    ]));
+    let row = |task| picture.task(TaskId(task)).expect("known");
+    assert_eq!((row(1).ran_s, row(1).load_s), (None, None));
+    assert_eq!((row(2).ran_s, row(2).load_s), (Some(7e-5), Some(3e-5)));
+    assert_eq!(picture.groups.get(GroupId(7)).expect("seen").ran.count(), 2);
+}
+
+#[test]
+fn a_task_whose_submission_was_missed_has_its_group_and_its_bar() {
+    let picture = picture("3 miss 1000\n5 hand 9 1 7\n400 finish 9 100");
+    assert_eq!((state(&picture, 9), picture.missed), ("finished", 1000));
+    assert_eq!(picture.task(TaskId(9)).expect("known").name, "f7");
+    assert_eq!(picture.task(TaskId(9)).expect("known").submitted_s, None);
+    assert_eq!(bars(&picture), [(9, End::Finished)]);
+    assert_eq!(picture.groups.get(GroupId(7)).expect("seen").ran.count(), 1);
+}
+
+#[test]
+fn an_end_whose_beginning_was_missed_is_counted() {
+    let mut picture = picture("0 up 1 1\n5 finish 1 5");
+    assert_eq!((picture.lanes.unplaced, bars(&picture).len()), (1, 0));
+    play(&mut picture, "6 submit 2 7\n7 finish 2 1");
+    assert_eq!(
+        (picture.lanes.unplaced, state(&picture, 2)),
+        (2, "finished")
+    );
+}
+
+#[test]
+fn after_a_gap_what_has_ended_meanwhile_is_known_to_have() {
+    let mut picture =
+        picture("0 up 1 1\n0 submit 1 7\n0 submit 2 7\n0 submit 3 7\n1 hand 1 1 7\n1 hand 2 1 7");
+    picture.miss(10);
+    picture.catch_up(|tasks| tasks.iter().map(|task| *task != TaskId(1)).collect());
+    let states = [1, 2, 3].map(|task| state(&picture, task));
+    assert_eq!(states, ["unknown", "running", "waiting"]);
+    let worker = &picture.lanes.workers()[0];
+    assert_eq!(worker.id, WorkerId(1));
+    assert!(worker.running().map(|bar| bar.task).eq([TaskId(2)]));
+}
+
+#[test]
+fn a_million_tasks_stay_within_the_bounds_and_are_all_counted() {
+    let mut picture = picture("0 up 1 1");
+    for (id, group) in (0..1_000_000).zip([0, 1, 2].into_iter().cycle()) {
+        let at = Time(id * 1_000);
+        let (task, group, worker) = (TaskId(id), GroupId(group), WorkerId(1));
+        let attempt = lineshaft_core::Attempt(1);
+        let kinds = [
+            EventKind::Submitted {
+                task,
+                pool: lineshaft_core::PoolId(0),
+                group,
+            },
+            EventKind::Ready { task },
+            EventKind::Assigned {
+                task,
+                attempt,
+                worker,
+                group,
+            },
+            EventKind::Finished {
+                task,
+                attempt,
+                ran_ns: 500,
+                phases: Phases::default(),
+                bytes: 0,
+            },
+        ];
+        for kind in kinds {
+            picture.apply(&Event { at, kind });
+        }
+    }
+    assert_eq!(picture.tasks.len(), crate::limits::TASKS_MAX);
+    let kept = bars(&picture).len();
+    assert!(kept <= crate::limits::BARS_MAX, "{kept}");
+    assert_eq!(kept as u64 + picture.lanes.dropped(), 1_000_000);
+    let seen = (0..3).map(|group| {
+        picture
+            .groups
+            .get(GroupId(group))
+            .expect("seen")
+            .ran
+            .count()
+    });
+    assert_eq!(seen.sum::<u64>(), 1_000_000);
+}
