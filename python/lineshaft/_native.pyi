@@ -443,11 +443,12 @@ class TaskOptions:
     """
     How a task is scheduled.
     """
-    def __new__(cls, /, *, priority: SupportsIndex = 0, retries: SupportsIndex = 0, death_retries: SupportsIndex = 0, backoff_s: SupportsFloat | SupportsIndex = 0.0, timeout_s: SupportsFloat | SupportsIndex | None = None, daemon: bool = False) -> TaskOptions:
+    def __new__(cls, /, *, priority: SupportsIndex = 0, retries: SupportsIndex = 0, death_retries: SupportsIndex = 0, backoff_s: SupportsFloat | SupportsIndex = 0.0, timeout_s: SupportsFloat | SupportsIndex | None = None, daemon: bool = False, internal: bool = False) -> TaskOptions:
         """
         `retries` after the task raised or ran out of time, and after its worker died; `backoff_s`
         seconds before the first, doubled for each further one; `timeout_s` seconds for an attempt. The end
-        of the program waits for all calls but daemons.
+        of the program waits for all calls but daemons. An internal one, which is no call of the program's, is in no
+        count and on no page.
         """
 
 @final

@@ -76,11 +76,12 @@ impl Groups {
         self.groups.get(&group).unwrap_or(&self.overflow)
     }
 
-    /// All counters, ordered by group.
+    /// All counters but those of internal tasks, ordered by group.
     pub(crate) fn summaries(&self) -> Vec<(GroupId, GroupSummary)> {
         let mut all: Vec<_> = self
             .groups
             .iter()
+            .filter(|(id, _)| !id.is_internal())
             .map(|(id, group)| (*id, group.summary))
             .collect();
         all.sort_unstable_by_key(|(id, _)| *id);

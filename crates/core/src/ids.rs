@@ -30,3 +30,26 @@ id!(
     /// Tasks that run the same function; durations are estimated per group.
     GroupId(u32)
 );
+
+/// The bit of a group's number that says that its tasks are internal.
+const INTERNAL: u32 = 1 << 31;
+
+impl GroupId {
+    /// The group of such tasks of this one as nobody asked for: a front end makes them for itself. They run like
+    /// all others, but are in no count, no summary and no event.
+    #[must_use]
+    pub fn internal(self) -> GroupId {
+        GroupId(self.0 | INTERNAL)
+    }
+
+    /// Whether its tasks are internal.
+    pub fn is_internal(self) -> bool {
+        self.0 & INTERNAL != 0
+    }
+
+    /// The group that has its name: itself, or the one that it is the internal part of.
+    #[must_use]
+    pub fn named(self) -> GroupId {
+        GroupId(self.0 & !INTERNAL)
+    }
+}

@@ -61,6 +61,11 @@ impl State {
         pool.unfinished += 1;
         pool.daemons += usize::from(request.policy.daemon);
         let task = pledge.promise().task();
+        let group = if request.policy.internal {
+            request.group.internal()
+        } else {
+            request.group
+        };
         let (mut dependencies, mut supplied) = (Vec::new(), Vec::new());
         for input in &request.inputs {
             if !input.is_done() {
@@ -75,7 +80,7 @@ impl State {
         let spec = TaskSpec {
             task,
             pool: request.pool,
-            group: request.group,
+            group,
             parent,
             dependencies,
             supplied,
@@ -87,8 +92,8 @@ impl State {
             pool,
             work,
             inputs,
-            group,
             policy,
+            ..
         } = request;
         let timed = policy.timeout.is_some();
         self.tasks.insert(

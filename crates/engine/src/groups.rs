@@ -39,7 +39,11 @@ impl Groups {
 
     pub(crate) fn name(&self, id: GroupId) -> String {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.names.get(id.0 as usize).cloned().unwrap_or_default()
+        known
+            .names
+            .get(id.named().0 as usize)
+            .cloned()
+            .unwrap_or_default()
     }
 }
 

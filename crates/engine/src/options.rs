@@ -132,4 +132,7 @@ pub struct Policy {
     pub timeout: Option<Duration>,
     /// Whether those do not wait for it who wait for all others before the program ends.
     pub daemon: bool,
+    /// Whether nobody asked for it: a front end makes it for itself, and it is in no count, summary or picture. Its
+    /// worker's death is told of like any other.
+    pub internal: bool,
 }

@@ -99,6 +99,7 @@ impl Client {
             deaths_max: policy.retries.deaths_max,
             backoff_ns: nanos(policy.retries.backoff),
             timeout_ns: policy.timeout.map(nanos),
+            internal: policy.internal,
         };
         let (code, definitions, args) = (encoded.code, encoded.definitions, encoded.args);
         session

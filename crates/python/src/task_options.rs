@@ -18,9 +18,10 @@ pub struct TaskOptions {
 impl TaskOptions {
     /// `retries` after the task raised or ran out of time, and after its worker died; `backoff_s`
     /// seconds before the first, doubled for each further one; `timeout_s` seconds for an attempt. The end
-    /// of the program waits for all calls but daemons.
+    /// of the program waits for all calls but daemons. An internal one, which is no call of the program's, is in no
+    /// count and on no page.
     #[new]
-    #[pyo3(signature = (*, priority = 0, retries = 0, death_retries = 0, backoff_s = 0.0, timeout_s = None, daemon = false))]
+    #[pyo3(signature = (*, priority = 0, retries = 0, death_retries = 0, backoff_s = 0.0, timeout_s = None, daemon = false, internal = false))]
     fn new(
         priority: i32,
         retries: u16,
@@ -28,6 +29,7 @@ impl TaskOptions {
         backoff_s: f64,
         timeout_s: Option<f64>,
         daemon: bool,
+        internal: bool,
     ) -> PyResult<TaskOptions> {
         let seconds = |name: &str, value: f64| {
             Duration::try_from_secs_f64(value).map_err(|_| {
@@ -49,6 +51,7 @@ impl TaskOptions {
                 retries,
                 timeout,
                 daemon,
+                internal,
             },
         })
     }

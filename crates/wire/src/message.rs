@@ -337,6 +337,8 @@ pub struct CallOptions {
     pub backoff_ns: u64,
     /// Wall time one attempt may take, in nanoseconds.
     pub timeout_ns: Option<u64>,
+    /// Whether it is in no count, since nobody asked for it.
+    pub internal: bool,
 }
 
 /// From the engine to the zygote.

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["LAST", "Inside"]
+__all__ = ["LAST", "PROBE", "Inside"]
 
-#: Options of tasks for which any other task is more urgent.
+#: Options of tasks for which any other task is more urgent, and of those of them that are no call of the program's.
 LAST = _native.TaskOptions(priority=-(1 << 20))
+PROBE = _native.TaskOptions(priority=-(1 << 20), internal=True)
 
 #: Threads that wait for others to help them, and in which call.
 _waiting: dict[int, Inside] = {}

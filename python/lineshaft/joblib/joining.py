@@ -11,7 +11,7 @@ from collections import deque
 
 from lineshaft import _native
 from lineshaft.joblib.batch import probe
-from lineshaft.joblib.inside import LAST, Inside
+from lineshaft.joblib.inside import LAST, PROBE, Inside
 from lineshaft.joblib.run import Batch
 
 TYPE_CHECKING = False
@@ -65,7 +65,7 @@ class Joining(Inside):
         if self._probed_pool is None:
             self._start(self._pool, self._help, LAST)
             return
-        waiting = self._probed_pool.submit(probe, ((),), None, LAST)
+        waiting = self._probed_pool.submit(probe, ((),), None, PROBE)
         self._futures[waiting] = waiting
         _native.when_done(waiting, self._probed)
 

@@ -17,7 +17,7 @@ from concurrent.futures import CancelledError
 from lineshaft import _native
 from lineshaft.joblib.announcing import Announcing
 from lineshaft.joblib.batch import probe
-from lineshaft.joblib.inside import LAST, Inside
+from lineshaft.joblib.inside import LAST, PROBE, Inside
 from lineshaft.joblib.run import Batch, modules_of
 
 TYPE_CHECKING = False
@@ -106,7 +106,7 @@ class Sharing(Inside, Announcing):
         ]
 
     def _probe(self) -> None:
-        waiting = self._pool.submit(probe, (self._modules,), None, LAST)
+        waiting = self._pool.submit(probe, (self._modules,), None, PROBE)
         self._probes.add(waiting)
         _native.when_done(waiting, lambda probed: self._post(lambda: self._probed(probed)))
 

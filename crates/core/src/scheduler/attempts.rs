@@ -29,7 +29,8 @@ impl Scheduler {
         }
         self.set_assigned(slot, assigned);
         if first_report {
-            self.note(step, EventKind::Started { task, attempt });
+            let group = self.graph[slot].group;
+            self.note_of(group, step, EventKind::Started { task, attempt });
         }
     }
 
@@ -46,13 +47,15 @@ impl Scheduler {
             return;
         };
         self.ended_by(assigned.worker, step.now);
-        let group = self.groups.get_mut(self.graph[slot].group);
+        let id = self.graph[slot].group;
+        let group = self.groups.get_mut(id);
         let Measured { ran_ns, phases } = measured;
         if items_raised == Some(ItemsRaised::ForGood) {
             group.note_failed(Some(measured));
             group.summary.rejected += 1;
             let ran_ns = NonZeroU64::new(ran_ns);
-            self.note(
+            self.note_of(
+                id,
                 step,
                 EventKind::Failed {
                     task,
@@ -62,14 +65,15 @@ impl Scheduler {
                 },
             );
             let why = Rejection::Failed;
-            self.note(step, EventKind::Rejected { task, why });
+            self.note_of(id, step, EventKind::Rejected { task, why });
         } else {
             group.note_finished(measured.ran(), phases, bytes);
             if items_raised == Some(ItemsRaised::RunAgain) {
                 group.note_failed(None);
                 group.summary.retried += 1;
             }
-            self.note(
+            self.note_of(
+                id,
                 step,
                 EventKind::Finished {
                     task,
@@ -140,7 +144,8 @@ impl Scheduler {
         assigned.phase = phase;
         self.set_assigned(slot, assigned);
         if !was_waiting {
-            self.note(step, EventKind::Blocked { task, attempt });
+            let group = self.graph[slot].group;
+            self.note_of(group, step, EventKind::Blocked { task, attempt });
         }
         // What waits behind a blocked task may be what it waits for.
         let worker = &self.workers[&assigned.worker];
@@ -159,7 +164,8 @@ impl Scheduler {
         }
         assigned.phase = Phase::Running;
         self.set_assigned(slot, assigned);
-        self.note(step, EventKind::Unblocked { task, attempt });
+        let group = self.graph[slot].group;
+        self.note_of(group, step, EventKind::Unblocked { task, attempt });
     }
 
     pub(super) fn on_tick(&mut self, step: &mut Step) {
@@ -253,8 +259,8 @@ impl Scheduler {
         step: &mut Step,
     ) {
         let task = &self.graph[slot];
-        let (id, attempt, group) = (task.id, task.attempt, task.group);
-        let group = self.groups.get_mut(group);
+        let (id, attempt, of) = (task.id, task.attempt, task.group);
+        let group = self.groups.get_mut(of);
         if why == Rejection::Cancelled {
             group.note_given_up(measured);
         } else {
@@ -263,7 +269,8 @@ impl Scheduler {
         if let Verdict::RetryAfter(_) = verdict {
             group.summary.retried += 1;
         }
-        self.note(
+        self.note_of(
+            of,
             step,
             EventKind::Failed {
                 task: id,
@@ -277,7 +284,8 @@ impl Scheduler {
             return;
         };
         let until = step.now + wait;
-        self.note(
+        self.note_of(
+            of,
             step,
             EventKind::Retried {
                 task: id,

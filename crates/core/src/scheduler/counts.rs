@@ -1,4 +1,4 @@
-//! Numbers for a dashboard, kept up to date anyway.
+//! Numbers for a dashboard, kept up to date anyway. Internal tasks are in none of them.
 
 use super::Scheduler;
 use super::pool::Pool;
@@ -54,7 +54,7 @@ impl PoolCounts {
     }
 
     fn of(pool: &Pool) -> PoolCounts {
-        let (tally, sums) = (&pool.tally, &pool.sums);
+        let (tally, sums) = (pool.tally.without(&pool.internal), &pool.sums);
         PoolCounts {
             waiting: tally.waiting,
             ready: tally.ready,

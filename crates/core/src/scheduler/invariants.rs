@@ -28,9 +28,13 @@ impl Scheduler {
     }
 
     fn check_tasks(&self) {
-        let mut tallies: BTreeMap<PoolId, Tally> = BTreeMap::new();
+        let mut tallies: BTreeMap<PoolId, (Tally, Tally)> = BTreeMap::new();
         for (slot, task) in self.graph.iter() {
-            tallies.entry(task.pool).or_default().add(&task.state);
+            let (all, internal) = tallies.entry(task.pool).or_default();
+            all.change(&task.state, |count| *count += 1);
+            if task.group.is_internal() {
+                internal.change(&task.state, |count| *count += 1);
+            }
             assert!(task.rank < self.rank_next && Some(task.id) <= self.task_last);
             if let State::Assigned(assigned) = task.state {
                 let listed = self.workers.get(&assigned.worker).is_some_and(|worker| {
@@ -41,7 +45,8 @@ impl Scheduler {
         }
         for (id, pool) in &self.pools {
             let counted = tallies.remove(id).unwrap_or_default();
-            assert_eq!(pool.tally, counted, "tasks of {id:?} by state");
+            let kept = (pool.tally, pool.internal);
+            assert_eq!(kept, counted, "tasks of {id:?} by state");
         }
         assert!(tallies.is_empty(), "tasks outlived their pool");
     }

@@ -17,17 +17,18 @@ impl Scheduler {
     pub(super) fn set_state(&mut self, slot: Slot, state: State) -> State {
         let task = &mut self.graph[slot];
         let old = std::mem::replace(&mut task.state, state);
-        let id = task.pool;
+        let (id, group) = (task.pool, task.group);
         let pool = self.pools.get_mut(&id).expect("a pool outlives its tasks");
-        pool.tally.remove(&old);
-        pool.tally.add(&state);
+        pool.uncount(group, &old);
+        pool.count(group, &state);
         self.mark_pool(id);
         old
     }
 
     /// Queues the task: it has all it needs and is with nobody.
     pub(super) fn make_ready(&mut self, slot: Slot, step: &Step) {
-        let (id, pool) = (self.graph[slot].id, self.graph[slot].pool);
+        let task = &self.graph[slot];
+        let (id, pool, group) = (task.id, task.pool, task.group);
         let queue = &mut self
             .pools
             .get_mut(&pool)
@@ -35,7 +36,7 @@ impl Scheduler {
             .ready;
         let lane = queue.push(&self.graph, slot);
         self.set_state(slot, State::Ready { lane });
-        self.note(step, EventKind::Ready { task: id });
+        self.note_of(group, step, EventKind::Ready { task: id });
     }
 
     /// Hands the best ready task of the worker's pool, which is this one, to the worker.
@@ -71,7 +72,8 @@ impl Scheduler {
             task: id,
             attempt,
         });
-        self.note(
+        self.note_of(
+            group,
             step,
             EventKind::Assigned {
                 task: id,
@@ -161,8 +163,9 @@ impl Scheduler {
             };
             *missing -= 1;
             let is_free = *missing == 0;
-            let supplied = task.id;
-            self.note(
+            let (supplied, group) = (task.id, task.group);
+            self.note_of(
+                group,
                 step,
                 EventKind::Supplied {
                     task: supplied,
@@ -215,7 +218,7 @@ impl Scheduler {
         self.groups.get_mut(group).summary.rejected += 1;
         let id = self.forget(slot);
         step.actions.push(Action::Reject { task: id, why });
-        self.note(step, EventKind::Rejected { task: id, why });
+        self.note_of(group, step, EventKind::Rejected { task: id, why });
     }
 
     /// Removes a task whose dependents have been taken, from whatever state it is in.
@@ -226,7 +229,7 @@ impl Scheduler {
             .get_mut(&task.pool)
             .expect("a pool outlives its tasks");
         let (pool_id, state) = (task.pool, task.state);
-        pool.tally.remove(&state);
+        pool.uncount(task.group, &state);
         match state {
             State::Waiting { .. } => self.graph.drop_dependencies(slot),
             State::Ready { lane } => pool.ready.forget(&self.graph, lane),

@@ -21,6 +21,7 @@
 //! * No decision depends on the order of a hash map. Equal inputs give equal actions.
 //! * What a worker stands for in the sums of its pool is its [`worker::Standing`], and only
 //!   `update_worker` changes these sums.
+//! * Internal tasks are scheduled like all others, and told of to nobody: counts, summaries and events are without them.
 //! * A timer exists exactly while its owner waits for it, so an idle scheduler has no deadline.
 
 mod attempts;
@@ -184,7 +185,7 @@ impl Scheduler {
         &self.events
     }
 
-    /// Counters per function, ordered by group.
+    /// Counters per function, ordered by group, without internal tasks.
     pub fn groups(&self) -> Vec<(GroupId, GroupSummary)> {
         self.groups.summaries()
     }
@@ -229,5 +230,12 @@ impl Scheduler {
 
     fn note(&mut self, step: &Step, kind: EventKind) {
         self.events.push(step.now, kind);
+    }
+
+    /// The same of a task of this group: readers are told nothing of internal ones.
+    fn note_of(&mut self, group: GroupId, step: &Step, kind: EventKind) {
+        if !group.is_internal() {
+            self.note(step, kind);
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::worker::{Key, Standing};
 use crate::graph::State;
-use crate::ids::WorkerId;
+use crate::ids::{GroupId, WorkerId};
 use crate::limits::OVERTAKEN_MAX;
 use crate::ready::{Choice, Ready, Turn};
 use crate::spec::PoolSpec;
@@ -18,6 +18,8 @@ pub(super) struct Pool {
     pub(super) ready: Ready,
     /// Tasks by state, changed where a task comes, goes or changes its state.
     pub(super) tally: Tally,
+    /// Of these, the internal ones.
+    pub(super) internal: Tally,
     /// Every worker that is up, in the order of ids.
     pub(super) workers: BTreeSet<WorkerId>,
     /// Workers that may be given tasks, least loaded first.
@@ -86,6 +88,7 @@ impl Pool {
             broken: false,
             ready: Ready::default(),
             tally: Tally::default(),
+            internal: Tally::default(),
             workers: BTreeSet::new(),
             takers: BTreeSet::new(),
             sums: Sums::default(),
@@ -100,6 +103,22 @@ impl Pool {
             surplus_timer: Time::NEVER,
             dirty: false,
             hungry: false,
+        }
+    }
+
+    /// A task of this group has come, and is in this state.
+    pub(super) fn count(&mut self, group: GroupId, state: &State) {
+        self.tally.change(state, |count| *count += 1);
+        if group.is_internal() {
+            self.internal.change(state, |count| *count += 1);
+        }
+    }
+
+    /// One that was in this state is so no more.
+    pub(super) fn uncount(&mut self, group: GroupId, state: &State) {
+        self.tally.change(state, |count| *count -= 1);
+        if group.is_internal() {
+            self.internal.change(state, |count| *count -= 1);
         }
     }
 
@@ -197,15 +216,19 @@ impl Pool {
 }
 
 impl Tally {
-    pub(super) fn add(&mut self, state: &State) {
-        self.change(state, |count| *count += 1);
+    /// What is left without some of them.
+    pub(super) fn without(&self, some: &Tally) -> Tally {
+        Tally {
+            waiting: self.waiting - some.waiting,
+            ready: self.ready - some.ready,
+            backoff: self.backoff - some.backoff,
+            assigned: self.assigned - some.assigned,
+            running: self.running - some.running,
+            blocked: self.blocked - some.blocked,
+        }
     }
 
-    pub(super) fn remove(&mut self, state: &State) {
-        self.change(state, |count| *count -= 1);
-    }
-
-    fn change(&mut self, state: &State, by_one: impl Fn(&mut usize)) {
+    pub(super) fn change(&mut self, state: &State, by_one: impl Fn(&mut usize)) {
         match state {
             State::Waiting { .. } => by_one(&mut self.waiting),
             State::Ready { .. } => by_one(&mut self.ready),

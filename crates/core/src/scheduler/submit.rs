@@ -26,7 +26,7 @@ impl Scheduler {
         self.task_last = Some(spec.task);
         self.note_submitted(spec, step);
         if let Some(why) = self.refusal(spec.pool) {
-            self.refuse(spec.task, why, step);
+            self.refuse(spec, why, step);
             return;
         }
         let slot = self.insert(spec);
@@ -77,7 +77,7 @@ impl Scheduler {
         let refusal = self.refusal(spec.pool).map(|why| (spec.task, why));
         if let Some((failed, why)) = refusal.or_else(|| arrivals.inherited(spec, batch)) {
             arrivals.refused.insert(position, failed);
-            self.refuse(spec.task, why, step);
+            self.refuse(spec, why, step);
             return;
         }
         let slot = self.insert(spec);
@@ -99,9 +99,9 @@ impl Scheduler {
             task, pool, group, ..
         } = *spec;
         self.groups.get_mut(group).summary.submitted += 1;
-        self.note(step, EventKind::Submitted { task, pool, group });
+        self.note_of(group, step, EventKind::Submitted { task, pool, group });
         for &by in &spec.supplied {
-            self.note(step, EventKind::Supplied { task, by });
+            self.note_of(group, step, EventKind::Supplied { task, by });
         }
     }
 
@@ -114,9 +114,10 @@ impl Scheduler {
         }
     }
 
-    fn refuse(&mut self, task: TaskId, why: Rejection, step: &mut Step) {
+    fn refuse(&mut self, spec: &TaskSpec, why: Rejection, step: &mut Step) {
+        let task = spec.task;
         step.actions.push(Action::Reject { task, why });
-        self.note(step, EventKind::Rejected { task, why });
+        self.note_of(spec.group, step, EventKind::Rejected { task, why });
     }
 
     fn insert(&mut self, spec: &TaskSpec) -> Slot {
@@ -128,7 +129,7 @@ impl Scheduler {
             .pools
             .get_mut(&spec.pool)
             .expect("a pool that refuses takes no tasks");
-        pool.tally.add(&task.state);
+        pool.count(task.group, &task.state);
         self.graph.insert(task)
     }
 

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! pool p max=2                    a pool; also cores=, prefetch=off or short
-//! submit b(a) timeout=1s          a task that needs a; also pool=, group=, prio=, retries=, deaths=,
+//! submit b(a) timeout=1s          a task that needs a; also pool=, group=, prio=, retries=, deaths=, internal=yes,
 //!                                 backoff=, in= for the one that asked for it, given= for one that it needs and that has finished
 //! graph a b(a) c(a,b) / g=2       a graph; options after the slash hold for all
 //! up w0 slots=4                   a worker; also pool=
@@ -12,7 +12,7 @@
 //! retracted w0 a b, down w0 running a, cancel a kill
 //! cores 4, memory short, memory ok, spawn-failed p broken, never-started w0, remove p
 //! tick 10ms                       time passes, then a tick
-//! explain a, counts, deadline     questions; by the events: edges, who supplied whom; starts, who began
+//! explain a, counts, deadline     questions; by the events: edges, who supplied whom; starts, who began; seen, whom they name
 //! ```
 //!
 //! Names are given to ids in the order in which they appear. Invariants are checked after each line.
@@ -72,6 +72,7 @@ impl Bench {
             "counts" => return self.counts(),
             "edges" => return self.edges(),
             "starts" => return self.starts(),
+            "seen" => return self.seen(),
             "tick" => {
                 self.now = self.now + words.first().map_or(Duration::ZERO, |text| duration(text));
             }
@@ -186,13 +187,15 @@ impl Bench {
         let task = TaskId(u64::from(position(&mut self.names, name)));
         let dependencies = dependencies.split(',').filter(|name| !name.is_empty());
         let dependencies = dependencies.map(|name| self.task(name)).collect();
+        let group = options.get("group").unwrap_or("g");
+        let group = GroupId(position(&mut self.groups, group));
         TaskSpec {
             task,
             pool: self.pool(options.get("pool").unwrap_or("p")),
-            group: GroupId(position(
-                &mut self.groups,
-                options.get("group").unwrap_or("g"),
-            )),
+            group: match options.get("internal") {
+                Some(_) => group.internal(),
+                None => group,
+            },
             parent: options.get("in").map(|name| self.task(name)),
             dependencies,
             supplied: options
@@ -326,8 +329,33 @@ impl Bench {
         })
     }
 
+    fn seen(&self) -> String {
+        let mut seen = Vec::new();
+        self.told(|event| {
+            let (EventKind::Submitted { task, .. }
+            | EventKind::Supplied { task, .. }
+            | EventKind::Ready { task }
+            | EventKind::Assigned { task, .. }
+            | EventKind::Started { task, .. }
+            | EventKind::Blocked { task, .. }
+            | EventKind::Unblocked { task, .. }
+            | EventKind::Finished { task, .. }
+            | EventKind::Failed { task, .. }
+            | EventKind::Retried { task, .. }
+            | EventKind::Rejected { task, .. }) = event
+            else {
+                return None;
+            };
+            if !seen.contains(&self.name(task)) {
+                seen.push(self.name(task));
+            }
+            None
+        });
+        seen.join(" ")
+    }
+
     /// What all events tell so far.
-    fn told(&self, told: impl Fn(EventKind) -> Option<String>) -> String {
+    fn told(&self, mut told: impl FnMut(EventKind) -> Option<String>) -> String {
         let Since::Batch { events, .. } = self.scheduler.events().since(0, usize::MAX) else {
             panic!("a script has few events");
         };

@@ -325,3 +325,32 @@ fn a_closed_pool_takes_its_tasks_with_it() {
         counts                waiting 0 ready 0 backoff 0 handed 0 running 0 blocked 0 | up 1 idle 1 blocked 0 starting 0 | cores 0
     ");
 }
+
+#[test]
+fn internal_tasks_run_like_others_and_are_told_of_to_nobody() {
+    check(
+        "
+        pool p max=2 prefetch=off
+        graph a b end(a,b) / internal=yes  spawn 2 for p
+        counts                            waiting 0 ready 0 backoff 0 handed 0 running 0 blocked 0 | up 0 idle 0 blocked 0 starting 2 | cores 0
+        submit c(a)
+        counts                            waiting 1 ready 0 backoff 0 handed 0 running 0 blocked 0 | up 0 idle 0 blocked 0 starting 2 | cores 0
+        up w0                             run a#1 on w0
+        up w1                             run b#1 on w1
+        start a
+        block a
+        unblock a
+        counts                            waiting 1 ready 0 backoff 0 handed 0 running 0 blocked 0 | up 2 idle 0 blocked 0 starting 0 | cores 2
+        finish a                          resolve a, run c#1 on w0
+        fail b                            reject b (Failed), reject end (needs b)
+        submit d retries=1 internal=yes   run d#1 on w1
+        fail d                            run d#2 on w1
+        start d
+        cancel d kill                     kill w1 for d
+        down w1 running d                 reject d (Cancelled)
+        finish c                          resolve c
+        edges                             c by a
+        seen                              c
+        ",
+    );
+}

@@ -322,5 +322,6 @@ fn policy(options: &CallOptions) -> Policy {
         },
         timeout: options.timeout_ns.map(Duration::from_nanos),
         daemon: false,
+        internal: options.internal,
     }
 }

@@ -122,6 +122,7 @@ impl<'a, 'py> Lowering<'a, 'py> {
             inputs,
             policy: Policy {
                 daemon: self.plan.daemon,
+                internal: true,
                 ..Policy::default()
             },
         };
