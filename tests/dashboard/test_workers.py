@@ -55,6 +55,29 @@ def test_objects_that_a_worker_holds_are_counted(tab, event):
         expect(workers(page).filter(has_text="nothing")).not_to_contain_text("12.0 MiB")
 
 
+def test_what_a_worker_spilled_is_its_own_and_stays_known_when_it_is_gone(tab, event):
+    go_on = event("go on")
+    with ls.Engine(workers=1, memory=2**22) as engine:
+        spilled = engine.submit(bytearray, 2**23)
+        assert spilled.exception() is None
+        reader = engine.submit(lambda *_: go_on.wait(), spilled)
+        page = tab.open(engine.dashboard_url, "workers")
+        row = workers(page).filter(has_text="lambda")
+        # What it reads, what it wrote, and what of that went to disk.
+        row_text = re.compile(r"1, 8\.00 MiB8\.00 MiB from disk.*1, 8\.00 MiB8\.00 MiB on disk8\.00 MiB")
+        expect(row).to_contain_text(row_text)
+        tab.check_accessibility()
+        go_on.set()
+        assert reader.result()
+        del spilled, reader
+        row = workers(page).filter(has_text="nothing")
+        expect(row).not_to_contain_text("on disk")
+        expect(row).to_contain_text("8.00 MiB")
+        page.get_by_role("button", name=re.compile("Retire")).click()
+        expect(page.get_by_role("region", name="Workers that are gone").last).to_contain_text("8.00 MiB")
+    expect(page.get_by_role("region", name="Workers that are gone").last).to_contain_text("8.00 MiB")
+
+
 def test_a_retired_worker_ends_what_it_runs(tab, event):
     go_on, begun = event("go on"), event("begun")
     with ls.Engine(workers=1) as engine:

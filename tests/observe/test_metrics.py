@@ -110,6 +110,21 @@ def test_results_that_workers_write_to_disk_are_spilled():
     assert values["lineshaft_store_objects", None] == 4
     assert values["lineshaft_store_spilled_bytes", None] >= 3 * size
     assert values["lineshaft_store_spills_total", None] == 3
+    written = {of: value for (name, of), value in values.items() if name == "lineshaft_worker_disk_bytes"}
+    (worker,) = written
+    assert worker.isdecimal()
+    assert written[worker] == values["lineshaft_store_spilled_bytes", None]
+
+
+def test_what_the_program_has_on_disk_is_its_own():
+    size = 3 * 2**20
+    with ls.Engine(workers=1, memory="4MiB") as engine:
+        lengths = [engine.submit(len, bytearray(size)) for _ in range(3)]
+        assert [length.result() for length in lengths] == 3 * [size]
+        values, _ = parse(engine.metrics())
+    spilled = {of: value for (name, of), value in values.items() if name == "lineshaft_worker_spilled_bytes_total"}
+    assert set(spilled) <= {"program"}
+    assert sum(spilled.values()) >= size * (values["lineshaft_store_spills_total", None] > 0)
 
 
 def double(number):

@@ -56,6 +56,7 @@ def test_in_a_narrow_terminal_columns_are_left_out_and_no_number_is_cut(columns,
     }
     overview |= {"ended": False, "at_s": 3, "tasks_per_s": 2, "groups": [group], "groups_more": 0}
     worker = {"worker": 2, "is_threads": False, "slots": 1, "pid": 12345, "attempts": 123_456, "down_s": None}
+    worker["wrote"] = {"spilled_bytes": 123 << 20}
     worker |= {"process": {"cores": 0.5, "resident_bytes": 118 << 20}, "running": [{"name": "f" * 80, "for_s": 2}]}
     lines = screen(overview, {"workers": [worker]}, columns=columns)
     title, row = next((line, lines[at + 1]) for at, line in enumerate(lines) if line.startswith("FUNCTION"))
@@ -65,7 +66,9 @@ def test_in_a_narrow_terminal_columns_are_left_out_and_no_number_is_cut(columns,
     assert set(cells) - set(shown) == set(left_out.split())
     # Each number ends where its title does.
     assert all(row[: title.index(name) + len(name)].endswith(f" {cells[name]}") for name in shown)
-    assert "0.50  118 MiB   123,456  fff" in lines[-1]
+    spilled = "123 MiB   " if columns >= 70 else ""
+    assert f"0.50  118 MiB  {spilled}" in lines[-1]
+    assert "123,456  fff" in lines[-1]
     assert max(map(len, lines)) <= columns
 
 

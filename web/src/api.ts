@@ -293,6 +293,8 @@ export interface WorkerList {
   program: Process | null;
   workers: Worker[];
   gone_more: number;
+  gone_more_spilled_bytes: number;
+  program_wrote: Written;
   deaths: Death[];
   deaths_more: number;
 }
@@ -314,12 +316,22 @@ export interface Worker {
   peak_bytes: number | null;
   objects: number;
   object_bytes: number;
+  object_disk_bytes: number;
+  wrote: Written;
   up_s: number;
   down_s: number | null;
   attempts: number;
   busy_s: number;
   running: Running[];
   ahead: number;
+}
+
+/** Objects in shared memory that somebody wrote. */
+export interface Written {
+  objects: number;
+  bytes: number;
+  disk_bytes: number;
+  spilled_bytes: number;
 }
 
 export interface Running {

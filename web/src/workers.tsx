@@ -1,7 +1,7 @@
 // Workers: what each uses and runs, and how those ended that died.
 
 import { useState } from "preact/hooks";
-import type { Death, Overview, Process, Worker, WorkerList } from "./api";
+import type { Death, Overview, Process, Worker, WorkerList, Written } from "./api";
 import { act, useAsked } from "./ask";
 import { bytes, count, duration, percent, rough } from "./format";
 import { isOver, type Live } from "./live";
@@ -28,7 +28,7 @@ export function WorkersPage({ live, overview }: { live: Live; overview: Overview
   const gone = answer.workers.filter((worker) => worker.down_s !== null);
   return (
     <>
-      {answer.program && <Program program={answer.program} />}
+      {answer.program && <Program program={answer.program} wrote={answer.program_wrote} />}
       <section class="card groups" aria-labelledby="workers">
         <div class="head">
           <h2 id="workers">Workers</h2>
@@ -56,7 +56,12 @@ export function WorkersPage({ live, overview }: { live: Live; overview: Overview
             {overview.workers.died === 0 ? "none" : count(overview.workers.died)} of them died.
           </p>
           <Table label="gone" workers={gone} at_s={answer.at_s} order={null} stacks={false} />
-          {answer.gone_more > 0 && <p class="note close">{count(answer.gone_more)} more went before.</p>}
+          {answer.gone_more > 0 && (
+            <p class="note close">
+              {count(answer.gone_more)} more went before
+              {answer.gone_more_spilled_bytes > 0 && `; ${bytes(answer.gone_more_spilled_bytes)} that they wrote went to disk`}.
+            </p>
+          )}
         </section>
       )}
       <Missed overview={overview}>attempts of workers that ran in that time are not counted here</Missed>
@@ -75,12 +80,15 @@ export function Missed({ overview, children }: { overview: Overview; children: p
   );
 }
 
-function Program({ program }: { program: Process }) {
+function Program({ program, wrote }: { program: Process; wrote: Written }) {
   return (
     <dl class="numbers">
       <NumberCard name="this program" value={`process ${program.pid}`} more="its threads and the engine" />
       <NumberCard name="cores busy in it" value={program.cores === null ? "–" : rough(program.cores)} more={`${duration(program.cpu_s)} so far`} />
       <NumberCard name="resident memory of it" value={bytes(program.resident_bytes)} more={`at most ${bytes(program.peak_bytes)}, shared pages included`} />
+      {wrote.spilled_bytes > 0 && (
+        <NumberCard name="spilled of what it wrote" value={bytes(wrote.spilled_bytes)} more={`to disk; ${wrote.disk_bytes > 0 ? bytes(wrote.disk_bytes) : "nothing"} there now`} title="Arguments of calls, and results of calls on threads, that went to disk because memory had no room" />
+      )}
     </dl>
   );
 }
@@ -100,18 +108,25 @@ function Table({ label, workers, at_s, order, stacks }: TableProps) {
         <thead>
           <tr>
             <th scope="col">worker</th>
-            <th scope="col">cores busy</th>
+            <th scope="col" title="Cores that it kept busy lately">
+              cores
+            </th>
             <th scope="col" title="Resident memory of its process, shared pages included: now, and the most that it ever had">
               memory
             </th>
-            <th scope="col" title="In shared memory, and neither freed nor moved to disk because it may read them">
-              objects
+            <th scope="col" title="Objects that it may read: they are neither freed nor moved to disk meanwhile">
+              reads
+            </th>
+            <th scope="col" title="Objects that its tasks wrote and that somebody still wants">
+              wrote
+            </th>
+            <th scope="col" title="What of all that its tasks wrote went to disk, because memory had no room">
+              spilled
             </th>
             <th scope="col">attempts</th>
             <th scope="col" title="Time that it ran tasks, of the time that it was there">
               busy
             </th>
-            <th scope="col">ahead</th>
             <th scope="col" class="left">
               runs
             </th>
@@ -139,12 +154,19 @@ function Row({ worker, at_s, order, stacks }: { worker: Worker; at_s: number; or
       <td>{worker.process?.cores == null ? "" : rough(worker.process.cores)}</td>
       <td>
         {worker.process && bytes(worker.process.resident_bytes)}
-        {worker.peak_bytes !== null && <span class="dim">{` at most ${bytes(worker.peak_bytes)}`}</span>}
+        {worker.peak_bytes !== null && <div class="dim">most {bytes(worker.peak_bytes)}</div>}
       </td>
-      <td>{worker.objects > 0 ? `${count(worker.objects)}, ${bytes(worker.object_bytes)}` : ""}</td>
+      <td>
+        {worker.objects > 0 && `${count(worker.objects)}, ${bytes(worker.object_bytes)}`}
+        {worker.object_disk_bytes > 0 && <div class="dim">{bytes(worker.object_disk_bytes)} from disk</div>}
+      </td>
+      <td>
+        {worker.wrote.objects > 0 && `${count(worker.wrote.objects)}, ${bytes(worker.wrote.bytes)}`}
+        {worker.wrote.disk_bytes > 0 && <div class="dim">{bytes(worker.wrote.disk_bytes)} on disk</div>}
+      </td>
+      <td>{worker.wrote.spilled_bytes > 0 && bytes(worker.wrote.spilled_bytes)}</td>
       <td>{count(worker.attempts)}</td>
       <td>{percent(Math.min(1, worker.busy_s / there_s / worker.slots))}</td>
-      <td>{worker.ahead > 0 ? count(worker.ahead) : ""}</td>
       <td class="left runs">
         {worker.down_s !== null && <span class="dim">gone at {worker.down_s.toFixed(3)} s</span>}
         {worker.running.map((running) => (
@@ -158,6 +180,11 @@ function Row({ worker, at_s, order, stacks }: { worker: Worker; at_s: number; or
           </div>
         ))}
         {worker.down_s === null && worker.running.length === 0 && <span class="dim">nothing</span>}
+        {worker.ahead > 0 && (
+          <div class="dim" title="Tasks that it was handed and has not begun">
+            and has {count(worker.ahead)} ahead
+          </div>
+        )}
       </td>
       {order && (
         <td>

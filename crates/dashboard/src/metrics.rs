@@ -2,6 +2,8 @@
 
 use std::fmt::{Display, Write};
 
+use lineshaft_engine::{Owned, Owner};
+
 use crate::picture::Picture;
 
 /// Groups with metrics of their own; a gauge says how many more there are.
@@ -162,6 +164,37 @@ impl Picture {
             "Objects, wherever they are.",
             memory.objects,
         );
+        self.write_owners(text);
+    }
+
+    /// Of whoever wrote something that went to disk.
+    fn write_owners(&self, text: &mut Text) {
+        let owners = &self.totals.owners;
+        let spilled = || {
+            let all = owners.by_owner.iter();
+            all.filter(|(_, owned)| owned.spilled_bytes > 0)
+        };
+        let name = |owner: &Owner| match owner {
+            Owner::Program => "program".to_owned(),
+            Owner::Worker(number) => number.to_string(),
+        };
+        let mut family = |family, kind, help, number: fn(&Owned) -> u64| {
+            text.family(family, kind, help);
+            for (owner, owned) in spilled() {
+                text.labelled("worker", name(owner), number(owned));
+            }
+        };
+        let help = "Objects on disk, by the worker that wrote them, or the program.";
+        family("lineshaft_worker_disk_bytes", "gauge", help, |owned| {
+            owned.disk_bytes
+        });
+        let help = "Objects that went to disk, by the worker that wrote them, or the program.";
+        let counter = "lineshaft_worker_spilled_bytes_total";
+        family(counter, "counter", help, |owned| owned.spilled_bytes);
+        let others = owners.forgotten_bytes;
+        if others > 0 {
+            text.labelled("worker", "forgotten", others);
+        }
     }
 }
 

@@ -64,4 +64,6 @@ pub use runner::{BlockedCall, Body, Call, CallEnd, Calls, Runner, current_task};
 pub use untold::{EndedAt, Untold};
 pub use wait::{Check, Waited};
 
+pub use lineshaft_store::{Owned, Owner, Owners};
+
 pub use lineshaft_core::{Counts, Event, EventKind, GroupSummary, PoolCounts, Since};

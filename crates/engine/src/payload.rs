@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use lineshaft_core::GroupId;
-use lineshaft_store::{Pin, Segment, Store, StoreError};
+use lineshaft_store::{Owner, Pin, Segment, Store, StoreError};
 use lineshaft_wire::{BufferRef, Descriptors, INLINE_SEGMENT, Value};
 
 use crate::descriptors;
@@ -73,11 +73,12 @@ impl Payload {
         self.segments.iter().map(Segment::pin).collect()
     }
 
-    /// Takes over a value that a worker sent, with the segments whose descriptors came along.
+    /// Takes over a value that a worker, its owner, sent, with the segments whose descriptors came along.
     pub(crate) fn from_wire(
         value: &Value<'_>,
         descriptors: &mut Descriptors,
         store: &Store,
+        owner: Owner,
     ) -> Result<Payload, EngineError> {
         // Whoever looks at it later has nobody to blame.
         if !value.is_sound() {
@@ -90,7 +91,7 @@ impl Payload {
                 .take_fd()
                 .ok_or(EngineError::Protocol("a segment without its descriptor"))?;
             is_short |= descriptors::are_short(&fd);
-            segments.push(store.adopt(fd, bytes)?);
+            segments.push(store.adopt(fd, bytes, owner)?);
         }
         let payload = Payload {
             data: value.data.into(),

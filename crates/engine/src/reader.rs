@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lineshaft_core::{Counts, GroupId, GroupSummary, PoolId, Since, TaskId, WorkerId};
-use lineshaft_store::StoreStats;
+use lineshaft_store::{Owners, StoreStats};
 
 use crate::clock;
 use crate::output::{OutputDropped, Printed, TaskOutput};
@@ -43,6 +43,8 @@ pub struct Totals {
     pub ended_cpu_ns: u64,
     /// Objects in shared memory.
     pub store: StoreStats,
+    /// Who wrote them, and how much of it went to disk.
+    pub owners: Owners,
     /// Bytes that objects may take in memory.
     pub memory_bytes_max: u64,
 }
@@ -78,7 +80,7 @@ impl Reader {
 
     /// How much there is of everything. None if the engine is poisoned.
     pub fn totals(&self) -> Option<Totals> {
-        let store = self.shared.store.stats();
+        let (store, owners) = (self.shared.store.stats(), self.shared.store.owners());
         let memory_bytes_max = self.shared.store.budget_page().limit_bytes();
         self.shared.with_state(|state| Totals {
             next_event: state.scheduler.events().next(),
@@ -89,6 +91,7 @@ impl Reader {
             deaths: state.processes.deaths(),
             ended_cpu_ns: state.processes.ended_cpu_ns,
             store,
+            owners,
             memory_bytes_max,
         })
     }

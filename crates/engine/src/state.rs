@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use lineshaft_core::{
     Action, Attempt, Input, Measured, Phases, PoolId, Rejection, Scheduler, TaskId, Time, WorkerId,
 };
+use lineshaft_store::Owner;
 use lineshaft_wire::{Descriptors, Value};
 use rustc_hash::FxHashMap;
 
@@ -289,11 +290,12 @@ impl State {
     pub(crate) fn adopt(
         &mut self,
         shared: &Shared,
+        worker: WorkerId,
         value: &Value<'_>,
         descriptors: &mut Descriptors,
     ) -> Result<Payload, EngineError> {
         self.aftermath.adopted |= !value.segments.is_empty();
-        Payload::from_wire(value, descriptors, &shared.store)
+        Payload::from_wire(value, descriptors, &shared.store, Owner::Worker(worker.0))
     }
 
     pub(crate) fn on_ready(&mut self, shared: &Shared, source: Source) {

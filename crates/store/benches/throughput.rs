@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use lineshaft_store::{
-    LiveBuffers, SegmentWriter, SharedPage, Store, StoreOptions, content_hash, map_fd,
+    LiveBuffers, Owner, SegmentWriter, SharedPage, Store, StoreOptions, content_hash, map_fd,
 };
 use std::os::fd::AsFd;
 
@@ -80,7 +80,7 @@ fn main() {
             let (fd, bytes, _) = writer.write(&[&bytes]).unwrap();
             let map = map_fd(fd.as_fd(), bytes).unwrap();
             black_box(map.len());
-            drop(store.adopt(fd, bytes).unwrap());
+            drop(store.adopt(fd, bytes, Owner::Worker(1)).unwrap());
         });
     }
     let bytes = vec![1_u8; 100_000];

@@ -21,7 +21,7 @@
 //!
 //! Which module owns what:
 //!
-//! * `ledger` decides: accounting, order of use, which segment to spill. No system calls.
+//! * `ledger` decides: accounting, whose a segment is, order of use, which one to spill. No system calls.
 //! * `file` does: memfds, spill files, seals. No decisions.
 //! * `store` puts the two together, `segment` and `map` are what others hold.
 //! * `writer` is the worker's side, which shares only the [`BudgetPage`] with the engine.
@@ -49,6 +49,7 @@ mod writer;
 pub use error::{Pressure, StoreError};
 pub use file::above_standard;
 pub use hash::{ContentHash, content_hash};
+pub use ledger::{Owned, Owner, Owners};
 pub use limits::ALIGNMENT;
 pub use live::LiveBuffers;
 pub use map::{PrivateMap, ReadOnlyMap, map_fd, map_fd_private};

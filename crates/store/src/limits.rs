@@ -11,6 +11,9 @@ pub(crate) const LIVE_BUFFERS_MAX: usize = 1024;
 /// Segments that [`crate::LiveBuffers`] keeps for a caller who wants that. Few arrays are handed to all calls.
 pub(crate) const KEPT_SEGMENTS_MAX: usize = 4;
 
+/// Owners that are known although none of their objects is there any more, 56 bytes each.
+pub(crate) const OWNERS_MAX: usize = 1024;
+
 /// From this size on a buffer is hashed by two threads. Below, starting the thread would cost a
 /// noticeable part of what it saves.
 pub(crate) const HASH_TWO_THREADS_BYTES_MIN: usize = 32 << 20;

@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::error::{Medium, Pressure, StoreError};
 use crate::file;
 use crate::layout::Layout;
-use crate::ledger::{Ledger, Relief, SpillEnd, Victim};
+use crate::ledger::{Ledger, Owner, Owners, Relief, SpillEnd, Victim};
 use crate::page::{BudgetPage, SharedPage};
 use crate::segment::Segment;
 
@@ -86,7 +86,7 @@ impl Store {
     }
 
     /// Writes the parts one behind the other, each at a multiple of [`crate::ALIGNMENT`], into one
-    /// new segment. Returns it with the offset of each part.
+    /// new segment, which is the program's. Returns it with the offset of each part.
     ///
     /// Spills others if the budget has no room, and goes to disk itself if that does not help.
     pub fn put(&self, parts: &[&[u8]]) -> Result<(Arc<Segment>, Vec<u64>), StoreError> {
@@ -107,16 +107,16 @@ impl Store {
     }
 
     /// Takes over a segment that a worker wrote and whose descriptor it passed, after checking that
-    /// nobody can change it and that it is as long as announced. Never waits for the disk.
+    /// nobody can change it and that it is as long as announced. Never waits for the disk. `owner` is who wrote it.
     ///
     /// The store may be over its budget afterwards, until something is freed or spilled: refusing a
     /// segment that is in memory already would lose a result without freeing anything that its
     /// worker does not hold. Call [`Store::relieve`] soon.
-    pub fn adopt(&self, fd: OwnedFd, bytes: u64) -> Result<Arc<Segment>, StoreError> {
+    pub fn adopt(&self, fd: OwnedFd, bytes: u64, owner: Owner) -> Result<Arc<Segment>, StoreError> {
         let medium = file::inspect(fd.as_fd(), bytes, self.shared.spill_device)?;
         let id = self.shared.update(|ledger| {
             ledger.reserve(medium, bytes);
-            ledger.seal(medium, bytes, fd)
+            ledger.seal(medium, bytes, fd, owner)
         });
         Ok(Segment::new(id, bytes, Arc::clone(&self.shared)))
     }
@@ -165,6 +165,11 @@ impl Store {
             spill_count: ledger.spill_count(),
             failed_spill_count: ledger.failed_spill_count(),
         }
+    }
+
+    /// Who wrote what at this moment.
+    pub fn owners(&self) -> Owners {
+        self.shared.lock().owners().clone()
     }
 
     /// Panics if the books do not add up. For tests.
@@ -318,7 +323,7 @@ impl Reservation<'_> {
         let this = ManuallyDrop::new(self);
         let id = this
             .shared
-            .update(|ledger| ledger.seal(this.medium, this.bytes, fd));
+            .update(|ledger| ledger.seal(this.medium, this.bytes, fd, Owner::Program));
         Segment::new(id, this.bytes, Arc::clone(this.shared))
     }
 }

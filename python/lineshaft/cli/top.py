@@ -36,7 +36,14 @@ FUNCTION_COLUMNS: Final = (
     ("MEDIAN", 0, 4),
     ("MOST", 0, 6),
 )
-WORKER_COLUMNS: Final = (("WORKER", 18, 0), ("CORES", 0, 3), ("MEMORY", 0, 2), ("ATTEMPTS", 0, 4), ("RUNS", 12, 1))
+WORKER_COLUMNS: Final = (
+    ("WORKER", 18, 0),
+    ("CORES", 0, 3),
+    ("MEMORY", 0, 2),
+    ("SPILLED", 0, 5),
+    ("ATTEMPTS", 0, 4),
+    ("RUNS", 12, 1),
+)
 #: Names of functions are cut after so many letters.
 NAME_MOST: Final = 34
 STATES: Final = ("running", "blocked", "ahead", "ready", "backoff", "waiting", "finished", "failed", "dropped")
@@ -151,7 +158,9 @@ def screen(overview: dict[str, Any], workers: dict[str, Any], *, columns: int) -
         busy = "" if process["cores"] is None else f"{process['cores']:.2f}"
         resident = "" if process["resident_bytes"] is None else format_size(process["resident_bytes"])
         runs = ", ".join(f"{running['name']} for {format_duration(running['for_s'])}" for running in worker["running"])
-        rows.append([f"{worker['worker']} ({place})", busy, resident, f"{worker['attempts']:,}", runs])
+        spilled = worker["wrote"]["spilled_bytes"]
+        disk = format_size(spilled) if spilled else ""
+        rows.append([f"{worker['worker']} ({place})", busy, resident, disk, f"{worker['attempts']:,}", runs])
     lines += ["", *_table(WORKER_COLUMNS, rows, columns)]
     died = overview["workers"]["died"]
     if died:

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use lineshaft_core::{GroupId, TaskId};
-use lineshaft_engine::{Death, Pinned};
+use lineshaft_engine::{Death, Owned, Owner, Pinned};
 use serde::Serialize;
 
 use crate::lanes::{Bar, Worker};
@@ -24,6 +24,10 @@ pub struct WorkerList {
     pub workers: Vec<WorkerRow>,
     /// Workers that are gone and not listed.
     pub gone_more: u64,
+    /// What of theirs went to disk.
+    pub gone_more_spilled_bytes: u64,
+    /// Objects that the program wrote: arguments of calls, and results of calls on threads that others need.
+    pub program_wrote: WrittenRow,
     /// How worker processes died, the last one first.
     pub deaths: Vec<DeathRow>,
     /// Deaths that are not listed.
@@ -45,6 +49,30 @@ pub struct ProcessRow {
     pub peak_bytes: u64,
 }
 
+/// Objects in shared memory that somebody wrote.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct WrittenRow {
+    /// Those that are there.
+    pub objects: u64,
+    /// What they take.
+    pub bytes: u64,
+    /// As much of that as is on disk.
+    pub disk_bytes: u64,
+    /// What went to disk so far, that of objects that are gone included.
+    pub spilled_bytes: u64,
+}
+
+impl WrittenRow {
+    fn of(owned: Owned) -> WrittenRow {
+        WrittenRow {
+            objects: owned.objects,
+            bytes: owned.bytes,
+            disk_bytes: owned.disk_bytes,
+            spilled_bytes: owned.spilled_bytes,
+        }
+    }
+}
+
 /// One worker.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct WorkerRow {
@@ -60,10 +88,14 @@ pub struct WorkerRow {
     pub process: Option<ProcessRow>,
     /// The most memory that its process ever had resident, also once it is gone.
     pub peak_bytes: Option<u64>,
-    /// Objects in shared memory that it may read, and that stay there for it, while it is there.
+    /// Objects that it may read, and that stay where they are for it, while it is there.
     pub objects: usize,
     /// What these take.
     pub object_bytes: u64,
+    /// As much of that as is on disk.
+    pub object_disk_bytes: u64,
+    /// What its tasks wrote, also once it is gone. What calls on threads write is the program's.
+    pub wrote: WrittenRow,
     /// When it came up.
     pub up_s: f64,
     /// When it was gone.
@@ -126,13 +158,23 @@ impl Picture {
         let mut gone: Vec<&Worker> = all.iter().filter(|worker| worker.down.is_some()).collect();
         gone.sort_by_key(|worker| Reverse((worker.down, worker.id)));
         let gone_more = gone.len().saturating_sub(GONE_SHOWN) as u64 + self.lanes.workers_forgotten;
-        let shown = there.chain(gone.into_iter().take(GONE_SHOWN));
+        let shown: Vec<&Worker> = there.chain(gone.into_iter().take(GONE_SHOWN)).collect();
+        let owners = &self.totals.owners;
+        let workers = (owners.by_owner.iter()).filter(|(owner, _)| **owner != Owner::Program);
+        let all_spilled: u64 = workers.map(|(_, owned)| owned.spilled_bytes).sum();
+        let shown_spilled: u64 = (shown.iter())
+            .map(|worker| owners.of(Owner::Worker(worker.id.0)).spilled_bytes)
+            .sum();
         let deaths_more = self.totals.deaths.saturating_sub(deaths.len() as u64);
         WorkerList {
             at_s: self.seconds_of(self.now()),
             program: self.process_row(std::process::id()),
-            workers: shown.map(|worker| self.worker_row(worker)).collect(),
+            workers: (shown.into_iter())
+                .map(|worker| self.worker_row(worker))
+                .collect(),
             gone_more,
+            gone_more_spilled_bytes: owners.forgotten_bytes + all_spilled - shown_spilled,
+            program_wrote: WrittenRow::of(owners.of(Owner::Program)),
             deaths: deaths
                 .into_iter()
                 .rev()
@@ -175,6 +217,8 @@ impl Picture {
             peak_bytes: worker.peak_bytes,
             objects: pinned.objects,
             object_bytes: pinned.bytes,
+            object_disk_bytes: pinned.disk_bytes,
+            wrote: WrittenRow::of(self.totals.owners.of(Owner::Worker(worker.id.0))),
             up_s: self.seconds_of(worker.up),
             down_s: worker.down.map(|at| self.seconds_of(at)),
             attempts: worker
@@ -280,17 +324,43 @@ mod tests {
             pinned: Pinned {
                 objects: 3,
                 bytes: 7_000,
+                disk_bytes: 2_000,
             },
         };
         picture.lanes.learn(&[totals], at);
         let objects = |picture: &Picture| {
             let workers = picture.worker_list(Vec::new()).workers;
             let objects = workers.iter().map(|row| (row.worker, row.objects));
-            (objects.collect::<Vec<_>>(), workers[0].object_bytes)
+            let first = &workers[0];
+            let bytes = (first.object_bytes, first.object_disk_bytes);
+            (objects.collect::<Vec<_>>(), bytes)
         };
-        assert_eq!(objects(&picture), (vec![(1, 3), (2, 0)], 7_000));
+        assert_eq!(objects(&picture), (vec![(1, 3), (2, 0)], (7_000, 2_000)));
         picture.lanes.worker_down(totals.worker, at);
-        assert_eq!(objects(&picture), (vec![(2, 0), (1, 0)], 0));
+        assert_eq!(objects(&picture), (vec![(2, 0), (1, 0)], (0, 0)));
+    }
+
+    #[test]
+    fn what_workers_spilled_is_there_also_of_those_that_are_gone_and_not_listed() {
+        let lines = (0..40).map(|id| format!("{id} up {id} 1\n{} down {id}", id + 1));
+        let script = lines.collect::<Vec<String>>().join("\n") + "\n50 up 40 1";
+        let mut picture = picture(&script);
+        let spilled = |owner| {
+            let owned = Owned {
+                spilled_bytes: 10,
+                ..Owned::default()
+            };
+            (owner, owned)
+        };
+        let owners = &mut picture.totals.owners;
+        owners.by_owner = (0..=40).map(Owner::Worker).map(spilled).collect();
+        owners.by_owner.extend([spilled(Owner::Program)]);
+        owners.forgotten_bytes = 7;
+        let list = picture.worker_list(Vec::new());
+        let shown = list.workers.iter().map(|row| row.wrote.spilled_bytes);
+        assert_eq!(shown.sum::<u64>(), 10 * (1 + GONE_SHOWN as u64));
+        assert_eq!(list.gone_more_spilled_bytes, 7 + 10 * list.gone_more);
+        assert_eq!(list.program_wrote.spilled_bytes, 10);
     }
 
     #[test]

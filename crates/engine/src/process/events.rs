@@ -144,7 +144,7 @@ impl State {
                 remark,
             } => {
                 let (task, attempt) = (TaskId(task), Attempt(attempt));
-                let value = self.adopt(shared, &value, descriptors);
+                let value = self.adopt(shared, worker.id, &value, descriptors);
                 if !worker.reported(task, attempt) {
                     // It is no longer the current attempt.
                     self.aftermath
@@ -173,7 +173,7 @@ impl State {
                 arguments,
             } => {
                 let (task, attempt) = (TaskId(task), Attempt(attempt));
-                let error = self.adopt(shared, &error, descriptors);
+                let error = self.adopt(shared, worker.id, &error, descriptors);
                 if !worker.reported(task, attempt) {
                     // It is no longer the current attempt.
                     self.aftermath
@@ -213,7 +213,7 @@ impl State {
                 shared.options.observer.log(worker.id, task, record);
             }
             FromWorker::InitializeFailed { error } => {
-                let error = self.adopt(shared, &error, descriptors)?;
+                let error = self.adopt(shared, worker.id, &error, descriptors)?;
                 self.processes.note_failure(worker.pool, Ok(error));
                 worker.patient = false;
                 self.depart(worker);

@@ -51,7 +51,7 @@ impl State {
                 name,
                 body,
             } => {
-                let body = self.adopt(shared, &body, descriptors)?;
+                let body = self.adopt(shared, worker.id, &body, descriptors)?;
                 let needs = worker.definitions(&needs)?;
                 let code = shared.define(shared.group(name), body, needs);
                 let before = worker.codes.insert(id, code);
@@ -70,7 +70,7 @@ impl State {
                 options,
                 args,
             } => {
-                let args = self.adopt(shared, &args, descriptors)?;
+                let args = self.adopt(shared, worker.id, &args, descriptors)?;
                 let code = worker.definition(code)?;
                 let of_calls = inputs.iter().map(|input| worker.calls.get(input).cloned());
                 let inputs: Option<Vec<Arc<Promise>>> = of_calls.collect();
@@ -150,7 +150,7 @@ impl State {
         let (initializer, definitions) = match initializer {
             None => (None, Vec::new()),
             Some(first) => {
-                let args = self.adopt(shared, &first.args, descriptors)?;
+                let args = self.adopt(shared, worker.id, &first.args, descriptors)?;
                 let definitions = worker.definitions(&first.definitions)?;
                 (Some((worker.definition(first.code)?, args)), definitions)
             }

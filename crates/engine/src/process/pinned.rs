@@ -5,13 +5,15 @@ use std::sync::Arc;
 use lineshaft_store::Pin;
 use rustc_hash::FxHashSet;
 
-/// Objects in shared memory that a worker may read: they are neither freed nor moved to disk.
+/// Objects that a worker may read: they are not freed, and stay where they are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pinned {
     /// How many there are, each counted once.
     pub objects: usize,
     /// What they take.
     pub bytes: u64,
+    /// As much of that as is on disk.
+    pub disk_bytes: u64,
 }
 
 impl Pinned {
@@ -21,6 +23,9 @@ impl Pinned {
             if seen.insert(Arc::as_ptr(segment)) {
                 pinned.objects += 1;
                 pinned.bytes += segment.bytes();
+                if segment.is_spilled() {
+                    pinned.disk_bytes += segment.bytes();
+                }
             }
         }
         pinned

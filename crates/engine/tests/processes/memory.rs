@@ -123,7 +123,7 @@ fn what_a_worker_may_read_is_counted() {
     request.inputs = vec![Arc::clone(&blob), Arc::clone(&blob)];
     let task = processes.engine.submit(request).expect("open");
     hold.began();
-    let [Pinned { objects, bytes }] = pinned()[..] else {
+    let [Pinned { objects, bytes, .. }] = pinned()[..] else {
         panic!("one worker: {:?}", pinned());
     };
     assert_eq!(objects, 2);

@@ -10,6 +10,7 @@
 //!   spilled holds one, so that its copy cannot find the directory over its limit.
 //! * `order` holds exactly the segments in memory that nobody pins, oldest use first, behind those
 //!   that alone exceed the limit.
+//! * `owners` has each segment with its owner.
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
@@ -17,8 +18,10 @@ use std::sync::Arc;
 
 use crate::error::Medium;
 
+mod owners;
 mod spill;
 
+pub use owners::{Owned, Owner, Owners};
 pub(crate) use spill::{Relief, SpillEnd, Victim};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,6 +56,7 @@ enum Place {
 #[derive(Debug)]
 struct Entry {
     bytes: u64,
+    owner: Owner,
     /// Holders that need the segment to stay where it is.
     pins: u64,
     place: Place,
@@ -75,6 +79,7 @@ pub(crate) struct Ledger {
     reserved_disk_bytes: u64,
     entries: HashMap<SegmentId, Entry>,
     order: BTreeMap<Use, SegmentId>,
+    owners: Owners,
     next_id: u64,
     next_use: u64,
 }
@@ -95,6 +100,7 @@ impl Ledger {
             reserved_disk_bytes: 0,
             entries: HashMap::new(),
             order: BTreeMap::new(),
+            owners: Owners::default(),
             next_id: 0,
             next_use: 0,
         }
@@ -126,6 +132,10 @@ impl Ledger {
 
     pub(crate) fn segments(&self) -> u64 {
         self.entries.len() as u64
+    }
+
+    pub(crate) fn owners(&self) -> &Owners {
+        &self.owners
     }
 
     /// Charges a segment that is about to be written, if its medium has room for it.
@@ -168,8 +178,15 @@ impl Ledger {
     }
 
     /// Turns a reservation into a segment.
-    pub(crate) fn seal(&mut self, medium: Medium, bytes: u64, fd: OwnedFd) -> SegmentId {
+    pub(crate) fn seal(
+        &mut self,
+        medium: Medium,
+        bytes: u64,
+        fd: OwnedFd,
+        owner: Owner,
+    ) -> SegmentId {
         self.take_reservation(medium, bytes);
+        self.owners.add(owner, bytes);
         let id = SegmentId(self.next_id);
         self.next_id += 1;
         let fd = Arc::new(fd);
@@ -177,6 +194,7 @@ impl Ledger {
             Medium::Memory => self.enter_order(id, bytes, fd),
             Medium::Disk => {
                 self.spill_count += 1;
+                self.owners.spill(owner, bytes);
                 Place::Disk { fd }
             }
         };
@@ -184,6 +202,7 @@ impl Ledger {
             id,
             Entry {
                 bytes,
+                owner,
                 pins: 0,
                 place,
             },
@@ -250,6 +269,8 @@ impl Ledger {
             .remove(&id)
             .expect("a segment is freed by its last handle, once");
         assert_eq!(entry.pins, 0, "a pin of {id:?} outlived the segment");
+        let was_on_disk = matches!(entry.place, Place::Disk { .. });
+        self.owners.remove(entry.owner, entry.bytes, was_on_disk);
         match entry.place {
             Place::Memory { fd, last_use } => {
                 let removed = self.order.remove(&last_use);
@@ -276,7 +297,14 @@ impl Ledger {
     pub(crate) fn check_invariants(&self) {
         let (mut used, mut spilled) = (self.reserved_memory_bytes, self.reserved_disk_bytes);
         let (mut spillable, mut spilling, mut ordered) = (0, 0, 0);
+        let mut owned: BTreeMap<Owner, Owned> = BTreeMap::new();
         for (id, entry) in &self.entries {
+            let its = owned.entry(entry.owner).or_default();
+            its.objects += 1;
+            its.bytes += entry.bytes;
+            if matches!(entry.place, Place::Disk { .. }) {
+                its.disk_bytes += entry.bytes;
+            }
             match &entry.place {
                 Place::Memory { last_use, .. } => {
                     used += entry.bytes;
@@ -299,6 +327,16 @@ impl Ledger {
         assert_eq!(self.spilling_bytes, spilling);
         assert_eq!(self.order.len(), ordered);
         assert!(self.peak_bytes >= self.used_bytes);
+        for (owner, known) in &self.owners.by_owner {
+            let its = owned.remove(owner).unwrap_or_default();
+            let its = Owned {
+                spilled_bytes: known.spilled_bytes,
+                ..its
+            };
+            assert_eq!(*known, its, "of {owner:?}");
+            assert!(known.spilled_bytes >= known.disk_bytes);
+        }
+        assert!(owned.is_empty(), "owners that nobody knows: {owned:?}");
     }
 
     fn take_reservation(&mut self, medium: Medium, bytes: u64) {

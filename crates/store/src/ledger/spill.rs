@@ -113,12 +113,13 @@ impl Ledger {
         let Some(entry) = self.entries.get(&victim.id) else {
             return SpillEnd::Discarded;
         };
-        let pins = entry.pins;
+        let (pins, owner) = (entry.pins, entry.owner);
         assert!(matches!(entry.place, Place::Spilling { .. }));
         self.spilling_bytes -= victim.bytes;
         if let (Some(copy), 0) = (copy, pins) {
             self.used_bytes -= victim.bytes;
             self.spill_count += 1;
+            self.owners.spill(owner, victim.bytes);
             self.set_place(victim.id, Place::Disk { fd: Arc::new(copy) });
             return SpillEnd::Spilled;
         }
@@ -141,6 +142,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use crate::error::Medium;
+    use crate::ledger::Owner;
 
     use super::*;
 
@@ -150,7 +152,7 @@ mod tests {
 
     fn put(ledger: &mut Ledger, bytes: u64) -> SegmentId {
         assert!(ledger.try_reserve(Medium::Memory, bytes));
-        ledger.seal(Medium::Memory, bytes, fd())
+        ledger.seal(Medium::Memory, bytes, fd(), Owner::Worker(1))
     }
 
     fn start(ledger: &mut Ledger, wanted_bytes: u64) -> Victim {
@@ -195,8 +197,14 @@ mod tests {
         let victim = start(&mut ledger, 5);
         let _memory = ledger.use_fd(id);
         check(&ledger, 10, 10);
+        let owned = |ledger: &Ledger| {
+            let owned = ledger.owners().of(Owner::Worker(1));
+            (owned.bytes, owned.disk_bytes, owned.spilled_bytes)
+        };
+        assert_eq!(owned(&ledger), (10, 0, 0), "not before it is there");
         assert_eq!(ledger.finish_spill(&victim, Some(fd())), SpillEnd::Spilled);
         check(&ledger, 0, 10);
+        assert_eq!(owned(&ledger), (10, 10, 10));
     }
 
     #[test]

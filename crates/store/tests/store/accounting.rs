@@ -1,15 +1,18 @@
 //! The books, against a model.
 
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use crate::common::{SpillDir, adopt, content, sealed};
-use lineshaft_store::{Mapping, Segment, Store, StoreError};
+use lineshaft_store::{Mapping, Owned, Owner, Segment, Store, StoreError};
 use proptest::prelude::*;
 
 const KIB: u64 = 1024;
 const BUDGET_BYTES: u64 = 100 * KIB;
 const SPILL_MAX_BYTES: u64 = 150 * KIB;
+/// Who wrote what is adopted.
+const WORKER: Owner = Owner::Worker(1);
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -57,10 +60,13 @@ struct Model {
     objects: Vec<Object>,
     peak_bytes: u64,
     spill_count: u64,
+    /// What went to disk, by its owner.
+    spilled: BTreeMap<Owner, u64>,
 }
 
 struct Object {
     seed: u64,
+    owner: Owner,
     bytes: u64,
     is_spilled: bool,
     maps: u64,
@@ -83,10 +89,29 @@ impl Model {
             .sum()
     }
 
-    fn add(&mut self, seed: u64, bytes: u64, is_spilled: bool) {
-        self.spill_count += u64::from(is_spilled);
+    fn owned(&self, owner: Owner) -> Owned {
+        let its = || self.objects.iter().filter(|object| object.owner == owner);
+        let bytes = |object: &Object| object.bytes;
+        Owned {
+            objects: its().count() as u64,
+            bytes: its().map(bytes).sum(),
+            disk_bytes: its().filter(|object| object.is_spilled).map(bytes).sum(),
+            spilled_bytes: self.spilled.get(&owner).copied().unwrap_or(0),
+        }
+    }
+
+    fn note_spill(&mut self, owner: Owner, bytes: u64) {
+        self.spill_count += 1;
+        *self.spilled.entry(owner).or_default() += bytes;
+    }
+
+    fn add(&mut self, owner: Owner, seed: u64, bytes: u64, is_spilled: bool) {
+        if is_spilled {
+            self.note_spill(owner, bytes);
+        }
         self.objects.push(Object {
             seed,
+            owner,
             bytes,
             is_spilled,
             maps: 0,
@@ -105,7 +130,8 @@ impl Model {
                 .find(|it| !it.is_spilled && it.maps == 0 && (it.bytes <= BUDGET_BYTES) == fits);
             if let Some(oldest) = oldest.filter(|it| it.bytes <= room_bytes) {
                 oldest.is_spilled = true;
-                self.spill_count += 1;
+                let (owner, bytes) = (oldest.owner, oldest.bytes);
+                self.note_spill(owner, bytes);
                 return true;
             }
         }
@@ -124,13 +150,13 @@ impl Model {
         let in_memory = self.used_bytes() + bytes <= BUDGET_BYTES;
         let fits = in_memory || self.spilled_bytes() + bytes <= SPILL_MAX_BYTES;
         if fits {
-            self.add(seed, bytes, !in_memory);
+            self.add(Owner::Program, seed, bytes, !in_memory);
         }
         fits
     }
 
     fn adopt(&mut self, seed: u64, bytes: u64) {
-        self.add(seed, bytes, false);
+        self.add(WORKER, seed, bytes, false);
         self.relieve();
     }
 
@@ -167,6 +193,10 @@ impl Real {
         assert_eq!(stats.peak_bytes, model.peak_bytes);
         assert_eq!(stats.spill_count, model.spill_count);
         assert_eq!(stats.failed_spill_count, 0);
+        let owners = self.store.owners();
+        for owner in [Owner::Program, WORKER] {
+            assert_eq!(owners.of(owner), model.owned(owner));
+        }
         for ((segment, maps), object) in self.segments.iter().zip(&model.objects) {
             assert_eq!(segment.is_spilled(), object.is_spilled);
             assert_eq!(maps.len() as u64, object.maps);
@@ -205,7 +235,7 @@ fn run(steps: Vec<Step>) {
                 if model.used_bytes() + bytes <= BUDGET_BYTES {
                     model.adopt(seed, bytes);
                 } else if model.spilled_bytes() + bytes <= SPILL_MAX_BYTES {
-                    model.add(seed, bytes, true);
+                    model.add(WORKER, seed, bytes, true);
                     // What an earlier adoption left over the budget may fit on disk by now.
                     model.relieve();
                 } else {

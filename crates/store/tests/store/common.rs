@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use lineshaft_store::{Segment, SegmentWriter, SharedPage, Store, StoreError, StoreOptions};
+use lineshaft_store::{Owner, Segment, SegmentWriter, SharedPage, Store, StoreError, StoreOptions};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
 /// A spill directory that is removed at the end of a test. Removing it fails, and with it the test,
@@ -91,7 +91,7 @@ pub fn in_own_process(test: &str) -> bool {
 
 /// Has the store take over a segment, and spill if that was one too many.
 pub fn adopt(store: &Store, fd: OwnedFd, bytes: u64) -> Arc<Segment> {
-    let segment = store.adopt(fd, bytes).unwrap();
+    let segment = store.adopt(fd, bytes, Owner::Worker(1)).unwrap();
     // A full directory is told by the store's books.
     let _over_budget: Result<(), StoreError> = store.relieve();
     segment

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use crate::common::{SpillDir, content, in_own_process, sealed};
-use lineshaft_store::{BudgetPage, SharedPage, Store, StoreError, map_fd};
+use lineshaft_store::{BudgetPage, Owner, SharedPage, Store, StoreError, map_fd};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -51,7 +51,9 @@ fn a_full_store_says_what_it_has_and_what_was_wanted() {
         assert_eq!(segment.map().unwrap().as_ref(), content(seed, KIB));
     }
     // A result that a worker has already written is taken nevertheless.
-    let adopted = store.adopt(sealed(&content(5, KIB)), KIB).unwrap();
+    let adopted = store
+        .adopt(sealed(&content(5, KIB)), KIB, Owner::Worker(1))
+        .unwrap();
     assert!(store.is_over_budget());
     assert!(matches!(store.relieve(), Err(StoreError::Full(_))));
     assert_eq!(books(&store), (3 * KIB, KIB, 4));

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
 
 use crate::common::{SpillDir, content, in_own_process, sealed};
-use lineshaft_store::{ALIGNMENT, SharedPage, StoreError, map_fd, map_fd_private};
+use lineshaft_store::{ALIGNMENT, Owner, SharedPage, StoreError, map_fd, map_fd_private};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::io::Errno;
 
@@ -47,7 +47,7 @@ fn a_private_map_changes_nothing_but_itself() {
 fn only_what_can_no_longer_change_is_adopted() {
     let dir = SpillDir::new("adopt");
     let store = dir.store(100 * KIB, None);
-    let refused = |fd: OwnedFd, bytes| store.adopt(fd, bytes).unwrap_err();
+    let refused = |fd: OwnedFd, bytes| store.adopt(fd, bytes, Owner::Worker(1)).unwrap_err();
 
     let sealable = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let unsealed = memfd_create(c"test", sealable).unwrap();
@@ -96,9 +96,9 @@ fn a_worker_goes_to_disk_when_the_budget_page_shows_no_room() {
     let parts = content(1, 6 * KIB);
     let (fd, bytes, offsets) = writer.write(&[b"pickle", &parts]).unwrap();
     assert_eq!((bytes, offsets), (6 * KIB + 64, vec![0, 64]));
-    let first = store.adopt(fd, bytes).unwrap();
+    let first = store.adopt(fd, bytes, Owner::Worker(1)).unwrap();
     let (fd, bytes, _) = writer.write(&[&parts]).unwrap();
-    let second = store.adopt(fd, bytes).unwrap();
+    let second = store.adopt(fd, bytes, Owner::Worker(1)).unwrap();
     assert_eq!([first.is_spilled(), second.is_spilled()], [false, true]);
     assert_eq!(second.map().unwrap().as_ref(), parts);
     assert_eq!(store.stats().spilled_bytes, 6 * KIB);
@@ -159,8 +159,12 @@ fn no_descriptor_and_no_mapping_is_left() {
             }
             if let Ok((fd, bytes, _)) = writer.write(&[&content(seed, KIB)]) {
                 drop(map_fd(fd.as_fd(), bytes).unwrap());
-                assert!(store.adopt(fd.try_clone().unwrap(), bytes + 1).is_err());
-                held.push((store.adopt(fd, bytes).unwrap(), None));
+                assert!(
+                    store
+                        .adopt(fd.try_clone().unwrap(), bytes + 1, Owner::Worker(1))
+                        .is_err()
+                );
+                held.push((store.adopt(fd, bytes, Owner::Worker(1)).unwrap(), None));
             }
         }
         // Segments may outlive their store.
