@@ -199,9 +199,16 @@ impl EventLog {
             return Since::Gap { oldest };
         }
         let end = self.next.min(sequence.saturating_add(limit as u64));
-        let events: Vec<Event> = (sequence..end)
-            .map(|number| self.ring[self.position(number)])
-            .collect();
+        let count =
+            usize::try_from(end.saturating_sub(sequence)).expect("no more than the ring has");
+        let mut events = Vec::with_capacity(count);
+        if count > 0 {
+            // At most two runs of the ring: whoever reads holds up those who write.
+            let from = self.position(sequence);
+            let first = count.min(self.ring.len() - from);
+            events.extend_from_slice(&self.ring[from..from + first]);
+            events.extend_from_slice(&self.ring[..count - first]);
+        }
         let next = sequence.saturating_add(events.len() as u64);
         Since::Batch { events, next }
     }
