@@ -339,14 +339,12 @@ impl Picture {
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
-        let with = if task.state == TaskState::Assigned {
-            task.worker
-        } else {
-            None
-        };
+        // It was rejected, perhaps without a report from its worker. One that has finished is on a lane already:
+        // it would be looked for among all that its worker has.
+        let is_with = task.state == TaskState::Assigned && state != TaskState::Finished;
+        let with = if is_with { task.worker } else { None };
         task.state = state;
         task.ended = at;
-        // It was rejected without a report from its worker.
         if let Some(worker) = with {
             self.lanes.take_back(worker, id, at);
         }

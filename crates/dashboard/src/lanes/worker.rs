@@ -74,6 +74,9 @@ pub(crate) struct Worker {
     pub(crate) groups: FxHashSet<GroupId>,
     /// In the order in which they were handed over, which is that in which a process runs them.
     in_flight: VecDeque<InFlight>,
+    /// How many of them were looked at to find the one that had ended.
+    #[cfg(test)]
+    pub(crate) looked_at: usize,
 }
 
 impl Lane {
@@ -102,6 +105,8 @@ impl Worker {
             lanes: Vec::new(),
             groups: FxHashSet::default(),
             in_flight: VecDeque::new(),
+            #[cfg(test)]
+            looked_at: 0,
         }
     }
 
@@ -159,8 +164,12 @@ impl Worker {
     }
 
     pub(super) fn take(&mut self, task: TaskId) -> Option<InFlight> {
-        let position = self.in_flight.iter().position(|other| other.task == task)?;
-        self.in_flight.remove(position)
+        let position = self.in_flight.iter().position(|other| other.task == task);
+        #[cfg(test)]
+        {
+            self.looked_at += position.map_or(self.in_flight.len(), |position| position + 1);
+        }
+        self.in_flight.remove(position?)
     }
 
     /// Puts a bar onto a lane; false if there is none for it.

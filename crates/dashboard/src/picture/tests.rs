@@ -208,3 +208,20 @@ fn a_million_tasks_stay_within_the_bounds_and_are_all_counted() {
     });
     assert_eq!(seen.sum::<u64>(), 1_000_000);
 }
+
+#[test]
+fn a_task_that_ends_is_not_looked_for_among_all_that_its_worker_has() {
+    const TASKS: u64 = 500;
+    let mut picture = picture("0 up 1 1");
+    for verb in ["submit", "ready", "hand"] {
+        for task in 0..TASKS {
+            let more = if verb == "hand" { "1 7" } else { "7" };
+            play(&mut picture, &format!("1 {verb} {task} {more}"));
+        }
+    }
+    for task in 0..TASKS {
+        play(&mut picture, &format!("{} finish {task} 1", 10 + task));
+    }
+    assert_eq!(picture.lanes.workers()[0].looked_at, 500);
+    assert_eq!(bars(&picture).len(), 500);
+}
