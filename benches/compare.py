@@ -19,6 +19,7 @@ from statistics import median
 
 from benches import (
     arrays,
+    browsed,
     dask_graphs,
     dask_programs,
     floors,
@@ -44,6 +45,7 @@ MEASURES = {
         dask_graphs,
         dask_programs,
         watched,
+        browsed,
     )
     for measure in module.MEASURES
 }

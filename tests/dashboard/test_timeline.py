@@ -136,3 +136,51 @@ def test_start_against_duration(tab):
         expect(tip).to_contain_text("sleep")
         expect(tip).to_contain_text("took about")
         tab.check_accessibility()
+
+
+#: Counts how often a canvas is drawn afresh.
+COUNT_PICTURES = """
+    const { clearRect } = CanvasRenderingContext2D.prototype;
+    window.pictures = 0;
+    CanvasRenderingContext2D.prototype.clearRect = function (...area) {
+        window.pictures++;
+        return clearRect.apply(this, area);
+    };
+"""
+
+
+def test_a_run_that_goes_on_is_drawn_no_more_often_than_it_pays(tab, event):
+    go_on = event("go on")
+    tab.page.add_init_script(COUNT_PICTURES)
+    with ls.Engine(workers=1) as engine:
+        running = engine.submit(go_on.wait)
+        page = tab.open(engine.dashboard_url, "timeline")
+        expect(page.get_by_role("row").filter(has_text="wait")).to_be_visible()
+        # So many pictures take so long at least: ten a second by itself, and one for each of two answers.
+        took_s = page.evaluate("""async () => {
+            const [from, first] = [performance.now(), window.pictures];
+            while (window.pictures < first + 36) await new Promise((soon) => setTimeout(soon, 10));
+            return (performance.now() - from) / 1000;
+        }""")
+        assert took_s > 2
+        go_on.set()
+        running.result()
+
+
+def test_nothing_is_asked_for_while_nothing_happens(tab):
+    with ls.Engine(workers=1) as engine:
+        engine.submit(double, 1).result()
+        page = tab.open(engine.dashboard_url, "timeline")
+        expect(page.get_by_role("row").filter(has_text="double")).to_be_visible()
+        asked = []
+        page.on("request", lambda request: asked.append(request.url))
+        # At most so many seconds pass until nothing is new any more.
+        for _ in range(60):
+            asked.clear()
+            page.wait_for_timeout(2_000)
+            if not [url for url in asked if "/api/timeline" in url]:
+                break
+        assert [url for url in asked if "/api/timeline" in url] == []
+        # What happens then is seen.
+        engine.submit(abs, 1).result()
+        expect(page.get_by_role("row").filter(has_text="abs")).to_be_visible()

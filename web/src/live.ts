@@ -6,6 +6,8 @@ import type { Run } from "./record";
 
 /** Samples kept here: as many as the server keeps of the recent past. */
 const SAMPLES_MAX = 1200;
+/** Numbers that change more often than this cannot be read, and drawing them costs the program its processor. */
+const STEP_MS = 500;
 /** The server says something every two seconds at least. */
 const SILENT_AFTER_S = 6;
 
@@ -38,28 +40,46 @@ export function connect(changed: (live: Live) => void): () => void {
 
   let live = NOTHING;
   let quiet_s = 0;
+  let [told, later] = [-Infinity, 0];
+  const tell = () => {
+    window.clearTimeout(later);
+    later = 0;
+    // Where nobody sees the page it is drawn when somebody does.
+    if (document.hidden) return;
+    told = performance.now();
+    changed(live);
+  };
   const take = (news: News) => {
     if (news.record) setRecord(news.record);
     // From now on there is nothing to hear, from whatever comes to be at this address.
     if (news.link === "ended") stop();
     quiet_s = 0;
+    const { link } = live;
     live = { ...live, ...news, silent_s: 0 };
     if (live.link === "lost" && !live.overview) live.link = "connecting";
-    changed(live);
+    const wait = told + STEP_MS - performance.now();
+    // That the connection is another is told at once, and so is the end.
+    if (live.link !== link || news.overview?.ended || wait <= 0) tell();
+    else if (!later) later = window.setTimeout(tell, wait);
   };
   const leave = share(take);
+  document.addEventListener("visibilitychange", tell);
   // Seconds are counted one by one: those in which this machine slept are not the program's.
   const clock = window.setInterval(() => {
     quiet_s++;
     if (quiet_s < SILENT_AFTER_S || live.link === "lost") return;
     live = { ...live, link: live.overview ? "silent" : "connecting", silent_s: quiet_s };
-    changed(live);
+    tell();
   }, 1000);
   const stop = () => {
     window.clearInterval(clock);
+    window.clearTimeout(later);
     leave();
   };
-  return stop;
+  return () => {
+    document.removeEventListener("visibilitychange", tell);
+    stop();
+  };
 }
 
 /** What is heard of the program. */

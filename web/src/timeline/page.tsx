@@ -12,13 +12,15 @@ import { Missed } from "../workers";
 import { ROW, AXIS } from "./draw";
 import { Scene, type Mode, type Shown } from "./scene";
 import { Scrub } from "./scrub";
-import { width } from "./span";
+import { width, type Span } from "./span";
 
 /** The least height of the picture, and what of the window is left for the rest of the page. */
 const HIGH_LEAST = 476;
 const REST_HIGH = 330;
 /** Narrower things than this cannot be told apart in statistics of a window. */
 const ONE_COLUMN = 1;
+/** Time between two questions about them while the run goes on. */
+const STATISTICS_MS = 1000;
 
 const KEYS = "Arrow keys move, + and − zoom, Home shows the whole run, End follows it";
 
@@ -46,6 +48,7 @@ export function TimelinePage({ live, overview }: { live: Live; overview: Overvie
     };
   }, [empty]);
   useEffect(() => scene.current?.set({ mode, isDark, ended, names }), [mode, isDark, ended, names, empty]);
+  useEffect(() => scene.current?.reached(overview.at_s), [overview.at_s, empty]);
 
   if (empty) return <p class="empty">Nothing has run yet. Each task has a bar here from the moment it starts.</p>;
   const lanes = shown?.timeline?.lanes_total ?? 1;
@@ -194,12 +197,10 @@ function Tip({ shown, names }: { shown: Shown; names: Map<number, string> }) {
 
 /** The window, or what is brushed of it, in numbers. */
 function Statistics({ shown, timeline, scene, ended }: { shown: Shown; timeline: Timeline; scene: Scene | null; ended: boolean }) {
-  const span = shown.brush ?? shown.span;
-  // In steps of a hundredth of the window: while the window follows the run, its end is not asked about anew each frame.
-  const step = width(span) / 100;
-  const round = (at: number) => +(Math.round(at / step) * step).toPrecision(12);
-  const params = { from_s: round(span.from), to_s: round(span.to), columns: ONE_COLUMN, lanes: 1 };
-  const answer = useAsked<Timeline>("/api/timeline", params, ended ? null : 1000).answer ?? timeline;
+  const follows = shown.follows !== null && !shown.brush && !ended;
+  const span = useSteady(shown.brush ?? shown.span, follows);
+  const params = { from_s: span.from, to_s: span.to, columns: ONE_COLUMN, lanes: 1 };
+  const answer = useAsked<Timeline>("/api/timeline", params, ended || follows ? null : STATISTICS_MS).answer ?? timeline;
   const { took_s } = answer;
   const seen = Math.max(0, Math.min(span.to, answer.at_s) - Math.max(span.from, 0));
   return (
@@ -222,6 +223,14 @@ function Statistics({ shown, timeline, scene, ended }: { shown: Shown; timeline:
       )}
     </section>
   );
+}
+
+/** A window that moves with the run, at most once in this time; one that somebody moves, at once. */
+function useSteady(span: Span, follows: boolean): Span {
+  const steady = useRef({ span, at: -Infinity });
+  const now = performance.now();
+  if (!follows || now - steady.current.at >= STATISTICS_MS) steady.current = { span, at: now };
+  return steady.current.span;
 }
 
 function Shares({ groups, ran_s }: { groups: GroupShare[]; ran_s: number }) {

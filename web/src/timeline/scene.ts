@@ -33,7 +33,13 @@ export interface Shown {
 }
 
 /** Time between two questions while the run goes on. */
-const REFRESH_MS = 400;
+const REFRESH_MS = 500;
+
+/** Time between two pictures of a run that goes on, where nobody moves anything: drawing takes the program's processor. */
+const STEP_MS = 100;
+
+/** Bars grow for so long after the last answer: the program may have been stopped. */
+const AHEAD_MAX_S = 1;
 
 export class Scene {
   private context: CanvasRenderingContext2D;
@@ -51,7 +57,12 @@ export class Scene {
   private names = new Map<number, string>();
   private scrolled = 0;
   private frame = 0;
+  /** When the next picture is due by itself. */
+  private due = 0;
   private timer = 0;
+  /** How far the run has come, and how far it had when it was last asked about. */
+  private reached_s = 0;
+  private asked_s = Number.NaN;
   private drag: { at: number; span: Span; brushes: boolean; moved: boolean } | null = null;
   private lanes: Feed<Timeline>;
   private dots: Feed<Scatter>;
@@ -85,6 +96,7 @@ export class Scene {
 
   close(): void {
     cancelAnimationFrame(this.frame);
+    window.clearTimeout(this.due);
     window.clearTimeout(this.timer);
     this.sized.disconnect();
     this.scroller.removeEventListener("scroll", this.onScroll);
@@ -97,6 +109,11 @@ export class Scene {
     Object.assign(this, change);
     this.ask(true);
     this.paint();
+  }
+
+  /** The run has come this far: as long as that stays so, there is nothing new. */
+  reached(at_s: number): void {
+    this.reached_s = at_s;
   }
 
   zoom(factor: number, at?: number): void {
@@ -144,7 +161,11 @@ export class Scene {
   private now(): number {
     const answer = this.lanes.answer;
     if (!answer) return 0;
-    return answer.at_s + (this.ended ? 0 : Math.min(2, (performance.now() - this.lanes.came) / 1000));
+    return answer.at_s + (this.ended ? 0 : Math.min(AHEAD_MAX_S, this.age_s()));
+  }
+
+  private age_s(): number {
+    return (performance.now() - this.lanes.came) / 1000;
   }
 
   /** Moves the window to where it should be by now. */
@@ -161,6 +182,7 @@ export class Scene {
 
   private answered(error: string | null): void {
     this.error = error;
+    if (error !== null) this.asked_s = Number.NaN;
     this.goOn();
     // The first answer says where the run lies, and that may be elsewhere.
     if (error === null) this.ask(false);
@@ -171,7 +193,10 @@ export class Scene {
 
   /** While the run goes on, what is shown does too. */
   private tick = (): void => {
-    if (!document.hidden && !this.ended) this.ask(true);
+    if (!document.hidden && !this.ended && this.asked_s !== this.reached_s) {
+      this.asked_s = this.reached_s;
+      this.ask(true);
+    }
     this.timer = window.setTimeout(this.tick, REFRESH_MS);
   };
 
@@ -216,12 +241,13 @@ export class Scene {
     this.paint();
   }
 
-  private paint(): void {
+  private paint = (): void => {
     if (!this.frame) this.frame = requestAnimationFrame(this.draw);
-  }
+  };
 
   private draw = (): void => {
     this.frame = 0;
+    window.clearTimeout(this.due);
     this.goOn();
     const area = this.area();
     const { context, wide, high } = area;
@@ -240,7 +266,10 @@ export class Scene {
     if (this.brush) drawBrush(area, this.brush);
     // Bars grow, and the window moves with the end.
     const grows = timeline?.lanes.some((lane) => lane.bars.some((bar) => bar.end_s === null));
-    if (!this.ended && (this.follows || grows) && !document.hidden) this.paint();
+    if (this.ended || !(this.follows || grows) || this.age_s() > AHEAD_MAX_S) return;
+    // By less than a pixel nobody sees it.
+    const pixel_ms = (1000 * width(this.span)) / Math.max(1, (wide - area.left) * scale);
+    this.due = window.setTimeout(this.paint, Math.max(STEP_MS, pixel_ms));
   };
 
   private told = 0;
