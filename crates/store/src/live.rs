@@ -5,10 +5,10 @@
 //! another array at the same address. A buffer found changed is stored anew; segments are immutable,
 //! so earlier tasks keep what they were given.
 //!
-//! The proof is a hash of the content. A large buffer that comes a second time is watched for writes
-//! from before it is hashed (see `unwritten`); from then on the kernel's word replaces the hash, as
-//! long as it says that nobody has written. What the kernel does not see is compared all the same:
-//! the edges of the buffer, and samples of it, lest a device has filled it past the page table.
+//! The proof is a hash of the content; that of a segment is made when it is needed first. A large buffer that
+//! comes a second time is watched for writes from before it is hashed (see `unwritten`); from then on the kernel's
+//! word replaces the hash, as long as it says that nobody has written. What the kernel does not see is compared
+//! all the same: the edges of the buffer, and samples of it, lest a device has filled it past the page table.
 //!
 //! Watching some pages anew forgets what was written to them before, so a buffer that shares pages
 //! with another is not watched at the same time as that one.
@@ -16,7 +16,8 @@
 //! Entries are weak: remembering a buffer never keeps its segment alive. Who hands the same buffers to
 //! one task after the other says so ([`LiveBuffers::keep`]), for else the segment is gone whenever the
 //! tasks that have it end before the next one is made. Then a few segments stay, of buffers that have come
-//! again: what comes once is not kept.
+//! again: what comes once is not kept. To know that a buffer comes again whose segment is gone, it is watched
+//! from before it is stored for the first time, or else hashed then.
 //!
 //! Any thread may call it; the lock is held while samples are compared, and not while a buffer is hashed
 //! whole or stored, so two threads that bring the same new buffer at the same moment store it twice.
@@ -45,8 +46,10 @@ struct Place {
 
 #[derive(Debug)]
 struct Entry {
+    /// Of nothing while it is stored for the first time.
     segment: Weak<Segment>,
-    hash: ContentHash,
+    /// Once somebody needed it.
+    hash: Option<ContentHash>,
     watch: Watch,
     /// Grows with each use of any entry; the smallest one is forgotten first.
     last_use: u64,
@@ -66,16 +69,29 @@ enum Watch {
     },
 }
 
-/// What is known of a buffer that was stored before.
+/// What is known of a buffer.
 enum Known {
-    /// Its segment, which holds what it held then.
+    /// It was stored, and this segment holds what the buffer holds now.
     Proved(Arc<Segment>),
-    /// Its segment and the hash of it, to be compared.
+    /// It was stored, and may have changed.
     Doubtful {
         segment: Arc<Segment>,
-        hash: ContentHash,
+        hash: Option<ContentHash>,
         by_use: u64,
     },
+    /// There is no segment of it.
+    New { by_use: u64, recognise: Recognise },
+}
+
+/// How a new buffer is known again when it comes after its segment is gone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Recognise {
+    /// Nobody wants that.
+    No,
+    /// By its hash.
+    ByHash,
+    /// It is watched, and it is the same as the last time or not.
+    ByWatch { comes_again: bool },
 }
 
 #[derive(Debug, Default)]
@@ -131,38 +147,69 @@ impl LiveBuffers {
         // Not within the match: the lock would be held to its end.
         let known = self.lock().look_up(place, bytes);
         let (segment, hash_then, by_use) = match known {
-            Some(Known::Proved(segment)) => return Ok(self.kept(segment)),
-            Some(Known::Doubtful {
-                segment,
-                hash,
-                by_use,
-            }) => (segment, hash, by_use),
-            None => {
-                let (hash, segment) = hash_and_put(store, bytes);
-                let segment = segment?;
-                let comes_again = self.lock().insert(place, &segment, hash);
+            Known::Proved(segment) => return Ok(self.kept(segment)),
+            Known::New { by_use, recognise } => {
+                let (segment, comes_again) = self.put(store, place, bytes, by_use, recognise)?;
                 return Ok(if comes_again {
                     self.kept(segment)
                 } else {
                     segment
                 });
             }
+            Known::Doubtful {
+                segment,
+                hash,
+                by_use,
+            } => (segment, hash, by_use),
         };
         // In this order: what changes after the samples were taken is found by the hash.
         let samples = can_be_watched(bytes).then(|| samples(bytes));
         let hash_now = content_hash(bytes);
+        let hash_then = match hash_then {
+            Some(hash) => hash,
+            None => content_hash(&segment.map()?),
+        };
         if hash_now == hash_then {
-            if let Some(samples) = samples {
-                self.lock().prove(place, by_use, samples);
-            }
+            self.lock().prove(place, by_use, hash_now, samples);
             return Ok(self.kept(segment));
         }
         // Freed first if nobody else holds it, so that the old and the new copy need not fit both.
         self.lock().kept.retain(|kept| !Arc::ptr_eq(kept, &segment));
         drop(segment);
         let (segment, _) = store.put(&[bytes])?;
-        self.lock().insert(place, &segment, hash_now);
+        self.lock().insert(place, &segment, Some(hash_now));
         Ok(segment)
+    }
+
+    /// Stores a buffer of which there is no segment; and whether it is known to come again.
+    fn put(
+        &self,
+        store: &Store,
+        place: Place,
+        bytes: &[u8],
+        by_use: u64,
+        recognise: Recognise,
+    ) -> Result<(Arc<Segment>, bool), StoreError> {
+        match recognise {
+            Recognise::No => {
+                let (segment, _) = store.put(&[bytes])?;
+                self.lock().insert(place, &segment, None);
+                Ok((segment, false))
+            }
+            Recognise::ByHash => {
+                let (hash, segment) = hash_and_put(store, bytes);
+                let segment = segment?;
+                let comes_again = self.lock().insert(place, &segment, Some(hash));
+                Ok((segment, comes_again))
+            }
+            Recognise::ByWatch { comes_again } => {
+                // In this order: what changes after the samples were taken is in the segment, or the kernel saw it.
+                let samples = samples(bytes);
+                let (segment, _) = store.put(&[bytes])?;
+                self.lock().fill(place, by_use, &segment, samples);
+                Ok((segment, comes_again))
+            }
+        }
     }
 
     /// The same segment, which is kept if somebody wants that.
@@ -192,41 +239,88 @@ impl LiveBuffers {
 }
 
 impl Entries {
-    fn look_up(&mut self, place: Place, bytes: &[u8]) -> Option<Known> {
+    fn look_up(&mut self, place: Place, bytes: &[u8]) -> Known {
         self.uses += 1;
         let by_use = self.uses;
-        let entry = self.by_place.get_mut(&place)?;
+        let is_proved = self.is_proved(place, bytes);
+        let entry = self.by_place.get_mut(&place);
+        let Some((segment, entry)) =
+            entry.and_then(|entry| Some((entry.segment.upgrade()?, entry)))
+        else {
+            let recognise = self.recognise(place, bytes, by_use, is_proved);
+            return Known::New { by_use, recognise };
+        };
         entry.last_use = by_use;
-        let segment = entry.segment.upgrade()?;
-        let hash = entry.hash;
-        if let Watch::Proved { pages, samples } = &entry.watch
-            && let Some(Some(watch)) = self.write_watch.get()
-            && *samples == self::samples(bytes)
-            && watch.is_unwritten(pages)
-        {
-            return Some(Known::Proved(segment));
+        if is_proved {
+            return Known::Proved(segment);
         }
+        let hash = entry.hash;
         if can_be_watched(bytes) {
             self.begin_watch(place, whole_pages(bytes), by_use);
         }
-        Some(Known::Doubtful {
+        Known::Doubtful {
             segment,
             hash,
             by_use,
-        })
+        }
     }
 
+    /// Whether a buffer is certainly what it was when it was last handed over.
+    fn is_proved(&self, place: Place, bytes: &[u8]) -> bool {
+        if let Some(entry) = self.by_place.get(&place)
+            && let Watch::Proved { pages, samples } = &entry.watch
+            && let Some(Some(watch)) = self.write_watch.get()
+        {
+            *samples == self::samples(bytes) && watch.is_unwritten(pages)
+        } else {
+            false
+        }
+    }
+
+    /// How a buffer that has no segment will be known again. If by a watch, that begins now.
+    fn recognise(
+        &mut self,
+        place: Place,
+        bytes: &[u8],
+        by_use: u64,
+        comes_again: bool,
+    ) -> Recognise {
+        if self.keepers == 0 {
+            return Recognise::No;
+        }
+        if !can_be_watched(bytes) {
+            return Recognise::ByHash;
+        }
+        let pages = whole_pages(bytes);
+        // Watching it would end the watch of others, of which there may be no hash.
+        let overlaps = |(&other, entry): (&Place, &Entry)| {
+            other != place && entry.watch.pages().is_some_and(|other| meet(other, &pages))
+        };
+        let watches = !self.by_place.iter().any(overlaps)
+            && (self.write_watch.get_or_init(WriteWatch::open).as_ref())
+                .is_some_and(|watch| watch.watch(&pages));
+        if !watches {
+            return Recognise::ByHash;
+        }
+        self.make_room_for(place);
+        let entry = Entry {
+            segment: Weak::new(),
+            hash: None,
+            watch: Watch::Begun { pages, by_use },
+            last_use: by_use,
+        };
+        self.by_place.insert(place, entry);
+        Recognise::ByWatch { comes_again }
+    }
+
+    /// Watches the pages of a buffer that is remembered, from now on, if they can be.
     fn begin_watch(&mut self, place: Place, pages: Range<usize>, by_use: u64) {
         let Some(watch) = self.write_watch.get_or_init(WriteWatch::open) else {
             return;
         };
         // What was written to pages that others share with it would be forgotten.
         for entry in self.by_place.values_mut() {
-            if let Watch::Begun { pages: other, .. } | Watch::Proved { pages: other, .. } =
-                &entry.watch
-                && other.start < pages.end
-                && pages.start < other.end
-            {
+            if entry.watch.pages().is_some_and(|other| meet(other, &pages)) {
                 entry.watch = Watch::Off;
             }
         }
@@ -237,27 +331,43 @@ impl Entries {
         }
     }
 
-    /// The content was found to be what it was when the watch began, if it is still the same watch.
-    fn prove(&mut self, place: Place, by_use: u64, samples: ContentHash) {
-        if let Some(entry) = self.by_place.get_mut(&place)
-            && let Watch::Begun {
-                pages,
-                by_use: begun,
-            } = &entry.watch
-            && *begun == by_use
-        {
-            entry.watch = Watch::Proved {
-                pages: pages.clone(),
-                samples,
-            };
+    /// The content was found to be what it was when it was stored, and when the watch began, if it is still the
+    /// same watch.
+    fn prove(
+        &mut self,
+        place: Place,
+        by_use: u64,
+        hash: ContentHash,
+        samples: Option<ContentHash>,
+    ) {
+        let Some(entry) = self.by_place.get_mut(&place) else {
+            return;
+        };
+        if entry.last_use == by_use {
+            entry.hash = Some(hash);
+        }
+        if let Some(samples) = samples {
+            entry.watch.prove(by_use, samples);
+        }
+    }
+
+    /// A buffer that is watched was stored.
+    fn fill(&mut self, place: Place, by_use: u64, segment: &Arc<Segment>, samples: ContentHash) {
+        match self.by_place.get_mut(&place) {
+            Some(entry) if entry.last_use == by_use => {
+                entry.segment = Arc::downgrade(segment);
+                entry.watch.prove(by_use, samples);
+            }
+            // Another thread has brought it meanwhile, or many others.
+            _ => {
+                self.insert(place, segment, None);
+            }
         }
     }
 
     /// Remembers a buffer; whether it was known with the same content.
-    fn insert(&mut self, place: Place, segment: &Arc<Segment>, hash: ContentHash) -> bool {
-        if self.by_place.len() >= LIVE_BUFFERS_MAX && !self.by_place.contains_key(&place) {
-            self.make_room();
-        }
+    fn insert(&mut self, place: Place, segment: &Arc<Segment>, hash: Option<ContentHash>) -> bool {
+        self.make_room_for(place);
         self.uses += 1;
         let entry = Entry {
             segment: Arc::downgrade(segment),
@@ -270,11 +380,14 @@ impl Entries {
             self.forget_watch(old);
         }
         assert!(self.by_place.len() <= LIVE_BUFFERS_MAX);
-        old.is_some_and(|old| old.hash == hash)
+        hash.is_some() && old.is_some_and(|old| old.hash == hash)
     }
 
-    /// Forgets buffers whose segments are gone, or else the one used longest ago.
-    fn make_room(&mut self) {
+    /// If need be, forgets buffers whose segments are gone, or else the one used longest ago.
+    fn make_room_for(&mut self, place: Place) {
+        if self.by_place.len() < LIVE_BUFFERS_MAX || self.by_place.contains_key(&place) {
+            return;
+        }
         let gone: Vec<Place> = self
             .by_place
             .iter()
@@ -296,12 +409,40 @@ impl Entries {
 
     /// Writing to the pages of a buffer that nobody asks for need not cost anything any more.
     fn forget_watch(&self, entry: &Entry) {
-        if let Watch::Begun { pages, .. } | Watch::Proved { pages, .. } = &entry.watch
+        if let Some(pages) = entry.watch.pages()
             && let Some(Some(watch)) = self.write_watch.get()
         {
             watch.forget(pages);
         }
     }
+}
+
+impl Watch {
+    fn pages(&self) -> Option<&Range<usize>> {
+        match self {
+            Watch::Off => None,
+            Watch::Begun { pages, .. } | Watch::Proved { pages, .. } => Some(pages),
+        }
+    }
+
+    /// The content since it was begun is proved, if it is the watch that this use began.
+    fn prove(&mut self, by_use: u64, samples: ContentHash) {
+        if let Watch::Begun {
+            pages,
+            by_use: begun,
+        } = self
+            && *begun == by_use
+        {
+            *self = Watch::Proved {
+                pages: pages.clone(),
+                samples,
+            };
+        }
+    }
+}
+
+fn meet(one: &Range<usize>, other: &Range<usize>) -> bool {
+    one.start < other.end && other.start < one.end
 }
 
 fn can_be_watched(bytes: &[u8]) -> bool {

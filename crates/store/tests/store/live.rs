@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use crate::common::{SpillDir, content};
-use lineshaft_store::{LiveBuffers, Segment};
+use lineshaft_store::{LiveBuffers, Segment, Store};
 use memmap2::{MmapMut, UncheckedAdvice};
 use proptest::prelude::*;
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -35,12 +35,17 @@ fn a_buffer_is_stored_once_while_its_segment_lives() {
 #[test]
 fn buffers_that_come_again_are_kept_for_who_wants_that() {
     let dir = SpillDir::new("live-kept");
-    let store = dir.store(1 << 20, None);
+    for bytes in [1000, 3 << 20] {
+        keeps_what_comes_again(&dir.store(1 << 30, None), bytes);
+    }
+}
+
+fn keeps_what_comes_again(store: &Store, bytes: u64) {
     let live = LiveBuffers::new();
-    let mut arrays: Vec<Vec<u8>> = (0..9).map(|seed| content(seed, 1000)).collect();
+    let mut arrays: Vec<Vec<u8>> = (0..9).map(|seed| content(seed, bytes)).collect();
     let segments_after = |array: &[u8], times: usize| {
         let segments: Vec<_> = (0..times)
-            .map(|_| live.get_or_put(&store, array).unwrap())
+            .map(|_| live.get_or_put(store, array).unwrap())
             .collect();
         drop(segments);
         store.stats().segments
@@ -49,8 +54,8 @@ fn buffers_that_come_again_are_kept_for_who_wants_that() {
     live.keep();
     assert_eq!(segments_after(&arrays[0], 1), 0, "it came once");
     assert_eq!(segments_after(&arrays[0], 1), 1, "and again");
-    let kept = live.get_or_put(&store, &arrays[0]).unwrap();
-    let same = live.get_or_put(&store, &arrays[0]).unwrap();
+    let kept = live.get_or_put(store, &arrays[0]).unwrap();
+    let same = live.get_or_put(store, &arrays[0]).unwrap();
     assert!(Arc::ptr_eq(&kept, &same));
     drop((kept, same));
     arrays[0][7] ^= 1;
@@ -133,8 +138,8 @@ fn stored(segment: &Segment) -> Vec<u8> {
 #[derive(Debug, Clone)]
 enum Step {
     /// Hands over these bytes of the memory, three times in a row: the third time they may be
-    /// watched already.
-    HandOver { from: usize, to: usize },
+    /// watched already. The segment is held to the end, or let go at once.
+    HandOver { from: usize, to: usize, holds: bool },
     /// Changes the byte here.
     Write { at: usize },
     /// Gives the pages back to the kernel: they are zeros from now on.
@@ -146,10 +151,14 @@ const MEMORY_BYTES: usize = 5 << 20;
 fn step() -> impl Strategy<Value = Step> {
     // Few places, so that views are handed over again, and overlap.
     let place = |bytes: usize| (0_usize..=8).prop_map(move |eighth| eighth * bytes / 8 + eighth);
-    let view = (place(1 << 20), place(MEMORY_BYTES - 8)).prop_map(|(from, to)| Step::HandOver {
-        from: from.min(to),
-        to,
-    });
+    let view =
+        (place(1 << 20), place(MEMORY_BYTES - 8), any::<bool>()).prop_map(|(from, to, holds)| {
+            Step::HandOver {
+                from: from.min(to),
+                to,
+                holds,
+            }
+        });
     let write = (0..MEMORY_BYTES).prop_map(|at| Step::Write { at });
     let drop = (0..MEMORY_BYTES / 4096, 1_usize..64).prop_map(|(page, pages)| Step::Drop {
         from: page * 4096,
@@ -163,24 +172,31 @@ proptest! {
 
     /// Whatever is handed over, written and dropped in between: a segment has what the buffer has.
     #[test]
-    fn a_segment_has_what_the_buffer_has(steps in prop::collection::vec(step(), 1..40)) {
+    fn a_segment_has_what_the_buffer_has(keeps in any::<bool>(), steps in prop::collection::vec(step(), 1..40)) {
         let dir = SpillDir::new("live-model");
         let store = dir.store(1 << 30, None);
         let live = LiveBuffers::new();
+        if keeps {
+            live.keep();
+        }
         let mut memory = MmapMut::map_anon(MEMORY_BYTES).unwrap();
         memory.copy_from_slice(&content(1, MEMORY_BYTES as u64));
         // Or else there would be nothing to find again.
         let mut kept = Vec::new();
         for step in steps {
             match step {
-                Step::HandOver { from, to } => {
-                    let mut segments = Vec::new();
-                    for _ in 0..3 {
-                        segments.push(live.get_or_put(&store, &memory[from..to]).unwrap());
+                Step::HandOver { from, to, holds } => {
+                    let first = live.get_or_put(&store, &memory[from..to]).unwrap();
+                    prop_assert!(stored(&first) == memory[from..to]);
+                    let mut held = holds.then_some(first);
+                    for _ in 0..2 {
+                        let again = live.get_or_put(&store, &memory[from..to]).unwrap();
+                        prop_assert!(stored(&again) == memory[from..to]);
+                        if let Some(held) = &held {
+                            prop_assert!(Arc::ptr_eq(held, &again));
+                        }
                     }
-                    prop_assert!(segments.iter().all(|one| Arc::ptr_eq(one, &segments[0])));
-                    prop_assert!(stored(&segments[0]) == memory[from..to]);
-                    kept.extend(segments);
+                    kept.extend(held.take());
                 }
                 Step::Write { at } => memory[at] ^= 1,
                 Step::Drop { from, to } => {
