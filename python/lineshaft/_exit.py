@@ -84,6 +84,9 @@ def _end_engines(*, in_hurry: bool = False) -> None:
             _interrupt()
         except Exception:
             sys.excepthook(*sys.exc_info())
+    generators = sys.modules.get("lineshaft.joblib.announcing")
+    if generators:
+        generators.give_up_all()
     for engine in _engines():
         try:
             engine._end(in_hurry=in_hurry)

@@ -78,6 +78,28 @@ def test_a_generator_that_is_left_open_ends_with_the_program(tmp_path, require, 
     assert (tmp_path / "written").read_text() == "done"
 
 
+ENDS_WHILE_SENDING = """
+import itertools, time
+import lineshaft.joblib
+from joblib import Parallel, delayed
+
+class Slow:
+    def __reduce__(self):
+        until = time.monotonic() + 0.3
+        while time.monotonic() < until:
+            pass
+        return Slow, ()
+
+results = Parallel(n_jobs=2, return_as="generator", backend="lineshaft")(delayed(type)(Slow()) for _ in itertools.count())
+print(next(results) is Slow)
+"""
+
+
+def test_a_program_may_end_while_arguments_are_pickled(tmp_path):
+    done = run(ENDS_WHILE_SENDING, tmp_path, runner=())
+    assert (done.stdout, done.stderr, done.returncode) == ("True\n", "", 0)
+
+
 READ_BY_A_THREAD = """
 import itertools, threading
 import lineshaft.joblib
