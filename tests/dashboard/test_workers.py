@@ -1,5 +1,6 @@
 """Workers in a browser: what they run, how they died, and that they can be told to end."""
 
+import multiprocessing
 import os
 import re
 
@@ -23,6 +24,52 @@ def test_a_worker_that_died_is_there_with_what_is_known(tab):
         death.locator("summary").click()
         expect(death).to_contain_text("It left no Python stack")
         tab.check_accessibility()
+
+
+def test_who_replaces_a_worker_that_died_says_so_and_its_report_is_a_click_away(tab):
+    with ls.Engine(workers=1) as engine:
+        first = engine.submit(os.getpid).result()
+        page = tab.open(engine.dashboard_url, "workers")
+        expect(workers(page).filter(has_text=str(first))).to_be_visible()
+        expect(page.get_by_text("of place")).to_have_count(0)
+        expect(page.get_by_role("region", name="Restarts by pool")).to_have_count(0)
+        assert isinstance(engine.submit(crash).exception(), WorkerDied)
+        second = engine.submit(os.getpid).result()
+        row = workers(page).filter(has_text=str(second))
+        expect(row).to_contain_text("attempt 2 of place 1")
+        death = page.get_by_role("group").filter(has_text="killed by SIGKILL")
+        expect(death.get_by_text("It left no Python stack")).to_be_hidden()
+        row.get_by_role("button", name="which died").click()
+        expect(death.get_by_text("It left no Python stack")).to_be_visible()
+        tab.check_accessibility()
+        page.get_by_role("button", name=re.compile("Retire")).click()
+        third = engine.submit(os.getpid).result()
+        row = workers(page).filter(has_text=str(third))
+        expect(row).to_contain_text(re.compile(r"attempt 3 of place 1after worker \d+, which retired"))
+        gone = page.get_by_role("region", name="Workers that are gone").last
+        expect(gone.get_by_role("row").filter(has_text=str(first))).to_contain_text("it died")
+        pool = page.get_by_role("region", name="Restarts by pool").last.get_by_role("row").last
+        # Workers, started, restarts, died, ended, retired.
+        expect(pool.get_by_role("cell")).to_have_text(["1 most 1", "3", "2", "1", "", "1"])
+    (restarts,) = re.findall(r"lineshaft_worker_restarts_total\{.*\} (\d+)", engine.metrics())
+    assert restarts == "2"
+
+
+def test_restarts_are_counted_for_each_pool(tab):
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        ls.Engine(workers=1) as engine,
+        ls.ProcessPoolExecutor(1, spawn, max_tasks_per_child=1, _engine=engine) as executor,
+    ):
+        engine.submit(abs, -1).result()
+        assert [executor.submit(abs, -1).result() for _ in range(3)] == [1, 1, 1]
+        page = tab.open(engine.dashboard_url, "workers")
+        rows = page.get_by_role("region", name="Restarts by pool").last.get_by_role("row")
+        expect(rows).to_have_count(3)
+        cells = rows.filter(has_text="ProcessPoolExecutor").get_by_role("cell")
+        # No worker is there, three were, two of them in the stead of another one, and all retired.
+        expect(cells).to_have_text(["0 most 1", "3", "2", "", "", "3"])
+        expect(rows.filter(has_text="lineshaft").get_by_role("cell").nth(2)).to_have_text("0")
 
 
 def test_the_stack_of_what_runs_is_shown_when_wanted(tab, event):

@@ -297,7 +297,34 @@ export interface WorkerList {
   program_wrote: Written;
   deaths: Death[];
   deaths_more: number;
+  pools: Pool[];
+  pools_more: number;
+  pools_more_restarts: number;
 }
+
+/** A pool of worker processes. */
+export interface Pool {
+  pool: number;
+  name: string;
+  is_open: boolean;
+  workers: number;
+  places: number;
+  started: number;
+  restarts: number;
+  died: number;
+  ended: number;
+  retired: number;
+}
+
+/** Where a worker process is among those of its pool. */
+export interface Place {
+  number: number;
+  attempt: number;
+  after: number | null;
+  after_left: Left | null;
+}
+
+export type Left = "died" | "ended" | "retired" | "never started" | "not needed";
 
 export interface Process {
   pid: number;
@@ -309,6 +336,9 @@ export interface Process {
 
 export interface Worker {
   worker: number;
+  pool: number | null;
+  place: Place | null;
+  left: Left | null;
   is_threads: boolean;
   slots: number;
   pid: number | null;

@@ -1,12 +1,14 @@
 // Workers: what each uses and runs, and how those ended that died.
 
 import { useState } from "preact/hooks";
-import type { Death, Overview, Process, Worker, WorkerList, Written } from "./api";
+import type { Left, Overview, Place, Process, Worker, WorkerList, Written } from "./api";
 import { act, useAsked } from "./ask";
+import { DeathLink, Deaths } from "./deaths";
 import { bytes, count, duration, percent, rough } from "./format";
 import { isOver, type Live } from "./live";
 import { colour } from "./palette";
 import { NumberCard } from "./number";
+import { Pools } from "./pools";
 import { link } from "./route";
 
 export function WorkersPage({ live, overview }: { live: Live; overview: Overview }) {
@@ -42,11 +44,12 @@ export function WorkersPage({ live, overview }: { live: Live; overview: Overview
           {said}
         </p>
         {there.length > 0 ? (
-          <Table label="workers" workers={there} at_s={answer.at_s} order={ended ? null : order} stacks={stacks} />
+          <Table label="workers" workers={there} list={answer} order={ended ? null : order} stacks={stacks} />
         ) : (
           <p class="note close">No worker is there{!ended && ". One is started when there is something for it to do"}.</p>
         )}
       </section>
+      <Pools list={answer} />
       {answer.deaths.length > 0 && <Deaths deaths={answer.deaths} more={answer.deaths_more} />}
       {gone.length > 0 && (
         <section class="card groups" aria-labelledby="gone">
@@ -55,7 +58,7 @@ export function WorkersPage({ live, overview }: { live: Live; overview: Overview
             {count(gone.length + answer.gone_more)} in all, because they were not needed any more, had done their share, or were replaced;{" "}
             {overview.workers.died === 0 ? "none" : count(overview.workers.died)} of them died.
           </p>
-          <Table label="gone" workers={gone} at_s={answer.at_s} order={null} stacks={false} />
+          <Table label="gone" workers={gone} list={answer} order={null} stacks={false} />
           {answer.gone_more > 0 && (
             <p class="note close">
               {count(answer.gone_more)} more went before
@@ -96,12 +99,12 @@ function Program({ program, wrote }: { program: Process; wrote: Written }) {
 interface TableProps {
   label: string;
   workers: Worker[];
-  at_s: number;
+  list: WorkerList;
   order: ((worker: Worker, deed: "restart" | "retire") => void) | null;
   stacks: boolean;
 }
 
-function Table({ label, workers, at_s, order, stacks }: TableProps) {
+function Table({ label, workers, list, order, stacks }: TableProps) {
   return (
     <div class="scroll" tabIndex={0} role="region" aria-labelledby={label}>
       <table>
@@ -135,7 +138,7 @@ function Table({ label, workers, at_s, order, stacks }: TableProps) {
         </thead>
         <tbody>
           {workers.map((worker) => (
-            <Row key={worker.worker} worker={worker} at_s={at_s} order={order} stacks={stacks} />
+            <Row key={worker.worker} worker={worker} list={list} order={order} stacks={stacks} />
           ))}
         </tbody>
       </table>
@@ -143,13 +146,14 @@ function Table({ label, workers, at_s, order, stacks }: TableProps) {
   );
 }
 
-function Row({ worker, at_s, order, stacks }: { worker: Worker; at_s: number; order: TableProps["order"]; stacks: boolean }) {
-  const there_s = Math.max((worker.down_s ?? at_s) - worker.up_s, 1e-9);
+function Row({ worker, list, order, stacks }: { worker: Worker; list: WorkerList; order: TableProps["order"]; stacks: boolean }) {
+  const there_s = Math.max((worker.down_s ?? list.at_s) - worker.up_s, 1e-9);
   return (
     <tr>
       <th scope="row">
         <a href={link({ worker: worker.worker }, "tasks")}>{worker.worker}</a>{" "}
         <span class="dim">{worker.is_threads ? worker.slots === 1 ? "a thread of the program" : `${count(worker.slots)} threads of the program` : worker.pid ? `process ${worker.pid}` : worker.down_s === null ? "starting" : "never started"}</span>
+        {worker.place && <PlaceLine worker={worker} place={worker.place} list={list} />}
       </th>
       <td>{worker.process?.cores == null ? "" : rough(worker.process.cores)}</td>
       <td>
@@ -168,7 +172,7 @@ function Row({ worker, at_s, order, stacks }: { worker: Worker; at_s: number; or
       <td>{count(worker.attempts)}</td>
       <td>{percent(Math.min(1, worker.busy_s / there_s / worker.slots))}</td>
       <td class="left runs">
-        {worker.down_s !== null && <span class="dim">gone at {worker.down_s.toFixed(3)} s</span>}
+        {worker.down_s !== null && <span class="dim">gone at {worker.down_s.toFixed(3)} s{worker.left && `: ${LEFT[worker.left]}`}</span>}
         {worker.running.map((running) => (
           <div key={running.task}>
             <i class="dot" style={{ background: colour(running.group) }} />
@@ -204,41 +208,27 @@ function Row({ worker, at_s, order, stacks }: { worker: Worker; at_s: number; or
   );
 }
 
-const SIGNALS: Record<number, string> = { 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM" };
+const LEFT: Record<Left, string> = {
+  died: "it died",
+  ended: "it was ended, with what it ran",
+  retired: "it had done its share, or was told to end",
+  "never started": "it could not be started",
+  "not needed": "it was not needed any more",
+};
 
-function Deaths({ deaths, more }: { deaths: Death[]; more: number }) {
+/** Which worker of which place it is, where that is not the first one of the only pool. */
+function PlaceLine({ worker, place, list }: { worker: Worker; place: Place; list: WorkerList }) {
+  const pool = list.pools.length > 1 && list.pools.find((pool) => pool.pool === worker.pool);
+  if (!pool && place.attempt === 1) return null;
   return (
-    <section class="card groups" aria-labelledby="deaths">
-      <h2 id="deaths">Workers that died</h2>
-      {deaths.map((death) => (
-        <details key={`${death.worker} ${death.at_s}`}>
-          <summary>
-            <b class="bad">{how(death)}</b> at {death.at_s.toFixed(3)} s: worker {death.worker} (process {death.pid}){" "}
-            {death.name ? (
-              <>
-                in <b>{death.name}</b>
-              </>
-            ) : (
-              "without a task"
-            )}
-            {death.peak_bytes !== null && `, at most ${bytes(death.peak_bytes)} resident`}
-          </summary>
-          {death.task !== null && (
-            <p>
-              <a href={link({ task: death.task })}>Task {death.task}</a>
-            </p>
-          )}
-          {death.stack ? <pre tabIndex={0}>{death.stack.trim()}</pre> : <p class="note close">It left no Python stack.</p>}
-        </details>
-      ))}
-      {more > 0 && <p class="note close">{count(more)} died before.</p>}
-    </section>
+    <div class="dim">
+      {pool && `${pool.name} ${pool.pool}, `}
+      {place.attempt > 1 && `attempt ${count(place.attempt)} of `}place {place.number}
+      {place.after !== null && place.after_left !== null && (
+        <div title={LEFT[place.after_left]}>
+          after {place.after_left === "died" ? <DeathLink worker={place.after} deaths={list.deaths} /> : `worker ${place.after}, which ${place.after_left === "ended" ? "was ended" : "retired"}`}
+        </div>
+      )}
+    </div>
   );
-}
-
-/** How a worker died, in words. */
-export function how(death: Death): string {
-  if (death.oom_killed) return "killed for lack of memory";
-  if (death.signal !== null) return `killed by ${SIGNALS[death.signal] ?? `signal ${death.signal}`}`;
-  return death.exit_code === null ? "died" : `exited with status ${death.exit_code}`;
 }

@@ -10,7 +10,7 @@
 mod worker;
 
 use lineshaft_core::{GroupId, Measured, PoolId, TaskId, Time, WorkerId};
-use lineshaft_engine::WorkerTotals;
+use lineshaft_engine::{Started, WorkerTotals};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::limits;
@@ -86,15 +86,19 @@ impl Lanes {
             worker.slots = totals.slots;
             worker.is_threads = totals.is_threads;
             worker.pid = totals.pid.or(worker.pid);
+            worker.place = totals.place.or(worker.place);
             worker.pinned = totals.pinned;
         }
     }
 
-    /// Takes over the processes of workers, of which some were gone before anybody looked.
-    pub(crate) fn learn_pids(&mut self, pids: &[(WorkerId, u32)]) {
-        for (id, pid) in pids {
-            if let Some(place) = self.index.get(id) {
-                self.workers[*place].pid = Some(*pid);
+    /// Takes over what is known of workers that were started, of which some were gone before anybody looked.
+    pub(crate) fn learn_started(&mut self, started: &[Started]) {
+        for started in started {
+            if let Some(index) = self.index.get(&started.worker) {
+                let worker = &mut self.workers[*index];
+                worker.pid = Some(started.pid);
+                worker.place = started.place.or(worker.place);
+                worker.left = started.left;
             }
         }
     }
@@ -372,6 +376,7 @@ mod tests {
             slots: 1,
             is_threads: false,
             pid: None,
+            place: None,
             pinned: Pinned::default(),
         };
         for id in 1..=2 {
@@ -390,7 +395,13 @@ mod tests {
         for id in 1..=2 {
             lanes.worker_up(WorkerId(id), PoolId(0), 1, us(0));
         }
-        lanes.learn_pids(&[(WorkerId(1), 11), (WorkerId(2), 12)]);
+        let started = [(1, 11), (2, 12)].map(|(id, pid)| Started {
+            worker: WorkerId(id),
+            pid,
+            place: None,
+            left: None,
+        });
+        lanes.learn_started(&started);
         lanes.learn_peaks([(11, 700), (99, 900)].into_iter());
         lanes.worker_down(WorkerId(1), us(1));
         // Its number may be another process's by now.
@@ -408,6 +419,7 @@ mod tests {
             slots: 4,
             is_threads,
             pid: None,
+            place: None,
             pinned: Pinned::default(),
         };
         lanes.learn(

@@ -106,6 +106,15 @@ impl Picture {
             help,
             workers.died,
         );
+        let help = "Worker processes that were started in the stead of another one.";
+        text.family("lineshaft_worker_restarts_total", "counter", help);
+        let pools = &self.totals.pools;
+        for (id, pool) in &pools.known {
+            text.labelled("pool", format!("{} {}", pool.name, id.0), pool.restarts);
+        }
+        if pools.forgotten_restarts > 0 {
+            text.labelled("pool", "forgotten", pools.forgotten_restarts);
+        }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "processor time to a nanosecond")]

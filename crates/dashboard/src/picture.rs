@@ -196,7 +196,7 @@ impl Picture {
     /// Takes over the engine's totals, and what its processes use.
     pub(crate) fn look(&mut self, at: Time, totals: Totals, usage: Usage) {
         self.lanes.learn(&totals.workers, at);
-        self.lanes.learn_pids(&totals.pids);
+        self.lanes.learn_started(&totals.started);
         let there = |id| totals.workers.iter().any(|worker| worker.worker == id);
         self.profile.keep(there);
         let now = &totals.counts.total;

@@ -57,7 +57,10 @@ pub use outcome::{DeathReport, Outcome, Portable, TaskError};
 pub use output::{OutputDropped, Printed, TaskOutput};
 pub use payload::{Code, CodeId, Payload};
 pub use poller::Stream;
-pub use process::{AttemptText, Death, Peaks, Pinned, Snapshot, Stack, lost};
+pub use process::{
+    AttemptText, Death, Left, Peaks, Pinned, Place, PoolTotals, Pools, Snapshot, Stack, Started,
+    lost,
+};
 pub use promise::Promise;
 pub use reader::{Reader, Totals, WorkerTotals};
 pub use runner::{BlockedCall, Body, Call, CallEnd, Calls, Runner, current_task};

@@ -93,6 +93,9 @@ pub const DEATHS_MAX: usize = 64;
 /// Worker processes whose numbers are kept to be looked at later, the last that were started.
 pub const PIDS_MAX: usize = 1024;
 
+/// Pools of worker processes that are closed and are kept to be looked at later, because workers were replaced in them.
+pub const CLOSED_POOLS_MAX: usize = 64;
+
 /// Tracebacks of tasks that are kept to be looked at later, all together.
 pub const TRACEBACKS_BYTES: usize = 1024 * 1024;
 

@@ -72,6 +72,7 @@ impl Pool {
                 growth_bytes_max,
                 patient,
             } => Executor::Processes(Box::new(ProcessPool {
+                name: options.name,
                 initializer,
                 definitions,
                 tasks_per_worker_max,
@@ -134,8 +135,8 @@ impl State {
             // Its tasks will find no pool.
             return self.aftermath.discard(Discarded::other(pool));
         }
-        if matches!(pool.executor, Executor::Processes(_)) {
-            self.processes.add_pool(id);
+        if let Executor::Processes(options) = &pool.executor {
+            self.processes.add_pool(id, options);
         }
         self.inputs.push_back(Input::AddPool(pool.spec(id)));
         self.pools.insert(id, pool);

@@ -13,7 +13,7 @@ use lineshaft_store::{Owners, StoreStats};
 
 use crate::clock;
 use crate::output::{OutputDropped, Printed, TaskOutput};
-use crate::process::{AttemptText, Death, Found, Pinned, Stack};
+use crate::process::{AttemptText, Death, Found, Pinned, Place, Pools, Stack, Started};
 use crate::shared::Shared;
 use crate::state::State;
 
@@ -34,8 +34,10 @@ pub struct Totals {
     pub groups: Vec<(GroupId, GroupSummary)>,
     /// Workers that are up or about to be, ordered by id.
     pub workers: Vec<WorkerTotals>,
-    /// The processes of the last workers that were started, also of those that are gone, oldest first.
-    pub pids: Vec<(WorkerId, u32)>,
+    /// The last worker processes that were started, also those that are gone, oldest first.
+    pub started: Vec<Started>,
+    /// Pools of worker processes.
+    pub pools: Pools,
     /// Worker processes that died under a task or without being asked to end.
     pub deaths: u64,
     /// Processor time of worker processes that have ended, in nanoseconds, as the kernel has reckoned it. None
@@ -62,6 +64,8 @@ pub struct WorkerTotals {
     pub is_threads: bool,
     /// Its process, once that has been started.
     pub pid: Option<u32>,
+    /// Its place among the worker processes of its pool.
+    pub place: Option<Place>,
     /// What it may read; nothing for threads, which have objects of Python.
     pub pinned: Pinned,
 }
@@ -87,7 +91,8 @@ impl Reader {
             counts: state.scheduler.counts(),
             groups: state.scheduler.groups(),
             workers: state.worker_totals(),
-            pids: state.processes.recent_pids(),
+            started: state.processes.started(),
+            pools: state.processes.pools(),
             deaths: state.processes.deaths(),
             ended_cpu_ns: state.processes.ended_cpu_ns,
             store,
@@ -219,6 +224,7 @@ impl State {
                 slots,
                 is_threads: true,
                 pid: None,
+                place: None,
                 pinned: Pinned::default(),
             })
         });

@@ -7,7 +7,7 @@ import { bytes, duration } from "../format";
 import { isOver, type Live } from "../live";
 import { colour, STATES } from "../palette";
 import { go, link } from "../route";
-import { how } from "../workers";
+import { how } from "../deaths";
 import { State } from "./page";
 
 export function TaskDrawer({ task, live }: { task: string; live: Live }) {

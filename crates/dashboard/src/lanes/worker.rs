@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lineshaft_core::{GroupId, Measured, Phases, PoolId, TaskId, Time, WorkerId};
 
-use lineshaft_engine::Pinned;
+use lineshaft_engine::{Left, Pinned, Place};
 use rustc_hash::FxHashSet;
 
 use crate::limits;
@@ -63,6 +63,10 @@ pub(crate) struct Worker {
     pub(crate) slots: u32,
     pub(crate) is_threads: bool,
     pub(crate) pid: Option<u32>,
+    /// Among the worker processes of its pool.
+    pub(crate) place: Option<Place>,
+    /// Why it has that no more.
+    pub(crate) left: Option<Left>,
     /// The most memory that its process ever had resident, as of the last sample with it.
     pub(crate) peak_bytes: Option<u64>,
     /// As of the last sample.
@@ -98,6 +102,8 @@ impl Worker {
             slots: 1,
             is_threads: false,
             pid: None,
+            place: None,
+            left: None,
             peak_bytes: None,
             pinned: Pinned::default(),
             up: at,

@@ -305,6 +305,7 @@ mod tests {
                 worker: WorkerId(2),
                 pool: PoolId(0),
                 pid: None,
+                place: None,
                 slots: 1,
                 is_threads: true,
                 pinned: Pinned::default(),

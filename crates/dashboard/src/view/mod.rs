@@ -25,7 +25,9 @@ pub use record::Record;
 pub use scatter::{Dot, Scatter, ScatterQuery};
 pub use tasks::{Sort, TaskPage, TaskQuery, TaskRow};
 pub use timeline::{BarRow, Cell, GroupShare, LaneRow, Timeline, TimelineQuery};
-pub use workers::{DeathRow, ProcessRow, RunningRow, WorkerList, WorkerRow, WrittenRow};
+pub use workers::{
+    DeathRow, PlaceRow, PoolRow, ProcessRow, RunningRow, WorkerList, WorkerRow, WrittenRow,
+};
 
 use std::time::Duration;
 

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use lineshaft_core::{GroupId, TaskId};
-use lineshaft_engine::{Death, Owned, Owner, Pinned};
+use lineshaft_core::{GroupId, PoolId, TaskId};
+use lineshaft_engine::{Death, Left, Owned, Owner, Pinned, PoolTotals};
 use serde::Serialize;
 
 use crate::lanes::{Bar, Worker};
@@ -32,6 +32,50 @@ pub struct WorkerList {
     pub deaths: Vec<DeathRow>,
     /// Deaths that are not listed.
     pub deaths_more: u64,
+    /// Pools of worker processes: those that are open, and others in which workers were replaced.
+    pub pools: Vec<PoolRow>,
+    /// Others that are not listed.
+    pub pools_more: u64,
+    /// How often workers were replaced in these.
+    pub pools_more_restarts: u64,
+}
+
+/// A pool of worker processes.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct PoolRow {
+    /// Which.
+    pub pool: u32,
+    /// What it is called.
+    pub name: String,
+    /// Whether it takes tasks.
+    pub is_open: bool,
+    /// Its workers that are there.
+    pub workers: u32,
+    /// The most that were there at a time.
+    pub places: u32,
+    /// Workers so far.
+    pub started: u64,
+    /// Those of them that were there in the stead of another one.
+    pub restarts: u64,
+    /// Workers that died.
+    pub died: u64,
+    /// Workers that were ended with what they ran.
+    pub ended: u64,
+    /// Workers that ended after a task, by an order or because they had done their share.
+    pub retired: u64,
+}
+
+/// Where a worker process is among those of its pool.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct PlaceRow {
+    /// Its place, from one on.
+    pub number: u32,
+    /// Which worker of that place it is, from one on.
+    pub attempt: u32,
+    /// The worker in whose stead it is there.
+    pub after: Option<u32>,
+    /// What became of that.
+    pub after_left: Option<&'static str>,
 }
 
 /// What a process uses.
@@ -82,6 +126,12 @@ pub struct WorkerRow {
     pub is_threads: bool,
     /// Tasks that it runs at a time.
     pub slots: u32,
+    /// Its pool.
+    pub pool: Option<u32>,
+    /// Its place in that.
+    pub place: Option<PlaceRow>,
+    /// Why it is gone: `died`, `ended`, `retired` or `not needed`.
+    pub left: Option<&'static str>,
     /// Its process number, while and after it is there.
     pub pid: Option<u32>,
     /// What its process uses, while it is there.
@@ -159,7 +209,7 @@ impl Picture {
         gone.sort_by_key(|worker| Reverse((worker.down, worker.id)));
         let gone_more = gone.len().saturating_sub(GONE_SHOWN) as u64 + self.lanes.workers_forgotten;
         let shown: Vec<&Worker> = there.chain(gone.into_iter().take(GONE_SHOWN)).collect();
-        let owners = &self.totals.owners;
+        let (owners, pools) = (&self.totals.owners, &self.totals.pools);
         let workers = (owners.by_owner.iter()).filter(|(owner, _)| **owner != Owner::Program);
         let all_spilled: u64 = workers.map(|(_, owned)| owned.spilled_bytes).sum();
         let shown_spilled: u64 = (shown.iter())
@@ -181,6 +231,13 @@ impl Picture {
                 .map(|death| self.death_row(death))
                 .collect(),
             deaths_more,
+            pools: pools
+                .known
+                .iter()
+                .map(|(pool, totals)| pool_row(*pool, totals))
+                .collect(),
+            pools_more: pools.forgotten,
+            pools_more_restarts: pools.forgotten_restarts,
         }
     }
 
@@ -209,6 +266,14 @@ impl Picture {
             worker: worker.id.0,
             is_threads: worker.is_threads,
             slots: worker.slots,
+            pool: worker.pool.map(|pool| pool.0),
+            place: worker.place.map(|place| PlaceRow {
+                number: place.number,
+                attempt: place.attempt,
+                after: place.after.map(|(worker, _)| worker.0),
+                after_left: place.after.map(|(_, left)| in_words(left)),
+            }),
+            left: worker.left.map(in_words),
             pid: worker.pid,
             process: worker
                 .pid
@@ -275,6 +340,31 @@ impl Picture {
     }
 }
 
+fn pool_row(pool: PoolId, totals: &PoolTotals) -> PoolRow {
+    PoolRow {
+        pool: pool.0,
+        name: totals.name.clone(),
+        is_open: totals.is_open,
+        workers: totals.workers,
+        places: totals.places,
+        started: totals.started,
+        restarts: totals.restarts,
+        died: totals.died,
+        ended: totals.ended,
+        retired: totals.retired,
+    }
+}
+
+fn in_words(left: Left) -> &'static str {
+    match left {
+        Left::Died => "died",
+        Left::Ended => "ended",
+        Left::Retired => "retired",
+        Left::NeverStarted => "never started",
+        Left::NotNeeded => "not needed",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,6 +411,7 @@ mod tests {
             slots: 1,
             is_threads: false,
             pid: None,
+            place: None,
             pinned: Pinned {
                 objects: 3,
                 bytes: 7_000,

@@ -16,6 +16,7 @@ use crate::state::State;
 use super::crash;
 use super::in_flight::Sent;
 use super::inspect::Death;
+use super::places::Left;
 use super::worker::Worker;
 use super::zygote::Zygote;
 
@@ -140,6 +141,8 @@ impl State {
             _ if worker.departed => self.processes.departed.push(worker.pool),
             End::NeverStarted(why) => {
                 self.processes.note_trouble(worker.pool, &why);
+                let places = &mut self.processes.places;
+                places.leave(worker.pool, id, Left::NeverStarted);
                 self.inputs.push_back(Input::NeverStarted { worker: id });
             }
             End::Exited {
@@ -182,7 +185,13 @@ impl State {
             .iter()
             .map(|sent| (sent.task, report_of(sent)))
             .collect();
-        if !worker.retired && !worker.unwanted {
+        let left = match (worker.retired, worker.unwanted) {
+            (false, false) => Left::Died,
+            (_, true) => Left::Ended,
+            (true, false) => Left::NotNeeded,
+        };
+        (self.processes.places).leave(worker.pool, worker.id, left);
+        if left == Left::Died {
             let first = reports.first().cloned();
             self.processes.deaths.note(Death {
                 at: crate::clock::now(),

@@ -16,6 +16,7 @@ use crate::state::State;
 
 use super::crash;
 use super::ends::End;
+use super::places::Left;
 use super::texts::AttemptText;
 use super::worker::Worker;
 
@@ -296,6 +297,8 @@ impl State {
     /// The worker ends by itself and has reported everything it began.
     pub(super) fn depart(&mut self, worker: &mut Worker) {
         worker.departed = true;
+        let places = &mut self.processes.places;
+        places.leave(worker.pool, worker.id, Left::Retired);
         worker.retract();
         worker.release_all();
         let now = crate::clock::now();
@@ -328,8 +331,12 @@ impl State {
                     Ok(FromZygote::Spawned { worker, pid }) => {
                         zygote.proved = true;
                         crash::note_start();
-                        self.processes.note_pid(WorkerId(worker), pid);
-                        if let Some(worker) = self.processes.workers.get_mut(&WorkerId(worker)) {
+                        let id = WorkerId(worker);
+                        let worker = self.processes.workers.get_mut(&id);
+                        let place = worker.as_ref().and_then(|worker| worker.place);
+                        // It may be gone before anybody looks.
+                        self.processes.places.note_started(id, pid, place);
+                        if let Some(worker) = worker {
                             worker.spawned(pid);
                         }
                     }

@@ -13,8 +13,9 @@ use lineshaft_core::{PoolId, TaskId, Time, WorkerId};
 use super::Processes;
 use super::crash::StackFor;
 use super::look::{Found, Look};
+use super::places::{Pools, Started};
 use super::worker::Worker;
-use crate::limits::{DEATHS_MAX, PIDS_MAX};
+use crate::limits::DEATHS_MAX;
 use crate::outcome::DeathReport;
 use crate::state::State;
 use crate::worker::LOOK_SIGNAL;
@@ -90,17 +91,14 @@ impl Processes {
         self.deaths.recent.iter().cloned().collect()
     }
 
-    /// A worker has been started, and may be gone before anybody looks.
-    pub(super) fn note_pid(&mut self, worker: WorkerId, pid: u32) {
-        if self.pids.len() == PIDS_MAX {
-            self.pids.pop_front();
-        }
-        self.pids.push_back((worker, pid));
+    /// The last workers that were started, oldest first.
+    pub(crate) fn started(&self) -> Vec<Started> {
+        self.places.started()
     }
 
-    /// The processes of the last workers that were started, oldest first.
-    pub(crate) fn recent_pids(&self) -> Vec<(WorkerId, u32)> {
-        self.pids.iter().copied().collect()
+    /// All pools, and how often workers were replaced in them.
+    pub(crate) fn pools(&self) -> Pools {
+        self.places.pools()
     }
 
     /// The stacks that workers wrote since this was last called; asks those that run a task for the

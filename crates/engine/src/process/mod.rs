@@ -19,6 +19,7 @@ mod leaving;
 mod look;
 mod nested;
 mod pinned;
+mod places;
 mod snapshot;
 mod stall;
 mod texts;
@@ -26,7 +27,6 @@ mod worker;
 mod zygote;
 mod zygotes;
 
-use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::process::Child;
 use std::sync::Arc;
@@ -48,6 +48,7 @@ pub use inspect::{Death, Peaks, Stack};
 pub(crate) use look::Found;
 pub use nested::lost;
 pub use pinned::Pinned;
+pub use places::{Left, Place, PoolTotals, Pools, Started};
 pub use snapshot::Snapshot;
 pub(crate) use stall::Stalls;
 pub use texts::AttemptText;
@@ -57,12 +58,14 @@ use deadlines::{Deadlines, Stage};
 use health::Health;
 use in_flight::Sent;
 use inspect::Deaths;
+use places::Places;
 use texts::{Arguments, Tracebacks};
 use worker::Worker;
 use zygotes::Zygotes;
 
 /// What the workers of one pool have in common.
 pub(crate) struct ProcessPool {
+    pub(crate) name: String,
     pub(crate) initializer: Option<(Arc<Code>, Payload)>,
     pub(crate) definitions: Vec<Arc<Code>>,
     pub(crate) tasks_per_worker_max: Option<u32>,
@@ -90,8 +93,7 @@ pub(crate) struct Processes {
     pub(crate) peaks: Peaks,
     /// Processor time of the workers that have been reaped, in nanoseconds.
     pub(crate) ended_cpu_ns: u64,
-    /// The processes of the last workers that were started, also of those that are gone.
-    pids: VecDeque<(WorkerId, u32)>,
+    places: Places,
     tracebacks: Tracebacks,
     arguments: Arguments,
     /// What nobody needs any more, for the aftermath.
@@ -130,14 +132,16 @@ impl Processes {
         }
     }
 
-    pub(crate) fn add_pool(&mut self, pool: PoolId) {
+    pub(crate) fn add_pool(&mut self, pool: PoolId, options: &ProcessPool) {
         self.health.add_pool(pool);
+        self.places.add_pool(pool, &options.name);
     }
 
     /// A pool is gone, and nobody will ask any more why it was broken.
     pub(crate) fn remove_pool(&mut self, pool: PoolId) {
         let error = self.health.remove_pool(pool);
         self.discarded.extend(error.map(Discarded::value));
+        self.places.close_pool(pool);
         self.release(pool);
     }
 
@@ -201,6 +205,7 @@ impl Processes {
             worker.close(shared);
             return Err(error);
         }
+        worker.place = self.places.take(worker.pool, worker.id);
         self.dirty.push(worker.id);
         self.workers.insert(worker.id, Box::new(worker));
         let staying = self.workers.values().filter(|worker| !worker.departed);
@@ -440,6 +445,7 @@ impl Processes {
             slots: 1,
             is_threads: false,
             pid: worker.pid(),
+            place: worker.place,
             pinned: worker.pinned(),
         })
     }

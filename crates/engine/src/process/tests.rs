@@ -20,6 +20,7 @@ fn a_worker_that_cannot_begin_is_not_listened_to() {
     let code = engine.define(GroupId(0), Payload::inline(b"code"), Vec::new());
     let args = Payload::inline(&vec![0; lineshaft_wire::FRAME_MAX_BYTES]);
     let options = ProcessPool {
+        name: "test".into(),
         initializer: Some((code, args)),
         definitions: Vec::new(),
         tasks_per_worker_max: None,

@@ -27,6 +27,7 @@ use super::crash::CrashFile;
 use super::in_flight::{InFlight, Sent};
 use super::look::Look;
 use super::pinned::Pinned;
+use super::places::Place;
 
 /// One worker process, seen from the engine.
 #[expect(
@@ -58,6 +59,8 @@ pub(super) struct Worker {
     pub(super) crash: CrashFile,
     /// When somebody looked at it last, if it runs the same task.
     pub(super) look: Option<Look>,
+    /// Its place in its pool, if it has begun.
+    pub(super) place: Option<Place>,
     pid: Option<u32>,
     /// To signal the process by; none if it had ended by the time we heard of it.
     process: Option<OwnedFd>,
@@ -132,6 +135,7 @@ impl Worker {
             stderr: Some(OutputPipe::new(stderr)),
             crash,
             look: None,
+            place: None,
             pid: None,
             process: None,
             doomed: false,

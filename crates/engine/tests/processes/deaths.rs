@@ -1,6 +1,6 @@
 //! Workers die, or have to be killed because of what they sent.
 
-use lineshaft_engine::TaskError;
+use lineshaft_engine::{Left, TaskError};
 
 use crate::common::{self, eventually};
 use crate::setup::{Hold, Processes, bytes, kill, parent, retries};
@@ -11,6 +11,7 @@ tests![
     a_death_is_described,
     a_death_can_be_retried,
     a_restarted_worker_takes_only_what_it_runs_with_it,
+    who_takes_whose_place_is_known,
     garbage_is_answered_for,
     who_hangs_up_is_killed,
     random_kills_lose_nothing,
@@ -53,6 +54,35 @@ fn what_has_ended_does_not_run_again() {
         let lines = std::fs::read_to_string(&log.0).expect("a file");
         assert_eq!(lines.lines().count(), rounds.len(), "before {deadly}");
     }
+}
+
+fn who_takes_whose_place_is_known() {
+    let processes = Processes::new(1);
+    let reader = processes.engine.reader();
+    let place = || {
+        let totals = reader.totals().expect("it is well");
+        let worker = totals.workers.last().expect("one is there");
+        (worker.worker, worker.place.expect("it has begun"))
+    };
+    processes.wait(&processes.submit("echo", b""));
+    let (first, its) = place();
+    assert_eq!((its.number, its.attempt, its.after), (1, 1, None));
+    processes.died(&processes.submit("die", b""));
+    processes.wait(&processes.submit("echo", b""));
+    let (second, its) = place();
+    assert_eq!((its.number, its.attempt), (1, 2));
+    assert_eq!(its.after, Some((first, Left::Died)));
+    assert!(reader.retire_worker(second));
+    processes.wait(&processes.submit("echo", b""));
+    let (_, its) = place();
+    assert_eq!((its.number, its.attempt), (1, 3));
+    assert_eq!(its.after, Some((second, Left::Retired)));
+    let totals = reader.totals().expect("it is well");
+    let pool = &totals.pools.known[&processes.pool];
+    assert_eq!((pool.places, pool.started, pool.restarts), (1, 3, 2));
+    assert_eq!((pool.died, pool.retired, pool.ended), (1, 1, 0));
+    let left: Vec<_> = totals.started.iter().map(|started| started.left).collect();
+    assert_eq!(left, [Some(Left::Died), Some(Left::Retired), None]);
 }
 
 fn a_restarted_worker_takes_only_what_it_runs_with_it() {
