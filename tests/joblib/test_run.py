@@ -90,7 +90,8 @@ class Slow:
             pass
         return Slow, ()
 
-results = Parallel(n_jobs=2, return_as="generator", backend="lineshaft")(delayed(type)(Slow()) for _ in itertools.count())
+calls = (delayed(type)(Slow()) for _ in itertools.count())
+results = Parallel(n_jobs=2, return_as="generator", backend="lineshaft")(calls)
 print(next(results) is Slow)
 """
 
