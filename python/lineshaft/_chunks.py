@@ -6,7 +6,7 @@ as a `functools.partial` or a bound method, travels with every chunk, and so doe
 
 from __future__ import annotations
 
-from lineshaft._serial.definition import is_function, name_of
+from lineshaft._serial.definition import group_of, is_function, show_as
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class OverChunk:
     def __init__(self, func: Callable[..., Any], spreads_items: bool) -> None:
         self.called_for_items = func
         self.spreads_items = spreads_items
-        self.__qualname__ = name_of(func)
+        show_as(self, group_of(func))
 
     def __call__(self, chunk: Sequence[Any]) -> list[Any]:
         """Return the results."""
@@ -49,10 +49,8 @@ def _over(func: Any, call_each: Callable[..., list[Any]], *, spreads_items: bool
     # What cannot be sent is named as the item, or the argument, that it is.
     run_chunk.called_for_items = func  # type: ignore[attr-defined]
     run_chunk.spreads_items = spreads_items  # type: ignore[attr-defined]
-    for attribute in ("__name__", "__qualname__"):
-        name = getattr(func, attribute, None)
-        if isinstance(name, str):
-            setattr(run_chunk, attribute, name)
+    run_chunk.__name__ = getattr(func, "__name__", run_chunk.__name__)
+    show_as(run_chunk, group_of(func))
     return run_chunk
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+from types import FunctionType
 
 from lineshaft import _native
 from lineshaft._engine import Engine, check_engine
 from lineshaft._modules import imported
 from lineshaft._running import default_engine
-from lineshaft._serial.definition import is_found_by_name
+from lineshaft._serial.definition import group_of, is_found_by_name, show_as
 from lineshaft._startup import COUNT_END
 
 TYPE_CHECKING = False
@@ -76,6 +77,8 @@ class Task:
         self.timeout = timeout
         is_coroutine = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_call_of(function))
         self._is_coroutine = is_coroutine and not processes
+        #: Calls it with the results of futures among its arguments.
+        self._call_with_results = _shown_as(function, _await_results if is_coroutine else _call_with_results)
         #: What runs on the engine. It travels to a worker once, so it stays the same.
         self._body = function
         engine_timeout_s = None if timeout is None else float(timeout)
@@ -117,8 +120,7 @@ class Task:
     def _send(self, pool: _native.Pool, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Future[Any]:
         if self._runs_here and (futures := list(_futures((args, kwargs)))):
             # The engine starts it after its own futures; those of another engine it waits for itself.
-            call = _await_results if self._is_coroutine else _call_with_results
-            return pool.submit(call, (self._body, args, kwargs or {}), None, self._options, futures)  # type: ignore[return-value]
+            return pool.submit(self._call_with_results, (self._body, args, kwargs or {}), None, self._options, futures)  # type: ignore[return-value]
         return pool.submit(self._body, args, kwargs, self._options)  # type: ignore[return-value]
 
     def map(self, /, *iterables: Iterable[Any], progress: bool | None = None) -> Iterator[Any]:
@@ -305,6 +307,13 @@ def _results(value: Any) -> Any:
 
 def _call_with_results(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     return function(*_results(args), **_results(kwargs))
+
+
+def _shown_as(function: Callable[..., Any], caller: Any) -> Callable[..., Any]:
+    """Return what does the same as a function of this module, and is shown as the one that it calls."""
+    named = FunctionType(caller.__code__, caller.__globals__, caller.__name__)
+    show_as(named, group_of(function))
+    return named
 
 
 def _call_of(function: object) -> object:

@@ -52,7 +52,7 @@ def test_a_map_whose_item_raises_has_a_task_that_failed():
         lines = engine.metrics().splitlines()
         assert 'lineshaft_tasks_ended_total{outcome="failed"} 1' in lines
         (failures,) = [line for line in lines if line.startswith("lineshaft_group_failures_total")]
-        assert failures.endswith('refuse"} 1')
+        assert failures.endswith(f'{{group="refuse",module="{__name__}"}} 1')
 
 
 def test_a_batch_fails_once_however_many_items_raise_and_says_how_many():

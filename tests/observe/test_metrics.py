@@ -9,7 +9,9 @@ import pytest
 
 import lineshaft as ls
 
-SAMPLE = re.compile(r'(?P<name>[a-z_]+)(\{(?P<label>[a-z]+)="(?P<of>(?:[^"\\]|\\.)*)"\})? (?P<value>[0-9.e+-]+)')
+SAMPLE = re.compile(
+    r'(?P<name>[a-z_]+)(\{(?P<label>[a-z]+)="(?P<of>(?:[^"\\]|\\.)*)"(,module="[a-z._]+")?\})? (?P<value>[0-9.e+-]+)'
+)
 
 
 def parse(text):

@@ -51,7 +51,9 @@ export interface Total {
 
 export interface Group {
   group: number;
+  /** With the module, if functions of other modules have the same name. */
   name: string;
+  module: string | null;
   submitted: number;
   finished: number;
   failed: number;

@@ -69,13 +69,18 @@ export function isImport({ seen, load_s, first_load_s, first_loads }: Group): bo
   return first_load_s / first_loads > 5 * ((load_s - first_load_s) / others);
 }
 
+/** The name of a function with its module, if that is known. */
+function inFull({ name, module }: Group): string {
+  return module === null || name.startsWith(`${module}.`) ? name : `${module}.${name}`;
+}
+
 function Row({ group, all, what }: { group: Group; all: number; what: What }) {
   const share = all > 0 ? totalOf(group, what) / all : 0;
   const [text, quartiles] = what === "time" ? [duration, group.ran_s] : [bytes, group.bytes];
   const done = group.submitted > 0 ? group.finished / group.submitted : 0;
   return (
     <tr>
-      <th scope="row" title={group.name}>
+      <th scope="row" title={inFull(group)}>
         <i class="dot" style={{ background: colour(group.group) }} />
         <a href={link({ group: group.group }, "tasks")}>{group.name}</a>
       </th>

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use lineshaft_core::{GroupId, Measured};
+use lineshaft_engine::GroupName;
 use rustc_hash::FxHashMap;
 
 use crate::histogram::Histogram;
@@ -15,7 +16,7 @@ use crate::limits;
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     /// Empty until somebody has asked for it.
-    pub(crate) name: String,
+    pub(crate) name: GroupName,
     /// Time that the calls ran whose workers said how long, without their waits, in nanoseconds.
     pub(crate) ran: Histogram,
     /// Time in all that they waited for calls of their own.
@@ -42,8 +43,8 @@ pub(crate) struct Moving {
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     groups: FxHashMap<GroupId, Group>,
-    /// Those without a name yet.
-    nameless: Vec<GroupId>,
+    /// Some have no name yet.
+    has_nameless: bool,
 }
 
 impl Groups {
@@ -51,15 +52,19 @@ impl Groups {
         self.groups.get(&group)
     }
 
+    /// What it is called before people.
     pub(crate) fn name(&self, group: GroupId) -> &str {
-        self.groups.get(&group).map_or("", |group| &group.name)
+        self.groups
+            .get(&group)
+            .map_or("", |group| &group.name.shown)
     }
 
     /// Those whose name has this in it, in any case of letters.
     pub(crate) fn named(&self, part: &str) -> impl Iterator<Item = GroupId> {
         let part = part.to_lowercase();
         let groups = self.groups.iter();
-        let named = groups.filter(move |(_, group)| group.name.to_lowercase().contains(&part));
+        let named =
+            groups.filter(move |(_, group)| group.name.shown.to_lowercase().contains(&part));
         named.map(|(id, _)| *id)
     }
 
@@ -67,7 +72,7 @@ impl Groups {
     pub(crate) fn see(&mut self, group: GroupId) {
         if self.groups.len() < limits::GROUPS_MAX && !self.groups.contains_key(&group) {
             self.groups.insert(group, Group::default());
-            self.nameless.push(group);
+            self.has_nameless = true;
         }
     }
 
@@ -112,11 +117,11 @@ impl Groups {
         self.groups.values().map(|group| group.waited).sum()
     }
 
-    /// Gives names to those that have none.
-    pub(crate) fn name_all(&mut self, name: impl Fn(GroupId) -> String) {
-        for id in self.nameless.drain(..) {
-            if let Some(group) = self.groups.get_mut(&id) {
-                group.name = name(id);
+    /// Gives names to all, if one has none: what others are shown as depends on it.
+    pub(crate) fn name_all(&mut self, name: impl Fn(GroupId) -> GroupName) {
+        if std::mem::take(&mut self.has_nameless) {
+            for (id, group) in &mut self.groups {
+                group.name = name(*id);
             }
         }
     }

@@ -2,9 +2,11 @@
 
 use std::fmt::{Display, Write};
 
-use lineshaft_engine::{Owned, Owner};
+use lineshaft_core::GroupId;
+use lineshaft_engine::{GroupName, Owned, Owner};
 
 use crate::picture::Picture;
+use crate::view::GroupRow;
 
 /// Groups with metrics of their own; a gauge says how many more there are.
 const GROUPS_MAX: usize = 1_000;
@@ -61,29 +63,33 @@ impl Picture {
     }
 
     fn write_groups(&self, text: &mut Text) {
-        let (groups, more) = self.group_rows(GROUPS_MAX);
+        let (rows, more) = self.group_rows(GROUPS_MAX);
+        // What a group is shown as may change, its labels do not.
+        let names = rows.iter().map(|row| self.group_name(GroupId(row.group)));
+        let names: Vec<GroupName> = names.collect();
+        let groups: Vec<(&GroupRow, &GroupName)> = rows.iter().zip(&names).collect();
         text.family(
             "lineshaft_group_tasks_finished_total",
             "counter",
             "Tasks that returned.",
         );
-        for group in &groups {
-            text.labelled("group", &group.name, group.finished);
+        for (row, name) in &groups {
+            text.of_group(name, row.finished);
         }
         let help = "Tasks that were cancelled, or needed a task without a result.";
         text.family("lineshaft_group_tasks_dropped_total", "counter", help);
-        for group in &groups {
-            text.labelled("group", &group.name, group.dropped);
+        for (row, name) in &groups {
+            text.of_group(name, row.dropped);
         }
         let help = "Attempts that raised, ran out of time or lost their worker.";
         text.family("lineshaft_group_failures_total", "counter", help);
-        for group in &groups {
-            text.labelled("group", &group.name, group.failed + group.retried);
+        for (row, name) in &groups {
+            text.of_group(name, row.failed + row.retried);
         }
         let help = "Time run by attempts that returned or raised.";
         text.family("lineshaft_group_run_seconds_total", "counter", help);
-        for group in &groups {
-            text.labelled("group", &group.name, group.total_s);
+        for (row, name) in &groups {
+            text.of_group(name, row.total_s);
         }
         let help = "Groups without metrics of their own.";
         text.single("lineshaft_groups_unlisted", "gauge", help, more);
@@ -228,15 +234,28 @@ impl Text {
     }
 
     fn labelled(&mut self, label: &str, of: impl Display, value: impl Display) {
-        let of = of.to_string().replace('\\', "\\\\").replace('"', "\\\"");
-        let of = of.replace('\n', "\\n");
-        let name = self.name;
-        self.line(format_args!("{name}{{{label}=\"{of}\"}} {value}"));
+        let (name, of) = (self.name, quoted(&of.to_string()));
+        self.line(format_args!("{name}{{{label}={of}}} {value}"));
+    }
+
+    fn of_group(&mut self, group: &GroupName, value: impl Display) {
+        if group.module.is_empty() {
+            return self.labelled("group", &group.name, value);
+        }
+        let (name, group, module) = (self.name, quoted(&group.name), quoted(&group.module));
+        self.line(format_args!(
+            "{name}{{group={group},module={module}}} {value}"
+        ));
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
         writeln!(self.text, "{line}").expect("a string takes everything");
     }
+}
+
+fn quoted(text: &str) -> String {
+    let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{}\"", text.replace('\n', "\\n"))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use lineshaft_core::{Event, EventKind, GroupId, Measured, PoolCounts, TaskId, Time};
-use lineshaft_engine::{Stack, Totals};
+use lineshaft_engine::{GroupName, Stack, Totals};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::graph::{Edge, Graph};
@@ -267,8 +267,8 @@ impl Picture {
         }
     }
 
-    /// Gives names to groups that have none yet.
-    pub(crate) fn name_groups(&mut self, name: impl Fn(GroupId) -> String) {
+    /// Gives names to groups, if there are new ones.
+    pub(crate) fn name_groups(&mut self, name: impl Fn(GroupId) -> GroupName) {
         self.groups.name_all(name);
     }
 

@@ -10,6 +10,8 @@ use lineshaft_core::{
     Attempt, Event, EventKind, GroupId, Phases, PoolId, Rejection, TaskId, Time, WorkerId,
 };
 
+use lineshaft_engine::GroupName;
+
 use crate::picture::Picture;
 
 pub(crate) fn picture(script: &str) -> Picture {
@@ -48,7 +50,7 @@ pub(crate) fn play(picture: &mut Picture, script: &str) {
         };
         picture.apply(&Event { at, kind });
     }
-    picture.name_groups(|group| format!("f{}", group.0));
+    picture.name_groups(|group| name(&format!("f{}", group.0)));
 }
 
 fn of_task(verb: &str, task: TaskId, small: &dyn Fn(usize) -> u32) -> EventKind {
@@ -107,5 +109,14 @@ fn of_task(verb: &str, task: TaskId, small: &dyn Fn(usize) -> u32) -> EventKind 
             },
         },
         other => panic!("no such verb: {other}"),
+    }
+}
+
+/// A name that only one group has.
+pub(crate) fn name(name: &str) -> GroupName {
+    GroupName {
+        module: "module".into(),
+        name: name.into(),
+        shown: name.into(),
     }
 }

@@ -17,7 +17,7 @@ fn what_happened_before_and_after_the_start_is_there_when_the_engine_has_ended()
     let dashboard = Dashboard::start(rig.engine.reader()).expect("a thread starts");
     assert_eq!(dashboard.overview(0).tasks.finished, 10, "at once");
     rig.run("after", 20);
-    let failed = rig.submit(rig.engine.group("failing"), true);
+    let failed = rig.submit(rig.engine.group("", "failing"), true);
     assert!(matches!(
         rig.engine
             .wait(&failed, Some(Duration::from_secs(30)), None),

@@ -76,7 +76,7 @@ impl Bench {
                 },
             })
             .expect("a pool opens");
-        let group = engine.group("bench");
+        let group = engine.group("", "bench");
         let closure: Closure = |sum| sum + 1;
         Bench {
             engine,

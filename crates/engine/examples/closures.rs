@@ -70,7 +70,7 @@ fn main() -> Result<(), EngineError> {
             idle_max: None,
         },
     })?;
-    let group = engine.group("closure");
+    let group = engine.group("", "closure");
     let request = |closure: Closure, inputs: Vec<Arc<Promise>>| TaskRequest {
         pool,
         group,

@@ -115,14 +115,14 @@ impl Engine {
         self.shared.close_pool(pool);
     }
 
-    /// The group of this name.
-    pub fn group(&self, name: &str) -> GroupId {
-        self.shared.group(name)
+    /// The group of what has this name in this module; there may be none that it is from.
+    pub fn group(&self, module: &str, name: &str) -> GroupId {
+        self.shared.group(module, name)
     }
 
-    /// Takes in a definition for worker processes.
-    pub fn code(&self, name: &str, body: Payload, needs: Vec<Arc<Code>>) -> Arc<Code> {
-        self.shared.define(self.group(name), body, needs)
+    /// Takes in a definition for worker processes; calls of it are counted under this group.
+    pub fn code(&self, group: GroupId, body: Payload, needs: Vec<Arc<Code>>) -> Arc<Code> {
+        self.shared.define(group, body, needs)
     }
 
     /// Whether so much was submitted that has not been taken in yet that whoever submits more waits until
@@ -211,7 +211,7 @@ impl Engine {
                 .scheduler
                 .groups()
                 .into_iter()
-                .map(|(group, summary)| (self.shared.groups.name(group), summary))
+                .map(|(group, summary)| (self.shared.groups.name(group).shown, summary))
                 .collect(),
         });
         stats.unwrap_or_default()

@@ -62,7 +62,11 @@ impl State {
 
     fn name(&self, shared: &Shared, task: TaskId) -> String {
         match self.tasks.get(task) {
-            Some(entry) => format!("{} (task {})", shared.groups.name(entry.group), task.0),
+            Some(entry) => format!(
+                "{} (task {})",
+                shared.groups.name(entry.group).shown,
+                task.0
+            ),
             None => format!("task {}", task.0),
         }
     }

@@ -50,6 +50,7 @@ pub mod worker;
 pub use descriptors::{Noted, Ours, take_inherited};
 pub use engine::{Engine, EngineStats};
 pub use error::EngineError;
+pub use groups::GroupName;
 pub use limits::{EXIT_GRACE, INLINE_BYTES_MAX, LONG_CALL, THREAD_IDLE_MAX};
 pub use observer::{Observer, Silent};
 pub use options::{EngineOptions, Policy, PoolKind, PoolOptions, Program, TaskRequest, Work};

@@ -12,6 +12,7 @@ use lineshaft_core::{Counts, GroupId, GroupSummary, PoolId, Since, TaskId, Worke
 use lineshaft_store::{Owners, StoreStats};
 
 use crate::clock;
+use crate::groups::GroupName;
 use crate::output::{OutputDropped, Printed, TaskOutput};
 use crate::process::{AttemptText, Death, Found, Pinned, Place, Pools, Stack, Started};
 use crate::shared::Shared;
@@ -182,7 +183,7 @@ impl Reader {
     }
 
     /// The name of a group.
-    pub fn group_name(&self, group: GroupId) -> String {
+    pub fn group_name(&self, group: GroupId) -> GroupName {
         self.shared.groups.name(group)
     }
 

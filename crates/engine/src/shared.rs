@@ -168,8 +168,8 @@ impl Shared {
         })
     }
 
-    pub(crate) fn group(&self, name: &str) -> GroupId {
-        self.groups.intern(name)
+    pub(crate) fn group(&self, module: &str, name: &str) -> GroupId {
+        self.groups.intern(module, name)
     }
 
     fn inbox(&self) -> MutexGuard<'_, Inbox> {

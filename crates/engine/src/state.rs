@@ -455,7 +455,7 @@ impl State {
                 match why {
                     Rejection::TimedOut => TaskError::TimedOut { stack: None },
                     Rejection::WorkerDied => TaskError::WorkerDied(DeathReport {
-                        task: shared.groups.name(task.group),
+                        task: shared.groups.name(task.group).shown,
                         ..Default::default()
                     }),
                     Rejection::Failed => {

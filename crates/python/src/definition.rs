@@ -119,7 +119,8 @@ impl DefinitionBase {
 pub struct Parts<'py> {
     pub data: Bound<'py, PyBytes>,
     pub buffers: Bound<'py, PyList>,
-    pub name: String,
+    /// The module and the name that calls of it are counted under; empty if it cannot be called.
+    pub group: (String, String),
     pub needs: Bound<'py, PyAny>,
 }
 
@@ -130,12 +131,14 @@ impl<'py> Parts<'py> {
         for buffer in definition.getattr("buffers")?.try_iter()? {
             buffers.append(buffer?)?;
         }
+        let text = |part| definition.getattr(part)?.extract::<String>();
+        let module = text("module").ok();
         // Only for messages, so one that is no proper text will not stop it.
-        let name = definition.getattr("name")?.extract::<String>().ok();
+        let group = module.map(|module| (module, text("name").unwrap_or_default()));
         Ok(Parts {
             data: definition.getattr("data")?.cast_into()?,
             buffers,
-            name: name.unwrap_or_default(),
+            group: group.unwrap_or_default(),
             needs: definition.getattr("needs")?,
         })
     }

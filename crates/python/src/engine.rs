@@ -97,7 +97,9 @@ impl Core {
         let engine = self.engine()?;
         let data = parts.data.as_bytes();
         let body = to_payload(py, data, Some(&parts.buffers), engine.store(), &self.live)?;
-        Ok(base.keep(self.owner, engine.code(&parts.name, body, needs)))
+        let (module, name) = &parts.group;
+        let code = engine.code(engine.group(module, name), body, needs);
+        Ok(base.keep(self.owner, code))
     }
 
     /// Several of them.

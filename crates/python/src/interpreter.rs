@@ -19,8 +19,8 @@ pub struct Front {
     pub load_result: Py<PyAny>,
     pub load_exception: Py<PyAny>,
     pub reference: Py<PyAny>,
-    /// What to call a callable.
-    pub name_of: Py<PyAny>,
+    /// What calls of a callable are counted under.
+    pub group_of: Py<PyAny>,
     /// `lineshaft._batch.run`.
     pub run_batch: Py<PyAny>,
     /// `lineshaft._arguments.show`.
@@ -64,7 +64,7 @@ pub fn front(py: Python<'_>) -> PyResult<&'static Front> {
             load_result: parent.getattr("load_result")?.unbind(),
             load_exception: parent.getattr("load_exception")?.unbind(),
             reference: parent.getattr("reference")?.unbind(),
-            name_of: parent.getattr("name_of")?.unbind(),
+            group_of: parent.getattr("group_of")?.unbind(),
             run_batch: py.import("lineshaft._batch")?.getattr("run")?.unbind(),
             show_arguments: py.import("lineshaft._arguments")?.getattr("show")?.unbind(),
             call: py.import("lineshaft._caller")?.getattr("call")?.unbind(),

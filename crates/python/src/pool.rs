@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use lineshaft_core::{GroupId, PoolId};
 use lineshaft_engine::{Outcome, Policy, Promise, TaskError, TaskRequest, Work};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
 use crate::encode::{EncodedCall, encode_call, promise_of};
 use crate::engine::{Core, engine_error};
@@ -158,15 +158,37 @@ fn submit(py: Python<'_>, core: &Arc<Core>, request: TaskRequest) -> PyResult<Ar
 }
 
 fn group(py: Python<'_>, core: &Core, function: &Bound<'_, PyAny>) -> PyResult<GroupId> {
-    // Not everything has one, and an object that makes up its attributes has one that is no text.
-    let name = function
-        .getattr(pyo3::intern!(py, "__qualname__"))
-        .or_else(|_| front(py)?.name_of.bind(py).call1((function,)));
-    let name = match name.and_then(|name| name.extract::<String>()) {
-        Ok(name) => name,
-        Err(_) => function.get_type().name()?.to_string(),
-    };
-    Ok(core.engine()?.group(&name))
+    let engine = core.engine()?;
+    let name = function.getattr(pyo3::intern!(py, "__qualname__"));
+    let module = function.getattr(pyo3::intern!(py, "__module__"));
+    if let (Some(name), Some(module)) = (text(&name), text(&module))
+        && !is_to_be_asked(module)
+    {
+        return Ok(engine.group(module, name));
+    }
+    // Not everything has both, an object that makes up its attributes has some that are no text, and functions of
+    // this package call others.
+    let found = front(py)?.group_of.bind(py).call1((function,));
+    match found.and_then(|found| found.extract::<(String, String)>()) {
+        Ok((module, name)) => Ok(engine.group(&module, &name)),
+        Err(_) => Ok(engine.group("", &function.get_type().name()?.to_string_lossy())),
+    }
+}
+
+/// The text of an attribute, if it is one.
+fn text<'a>(attribute: &'a PyResult<Bound<'_, PyAny>>) -> Option<&'a str> {
+    attribute
+        .as_ref()
+        .ok()?
+        .cast::<PyString>()
+        .ok()?
+        .to_str()
+        .ok()
+}
+
+/// Whether what is in this module may be counted as of another one: the main module has two names.
+fn is_to_be_asked(module: &str) -> bool {
+    module == "__mp_main__" || module.starts_with("lineshaft.")
 }
 
 #[pymethods]

@@ -151,7 +151,7 @@ impl Client {
         let needs = needs.collect::<PyResult<Vec<u64>>>()?;
         let body = to_sent(parts.data.as_bytes(), Some(&parts.buffers), &self.session)?;
         self.session
-            .define(id, needs, &parts.name, body)
+            .define(id, needs, (&parts.group.0, &parts.group.1), body)
             .map_err(|error| failed(&error))?;
         base.sent(self.owner, &self.session, id);
         Ok(id)

@@ -236,7 +236,9 @@ pub enum FromWorker<'a> {
         id: u64,
         /// Definitions of this worker that it needs, to be loaded before it.
         needs: Vec<u64>,
-        /// The name of the task group, if it is callable.
+        /// Where what its tasks are counted under is from, if it is callable.
+        module: &'a str,
+        /// What that is called there.
         name: &'a str,
         /// The pickled definition.
         #[serde(borrow)]

@@ -38,12 +38,14 @@ __all__ = [
     "Definition",
     "Encoded",
     "contents",
+    "group_of",
     "holder",
     "is_found_by_name",
     "is_function",
     "main_namespace",
     "name_of",
     "new_id",
+    "show_as",
 ]
 
 
@@ -71,17 +73,20 @@ class Definition(DefinitionBase):
         Its out-of-band buffers (pickle protocol 5).
     name
         The global of ``__main__`` it binds, or for `Code` the name of the function, for messages.
+    module
+        For `Code` the module of the function, empty if it has none; else None.
     needs
         What must have been loaded before this can be loaded, transitively and in a valid order.
         For a `Code` also all that it reads when it runs: after ``needs`` it is ready to be called.
     """
 
-    __slots__ = ("__weakref__", "buffers", "data", "id", "name", "needs")
+    __slots__ = ("__weakref__", "buffers", "data", "id", "module", "name", "needs")
 
     id: int
     data: bytes
     buffers: Sequence[PickleBuffer]
     name: str | None
+    module: str | None
     needs: tuple[Definition, ...]
 
     def __init__(
@@ -92,6 +97,7 @@ class Definition(DefinitionBase):
         name: str | None,
         needs: tuple[Definition, ...],
         *,
+        module: str | None = None,
         has_function: bool = True,  # kept by the base class
     ) -> None:
         fill = object.__setattr__
@@ -99,6 +105,7 @@ class Definition(DefinitionBase):
         fill(self, "data", data)
         fill(self, "buffers", buffers)
         fill(self, "name", name)
+        fill(self, "module", module)
         fill(self, "needs", needs)
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
@@ -162,6 +169,24 @@ def name_of(function: object) -> str:
         if isinstance(name, str):  # some make up their attributes
             return name
     return type(function).__qualname__
+
+
+def group_of(function: object) -> tuple[str, str]:
+    """Return what calls of a callable are counted under: its module, or nothing if it has none, and its name."""
+    name = name_of(function)
+    while isinstance(function, partial):
+        function = function.func
+    for attribute in ("shown_module", "__module__"):
+        module = getattr(function, attribute, None)
+        if isinstance(module, str):
+            # By the second name `multiprocessing` imports the main module.
+            return "__main__" if module == "__mp_main__" else module, name
+    return "", name
+
+
+def show_as(runner: Any, group: tuple[str, str]) -> None:
+    """Have calls of a function of this package, which makes calls of another one, be counted under that one's group."""
+    runner.shown_module, runner.__qualname__ = group
 
 
 def main_namespace() -> dict[str, Any]:

@@ -18,6 +18,7 @@ from lineshaft._serial.definition import (
     Code,
     Definition,
     Encoded,
+    group_of,
     is_function,
     main_namespace,
     name_of,
@@ -47,7 +48,7 @@ __all__ = [
     "reference",
 ]
 
-#: Names of callables with a state that are kept.
+#: Groups of callables with a state that are kept.
 NAMES_MAX = 256
 
 #: How long who wants to pickle waits for others that do.
@@ -146,8 +147,8 @@ class Encoder:
         self._entries: dict[int, Entry] = {}
         #: Whether there is one that keeps state.
         self._has_state = False
-        #: By the names of callables that go along with the arguments.
-        self._without_function: dict[str, Code] = {}
+        #: By the groups of callables that go along with the arguments.
+        self._without_function: dict[tuple[str, str], Code] = {}
         self._namespace: Namespace | None = None
         #: `sys.path` as workers have it from the start, and as functions were last encoded with.
         self._path_at_start = list(sys.path)
@@ -174,7 +175,7 @@ class Encoder:
             known = encoder._known(fn)
             if known is not None:
                 return known  # another thread was quicker
-            return encoder._encode_function(fn) if is_function(fn) else encoder._code_without_function(name_of(fn))
+            return encoder._encode_function(fn) if is_function(fn) else encoder._code_without_function(group_of(fn))
 
     def _known(self, fn: Callable[..., Any]) -> Code | None:
         """Return the code of a function that was encoded before, if nothing changed since."""
@@ -347,7 +348,7 @@ class Encoder:
         return True
 
     def _encode_function(self, fn: Callable[..., Any]) -> Code:
-        name = name_of(fn)
+        group = group_of(fn)
         buffers: list[pickle.PickleBuffer] = []
         closure: Closure | None = None
         try:
@@ -365,27 +366,27 @@ class Encoder:
                 _raise_if_by_handler(error)
                 from lineshaft._serial.unsendable import unsendable_function
 
-                raise unsendable_function(fn, name, error) from error
+                raise unsendable_function(fn, group[1], error) from error
             data, buffers = pickled.data, pickled.buffers
         imports_main = closure is not None and bool(self._get_namespace().first)
-        code = self._make_code(name, data, buffers, closure, imports_main=imports_main)
+        code = self._make_code(group, data, buffers, closure, imports_main=imports_main)
         self._remember(fn, code, closure)
         return code
 
-    def _code_without_function(self, name: str) -> Code:
-        """Return what stands for all callables of this name that come with the arguments."""
-        code = self._without_function.get(name)
+    def _code_without_function(self, group: tuple[str, str]) -> Code:
+        """Return what stands for all callables of this group that come with the arguments."""
+        code = self._without_function.get(group)
         if code is None:
             if len(self._without_function) >= NAMES_MAX:
                 self._without_function.clear()
             imports_main = self._namespace is not None and bool(self._namespace.first)
-            code = self._make_code(name, pickle.dumps(None, 5), imports_main=imports_main, has_function=False)
-            self._without_function[name] = code
+            code = self._make_code(group, pickle.dumps(None, 5), imports_main=imports_main, has_function=False)
+            self._without_function[group] = code
         return code
 
     def _make_code(
         self,
-        name: str,
+        group: tuple[str, str],
         data: bytes,
         buffers: Sequence[pickle.PickleBuffer] = (),
         closure: Closure | None = None,
@@ -395,12 +396,14 @@ class Encoder:
     ) -> Code:
         pairs, unsent = (closure.pairs, closure.unsent) if closure else ((), {})
         imports_main = imports_main or bool(self._first)
+        module, name = group
         return Code(
             new_id(),
             pickle.dumps((worker.CODE, pairs, unsent, data, imports_main, *self._added_path()), 5),
             buffers,
             name,
             closure.definitions if closure else self._first,
+            module=module,
             has_function=has_function,
         )
 

@@ -13,7 +13,7 @@ from importlib import import_module
 from types import FunctionType
 
 from lineshaft._modules import imported
-from lineshaft._serial.definition import name_of
+from lineshaft._serial.definition import group_of, show_as
 from lineshaft.joblib import limits
 from lineshaft.joblib.results import to_be_sent
 
@@ -65,15 +65,15 @@ def run(calls: list[Call], surroundings: Surroundings) -> list[Any]:
 def bind(function: Callable[..., Any]) -> Callable[..., list[Any]]:
     """Make a function that runs a batch of calls of `function`.
 
-    It is sent to each worker once, so that the batches hold arguments only; and it has the name of
-    `function`, which is what summaries and reports of deaths show.
+    It is sent to each worker once, so that the batches hold arguments only; and it is shown as
+    `function` in summaries and reports of deaths.
     """
 
     def run_bound(calls: list[tuple[tuple[Any, ...], dict[str, Any]]], surroundings: Surroundings) -> list[Any]:
         with _Inside(surroundings):
             return to_be_sent([function(*args, **kwargs) for args, kwargs in calls])
 
-    run_bound.__qualname__ = name_of(function)
+    show_as(run_bound, group_of(function))
     return run_bound
 
 
@@ -83,17 +83,19 @@ def run_here(calls: Callable[[], list[Any]]) -> list[Any]:
     return calls()
 
 
-def under_name(name: str) -> Callable[..., list[Any]]:
-    """Make a function that does what `run` does and is called `name`."""
-    named = FunctionType(run.__code__, run.__globals__, name)
-    named.__qualname__ = name
-    return named
+def under_name(group: tuple[str, str]) -> Callable[..., list[Any]]:
+    """Make a function that does what `run` does and is shown as one of this module and name."""
+    return _shown_as(run, group)
 
 
-def on_thread(name: str) -> Callable[..., list[Any]]:
-    """Make a function that does what `run_here` does and is called `name`."""
-    named = FunctionType(run_here.__code__, run_here.__globals__, name)
-    named.__qualname__ = name
+def on_thread(group: tuple[str, str]) -> Callable[..., list[Any]]:
+    """Make a function that does what `run_here` does and is shown as one of this module and name."""
+    return _shown_as(run_here, group)
+
+
+def _shown_as(function: Any, group: tuple[str, str]) -> Callable[..., list[Any]]:
+    named = FunctionType(function.__code__, function.__globals__, group[1])
+    show_as(named, group)
     return named
 
 

@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from functools import partial
 
 from lineshaft import _native
-from lineshaft._serial.definition import name_of
+from lineshaft._serial.definition import group_of
 from lineshaft.joblib.asleep import AWAKE_S, LOOK_S, Seen, has_slept, look_after
 from lineshaft.joblib.batch import on_thread
 from lineshaft.joblib.run import Batch, Run, timeout_error
@@ -59,7 +59,7 @@ class Inside(Run):
         self._cores = cores
         self._beyond = beyond
         #: What the first batch calls.
-        self._name = ""
+        self._group = ("", "")
         self._caller = Seen()
         #: How many run batches, or have taken one; guarded by `_has_news`.
         self._running = 0
@@ -170,7 +170,8 @@ class Inside(Run):
 
     def _offer(self, batch: Batch) -> None:
         """Let others help with a batch that was kept."""
-        self._name = self._name or _name_of(batch)
+        if not self._group[1]:
+            self._group = _group_of(batch)
         look_after(self._look)
 
     def _tell(self, batch: Batch) -> None:
@@ -233,7 +234,7 @@ class Inside(Run):
         call = object()
         if is_awake:
             self._beside[call] = None
-        runner = self._runner((on_thread, self._name), self._name, on_thread)
+        runner = self._runner((on_thread, self._group), self._group, on_thread)
         future = pool.submit(runner, (partial(help_out, call),), None, options)
         self._futures[call] = future
         _native.when_done(future, lambda _: self._forget(call))
@@ -278,6 +279,6 @@ class Inside(Run):
 os.register_at_fork(after_in_child=_waiting.clear)
 
 
-def _name_of(batch: Batch) -> str:
+def _group_of(batch: Batch) -> tuple[str, str]:
     items = getattr(batch.calls, "items", None)
-    return name_of(items[0][0] if isinstance(items, list) and items else batch.calls)
+    return group_of(items[0][0] if isinstance(items, list) and items else batch.calls)

@@ -12,7 +12,7 @@ A batch is a `Batch` from `Run.submit` on. Of four ways of running them `backend
 
 from __future__ import annotations
 
-from lineshaft._serial.definition import name_of
+from lineshaft._serial.definition import group_of
 from lineshaft.joblib.batch import bind, on_thread, under_name
 
 TYPE_CHECKING = False
@@ -72,7 +72,7 @@ class Run:
         self._surroundings = surroundings
         #: The batches of a call are often given the same arrays.
         self._arrays = pool.keep_arrays()
-        #: What runs batches of one function, by the function's identity or by its name.
+        #: What runs batches of one function, by the function's identity or by its group.
         self._runners: dict[object, Callable[..., Any]] = {}
         #: Whether calls of the batch that was looked at last could see what other calls changed in place.
         self._keeps_state = False
@@ -98,14 +98,14 @@ class Run:
             return calls, ()
         functions = [function for function, _, _ in items]
         function = functions[0]
-        name = name_of(function)
+        group = group_of(function)
         if not self._in_processes:
-            return self._runner(name, name, on_thread), (calls,)
+            return self._runner(group, group, on_thread), (calls,)
         # joblib's users rely on it that a batch finds globals as they are when it is dispatched.
         identity = _identity(function)
         self._keeps_state = self._pool.look_again() or identity is None
         if identity is None or any(_identity(other) != identity for other in functions):
-            return self._runner(name, name, under_name), (items, self._surroundings)
+            return self._runner(group, group, under_name), (items, self._surroundings)
         calls_of_it = [(args, kwargs) for _, args, kwargs in items]
         return self._runner(identity, function, bind), (calls_of_it, self._surroundings)
 

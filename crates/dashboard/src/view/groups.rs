@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use lineshaft_core::{GroupId, GroupSummary};
+use lineshaft_engine::GroupName;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
@@ -68,8 +69,10 @@ pub struct Total {
 pub struct GroupRow {
     /// Identity.
     pub group: u32,
-    /// Its name.
+    /// Its name; with its module, if functions of other modules have the same.
     pub name: String,
+    /// What it is from, if that is known.
+    pub module: Option<String>,
     /// Tasks submitted.
     pub submitted: u64,
     /// Tasks that returned.
@@ -206,6 +209,9 @@ impl Picture {
         GroupRow {
             group: id.0,
             name: self.group_label(id),
+            module: group
+                .map(|group| group.name.module.clone())
+                .filter(|module| !module.is_empty()),
             submitted: summary.submitted,
             finished: summary.finished,
             failed: summary.failed - summary.retried,
@@ -226,6 +232,16 @@ impl Picture {
             queued_median_s: queued.map(seconds),
             seen: group.map_or(0, |group| group.ran.count()),
         }
+    }
+
+    /// The name of a group, where it is not shown to people.
+    pub(crate) fn group_name(&self, id: GroupId) -> GroupName {
+        let known = self.groups.get(id).map(|group| &group.name);
+        let known = known.filter(|name| !name.name.is_empty()).cloned();
+        known.unwrap_or_else(|| GroupName {
+            name: self.group_label(id),
+            ..GroupName::default()
+        })
     }
 
     /// The name of a group, for people.
@@ -326,7 +342,7 @@ mod tests {
             ..Totals::default()
         };
         picture.look(Time(1), totals, Usage::default());
-        picture.name_groups(|_| "early".into());
+        picture.name_groups(|_| crate::script::name("early"));
         assert_eq!(names_in(&picture, &GroupQuery::default()), ["early"]);
     }
 

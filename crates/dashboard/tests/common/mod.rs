@@ -76,7 +76,7 @@ impl Rig {
     }
 
     pub fn run(&self, name: &str, count: usize) {
-        let group = self.engine.group(name);
+        let group = self.engine.group("", name);
         let tasks: Vec<_> = (0..count).map(|_| self.submit(group, false)).collect();
         for task in &tasks {
             let waited = self.engine.wait(task, Some(Duration::from_secs(30)), None);

@@ -234,7 +234,7 @@ impl State {
     /// The name of a task's group, empty if the task has ended.
     fn group_name(&self, shared: &Shared, task: TaskId) -> String {
         let task = self.tasks.get(task);
-        task.map(|task| shared.groups.name(task.group))
+        task.map(|task| shared.groups.name(task.group).shown)
             .unwrap_or_default()
     }
 }

@@ -48,12 +48,13 @@ impl State {
             FromWorker::Code {
                 id,
                 needs,
+                module,
                 name,
                 body,
             } => {
                 let body = self.adopt(shared, worker.id, &body, descriptors)?;
                 let needs = worker.definitions(&needs)?;
-                let code = shared.define(shared.group(name), body, needs);
+                let code = shared.define(shared.group(module, name), body, needs);
                 let before = worker.codes.insert(id, code);
                 self.aftermath.discard(Discarded::other(before));
             }

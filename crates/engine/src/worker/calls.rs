@@ -85,12 +85,12 @@ impl Calls {
 }
 
 impl Session {
-    /// Sends a definition that nested calls need.
+    /// Sends a definition that nested calls need, with the module and the name of its group if it is callable.
     pub fn define(
         &self,
         id: u64,
         needs: Vec<u64>,
-        name: &str,
+        (module, name): (&str, &str),
         mut body: Sent,
     ) -> Result<(), EngineError> {
         let (body, descriptors) = body.split();
@@ -98,6 +98,7 @@ impl Session {
             &FromWorker::Code {
                 id,
                 needs,
+                module,
                 name,
                 body,
             },

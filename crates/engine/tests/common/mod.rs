@@ -105,7 +105,7 @@ impl Threads {
     pub fn with(pool: PoolOptions) -> Threads {
         let engine = Arc::new(Engine::new(options(pool.workers)).expect("an engine starts"));
         let pool = engine.open_pool(pool).expect("a pool opens");
-        let group = engine.group("test");
+        let group = engine.group("", "test");
         Threads {
             engine,
             pool,

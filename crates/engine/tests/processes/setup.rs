@@ -63,7 +63,7 @@ impl Processes {
     pub fn with(options: EngineOptions, pool: PoolOptions) -> Processes {
         let engine = Engine::new(options).expect("an engine starts");
         let pool = engine.open_pool(pool).expect("a pool opens");
-        let group = engine.group("test");
+        let group = engine.group("", "test");
         Processes {
             engine,
             pool,
@@ -78,7 +78,9 @@ impl Processes {
             pool: self.pool,
             group: self.group,
             work: Work::Remote {
-                code: self.engine.code(function, body, Vec::new()),
+                code: self
+                    .engine
+                    .code(self.engine.group("", function), body, Vec::new()),
                 definitions: Vec::new(),
                 args,
                 each: false,
@@ -259,7 +261,9 @@ impl Drop for Hold {
 
 pub fn pool_initialized_by(processes: &Processes, function: &str, args: &[u8]) -> PoolOptions {
     let body = Payload::inline(function.as_bytes());
-    let code = processes.engine.code(function, body, Vec::new());
+    let code = processes
+        .engine
+        .code(processes.engine.group("", function), body, Vec::new());
     PoolOptions {
         name: "initialized".into(),
         workers: 1,

@@ -179,11 +179,15 @@ fn an_engine_without_processes_says_so() {
             },
         })
         .expect("opens");
-    let code = engine.code("f", lineshaft_engine::Payload::inline(b""), Vec::new());
+    let code = engine.code(
+        engine.group("", "f"),
+        lineshaft_engine::Payload::inline(b""),
+        Vec::new(),
+    );
     let task = engine
         .submit(TaskRequest {
             pool,
-            group: engine.group("f"),
+            group: engine.group("", "f"),
             work: lineshaft_engine::Work::Remote {
                 code,
                 definitions: Vec::new(),

@@ -61,7 +61,7 @@ fn what_an_engine_did_can_be_read_after_its_end() {
     let [(group, summary)] = totals.groups[..] else {
         panic!("one function ran: {totals:?}");
     };
-    assert_eq!(reader.group_name(group), "test");
+    assert_eq!(reader.group_name(group).shown, "test");
     assert_eq!((summary.submitted, summary.finished), (1, 1));
     let Some(Since::Batch { next, .. }) = reader.events(0, usize::MAX) else {
         panic!("a few events fit the log");

@@ -117,7 +117,7 @@ impl<'a, 'py> Lowering<'a, 'py> {
         needed.dedup();
         let request = TaskRequest {
             pool: *id,
-            group: self.core.engine()?.group("end of graph"),
+            group: self.core.engine()?.group("", "end of graph"),
             work: Work::Local(Arc::new(Node::End)),
             inputs,
             policy: Policy {

@@ -30,13 +30,13 @@ impl<'a> Names<'a> {
             _ => key.clone(),
         };
         let Ok(name) = first.cast::<PyString>() else {
-            return Ok(self.engine.group("task"));
+            return Ok(self.engine.group("", "task"));
         };
         let address = name.as_ptr() as usize;
         if let Some(group) = self.known.get(&address) {
             return Ok(*group);
         }
-        let group = self.engine.group(without_token(&name.to_cow()?));
+        let group = self.engine.group("", without_token(&name.to_cow()?));
         self.known.insert(address, group);
         Ok(group)
     }

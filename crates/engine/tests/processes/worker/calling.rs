@@ -70,7 +70,7 @@ impl Worker {
         let id = self.last_definition;
         let body = Sent::inline(name.as_bytes().to_vec());
         self.session
-            .define(id, Vec::new(), name, body)
+            .define(id, Vec::new(), ("", name), body)
             .expect("the engine");
         let options = CallOptions::default();
         let args = Sent::inline(args.to_vec());
