@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 
 
@@ -80,6 +81,22 @@ def inner(until):
 def outer(seconds):
     inner(time.monotonic() + seconds)
     return seconds
+
+
+def deep(frames, threads, seconds):
+    """Compute so deep, beside threads that sleep so deep."""
+    over = threading.Event()
+    sleeping = [threading.Thread(target=descend, args=(frames, over.wait)) for _ in range(threads)]
+    for thread in sleeping:
+        thread.start()
+    descend(frames, lambda: inner(time.monotonic() + seconds))
+    over.set()
+    for thread in sleeping:
+        thread.join()
+
+
+def descend(frames, call):
+    return descend(frames - 1, call) if frames else call()
 
 
 def nested(seconds):

@@ -1,9 +1,12 @@
 """The flame graph in a browser, of stacks of live workers."""
 
+import json
 import re
+import urllib.request
 
+import pytest
 from playwright.sync_api import expect
-from tests.dashboard.jobs import outer
+from tests.dashboard.jobs import deep, outer
 
 import lineshaft as ls
 
@@ -35,3 +38,32 @@ def test_nothing_is_sampled_that_nobody_looks_at(tab):
         expect(page.get_by_role("row").filter(has_text="outer")).to_be_visible()
         page = tab.open(engine.dashboard_url, "profile")
         expect(page.get_by_text("No stack has been taken yet")).to_be_visible()
+
+
+def profile_of(engine, run):
+    """Have tasks run until a hundred stacks are there, and return the profile."""
+    address = f"{engine.dashboard_url}/api/profile"
+    while True:
+        with urllib.request.urlopen(address) as answer:
+            profile = json.load(answer)
+        if profile["stacks"] >= 100:
+            return profile
+        run()
+
+
+@pytest.mark.parametrize(("frames", "threads"), [(1, 0), (200, 0), (200, 50), (900, 0)])
+def test_taking_stacks_costs_less_than_a_hundredth_of_the_time(frames, threads):
+    with ls.Engine(workers=2) as engine:
+
+        def run():
+            tasks = [engine.submit(deep, frames, threads, 1.5) for _ in range(2)]
+            assert [task.result() for task in tasks] == [None, None]
+
+        profile = profile_of(engine, run)
+    everything, *rest = profile["frames"]
+    # What the workers and the program themselves count.
+    assert 0 < profile["took_s"] < 0.01 * everything["all_ms"] / 1000
+    # Each stack is there with its outer frames, or says that they are not.
+    outermost = [frame for frame in rest if frame["parent"] == 0]
+    names = {frame["name"].split(" (")[0] for frame in outermost if frame["all_ms"] > 0.1 * everything["all_ms"]}
+    assert names == ({"outer frames: too many to be shown"} if frames > 400 else {"deep"})

@@ -390,6 +390,7 @@ export interface Death {
 export interface ProfileTree {
   stacks: number;
   every_s: number;
+  took_s: number;
   frames: Frame[];
   frames_more: number;
   dropped: number;
@@ -401,5 +402,6 @@ export interface Frame {
   name: string;
   parent: number;
   stacks: number;
-  own: number;
+  all_ms: number;
+  own_ms: number;
 }

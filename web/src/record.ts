@@ -29,7 +29,7 @@ export interface Run {
     bytes: number[];
     unlisted: number;
   };
-  profile: { every_s: number; dropped: number; cut: number; name: string[]; parent: number[]; at_ns: number[]; group: number[]; leaf: number[] };
+  profile: { every_s: number; dropped: number; cut: number; name: string[]; parent: number[]; at_ns: number[]; group: number[]; leaf: number[]; stands_for_ms: number[]; took_us: number[] };
   graph: RecordedGraph;
   output: [number, string, boolean][];
   output_dropped: OutputDropped | null;
@@ -324,23 +324,31 @@ function profileTree(run: Run, params: Params): ProfileTree {
   const from = params.from_s === undefined ? -Infinity : Number(params.from_s) * 1e9;
   const to = params.to_s === undefined ? Infinity : Number(params.to_s) * 1e9;
   const own = profile.name.map(() => 0);
+  const stacks = profile.name.map(() => 0);
+  let took_us = 0;
   const counts = new Map<number, number>();
   profile.leaf.forEach((leaf, at) => {
     if (profile.at_ns[at]! < from || profile.at_ns[at]! > to) return;
     const group = profile.group[at]!;
     counts.set(group, (counts.get(group) ?? 0) + 1);
-    if (params.group === undefined || group === Number(params.group)) own[leaf]!++;
+    if (params.group !== undefined && group !== Number(params.group)) return;
+    own[leaf]! += profile.stands_for_ms[at]!;
+    stacks[leaf]!++;
+    took_us += profile.took_us[at]!;
   });
   const all = [...own];
-  for (let node = all.length - 1; node > 0; node--) all[profile.parent[node]!]! += all[node]!;
-  const shown = profile.name.map((_, node) => node).filter((node) => node === 0 || all[node]! > 0);
+  for (let node = all.length - 1; node > 0; node--) {
+    all[profile.parent[node]!]! += all[node]!;
+    stacks[profile.parent[node]!]! += stacks[node]!;
+  }
+  const shown = profile.name.map((_, node) => node).filter((node) => node === 0 || stacks[node]! > 0);
   shown.sort((one, other) => all[other]! - all[one]! || one - other);
   const frames_more = Math.max(0, shown.length - FRAMES_SHOWN);
   shown.length = Math.min(shown.length, FRAMES_SHOWN);
   const places = new Map(shown.map((node, place) => [node, place]));
-  const frames: Frame[] = shown.map((node) => ({ name: profile.name[node]!, parent: places.get(profile.parent[node]!)!, stacks: all[node]!, own: own[node]! }));
+  const frames: Frame[] = shown.map((node) => ({ name: profile.name[node]!, parent: places.get(profile.parent[node]!)!, stacks: stacks[node]!, all_ms: all[node]!, own_ms: own[node]! }));
   const names = groupNames(run);
   const groups = [...counts].map(([group, stacks]) => ({ group, name: names.get(group) ?? `group ${group}`, stacks }));
   groups.sort((one, other) => other.stacks - one.stacks || one.group - other.group);
-  return { stacks: all[0] ?? 0, every_s: profile.every_s, frames, frames_more, dropped: profile.dropped, cut: profile.cut, groups };
+  return { stacks: stacks[0] ?? 0, every_s: profile.every_s, took_s: took_us / 1e6, frames, frames_more, dropped: profile.dropped, cut: profile.cut, groups };
 }

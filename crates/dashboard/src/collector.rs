@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lineshaft_core::{TaskId, Time};
 use lineshaft_engine::{Engine, Reader, Since, Totals};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 
 use crate::limits::{self, EVENTS_AT_ONCE, EVENTS_UNREAD_MAX, QUIET_SAMPLES, SAMPLE_EVERY};
@@ -246,17 +247,25 @@ impl Shared {
     }
 
     /// Takes the stacks of tasks that run, if somebody wants to see them or they are to be kept; how long to sleep then.
-    fn take_stacks(&self, timeout: Option<Duration>) -> Option<Duration> {
+    fn take_stacks(&self, turn: &mut Turn, timeout: Option<Duration>) -> Option<Duration> {
         let now = Engine::now();
         // While nothing happens nobody is woken for it.
         let is_kept = timeout.is_some() && self.keeps_stacks.load(Ordering::SeqCst);
         if !is_kept && !self.picture().profile.is_wanted(now) {
             return timeout;
         }
-        let stacks = self.reader.stacks();
-        self.picture().add_stacks(now, stacks);
-        let every = limits::PROFILE_EVERY;
-        Some(timeout.map_or(every, |timeout| timeout.min(every)))
+        if turn.due <= now {
+            let before = processor_time();
+            let stacks = self.reader.stacks(turn.begin(now));
+            let count = stacks.len();
+            let mut picture = self.picture();
+            picture.add_stacks(now, stacks);
+            let took = processor_time().saturating_sub(before);
+            picture.profile.charge(took);
+            turn.end(now, took, count);
+        }
+        let until = turn.due - Engine::now();
+        Some(timeout.map_or(until, |timeout| timeout.min(until)))
     }
 
     /// The same for events only: what single tasks do is up to date then, numbers and rates need not be.
@@ -266,6 +275,7 @@ impl Shared {
 
     /// What the thread does.
     fn run(&self) {
+        let mut turn = Turn::default();
         while !self.stopped.load(Ordering::SeqCst) && !self.is_complete() {
             if self.reader.has_ended() {
                 self.refresh();
@@ -277,7 +287,7 @@ impl Shared {
                 collector.look(self);
             }
             let (next, timeout) = collector.pause();
-            let timeout = self.take_stacks(timeout);
+            let timeout = self.take_stacks(&mut turn, timeout);
             drop(collector);
             self.reader.wait_for_events(next, timeout);
         }
@@ -288,6 +298,37 @@ impl Shared {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// When stacks are taken.
+#[derive(Default)]
+struct Turn {
+    last: Time,
+    every: Duration,
+    due: Time,
+}
+
+impl Turn {
+    /// Returns the time that the stacks of this turn stand for, of workers that ran meanwhile.
+    fn begin(&mut self, now: Time) -> Duration {
+        // Longer ago nobody wanted to know.
+        let elapsed = (now - self.last).min(self.every.max(limits::PROFILE_EVERY) * 2);
+        self.last = now;
+        elapsed
+    }
+
+    /// It took so much time of this program to take so many stacks.
+    fn end(&mut self, now: Time, took: Duration, count: usize) {
+        let count = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+        self.every = (took * limits::PROFILE_PART / count).max(limits::PROFILE_EVERY);
+        self.due = now + self.every;
+    }
+}
+
+/// What this thread has had of the processor.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// How far the log has been read.

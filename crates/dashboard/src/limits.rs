@@ -79,9 +79,12 @@ pub const FRAMES_MAX: usize = 1 << 15;
 /// Bytes of the name of a frame.
 pub(crate) const FRAME_BYTES_MAX: usize = 200;
 
-/// Time between two stacks of one worker, while somebody wants to know. The deepest that is written
-/// takes a worker just under a millisecond.
+/// Time between two stacks of one worker, while somebody wants to know; more where it takes long to take them.
 pub const PROFILE_EVERY: Duration = Duration::from_millis(100);
+
+/// Taking stacks takes this program one part in so many of the time that the workers run for whose stacks they
+/// are, at most. What it takes the workers the engine bounds.
+pub(crate) const PROFILE_PART: u32 = 200;
 
 /// How long stacks are taken after somebody wanted to know.
 pub(crate) const PROFILE_WANTED: Duration = Duration::from_secs(5);

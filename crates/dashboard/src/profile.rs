@@ -6,6 +6,7 @@
 //! not fit is counted at the last of its frames that does.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use lineshaft_core::{GroupId, TaskId, Time, WorkerId};
 use lineshaft_engine::Stack;
@@ -29,7 +30,14 @@ pub(crate) struct Taken {
     pub(crate) group: GroupId,
     /// The innermost frame.
     pub(crate) leaf: u32,
+    /// Time that it stands for.
+    pub(crate) stands_for_ms: u32,
+    /// What taking it cost, or the one before it: processor time of its worker, and of this program.
+    pub(crate) took_us: u32,
 }
+
+// So many of them are kept.
+const _: () = assert!(size_of::<Taken>() <= 24);
 
 /// The last stack of a worker, in full.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,6 +64,8 @@ pub(crate) struct Profile {
     /// Stacks that are cut off, because the tree was full.
     pub(crate) cut: u64,
     latest: FxHashMap<WorkerId, Latest>,
+    /// Processor time of this program that no stack has been charged with.
+    uncharged: Duration,
 }
 
 const ROOT: u32 = 0;
@@ -83,6 +93,7 @@ impl Profile {
             dropped: 0,
             cut: 0,
             latest: FxHashMap::default(),
+            uncharged: Duration::ZERO,
         }
     }
 
@@ -98,15 +109,33 @@ impl Profile {
     }
 
     pub(crate) fn add(&mut self, at: Time, group: GroupId, stack: Stack) {
-        let leaf = self.enter(&frames(&stack.text));
+        let Stack {
+            worker,
+            task,
+            text,
+            stands_for,
+            took,
+        } = stack;
+        let leaf = self.enter(&frames(&text));
         if self.taken.len() == self.taken_max {
             self.taken.pop_front();
             self.dropped += 1;
         }
-        self.taken.push_back(Taken { at, group, leaf });
-        let Stack { worker, task, text } = stack;
+        let took = took + std::mem::take(&mut self.uncharged);
+        self.taken.push_back(Taken {
+            at,
+            group,
+            leaf,
+            stands_for_ms: small(stands_for.as_millis()),
+            took_us: small(took.as_micros()),
+        });
         let text = without_ours(&text);
         self.latest.insert(worker, Latest { at, task, text });
+    }
+
+    /// Taking stacks and putting them here has taken so much processor time of this program.
+    pub(crate) fn charge(&mut self, took: Duration) {
+        self.uncharged += took;
     }
 
     /// The last stack of a worker that is not older than the question for it.
@@ -182,6 +211,10 @@ impl Profile {
     }
 }
 
+fn small(number: u128) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
 /// The frames of the task, outermost first. Each is the function and the end of its file's path.
 fn frames(text: &str) -> Vec<String> {
     let innermost_first: Vec<(&str, &str)> = lines_of_task(text).filter_map(frame).collect();
@@ -194,8 +227,15 @@ fn frames(text: &str) -> Vec<String> {
         truncate(&mut name, limits::FRAME_BYTES_MAX);
         name
     });
-    names.collect()
+    let beyond = text.ends_with(MORE_FRAMES).then(|| TOO_DEEP.to_owned());
+    beyond.into_iter().chain(names).collect()
 }
+
+/// What the worker writes behind the frames that it shows, if there are more.
+const MORE_FRAMES: &str = "\n  ...";
+
+/// What is said instead of the outer frames of such a stack.
+const TOO_DEEP: &str = "outer frames: too many to be shown";
 
 /// What is said of a task that calls a function of an extension module and nothing else.
 const NOT_PYTHON: &str = "no Python code: a function of an extension module";
@@ -275,6 +315,8 @@ Current thread 0x00007f02 [python] (most recent call first):
                 "Current thread 0x1 (most recent call first):\n{}",
                 lines.collect::<String>()
             ),
+            stands_for: Duration::from_millis(100),
+            took: Duration::from_micros(20),
         }
     }
 
@@ -287,6 +329,8 @@ Current thread 0x00007f02 [python] (most recent call first):
         let expected = "  File \"/home/me/job/flights.py\", line 12 in inner
   File \"/home/me/job/flights.py\", line 20 in outer";
         assert_eq!(without_ours(DUMP), expected);
+        let deep = "Current thread (most recent call first):\n  File \"a.py\", line 1 in f\n  ...";
+        assert_eq!(frames(deep), [TOO_DEEP, "f (a.py)"]);
         for garbage in [
             "",
             "File",
@@ -320,6 +364,18 @@ Current thread 0x00007f02 [python] (most recent call first):
         assert!(profile.latest(WorkerId(1), TaskId(998)).is_none());
         profile.keep(|_| false);
         assert!(profile.latest(WorkerId(1), TaskId(999)).is_none());
+    }
+
+    #[test]
+    fn what_this_program_took_is_charged_to_a_stack_once() {
+        let mut profile = Profile::default();
+        profile.charge(Duration::from_micros(5));
+        profile.charge(Duration::from_micros(6));
+        for task in 0..2 {
+            profile.add(Time(task), GroupId(1), stack(1, task, &["f"]));
+        }
+        let took = profile.taken.iter().map(|taken| taken.took_us);
+        assert!(took.eq([31, 20]));
     }
 
     #[test]

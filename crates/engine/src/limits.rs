@@ -114,6 +114,9 @@ pub const TRACEBACK_BYTES_MAX: usize = 16 * 1024;
 /// How often in a row workers may end before they began a task, until that is taken for hopeless.
 pub const STILLBORN_MAX: u32 = 6;
 
+/// Writing stacks for who looks takes a worker one part in so many of the time that it runs tasks, at most.
+pub const LOOK_PART: u32 = 200;
+
 /// Crash report that is kept of a worker.
 pub const STACK_BYTES_MAX: usize = 64 * 1024;
 

@@ -158,13 +158,15 @@ impl Reader {
         self.shared.with_state(look).unwrap_or_default()
     }
 
-    /// The Python stacks of tasks in worker processes, as they were when this was last called; has
-    /// them write the next ones. For one reader at a time, like `wait_for_events`.
-    pub fn stacks(&self) -> Vec<Stack> {
+    /// The Python stacks of tasks in worker processes, as they were when this was last called, so long ago; has
+    /// them write the next ones. Workers whose stacks take long are left out now and then, so that writing
+    /// them takes no more than half a percent of their time; the next stack stands for that time too. For one
+    /// reader at a time, like `wait_for_events`.
+    pub fn stacks(&self, elapsed: Duration) -> Vec<Stack> {
         let running = |state: &mut State| state.processes.running();
         // Read without the lock: it takes some time.
         let found = Found::of_all(self.shared.with_state(running).unwrap_or_default());
-        let sample = |state: &mut State| state.processes.sample(&found);
+        let sample = |state: &mut State| state.processes.sample(&found, elapsed);
         self.shared.with_state(sample).unwrap_or_default()
     }
 

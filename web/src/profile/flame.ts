@@ -1,4 +1,4 @@
-// A flame graph on a canvas: callers above what they call, as wide as the stacks that they are in.
+// A flame graph on a canvas: callers above what they call, as wide as the time that the stacks stand for which they are in.
 
 import type { Frame } from "../api";
 import { theme } from "../theme";
@@ -8,7 +8,8 @@ const ROW = 22;
 export interface Box {
   name: string;
   stacks: number;
-  own: number;
+  all_ms: number;
+  own_ms: number;
   /** Names from the outermost frame to this one. */
   path: string[];
   depth: number;
@@ -35,12 +36,12 @@ export function layout(frames: Frame[], root: string[]): Box[] {
   const boxes: Box[] = [];
   const place = (index: number, depth: number, from: number, to: number, path: string[]) => {
     const frame = frames[index]!;
-    boxes.push({ name: index === 0 ? "all" : frame.name, stacks: frame.stacks, own: frame.own, path, depth, from, to });
+    boxes.push({ name: index === 0 ? "all" : frame.name, stacks: frame.stacks, all_ms: frame.all_ms, own_ms: frame.own_ms, path, depth, from, to });
     // In the order of names, so that a frame stays where it is while stacks come in.
     const below = (children.get(index) ?? []).sort((one, other) => (frames[one]!.name < frames[other]!.name ? -1 : 1));
     let at = from;
     for (const child of below) {
-      const wide = ((to - from) * frames[child]!.stacks) / Math.max(1, frame.stacks);
+      const wide = ((to - from) * frames[child]!.all_ms) / Math.max(1, frame.all_ms);
       place(child, depth + 1, at, at + wide, [...path, frames[child]!.name]);
       at += wide;
     }

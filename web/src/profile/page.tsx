@@ -21,6 +21,7 @@ export function ProfilePage({ live }: { live: Live; overview: Overview }) {
   const from_s = since && !ended ? Math.round(Math.max(0, last - Number(since))) : undefined;
   const { answer, error } = useAsked<ProfileTree>("/api/profile", { group, from_s }, ended ? null : EVERY_MS);
   const [root, setRoot] = useState<string[]>([]);
+  const all_s = (answer?.frames[0]?.all_ms ?? 0) / 1000;
   if (!answer) return <p class="empty">{error ? `The server has not answered: ${error}` : "Asking for stacks"}</p>;
   return (
     <>
@@ -42,7 +43,8 @@ export function ProfilePage({ live }: { live: Live; overview: Overview }) {
         )}
         {root.length > 0 && <button onClick={() => setRoot([])}>Show all again</button>}
         <p class="hint">
-          <b>{count(answer.stacks)} stacks</b> one of each busy worker process every {duration(answer.every_s)}
+          <b>{count(answer.stacks)} stacks</b> one of each busy worker process every {duration(answer.every_s)}, or less often where that takes long
+          {all_s > 0 && `; it took ${share(answer.took_s / all_s)} of the time`}
         </p>
       </div>
       {answer.stacks === 0 ? (
@@ -54,7 +56,7 @@ export function ProfilePage({ live }: { live: Live; overview: Overview }) {
       ) : (
         <Graph tree={answer} root={root} setRoot={setRoot} />
       )}
-      {answer.frames_more > 0 && <p class="note">{count(answer.frames_more)} frames that were in fewer stacks are not shown.</p>}
+      {answer.frames_more > 0 && <p class="note">{count(answer.frames_more)} frames of less time are not shown.</p>}
       {(answer.dropped > 0 || answer.cut > 0) && (
         <p class="note">
           {answer.dropped > 0 && `${count(answer.dropped)} of the oldest stacks were too many to keep. `}
@@ -65,10 +67,16 @@ export function ProfilePage({ live }: { live: Live; overview: Overview }) {
   );
 }
 
+/** A part that is small if all is well: two digits of it. */
+function share(part: number): string {
+  return `${(100 * part).toPrecision(2)} %`;
+}
+
 function Graph({ tree, root, setRoot }: { tree: ProfileTree; root: string[]; setRoot: (path: string[]) => void }) {
   const isDark = useDark();
   const canvas = useRef<HTMLCanvasElement>(null);
   const [hit, setHit] = useState<{ box: Box; left: number; top: number } | null>(null);
+  const { all_ms } = tree.frames[0]!;
   const boxes = useMemo(() => layout(tree.frames, root), [tree, root]);
   const flame = useRef<Flame | null>(null);
   useEffect(() => {
@@ -85,9 +93,9 @@ function Graph({ tree, root, setRoot }: { tree: ProfileTree; root: string[]; set
           <div class="tip" style={{ left: `${hit.left + 14}px`, top: `${hit.top + 14}px` }}>
             <b>{hit.box.name}</b>
             <span>
-              in {count(hit.box.stacks)} stacks, {percent(hit.box.stacks / Math.max(1, tree.stacks))}
+              {percent(hit.box.all_ms / Math.max(1, all_ms))}, in {count(hit.box.stacks)} stacks
             </span>
-            <span>about {duration(hit.box.stacks * tree.every_s)}, of it {duration(hit.box.own * tree.every_s)} in its own lines</span>
+            <span>about {duration(hit.box.all_ms / 1000)}, of it {duration(hit.box.own_ms / 1000)} in its own lines</span>
           </div>
         )}
       </section>
@@ -99,6 +107,7 @@ function Graph({ tree, root, setRoot }: { tree: ProfileTree; root: string[]; set
 /** The functions whose own lines take the most time, wherever they are called from. */
 function Hottest({ tree }: { tree: ProfileTree }) {
   const rows = useMemo(() => byFunction(tree.frames), [tree]);
+  const all_ms = Math.max(1, tree.frames[0]!.all_ms);
   return (
     <section class="card groups" aria-labelledby="hottest">
       <h2 id="hottest">By time in their own lines</h2>
@@ -118,9 +127,9 @@ function Hottest({ tree }: { tree: ProfileTree }) {
                 <th scope="row" title={row.name}>
                   {row.name}
                 </th>
-                <td>{duration(row.own * tree.every_s)}</td>
-                <td>{percent(row.own / tree.stacks)}</td>
-                <td>{percent(row.stacks / tree.stacks)}</td>
+                <td>{duration(row.own_ms / 1000)}</td>
+                <td>{percent(row.own_ms / all_ms)}</td>
+                <td>{percent(row.all_ms / all_ms)}</td>
               </tr>
             ))}
           </tbody>
@@ -133,21 +142,21 @@ function Hottest({ tree }: { tree: ProfileTree }) {
 
 interface Total {
   name: string;
-  own: number;
-  stacks: number;
+  own_ms: number;
+  all_ms: number;
 }
 
 function byFunction(frames: Frame[]): Total[] {
   const all = new Map<string, Total>();
   frames.forEach((frame, index) => {
     if (index === 0) return;
-    const total = all.get(frame.name) ?? { name: frame.name, own: 0, stacks: 0 };
-    total.own += frame.own;
+    const total = all.get(frame.name) ?? { name: frame.name, own_ms: 0, all_ms: 0 };
+    total.own_ms += frame.own_ms;
     // A function that calls itself is in a stack once.
-    if (!isBelowItself(frames, index)) total.stacks += frame.stacks;
+    if (!isBelowItself(frames, index)) total.all_ms += frame.all_ms;
     all.set(frame.name, total);
   });
-  return [...all.values()].sort((one, other) => other.own - one.own || other.stacks - one.stacks);
+  return [...all.values()].sort((one, other) => other.own_ms - one.own_ms || other.all_ms - one.all_ms);
 }
 
 function isBelowItself(frames: Frame[], index: number): boolean {

@@ -1,6 +1,7 @@
 //! Where tasks spend their time, as a tree of calls: what a flame graph is drawn of.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use lineshaft_core::{GroupId, Time};
 use serde::{Deserialize, Serialize};
@@ -27,11 +28,14 @@ pub struct ProfileQuery {
 pub struct ProfileTree {
     /// Stacks in it.
     pub stacks: u64,
-    /// Time between two stacks of one worker.
+    /// Time between two stacks of one worker, unless they take it too long.
     pub every_s: f64,
+    /// Processor time that it took to take them: of the workers, and of this program. What they stand for is that of
+    /// the first frame.
+    pub took_s: f64,
     /// The first frame is what all begin with; each other one comes after the one that called it.
     pub frames: Vec<FrameRow>,
-    /// Frames that are left out, each being in fewer stacks than those that are there.
+    /// Frames that are left out, each of less time than those that are there.
     pub frames_more: usize,
     /// Stacks that were too many to keep, of any time.
     pub dropped: u64,
@@ -50,8 +54,10 @@ pub struct FrameRow {
     pub parent: usize,
     /// Stacks that it is in.
     pub stacks: u64,
-    /// Stacks that it is the innermost frame of.
-    pub own: u64,
+    /// Time that these stand for, in milliseconds.
+    pub all_ms: u64,
+    /// The same of those that it is the innermost frame of.
+    pub own_ms: u64,
 }
 
 /// One function.
@@ -65,30 +71,44 @@ pub struct ProfiledGroup {
     pub stacks: u64,
 }
 
+/// What is added up of a frame.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    stacks: u64,
+    all_ms: u64,
+    own_ms: u64,
+}
+
 impl Picture {
     pub(crate) fn profile_tree(&self, query: &ProfileQuery) -> ProfileTree {
         let from = query.from_s.map_or(Time(0), |at| self.time(at));
         let to = query.to_s.map_or(Time::NEVER, |at| self.time(at));
         let profile = &self.profile;
         let nodes = profile.nodes();
-        let (mut all, mut own) = (vec![0_u64; nodes.len()], vec![0_u64; nodes.len()]);
+        let mut sums = vec![Sums::default(); nodes.len()];
+        let mut took_us = 0;
         for taken in profile.between(from, to, query.group.map(GroupId)) {
-            own[taken.leaf as usize] += 1;
+            let leaf = &mut sums[taken.leaf as usize];
+            leaf.stacks += 1;
+            leaf.own_ms += u64::from(taken.stands_for_ms);
+            took_us += u64::from(taken.took_us);
         }
         // Whoever is called comes behind who calls it.
         for node in (0..nodes.len()).rev() {
-            all[node] += own[node];
+            sums[node].all_ms += sums[node].own_ms;
+            let Sums { stacks, all_ms, .. } = sums[node];
             if node > 0 {
-                let below = all[node];
-                all[nodes[node].parent as usize] += below;
+                let caller = &mut sums[nodes[node].parent as usize];
+                caller.stacks += stacks;
+                caller.all_ms += all_ms;
             }
         }
         let mut shown: Vec<usize> = (0..nodes.len())
-            .filter(|node| *node == 0 || all[*node] > 0)
+            .filter(|node| *node == 0 || sums[*node].stacks > 0)
             .collect();
-        // A frame is in no more stacks than the one that called it, which has the lower number: so the
+        // A frame has no more time than the one that called it, which has the lower number: so the
         // first ones are a tree.
-        shown.sort_by_key(|node| (Reverse(all[*node]), *node));
+        shown.sort_by_key(|node| (Reverse(sums[*node].all_ms), *node));
         let frames_more = shown.len().saturating_sub(FRAMES_SHOWN);
         shown.truncate(FRAMES_SHOWN);
         let places: rustc_hash::FxHashMap<usize, usize> = shown
@@ -101,12 +121,14 @@ impl Picture {
                 .name(u32::try_from(*node).expect("bounded"))
                 .to_owned(),
             parent: places[&(nodes[*node].parent as usize)],
-            stacks: all[*node],
-            own: own[*node],
+            stacks: sums[*node].stacks,
+            all_ms: sums[*node].all_ms,
+            own_ms: sums[*node].own_ms,
         });
         ProfileTree {
-            stacks: all[0],
+            stacks: sums[0].stacks,
             every_s: crate::limits::PROFILE_EVERY.as_secs_f64(),
+            took_s: Duration::from_micros(took_us).as_secs_f64(),
             frames: frames.collect(),
             frames_more,
             dropped: profile.dropped,
@@ -152,6 +174,8 @@ mod tests {
                     "Thread 1 (most recent call first):\n{}",
                     lines.collect::<String>()
                 ),
+                stands_for: Duration::from_millis(100 * (number + 1)),
+                took: Duration::from_micros(50),
             };
             let at = Time(number * 1_000);
             picture.profile.add(at, GroupId(*group), stack);
@@ -159,10 +183,10 @@ mod tests {
         picture
     }
 
-    fn tree(picture: &Picture, query: &ProfileQuery) -> Vec<(String, usize, u64, u64)> {
+    fn tree(picture: &Picture, query: &ProfileQuery) -> Vec<(String, usize, u64, u64, u64)> {
         let tree = picture.profile_tree(query);
         let rows = tree.frames.into_iter();
-        rows.map(|row| (row.name, row.parent, row.stacks, row.own))
+        rows.map(|row| (row.name, row.parent, row.stacks, row.all_ms, row.own_ms))
             .collect()
     }
 
@@ -176,12 +200,15 @@ mod tests {
         assert_eq!(
             tree(&picture, &ProfileQuery::default()),
             [
-                (name(""), 0, 4, 0),
-                (name("f"), 0, 3, 1),
-                (name("g"), 1, 2, 2),
-                (name("h"), 0, 1, 1),
+                (name(""), 0, 4, 1_000, 0),
+                (name("f"), 0, 3, 600, 200),
+                // Frames are in the order of the time that their stacks stand for.
+                (name("g"), 1, 2, 400, 400),
+                (name("h"), 0, 1, 400, 400),
             ]
         );
+        let took_s = picture.profile_tree(&ProfileQuery::default()).took_s;
+        assert!((took_s - 200e-6).abs() < 1e-9, "{took_s}");
         let of_group = ProfileQuery {
             group: Some(2),
             ..ProfileQuery::default()
@@ -205,6 +232,6 @@ mod tests {
             to_s: Some(f64::INFINITY),
             group: None,
         };
-        assert_eq!(tree(&picture, &query), [(String::new(), 0, 0, 0)]);
+        assert_eq!(tree(&picture, &query), [(String::new(), 0, 0, 0, 0)]);
     }
 }

@@ -106,6 +106,8 @@ struct RecordedProfile {
     at_ns: Vec<i64>,
     group: Vec<u32>,
     leaf: Vec<u32>,
+    stands_for_ms: Vec<u32>,
+    took_us: Vec<u32>,
 }
 
 /// What of a record the picture does not know.
@@ -261,6 +263,8 @@ impl Picture {
             at_ns: taken.iter().map(|taken| self.ns(taken.at)).collect(),
             group: taken.iter().map(|taken| taken.group.0).collect(),
             leaf: taken.iter().map(|taken| taken.leaf).collect(),
+            stands_for_ms: taken.iter().map(|taken| taken.stands_for_ms).collect(),
+            took_us: taken.iter().map(|taken| taken.took_us).collect(),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::error::EngineError;
 use crate::limits::STACK_BYTES_MAX;
 use crate::outcome::DeathReport;
 
+use super::inspect::counted;
 use super::worker::Worker;
 
 /// How `faulthandler` begins what it writes at a crash, and not when it is asked.
@@ -105,7 +106,7 @@ impl Worker {
         };
         match text.find(FATAL) {
             Some(at) => Some(text[at..].to_owned()),
-            None => (self.control.task() == task.0).then_some(text),
+            None => (self.control.task() == task.0).then(|| counted(&text).1.to_owned()),
         }
     }
 

@@ -7,6 +7,7 @@
 //! asks again.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use lineshaft_core::{PoolId, TaskId, Time, WorkerId};
 
@@ -27,8 +28,21 @@ pub struct Stack {
     pub worker: WorkerId,
     /// What it ran when it was asked. It answers at once, so next to always that is what the stack is of.
     pub task: TaskId,
-    /// Its threads and their frames, in the words of `faulthandler`.
+    /// Its frames, in the words of `faulthandler`.
     pub text: String,
+    /// Time that the worker ran tasks for and that this stack stands for: that since the one before it.
+    pub stands_for: Duration,
+    /// Processor time that the one before it took the worker.
+    pub took: Duration,
+}
+
+/// What a worker counts in front of a stack that it was asked for, and the stack.
+pub(super) fn counted(text: &str) -> (Option<u64>, &str) {
+    let counted = text.strip_prefix("Looked for ");
+    let Some((count, stack)) = counted.and_then(|text| text.split_once(" ns\n")) else {
+        return (None, text);
+    };
+    (count.parse().ok(), stack)
 }
 
 /// A worker process that ended without having been asked to.
@@ -101,13 +115,13 @@ impl Processes {
         self.places.pools()
     }
 
-    /// The stacks that workers wrote since this was last called; asks those that run a task for the
-    /// next ones.
-    pub(crate) fn sample(&mut self, found: &[(WorkerId, Found)]) -> Vec<Stack> {
+    /// The stacks that workers wrote since this was last called, so long ago; asks those that run a task for the
+    /// next ones, unless it would take them too much of their time.
+    pub(crate) fn sample(&mut self, found: &[(WorkerId, Found)], elapsed: Duration) -> Vec<Stack> {
         let workers = self.workers.values_mut();
         let sample = |worker: &mut Box<Worker>| {
             let found = found.iter().find(|(id, _)| *id == worker.id);
-            worker.sample(found.map(|&(_, found)| found))
+            worker.sample(found.map(|&(_, found)| found), elapsed)
         };
         let mut stacks: Vec<Stack> = workers.filter_map(sample).collect();
         stacks.sort_unstable_by_key(|stack| stack.worker);
@@ -125,39 +139,65 @@ impl Processes {
 }
 
 impl Worker {
-    fn sample(&mut self, found: Option<Found>) -> Option<Stack> {
-        let task = match self.crash.stack_for {
-            StackFor::Report => return None,
-            StackFor::Reader(task) => Some(task),
-            StackFor::Nobody => None,
-        };
-        let written = task.and_then(|task| {
-            let text = self.crash.text();
-            self.crash.empty();
-            Some(Stack {
-                worker: self.id,
-                task,
-                text: text?,
-            })
-        });
+    fn sample(&mut self, found: Option<Found>, elapsed: Duration) -> Option<Stack> {
+        let written = self.written()?;
         let running = TaskId(self.control.task());
+        if running.0 != 0 {
+            self.pace.run(elapsed);
+        }
         if let Some(look) = &mut self.look
             && look.holds(running, found)
         {
             look.stack = written.or_else(|| look.stack.take());
-            return look.stack.clone();
+            let held = look.stack.as_mut()?;
+            let mut stack = held.clone();
+            stack.stands_for += self.pace.take();
+            (held.stands_for, held.took) = (Duration::ZERO, Duration::ZERO);
+            return Some(stack);
+        }
+        if written.is_none()
+            && let Some(look) = self.look.as_ref().filter(|look| look.task == running)
+            && look.stack.is_none()
+        {
+            // It computes without coming back to Python: the stack that it will write then stands for that time too.
+            self.pace.run(look.stands_for);
         }
         // A task may have taken the handler away.
         let can_answer = running.0 != 0 && found.is_none_or(|found| found.catches(LOOK_SIGNAL));
-        if can_answer {
+        if can_answer && self.pace.is_due() {
             self.show_stack();
             self.crash.stack_for = StackFor::Reader(running);
-            self.look = Some(Look::new(running, found));
+            self.look = Some(Look::new(running, found, self.pace.take()));
         } else {
             self.crash.stack_for = StackFor::Nobody;
             self.look = None;
         }
         written
+    }
+
+    /// What it wrote since it was asked; None inside if it wrote nothing, and outside if it is not to be asked.
+    #[expect(clippy::option_option, reason = "the outer one ends the caller")]
+    fn written(&mut self) -> Option<Option<Stack>> {
+        let task = match self.crash.stack_for {
+            StackFor::Report => return None,
+            StackFor::Reader(task) => task,
+            StackFor::Nobody => return Some(None),
+        };
+        let text = self.crash.text();
+        self.crash.empty();
+        let written = text.map(|text| {
+            let (all_ns, text) = counted(&text);
+            let took = all_ns.map_or(Duration::ZERO, |all_ns| self.pace.count(all_ns));
+            let look = self.look.as_ref();
+            Stack {
+                worker: self.id,
+                task,
+                text: text.to_owned(),
+                stands_for: look.map_or(Duration::ZERO, |look| look.stands_for),
+                took,
+            }
+        });
+        Some(written)
     }
 
     /// What it wrote before it slept on, if it is at the same task.

@@ -4,6 +4,7 @@
 //! a failure. So a worker that sleeps is asked once. What it wrote then holds for as long as it sleeps on.
 
 use std::fs;
+use std::time::Duration;
 
 use lineshaft_core::{TaskId, WorkerId};
 use rustix::process::Signal;
@@ -15,6 +16,8 @@ pub(super) struct Look {
     pub(super) task: TaskId,
     /// How it was before.
     found: Option<Found>,
+    /// Time that it ran tasks for since the last stack before this one.
+    pub(super) stands_for: Duration,
     /// What it wrote.
     pub(super) stack: Option<Stack>,
 }
@@ -33,10 +36,11 @@ pub(crate) struct Found {
 }
 
 impl Look {
-    pub(super) fn new(task: TaskId, found: Option<Found>) -> Look {
+    pub(super) fn new(task: TaskId, found: Option<Found>, stands_for: Duration) -> Look {
         Look {
             task,
             found,
+            stands_for,
             stack: None,
         }
     }
@@ -124,7 +128,7 @@ mod tests {
     #[test]
     fn a_stack_holds_while_the_worker_sleeps_on() {
         let (task, other) = (TaskId(1), TaskId(2));
-        let look = Look::new(task, Some(asleep()));
+        let look = Look::new(task, Some(asleep()), Duration::ZERO);
         let now = |change: fn(&mut Found)| {
             let mut now = asleep();
             change(&mut now);
@@ -144,6 +148,7 @@ mod tests {
             is_asleep: false,
             ..asleep()
         };
-        assert!(!Look::new(task, Some(awake)).holds(task, Some(asleep())));
+        let look = Look::new(task, Some(awake), Duration::ZERO);
+        assert!(!look.holds(task, Some(asleep())));
     }
 }

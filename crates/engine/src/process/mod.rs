@@ -18,6 +18,7 @@ mod inspect;
 mod leaving;
 mod look;
 mod nested;
+mod pace;
 mod pinned;
 mod places;
 mod snapshot;

@@ -26,6 +26,7 @@ use super::Processes;
 use super::crash::CrashFile;
 use super::in_flight::{InFlight, Sent};
 use super::look::Look;
+use super::pace::Pace;
 use super::pinned::Pinned;
 use super::places::Place;
 
@@ -61,6 +62,8 @@ pub(super) struct Worker {
     pub(super) look: Option<Look>,
     /// Its place in its pool, if it has begun.
     pub(super) place: Option<Place>,
+    /// How often it is looked at.
+    pub(super) pace: Pace,
     pid: Option<u32>,
     /// To signal the process by; none if it had ended by the time we heard of it.
     process: Option<OwnedFd>,
@@ -136,6 +139,7 @@ impl Worker {
             crash,
             look: None,
             place: None,
+            pace: Pace::default(),
             pid: None,
             process: None,
             doomed: false,
