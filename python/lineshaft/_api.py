@@ -49,8 +49,9 @@ def default_engine_stats() -> dict[str, Any] | None:
         ``tasks``, ``failed``, ``retried``, ``worker_deaths`` (counts), ``busy_fraction`` (0 to 1:
         the processor time of this process and all it started, of what the engine's cores had to
         give), ``peak_memory_bytes``, ``elapsed_s`` (seconds), and ``groups``: a list of dicts with
-        ``name``, ``tasks``, ``total_s``, ``mean_s``, ``max_s`` (the last two None if no call came to
-        an end), slowest in total first.
+        ``name``, ``tasks``, ``total_s``, ``mean_s``, ``max_s`` (how long its calls ran, without what
+        they waited for other tasks; the last two None if no call came to an end) and ``waited_s``,
+        slowest in total first.
 
     Examples
     --------

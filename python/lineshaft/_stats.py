@@ -69,6 +69,7 @@ def of(engine: Engine) -> dict[str, Any] | None:
             "name": group["name"] or "task",
             "tasks": group["tasks"],
             "total_s": group["total_s"],
+            "waited_s": group["waited_s"],
             "mean_s": group["total_s"] / group["measured"] if group["measured"] else None,
             "max_s": group["max_s"] if group["measured"] else None,
         }

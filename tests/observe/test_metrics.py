@@ -129,6 +129,34 @@ def test_what_the_program_has_on_disk_is_its_own():
     assert sum(spilled.values()) >= size * (values["lineshaft_store_spills_total", None] > 0)
 
 
+@pytest.mark.parametrize("threads", [False, True])
+def test_what_a_call_waits_for_another_is_no_part_of_how_long_it_ran(threads, event):
+    go_on = event("go on")
+
+    def outer():
+        return ls.submit(go_on.wait).result()
+
+    begun = time.monotonic()
+    with ls.Engine(workers=2) as engine:
+        waits = engine.submit(ls.task(threads=threads)(outer))
+        while parse(engine.metrics())[0]["lineshaft_tasks", "blocked"] == 0:
+            pass
+        blocked = time.monotonic()
+        time.sleep(0.2)
+        waited_s = time.monotonic() - blocked
+        go_on.set()
+        assert waits.result()
+        took_s = time.monotonic() - begun
+        values, _ = parse(engine.metrics())
+        (group,) = [group for group in engine._native.stats()["groups"] if group["name"].endswith("outer")]
+    (name,) = [of for name, of in values if name == "lineshaft_group_wait_seconds_total" and of.endswith("outer")]
+    assert waited_s <= values["lineshaft_group_wait_seconds_total", name] <= took_s
+    assert values["lineshaft_group_run_seconds_total", name] <= took_s - waited_s
+    # As the summary of `lineshaft run` has it.
+    assert group["waited_s"] >= waited_s
+    assert group["max_s"] <= group["total_s"] <= took_s - waited_s
+
+
 def double(number):
     return 2 * number
 

@@ -96,7 +96,7 @@ function Row({ group, all, what }: { group: Group; all: number; what: What }) {
       <td class={group.failed ? "bad" : ""}>{group.failed ? count(group.failed) : ""}</td>
       <td>
         {text(totalOf(group, what))}
-        {what === "time" && group.waited_s >= 0.01 && <small title={`Its tasks waited ${duration(group.waited_s)} in all for calls of their own, which is no part of how long they ran`}>and waits</small>}
+        {what === "time" && group.waited_s >= 0.01 && <small title={`Its tasks waited ${duration(group.waited_s)} in all for other tasks, which is no part of how long they ran`}>and waits</small>}
       </td>
       <td>{percent(share)}</td>
       {what === "time" && (

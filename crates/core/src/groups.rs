@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
-use crate::events::{Measured, Phases};
+use crate::events::Measured;
 use crate::graph::nanoseconds;
 use crate::ids::GroupId;
 use crate::limits::{
@@ -30,10 +30,12 @@ pub struct GroupSummary {
     pub rejected: u64,
     /// Attempts whose time was measured: those that returned, and those that failed while their worker lived.
     pub measured: u64,
-    /// Time that their calls ran.
+    /// Time that their calls ran, without waits for other tasks.
     pub ran_total: Duration,
     /// The longest of them.
     pub ran_max: Duration,
+    /// Time that they had begun and waited for other tasks, without a core.
+    pub waited_total: Duration,
     /// Time that was taken beside that to load functions and arguments.
     pub load_total: Duration,
     /// Time that was taken beside that to store results.
@@ -90,13 +92,13 @@ impl Groups {
 }
 
 impl Group {
-    /// An attempt took so long, phases included, and returned so much.
-    pub(crate) fn note_finished(&mut self, took: Duration, phases: Phases, bytes: u64) {
-        // The estimate is of how long a worker is taken.
-        let ran_ns = nanoseconds(took);
+    /// An attempt took so long, phases and the time that it waited for other tasks included, and returned so much.
+    pub(crate) fn note_finished(&mut self, measured: Measured, waited: Duration, bytes: u64) {
+        // The estimate is of how long a worker is taken: nothing that is handed ahead runs before that.
+        let ran_ns = measured.ran_ns;
         self.summary.finished += 1;
         self.summary.bytes_total = self.summary.bytes_total.saturating_add(bytes);
-        self.note_run(took, phases);
+        self.note_run(measured, waited);
         self.estimate_ns = Some(match self.estimate_ns {
             None => ran_ns,
             Some(estimate) => estimate - estimate / 8 + ran_ns / 8,
@@ -104,24 +106,28 @@ impl Group {
     }
 
     /// The time counts as run, but says nothing about how long the next one will take that returns.
-    pub(crate) fn note_failed(&mut self, measured: Option<Measured>) {
+    pub(crate) fn note_failed(&mut self, measured: Option<Measured>, waited: Duration) {
         self.summary.failed += 1;
-        self.note_given_up(measured);
+        self.note_given_up(measured, waited);
     }
 
     /// The same of an attempt that nobody wants any more: it has not failed.
-    pub(crate) fn note_given_up(&mut self, measured: Option<Measured>) {
+    pub(crate) fn note_given_up(&mut self, measured: Option<Measured>, waited: Duration) {
         if let Some(measured) = measured {
-            self.note_run(measured.ran(), measured.phases);
+            self.note_run(measured, waited);
         }
     }
 
-    fn note_run(&mut self, took: Duration, phases: Phases) {
-        let ran = phases.call(took);
+    fn note_run(&mut self, measured: Measured, waited: Duration) {
+        let phases = measured.phases;
+        let called = phases.call(measured.ran());
+        let waited = waited.min(called);
+        let ran = called.saturating_sub(waited);
         self.summary.measured += 1;
         self.summary.load_total = self.summary.load_total.saturating_add(phases.load());
         self.summary.store_total = self.summary.store_total.saturating_add(phases.store());
         self.summary.ran_total = self.summary.ran_total.saturating_add(ran);
+        self.summary.waited_total = self.summary.waited_total.saturating_add(waited);
         self.summary.ran_max = self.summary.ran_max.max(ran);
     }
 
@@ -154,11 +160,13 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::Phases;
 
     fn group_after(runs: &[Duration]) -> Group {
         let mut group = Group::default();
         for run in runs {
-            group.note_finished(*run, Phases::default(), 0);
+            let measured = Measured::new(*run, Phases::default());
+            group.note_finished(measured, Duration::ZERO, 0);
         }
         group
     }
@@ -188,8 +196,10 @@ mod tests {
         };
         let mut group = Group::default();
         let ms = Duration::from_millis;
-        group.note_finished(ms(3_300), phases(3_200_000, 40_000), 0);
-        group.note_finished(ms(70), phases(0, 0), 0);
+        let long = Measured::new(ms(3_300), phases(3_200_000, 40_000));
+        group.note_finished(long, Duration::ZERO, 0);
+        let short = Measured::new(ms(70), phases(0, 0));
+        group.note_finished(short, Duration::ZERO, 0);
         let summary = group.summary;
         assert_eq!(
             (
@@ -210,8 +220,9 @@ mod tests {
             load_us: 1_000_000,
             ..Phases::default()
         };
-        group.note_failed(Some(Measured::new(Duration::from_secs(4), phases)));
-        group.note_failed(None);
+        let measured = Measured::new(Duration::from_secs(4), phases);
+        group.note_failed(Some(measured), Duration::ZERO);
+        group.note_failed(None, Duration::ZERO);
         let summary = group.summary;
         assert_eq!(
             (summary.finished, summary.failed, summary.measured),

@@ -19,8 +19,6 @@ pub(crate) struct Group {
     pub(crate) name: GroupName,
     /// Time that the calls ran whose workers said how long, without their waits, in nanoseconds.
     pub(crate) ran: Histogram,
-    /// Time in all that they waited for calls of their own.
-    pub(crate) waited: Duration,
     /// What their attempts took beside that.
     pub(crate) moving: Moving,
     /// Bytes of results that did not stay in this process.
@@ -91,7 +89,6 @@ impl Groups {
             group
                 .ran
                 .add(nanoseconds(phases.call(took).saturating_sub(waited)));
-            group.waited += waited;
             group.moving.most += u64::from(phases.call(took) < took / 2);
             if first {
                 group.moving.first_load += phases.load();
@@ -110,11 +107,6 @@ impl Groups {
         if let Some(group) = self.groups.get_mut(&group) {
             group.bytes.add(bytes);
         }
-    }
-
-    /// Time in all that calls waited for calls of their own.
-    pub(crate) fn waited(&self) -> Duration {
-        self.groups.values().map(|group| group.waited).sum()
     }
 
     /// Gives names to all, if one has none: what others are shown as depends on it.

@@ -86,10 +86,15 @@ impl Picture {
         for (row, name) in &groups {
             text.of_group(name, row.failed + row.retried);
         }
-        let help = "Time run by attempts that returned or raised.";
+        let help = "Time that calls ran that returned or raised, without waits for other tasks.";
         text.family("lineshaft_group_run_seconds_total", "counter", help);
         for (row, name) in &groups {
             text.of_group(name, row.total_s);
+        }
+        let help = "Time that calls which returned or raised waited for other tasks.";
+        text.family("lineshaft_group_wait_seconds_total", "counter", help);
+        for (row, name) in &groups {
+            text.of_group(name, row.waited_s);
         }
         let help = "Groups without metrics of their own.";
         text.single("lineshaft_groups_unlisted", "gauge", help, more);

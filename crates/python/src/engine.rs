@@ -349,6 +349,7 @@ impl Engine {
             group.set_item("failed", summary.failed)?;
             group.set_item("retried", summary.retried)?;
             group.set_item("total_s", summary.ran_total.as_secs_f64())?;
+            group.set_item("waited_s", summary.waited_total.as_secs_f64())?;
             group.set_item("max_s", summary.ran_max.as_secs_f64())?;
             groups.append(group)?;
         }

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 GROUPS_MAX: Final = 5
 NAME_WIDTH_MAX: Final = 40
+#: What calls waited in all for other tasks is shown from here on.
+WAITED_LEAST_S: Final = 0.01
 
 
 def format_summary(stats: Mapping[str, Any]) -> str:
@@ -30,6 +32,14 @@ def format_summary(stats: Mapping[str, Any]) -> str:
     lineshaft: 1,234 tasks in 5.0 s, 2 retried; cores 88% busy; peak memory 1.5 GiB
       slowest groups       tasks       total        mean         max
       fit                      8       4.0 s      500 ms      750 ms
+
+    What calls waited for other tasks is no part of the times that they ran:
+
+    >>> groups = [{"name": "plan", "tasks": 1, "total_s": 0.1, "mean_s": 0.1, "max_s": 0.1, "waited_s": 7.0}]
+    >>> print(format_summary({"tasks": 1, "groups": groups}))
+    lineshaft: 1 task
+      slowest groups       tasks       total        mean         max      waited
+      plan                     1      100 ms      100 ms      100 ms       7.0 s
     """
     tasks = stats.get("tasks") or 0
     parts = [f"{tasks:,} {'task' if tasks == 1 else 'tasks'}"]
@@ -75,11 +85,15 @@ def _group_lines(groups: list[Mapping[str, Any]]) -> list[str]:
     slowest = sorted(groups, key=lambda group: -group["total_s"])[:GROUPS_MAX]
     names = [_short(group["name"]) for group in slowest]
     width = max(map(len, ["slowest groups", *names]))
-    lines = [f"  {'slowest groups':<{width}}{'tasks':>12}{'total':>12}{'mean':>12}{'max':>12}"]
+    columns = {"total": "total_s", "mean": "mean_s", "max": "max_s"}
+    if any(group.get("waited_s", 0.0) >= WAITED_LEAST_S for group in slowest):
+        columns["waited"] = "waited_s"
+    titles = "".join(f"{title:>12}" for title in columns)
+    lines = [f"  {'slowest groups':<{width}}{'tasks':>12}{titles}"]
     for name, group in zip(names, slowest, strict=True):
         # Of a group none of whose calls came to an end, no time is known.
         known = group.get("mean_s") is not None
-        times = [f"{format_duration(group[key]) if known else '-':>12}" for key in ("total_s", "mean_s", "max_s")]
+        times = [f"{format_duration(group.get(key, 0.0)) if known else '-':>12}" for key in columns.values()]
         lines.append(f"  {name:<{width}}{group['tasks']:>12,}{''.join(times)}")
     return lines
 

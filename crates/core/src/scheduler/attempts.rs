@@ -1,6 +1,7 @@
 //! What is reported of running attempts, and what follows when one goes wrong.
 
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 use super::timers::Timer;
 use super::{Scheduler, Step};
@@ -47,11 +48,12 @@ impl Scheduler {
             return;
         };
         self.ended_by(assigned.worker, step.now);
+        let waited = self.waits.until(task, step.now);
         let id = self.graph[slot].group;
         let group = self.groups.get_mut(id);
         let Measured { ran_ns, phases } = measured;
         if items_raised == Some(ItemsRaised::ForGood) {
-            group.note_failed(Some(measured));
+            group.note_failed(Some(measured), waited);
             group.summary.rejected += 1;
             let ran_ns = NonZeroU64::new(ran_ns);
             self.note_of(
@@ -67,9 +69,9 @@ impl Scheduler {
             let why = Rejection::Failed;
             self.note_of(id, step, EventKind::Rejected { task, why });
         } else {
-            group.note_finished(measured.ran(), phases, bytes);
+            group.note_finished(measured, waited, bytes);
             if items_raised == Some(ItemsRaised::RunAgain) {
-                group.note_failed(None);
+                group.note_failed(None, Duration::ZERO);
                 group.summary.retried += 1;
             }
             self.note_of(
@@ -144,6 +146,7 @@ impl Scheduler {
         assigned.phase = phase;
         self.set_assigned(slot, assigned);
         if !was_waiting {
+            self.waits.begin(task, step.now);
             let group = self.graph[slot].group;
             self.note_of(group, step, EventKind::Blocked { task, attempt });
         }
@@ -164,6 +167,7 @@ impl Scheduler {
         }
         assigned.phase = Phase::Running;
         self.set_assigned(slot, assigned);
+        self.waits.end(task, step.now);
         let group = self.graph[slot].group;
         self.note_of(group, step, EventKind::Unblocked { task, attempt });
     }
@@ -260,11 +264,12 @@ impl Scheduler {
     ) {
         let task = &self.graph[slot];
         let (id, attempt, of) = (task.id, task.attempt, task.group);
+        let waited = self.waits.until(id, step.now);
         let group = self.groups.get_mut(of);
         if why == Rejection::Cancelled {
-            group.note_given_up(measured);
+            group.note_given_up(measured, waited);
         } else {
-            group.note_failed(measured);
+            group.note_failed(measured, waited);
         }
         if let Verdict::RetryAfter(_) = verdict {
             group.summary.retried += 1;

@@ -43,6 +43,14 @@ impl Scheduler {
                 assert!(listed, "{:?} is listed by its worker, of its pool", task.id);
             }
         }
+        for task in self.waits.tasks() {
+            let slot = self
+                .graph
+                .find(task)
+                .expect("a task that waits has not ended");
+            let is_assigned = matches!(self.graph[slot].state, State::Assigned(_));
+            assert!(is_assigned, "{task:?} waits with a worker");
+        }
         for (id, pool) in &self.pools {
             let counted = tallies.remove(id).unwrap_or_default();
             let kept = (pool.tally, pool.internal);

@@ -115,6 +115,7 @@ impl Scheduler {
     /// Takes an assigned task from its worker. The caller gives it its next state at once.
     pub(super) fn unassign(&mut self, slot: Slot, assigned: &Assigned) {
         self.timers.clear(assigned.deadline, Timer::Timeout(slot));
+        self.waits.forget(self.graph[slot].id);
         self.update_worker(assigned.worker, |worker| {
             let position = worker.in_flight.iter().position(|other| *other == slot);
             let position = position.expect("a worker lists what is assigned to it");

@@ -36,6 +36,7 @@ mod rebalance;
 mod settle;
 mod submit;
 mod timers;
+mod waits;
 mod worker;
 mod workers;
 
@@ -52,6 +53,7 @@ use crate::input::Input;
 use crate::time::Time;
 use pool::Pool;
 use timers::Timers;
+use waits::Waits;
 use worker::Worker;
 
 pub use counts::{Counts, PoolCounts};
@@ -67,6 +69,7 @@ pub struct Scheduler {
     workers: FxHashMap<WorkerId, Worker>,
     groups: Groups,
     timers: Timers,
+    waits: Waits,
     events: EventLog,
     /// Cores that running tasks may take together; `None` before anybody said.
     cores: Option<u32>,
@@ -106,6 +109,7 @@ impl Scheduler {
             workers: FxHashMap::default(),
             groups: Groups::default(),
             timers: Timers::default(),
+            waits: Waits::default(),
             events: EventLog::default(),
             cores: None,
             cores_used: 0,

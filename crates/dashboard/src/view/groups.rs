@@ -84,9 +84,9 @@ pub struct GroupRow {
     /// Attempts that were followed by another.
     pub retried: u64,
     /// Time that their calls ran, those that failed included, without what they took to load and to store, and without
-    /// their waits for calls of their own, as far as these were seen.
+    /// their waits for other tasks.
     pub total_s: f64,
-    /// Time that they waited for calls of their own.
+    /// Time that they had begun and waited for other tasks.
     pub waited_s: f64,
     /// The shortest run, quartiles and the longest one, of the `seen` runs.
     pub ran_s: Option<[f64; 5]>,
@@ -152,7 +152,6 @@ impl Picture {
             ran_s: all()
                 .map(|group| group.ran_total)
                 .sum::<Duration>()
-                .saturating_sub(self.groups.waited())
                 .as_secs_f64(),
             bytes: all().map(|group| group.bytes_total).sum(),
         }
@@ -205,7 +204,6 @@ impl Picture {
         let ran = group.and_then(|group| group.ran.quartiles());
         let queued = group.and_then(|group| group.queued.quantile(0.5));
         let moving = group.map(|group| group.moving).unwrap_or_default();
-        let waited = group.map(|group| group.waited).unwrap_or_default();
         GroupRow {
             group: id.0,
             name: self.group_label(id),
@@ -217,8 +215,8 @@ impl Picture {
             failed: summary.failed - summary.retried,
             dropped: summary.dropped(),
             retried: summary.retried,
-            total_s: summary.ran_total.saturating_sub(waited).as_secs_f64(),
-            waited_s: waited.as_secs_f64(),
+            total_s: summary.ran_total.as_secs_f64(),
+            waited_s: summary.waited_total.as_secs_f64(),
             ran_s: ran.map(|quartiles| quartiles.map(seconds)),
             load_s: summary.load_total.as_secs_f64(),
             first_load_s: moving.first_load.as_secs_f64(),
