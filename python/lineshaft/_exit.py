@@ -12,14 +12,16 @@ import atexit
 import sys
 import threading
 
-from lineshaft import _process
+from lineshaft import _native, _process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lineshaft import _native
     from lineshaft._engine import Engine
+
+#: How long the end of the program waits for threads that are about to pickle a call, load a result or call back.
+CROSSINGS_S = 1.0
 
 #: The main thread has ended: of the default engine's callers, only pools and calls that still run may submit.
 main_thread_has_ended = False
@@ -84,9 +86,6 @@ def _end_engines(*, in_hurry: bool = False) -> None:
             _interrupt()
         except Exception:
             sys.excepthook(*sys.exc_info())
-    generators = sys.modules.get("lineshaft.joblib.announcing")
-    if generators:
-        generators.give_up_all()
     for engine in _engines():
         try:
             engine._end(in_hurry=in_hurry)
@@ -94,6 +93,10 @@ def _end_engines(*, in_hurry: bool = False) -> None:
             in_hurry = True  # one more: the engine has been ended all the same
         except Exception:
             sys.excepthook(*sys.exc_info())  # the others end all the same
+    # The interpreter must not end threads while they are under native code.
+    others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
+    daemons = [thread.ident for thread in others if thread.daemon and not isinstance(thread, threading._DummyThread)]
+    _native.end_crossings([ident for ident in daemons if ident is not None], CROSSINGS_S)
 
 
 def _wait() -> None:

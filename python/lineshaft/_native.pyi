@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "LOOK_SIGNAL", "__version__", "ArraysKept", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "LentCore", "Pool", "Segment", "Session", "Snapshot", "TaskOptions", "Zygote", "after_fork", "cancel_running", "is_own_thread", "static_order", "wait_any", "when_done"]
+__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "LOOK_SIGNAL", "__version__", "ArraysKept", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "LentCore", "Pool", "Segment", "Session", "Snapshot", "TaskOptions", "Zygote", "after_fork", "cancel_running", "end_crossings", "is_own_thread", "static_order", "wait_any", "when_done"]
 
 DUMP_SIGNAL: Final[int]
 """
@@ -508,6 +508,12 @@ def cancel_running(futures: SupportsGetItem[int, FutureBase]) -> None:
     """
     Cancels the calls that are not done, those too that run in worker processes: these are killed.
     One that runs on a thread goes on, but nobody hears of it, and another thread takes its place.
+    """
+
+def end_crossings(daemons: SupportsGetItem[int, SupportsIndex], timeout_s: SupportsFloat | SupportsIndex) -> bool:
+    """
+    Waits until no thread runs Python under native code, which those of these identifiers will no longer do; False
+    if `timeout_s` seconds have passed before that.
     """
 
 def is_own_thread() -> bool:

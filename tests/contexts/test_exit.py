@@ -151,6 +151,46 @@ def test_daemon_threads(script):
     )
 
 
+@pytest.mark.parametrize("does", ["submits", "reads", "is called back"])
+def test_daemon_threads_that_run_python_under_native_code(script, does):
+    out = script(f"""
+        import threading, time
+        import lineshaft as ls
+
+        def spin():
+            until = time.monotonic() + 0.3
+            while time.monotonic() < until:
+                pass
+
+        class Slow:
+            def __reduce__(self):
+                spin()
+                return int, ()
+
+        class SlowToLoad:
+            def __reduce__(self):
+                return spin, ()
+
+        def use():
+            while True:
+                if {does!r} == "submits":
+                    ls.submit(type, Slow())
+                elif {does!r} == "reads":
+                    ls.ProcessPoolExecutor(1).submit(SlowToLoad).result()
+                else:
+                    future.add_done_callback(lambda future: spin())
+
+        future = ls.submit(abs, -1)
+        assert future.result() == 1
+        thread = threading.Thread(target=use, daemon=True)
+        thread.start()
+        thread.join(0.5)
+        threading.excepthook = lambda error: None  # it may be told that the engine is shut down
+        print("end")
+    """)
+    assert out == "end\n"
+
+
 def test_threads_that_outlive_the_main_thread(script):
     """As in concurrent.futures: once the interpreter ends, nothing new is taken, but what is there is finished."""
     out = script("""

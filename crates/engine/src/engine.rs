@@ -353,6 +353,11 @@ impl Engine {
         self.shared.with_state(|state| state.hurry(Some(pool)));
     }
 
+    /// Fails if nothing can be submitted any more, as submitting would.
+    pub fn check_open(&self) -> Result<(), EngineError> {
+        self.shared.check_open()
+    }
+
     /// Whether the engine has been shut down.
     pub fn is_closed(&self) -> bool {
         self.shared.is_closed()

@@ -7,6 +7,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
+use crate::crossing::Crossing;
 use crate::definition::DefinitionBase;
 use crate::engine::Core;
 use crate::future::{FutureBase, Source};
@@ -48,6 +49,7 @@ pub fn encode_call<'py>(
     kwargs: Option<&Bound<'py, PyDict>>,
     inputs_before: usize,
 ) -> PyResult<EncodedCall> {
+    let _crossing = Crossing::begin(py);
     let (code, args) = code_and_arguments(encoder.bind(py), function, args)?;
     let code = core.definition(py, &code)?;
     let with_data_alone = |code, args| EncodedCall {

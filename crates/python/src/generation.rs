@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
+use crate::crossing;
+
 /// How many forks lie between this process and the one that was first.
 static CURRENT: AtomicU64 = AtomicU64::new(0);
 
@@ -40,5 +42,6 @@ impl Generation {
 #[pyfunction]
 pub fn after_fork() -> Vec<i32> {
     CURRENT.fetch_add(1, Ordering::SeqCst);
+    crossing::after_fork();
     lineshaft_engine::take_inherited()
 }

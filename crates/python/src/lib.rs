@@ -5,6 +5,7 @@
 //! attached, and nobody touches Python while holding a lock of Rust (`locked` sees to the latter).
 
 mod callbacks;
+mod crossing;
 mod definition;
 mod encode;
 mod engine;
@@ -36,6 +37,8 @@ use pyo3::prelude::*;
 /// The engine behind `lineshaft`.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use super::crossing::end_crossings;
     #[pymodule_export]
     use super::definition::DefinitionBase;
     #[pymodule_export]

@@ -88,6 +88,10 @@ fn submit_remote<'py>(
         kwargs,
         ..
     } = *call;
+    let engine = core.engine()?;
+    engine
+        .check_open()
+        .map_err(|error| engine_error(py, &error))?; // pickling would be for nothing
     let promise = match encode_call(py, core, encoder, function, args, kwargs, 0) {
         Ok(EncodedCall {
             code,

@@ -6,13 +6,11 @@ reads the user's input on it, which may take as long as it likes, or wait for an
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections import deque
 from functools import partial
 from queue import SimpleQueue
-from weakref import WeakSet
 
 from lineshaft import _native
 from lineshaft.joblib.run import Batch
@@ -23,30 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["DAEMON", "Announcing", "give_up_all"]
+__all__ = ["DAEMON", "Announcing"]
 
 #: A program ends with its last thread, and not when all results are there that nobody reads any more.
 DAEMON = _native.TaskOptions(daemon=True)
-
-#: How long the end of the program waits for a run's thread, which may be busy with the user's input.
-GIVE_UP_S = 1.0
-
-#: Runs that have a thread.
-_served: WeakSet[Announcing] = WeakSet()
-os.register_at_fork(after_in_child=_served.clear)
-
-
-def give_up_all() -> None:
-    """Drop what open generators have not done, and end their threads, because the interpreter ends.
-
-    It ends threads wherever they are. One that hands a batch over is within the engine's native code, which does not
-    survive that: the C library aborts the program.
-    """
-    runs = list(_served)
-    for run in runs:
-        run.close()
-    for run in runs:
-        run.join(GIVE_UP_S)
 
 
 class Announcing(Singles):
@@ -75,11 +53,6 @@ class Announcing(Singles):
         self._kept.clear()
         super().close()
         self._news.put(None)
-
-    def join(self, timeout_s: float) -> None:
-        """Wait until the thread of a closed run has ended, if there is one and it is another."""
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout_s)
 
     def _feed(self) -> None:
         while (batch := self._take()) is not None:
@@ -124,7 +97,6 @@ class Announcing(Singles):
                     thread = threading.Thread(target=self._serve, name="lineshaft-joblib", daemon=True)
                     thread.start()
                     self._thread = thread
-                    _served.add(self)
 
     def _serve(self) -> None:
         while (news := self._news.get()) is not None:

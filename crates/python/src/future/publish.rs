@@ -5,6 +5,7 @@ use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
 use super::FutureBase;
+use crate::crossing::Crossing;
 use crate::interpreter::front;
 
 /// How often whoever publishes a future looks whether to go on waiting for its condition.
@@ -126,6 +127,7 @@ pub(super) fn call_back(
     callback: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
     let py = future.py();
+    let _crossing = Crossing::begin(py);
     let Err(error) = callback.call1((future,)) else {
         return Ok(());
     };

@@ -6,6 +6,7 @@ use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::PyModule;
 
+use crate::crossing::Crossing;
 use crate::interpreter::front;
 use crate::values::Loadable;
 
@@ -32,6 +33,7 @@ pub(super) fn root(mut outcome: Option<&Outcome>) -> Option<&Outcome> {
 
 /// The result or the exception of a task, as Python objects.
 pub(super) fn of_outcome(py: Python<'_>, outcome: &Outcome) -> PyResult<Value> {
+    let _crossing = Crossing::begin(py);
     let front = front(py)?;
     let failures = front.failures.bind(py);
     let error = match root(Some(outcome)).expect("a dependency that failed has ended") {
@@ -89,6 +91,7 @@ pub(super) fn of_answer(
     session: &Session,
     answer: &Result<Received, Unanswered>,
 ) -> PyResult<Value> {
+    let _crossing = Crossing::begin(py);
     let front = front(py)?;
     match answer {
         Ok(received) => Ok(Ok(Loadable::from_received(py, received, session)?
