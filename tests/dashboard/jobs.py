@@ -104,3 +104,10 @@ def nested(seconds):
     import lineshaft
 
     return lineshaft.submit(time.sleep, seconds).result() if seconds else None
+
+
+def wait_for_call(event):
+    """Waits for a call that waits for an event."""
+    import lineshaft
+
+    return lineshaft.submit(event.wait).result()

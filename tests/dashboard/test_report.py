@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from playwright.sync_api import expect
-from tests.dashboard.jobs import crash, double, fail, outer, shout, total
+from tests.dashboard.jobs import crash, double, fail, nested, outer, shout, total
 
 import lineshaft as ls
 
@@ -60,6 +60,7 @@ def run_something(engine):
     tasks = [engine.submit(double, number) for number in range(300)]
     tasks += [engine.submit(outer, 0.002) for _ in range(20)]
     tasks.append(engine.submit(shout, "lineshaft"))
+    tasks.append(engine.submit(nested, 0.05))
     tasks.append(engine.submit(total, [engine.submit(double, one) for one in tasks[:30]]))
     for task in tasks:
         task.result()
@@ -83,7 +84,9 @@ def test_a_report_answers_as_the_server_did(tab, tmp_path):
         expect(page.get_by_role("row").filter(has_text="crash")).to_be_visible()
         failed = ask(page, "/api/tasks", {"state": "unsuccessful"})["rows"]
         finished = ask(page, "/api/tasks", {"name": "outer", "limit": 3})["rows"]
-        questions = [*QUESTIONS, *[(f"/api/tasks/{task['task']}", {}) for task in [*failed, *finished]]]
+        waited = ask(page, "/api/tasks", {"name": "nested"})["rows"]
+        shown = [*failed, *finished, *waited]
+        questions = [*QUESTIONS, *[(f"/api/tasks/{task['task']}", {}) for task in shown]]
         live = [ask(page, path, params) for path, params in questions]
         engine.report(tmp_path / "run.html")
     file = (tmp_path / "run.html").as_uri()

@@ -1,9 +1,10 @@
 """Functions, tasks and the drawer of one task, in a browser."""
 
 import re
+import time
 
 from playwright.sync_api import expect
-from tests.dashboard.jobs import SlowToImport, SlowToLoad, crash, double, fail, move, outer, shout
+from tests.dashboard.jobs import SlowToImport, SlowToLoad, crash, double, fail, move, outer, shout, wait_for_call
 
 import lineshaft as ls
 
@@ -41,6 +42,38 @@ def seconds(text):
     """Return how long a duration on a page is."""
     number, unit = re.match(r"([\d.]+) (\w+)", text).groups()
     return float(number) * {"s": 1, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}[unit]
+
+
+def test_what_a_task_waited_for_its_own_calls_is_told_apart(tab, event):
+    go_on = event("go on")
+    with ls.Engine(workers=2) as engine:
+        waits = engine.submit(wait_for_call, go_on)
+        page = tab.open(engine.dashboard_url, "tasks")
+        task = row(page, "Tasks", "wait_for_call")
+        expect(task).to_contain_text("blocked")
+        blocked = time.monotonic()
+        time.sleep(0.3)
+        waited_s = time.monotonic() - blocked
+        go_on.set()
+        assert waits.result()
+        task.get_by_role("link").first.click()
+        drawer = page.get_by_role("complementary")
+        phases = drawer.locator(".legend li")
+        waited = phases.filter(has_text="waited for other tasks once it had begun").locator("b")
+        expect(waited).to_have_count(1)
+        assert seconds(waited.inner_text()) >= 0.99 * waited_s
+        # None of it is said to be another phase.
+        (answer,) = page.evaluate("() => window.lineshaft.ask('/api/tasks', {name: 'wait_for_call'})")["rows"]
+        others_s = 0
+        for phase in ("ran", "on its way, and handed ahead"):
+            (lasted,) = phases.filter(has_text=re.compile(f"^{phase}")).locator("b").all()
+            others_s += seconds(lasted.inner_text())
+        assert others_s <= 1.01 * (answer["ended_s"] - answer["assigned_s"] - waited_s)
+        page.get_by_role("button", name="Close").click()
+        page.get_by_role("link", name="Timeline").click()
+        window = page.get_by_role("region", name="In this window").last
+        expect(window.get_by_role("columnheader", name="waited")).to_be_visible()
+        tab.check_accessibility()
 
 
 def test_a_run_is_told_apart_from_loading_and_storing(tab):

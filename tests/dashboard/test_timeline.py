@@ -35,7 +35,7 @@ def test_a_running_task_has_a_bar_that_grows(tab, event):
     with ls.Engine(workers=1) as engine:
         running = engine.submit(go_on.wait)
         page = tab.open(engine.dashboard_url, "timeline")
-        row = page.get_by_role("row").filter(has_text="wait")
+        row = page.get_by_role("row").filter(has_text="FileEvent.wait")
         expect(row).to_be_visible()
         point(page, 0.25, 40)
         tip = page.locator(".tip")
@@ -155,7 +155,7 @@ def test_a_run_that_goes_on_is_drawn_no_more_often_than_it_pays(tab, event):
     with ls.Engine(workers=1) as engine:
         running = engine.submit(go_on.wait)
         page = tab.open(engine.dashboard_url, "timeline")
-        expect(page.get_by_role("row").filter(has_text="wait")).to_be_visible()
+        expect(page.get_by_role("row").filter(has_text="FileEvent.wait")).to_be_visible()
         # So many pictures take so long at least: ten a second by itself, and one for each of two answers.
         took_s = page.evaluate("""async () => {
             const [from, first] = [performance.now(), window.pictures];

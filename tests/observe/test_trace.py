@@ -121,6 +121,19 @@ def test_phases_lie_within_their_attempt(tmp_path):
     assert ends[-1] == pytest.approx(attempt["ts"] + attempt["dur"], abs=1)
 
 
+def test_a_slice_says_how_long_its_call_waited_for_others(tmp_path):
+    def outer(seconds):
+        return ls.submit(slowly, seconds).result()
+
+    with ls.Engine(workers=2) as engine:
+        engine.metrics()
+        assert engine.submit(outer, 0.2).result() == 0.2
+    engine.trace(tmp_path / "run.json")
+    (waits,) = (entry for entry in Trace(tmp_path / "run.json").slices if "waited_ms" in entry["args"])
+    assert waits["name"].endswith("outer")
+    assert 0 < waits["args"]["waited_ms"] <= waits["dur"] / 1e3
+
+
 def test_a_result_that_its_worker_writes_to_disk_is_spilled(tmp_path):
     with ls.Engine(workers=1, memory=2**20, spill_dir=tmp_path) as engine:
         engine.metrics()

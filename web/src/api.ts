@@ -121,6 +121,7 @@ export interface GroupShare {
   count: number;
   failed: number;
   ran_s: number;
+  waited_s: number;
   moved_s: number;
   longest_s: number;
 }
@@ -145,11 +146,12 @@ export interface Bar extends Phases {
   failed: boolean;
 }
 
-/** What an attempt took beside its call: at its beginning, and at its end. */
+/** What an attempt took beside its call: at its beginning, at its end, and somewhere between, to wait for other tasks. */
 export interface Phases {
   load_s: number;
   store_s: number;
   spilled: boolean;
+  waited_s: number;
 }
 
 export interface Cell {

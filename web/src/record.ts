@@ -51,6 +51,7 @@ interface RecordedLane {
   ran_ns: number[];
   load_us: number[];
   store_us: number[];
+  waited_ns: [number, number][];
   spilled: number[];
   failed: number[];
   runs: boolean;
@@ -184,7 +185,8 @@ function historyOf(run: Run, task: number): Attempt[] {
 }
 
 function phasesOf(lane: RecordedLane, at: number): Phases {
-  return { load_s: lane.load_us[at]! / 1e6, store_s: lane.store_us[at]! / 1e6, spilled: lane.spilled.includes(at) };
+  const [, waited_ns] = lane.waited_ns.find(([place]) => place === at) ?? [at, 0];
+  return { load_s: lane.load_us[at]! / 1e6, store_s: lane.store_us[at]! / 1e6, spilled: lane.spilled.includes(at), waited_s: waited_ns / 1e9 };
 }
 
 function groupNames(run: Run): Map<number, string> {
@@ -198,6 +200,10 @@ function windowOf(params: Params) {
   const columns = Math.min(4096, Math.max(1, Number(params.columns)));
   const column = Math.max(1, Math.ceil((to - from) / columns));
   return { from, to, column, start: (at: number) => Math.floor(at / column) * column };
+}
+
+function took({ ran_s, waited_s, moved_s }: GroupShare): number {
+  return ran_s + waited_s + moved_s;
 }
 
 /** The place of the first bar that ends at this time or later. */
@@ -222,6 +228,7 @@ function timeline(run: Run, params: Params): Timeline {
   run.lanes.forEach((lane, number) => {
     const row: Lane = { worker: lane.worker, lane: lane.lane, label: lane.label, up_s: lane.up_s, down_s: lane.down_s, ran_s: 0, dropped: lane.dropped, bars: [], cells: [] };
     const failed = new Set(lane.failed);
+    const waits = new Map(lane.waited_ns);
     let column: { start: number; groups: Map<number, number>; cell: Cell } | null = null;
     const isShown = number >= first && number < first + wanted;
     for (let at = firstOf(lane, window.from); at < lane.start_ns.length && lane.start_ns[at]! < window.to; at++) {
@@ -229,14 +236,17 @@ function timeline(run: Run, params: Params): Timeline {
       const [load, store] = [lane.load_us[at]! * 1e3, lane.store_us[at]! * 1e3];
       const within = (start: number, lasted: number) => Math.max(0, Math.min(start + lasted, window.to) - Math.max(start, window.from)) / 1e9;
       const [call, all_s] = [Math.max(0, ran - load - store), within(start, ran)];
-      const ran_s = Math.min(all_s, within(start + load, call));
+      const called_s = Math.min(all_s, within(start + load, call));
+      const waited = waits.get(at) ?? 0;
+      const waited_s = Math.min(called_s, (waited / Math.max(1, call)) * called_s);
       row.ran_s += all_s;
-      const share = shares.get(group) ?? { group, name: names.get(group) ?? `group ${group}`, count: 0, failed: 0, ran_s: 0, moved_s: 0, longest_s: 0 };
+      const share = shares.get(group) ?? { group, name: names.get(group) ?? `group ${group}`, count: 0, failed: 0, ran_s: 0, waited_s: 0, moved_s: 0, longest_s: 0 };
       share.count++;
       share.failed += failed.has(at) ? 1 : 0;
-      share.ran_s += ran_s;
-      share.moved_s += all_s - ran_s;
-      share.longest_s = Math.max(share.longest_s, call / 1e9);
+      share.ran_s += called_s - waited_s;
+      share.waited_s += waited_s;
+      share.moved_s += all_s - called_s;
+      share.longest_s = Math.max(share.longest_s, Math.max(0, call - waited) / 1e9);
       shares.set(group, share);
       if (!isShown) continue;
       const runs = lane.runs && at === lane.start_ns.length - 1;
@@ -260,7 +270,7 @@ function timeline(run: Run, params: Params): Timeline {
     if (row.ran_s > 0) lanes_ran++;
     if (isShown) lanes.push(row);
   });
-  const groups = [...shares.values()].sort((one, other) => other.ran_s + other.moved_s - one.ran_s - one.moved_s || one.group - other.group);
+  const groups = [...shares.values()].sort((one, other) => took(other) - took(one) || one.group - other.group);
   const starts = run.lanes.filter((lane) => lane.start_ns.length > 0).map((lane) => lane.start_ns[0]! / 1e9);
   const { at_s, beyond } = run.overview;
   return {
@@ -273,7 +283,7 @@ function timeline(run: Run, params: Params): Timeline {
     lane: first,
     lanes_total: run.lanes.length,
     lanes_ran,
-    took_s: groups.reduce((sum, group) => sum + group.ran_s + group.moved_s, 0),
+    took_s: groups.reduce((sum, group) => sum + took(group), 0),
     ran_s: groups.reduce((sum, group) => sum + group.ran_s, 0),
     groups: groups.slice(0, GROUPS_SHOWN),
     groups_more: Math.max(0, groups.length - GROUPS_SHOWN),

@@ -9,6 +9,8 @@
 
 mod worker;
 
+use std::time::Duration;
+
 use lineshaft_core::{GroupId, Measured, PoolId, TaskId, Time, WorkerId};
 use lineshaft_engine::{Started, WorkerTotals};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -147,19 +149,20 @@ impl Lanes {
         self.worker(id, at).take(task);
     }
 
-    /// The attempt has ended; `measured` if its worker said how long it took.
+    /// The attempt has ended; `measured` if its worker said how long it took, `waited` for other tasks.
     pub(crate) fn end(
         &mut self,
         id: WorkerId,
         task: TaskId,
         at: Time,
         measured: Option<Measured>,
+        waited: Duration,
         end: End,
     ) {
         let worker = self.worker(id, at);
         let placed = worker
             .take(task)
-            .is_some_and(|task| worker.place(task, at, measured, end));
+            .is_some_and(|task| worker.place(task, at, measured, waited, end));
         if placed {
             self.bars += 1;
             self.drop_oldest();
@@ -243,8 +246,6 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use lineshaft_core::Phases;
     use lineshaft_engine::Pinned;
 
@@ -269,7 +270,15 @@ mod tests {
         }
         for (task, (_, at, ran)) in (0..).zip(attempts) {
             let measured = Measured::new(Duration::from_micros(*ran), Phases::default());
-            lanes.end(WORKER, TaskId(task), us(*at), Some(measured), End::Finished);
+            let end = End::Finished;
+            lanes.end(
+                WORKER,
+                TaskId(task),
+                us(*at),
+                Some(measured),
+                Duration::ZERO,
+                end,
+            );
         }
     }
 
@@ -337,7 +346,14 @@ mod tests {
     fn an_attempt_that_nobody_measured_lies_between_its_hand_over_and_its_report() {
         let mut lanes = lanes(1);
         lanes.hand_over(WORKER, TaskId(1), GroupId(0), us(100));
-        lanes.end(WORKER, TaskId(1), us(400), None, End::Failed);
+        lanes.end(
+            WORKER,
+            TaskId(1),
+            us(400),
+            None,
+            Duration::ZERO,
+            End::Failed,
+        );
         assert_eq!(bars(&lanes), [[(100, 400)]]);
     }
 
@@ -439,7 +455,7 @@ mod tests {
             let (worker, task) = (WorkerId(id), TaskId(id.into()));
             lanes.worker_up(worker, PoolId(0), 1, us(0));
             lanes.hand_over(worker, task, GroupId(0), us(0));
-            lanes.end(worker, task, us(1), None, End::Failed);
+            lanes.end(worker, task, us(1), None, Duration::ZERO, End::Failed);
             lanes.worker_down(worker, us(1));
         }
         assert_eq!(lanes.workers().len(), limits::WORKERS_GONE_MAX);

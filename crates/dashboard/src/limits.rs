@@ -8,7 +8,7 @@ pub const TASKS_MAX: usize = 1 << 18;
 /// Tasks that failed and are kept although newer ones have taken their places.
 pub const FAILED_MAX: usize = 4_096;
 
-/// Bars kept over all lanes, 56 bytes each; the oldest go first.
+/// Bars kept over all lanes, 64 bytes each; the oldest go first.
 pub const BARS_MAX: usize = 1 << 18;
 
 /// Bars dropped at a time.

@@ -306,7 +306,7 @@ impl Picture {
         let call = measured.map(|measured| task.phases.call(measured.ran()));
         task.ran = call.map(|call| call.saturating_sub(waited));
         match task.worker {
-            Some(worker) => self.lanes.end(worker, id, at, measured, end),
+            Some(worker) => self.lanes.end(worker, id, at, measured, waited, end),
             None => self.lanes.unplaced += 1,
         }
         if let Some(measured) = measured {

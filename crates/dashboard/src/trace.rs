@@ -62,6 +62,9 @@ struct Slice {
     /// From then until it began.
     #[serde(skip_serializing_if = "Option::is_none")]
     ahead_ms: Option<f64>,
+    /// What of the slice its call waited for other tasks, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waited_ms: Option<f64>,
 }
 
 /// What is said of a phase beside its times: nothing.
@@ -142,6 +145,7 @@ impl Picture {
                 End::Running => "running",
             },
             queued_ms: task.and_then(|task| ms(task.ready, task.assigned)),
+            waited_ms: (bar.waited_ns > 0).then(|| bar.waited().as_secs_f64() * 1e3),
             ahead_ms: task.and_then(|task| ms(task.assigned, bar.start)),
         }
     }

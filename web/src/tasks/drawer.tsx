@@ -181,7 +181,9 @@ function History({ task }: { task: TaskDetail }) {
 /** Where the time of its last attempt went, from submission to its end. */
 function Phases({ task }: { task: TaskDetail }) {
   const { submitted_s, ready_s, assigned_s, ended_s, ran_s, load_s, store_s } = task;
-  const took_s = ran_s === null ? null : ran_s + load_s! + store_s!;
+  const last = task.history.at(-1);
+  const waited_s = last && last.end !== "running" ? last.waited_s : 0;
+  const took_s = ran_s === null ? null : ran_s + load_s! + store_s! + waited_s;
   const spilled = task.history.some((attempt) => attempt.spilled);
   // When it was handed over before, it has been ready before, too.
   const before: [string, string] = task.attempts > 1 ? ["before it was ready for the last time", STATES.backoff] : ["waited for other tasks", STATES.waiting];
@@ -191,6 +193,7 @@ function Phases({ task }: { task: TaskDetail }) {
     ["on its way, and handed ahead", STATES.ahead, ended_s !== null && assigned_s !== null && took_s !== null ? Math.max(0, ended_s - assigned_s - took_s) : null],
     ["loaded its function and arguments", STATES.blocked, load_s],
     ["ran", STATES.running, ran_s],
+    ["waited for other tasks once it had begun", STATES.dropped, waited_s],
     [spilled ? "stored its result on disk, for want of memory" : "stored its result", spilled ? STATES.failed : STATES.finished, store_s],
   ];
   const known = phases.filter((phase): phase is [string, string, number] => phase[2] !== null && phase[2] > 0);

@@ -163,9 +163,11 @@ function Tip({ shown, names }: { shown: Shown; names: Map<number, string> }) {
           <span>
             {bar.end_s === null ? `running for ${duration(timeline.at_s - bar.start_s)}` : duration(bar.end_s - bar.start_s)}, from {bar.start_s.toFixed(6)} s
           </span>
-          {bar.end_s !== null && bar.load_s + bar.store_s > 0 && (
+          {bar.end_s !== null && bar.load_s + bar.store_s + bar.waited_s > 0 && (
             <span>
-              load {duration(bar.load_s)}, run {duration(Math.max(0, bar.end_s - bar.start_s - bar.load_s - bar.store_s))}, {bar.spilled ? "spill" : "store"}{" "}
+              load {duration(bar.load_s)}, run {duration(Math.max(0, bar.end_s - bar.start_s - bar.load_s - bar.store_s - bar.waited_s))},{" "}
+              {bar.waited_s > 0 && `wait for other tasks ${duration(bar.waited_s)}, `}
+              {bar.spilled ? "spill" : "store"}{" "}
               {duration(bar.store_s)}
             </span>
           )}
@@ -249,6 +251,9 @@ function Shares({ groups, ran_s }: { groups: GroupShare[]; ran_s: number }) {
             <th scope="col" title="Time in this window to load arguments and to store results">
               load, store
             </th>
+            <th scope="col" title="Time in this window that their calls waited for other tasks, which is no part of how long they ran">
+              waited
+            </th>
             <th scope="col">mean</th>
             <th scope="col">longest</th>
           </tr>
@@ -265,6 +270,7 @@ function Shares({ groups, ran_s }: { groups: GroupShare[]; ran_s: number }) {
               <td>{duration(group.ran_s)}</td>
               <td>{percent(ran_s > 0 ? group.ran_s / ran_s : 0)}</td>
               <td>{group.moved_s > 0 && duration(group.moved_s)}</td>
+              <td>{group.waited_s > 0 && duration(group.waited_s)}</td>
               <td>{duration(group.ran_s / group.count)}</td>
               <td>{duration(group.longest_s)}</td>
             </tr>

@@ -18,6 +18,8 @@ pub(crate) struct Bar {
     pub(crate) ran: Duration,
     /// At its beginning and at its end.
     pub(crate) phases: Phases,
+    /// How long its call waited for other tasks, somewhere between these, in nanoseconds.
+    pub(crate) waited_ns: u64,
     pub(crate) group: GroupId,
     pub(crate) end: End,
 }
@@ -83,6 +85,13 @@ pub(crate) struct Worker {
     pub(crate) looked_at: usize,
 }
 
+impl Bar {
+    /// How long its call waited for other tasks.
+    pub(crate) fn waited(&self) -> Duration {
+        Duration::from_nanos(self.waited_ns)
+    }
+}
+
 impl Lane {
     /// Bars that lie between these times, at least in part.
     pub(crate) fn bars_between(&self, from: Time, to: Time) -> impl Iterator<Item = &Bar> {
@@ -137,6 +146,7 @@ impl Worker {
                 start: start.max(free.unwrap_or(Time(0))),
                 ran: Duration::ZERO,
                 phases: Phases::default(),
+                waited_ns: 0,
                 group: task.group,
                 end: End::Running,
             }
@@ -184,6 +194,7 @@ impl Worker {
         task: InFlight,
         at: Time,
         measured: Option<Measured>,
+        waited: Duration,
         end: End,
     ) -> bool {
         let earliest = task.started.unwrap_or(task.assigned);
@@ -199,13 +210,15 @@ impl Worker {
         let reported = Time(latest.0.saturating_sub(nanoseconds(limits::REPORT_DELAY)));
         let start = reported.max(earliest).max(lane.free);
         let ran = measured.map_or(at - start, Measured::ran);
+        let phases = measured.unwrap_or_default().phases;
         lane.free = start + ran;
         lane.busy += ran;
         lane.bars.push_back(Bar {
             task: task.task,
             start,
             ran,
-            phases: measured.unwrap_or_default().phases,
+            phases,
+            waited_ns: nanoseconds(waited.min(phases.call(ran))),
             group: task.group,
             end,
         });
@@ -241,4 +254,4 @@ fn nanoseconds(duration: Duration) -> u64 {
 }
 
 // A quarter of a million of them are kept.
-const _: () = assert!(size_of::<Bar>() <= 56);
+const _: () = assert!(size_of::<Bar>() <= 64);

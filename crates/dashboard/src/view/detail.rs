@@ -40,6 +40,7 @@ struct AttemptRow {
     load_s: f64,
     store_s: f64,
     spilled: bool,
+    waited_s: f64,
     /// finished, failed or running.
     end: &'static str,
 }
@@ -143,6 +144,7 @@ impl Picture {
             load_s: bar.phases.load().as_secs_f64(),
             store_s: bar.phases.store().as_secs_f64(),
             spilled: bar.phases.spilled,
+            waited_s: bar.waited().as_secs_f64(),
             end: match bar.end {
                 End::Finished => "finished",
                 End::Failed => "failed",

@@ -45,7 +45,12 @@ impl Picture {
     /// A bar of a task that runs, as it was then.
     pub(crate) fn until_now(&self, bar: Bar) -> Bar {
         let ran = self.now() - bar.start;
-        Bar { ran, ..bar }
+        let waited = self.waited(bar.task).min(ran);
+        Bar {
+            ran,
+            waited_ns: u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX),
+            ..bar
+        }
     }
 
     /// Seconds since the origin; None for a time that has not come.

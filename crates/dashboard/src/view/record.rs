@@ -49,6 +49,8 @@ struct RecordedLane {
     ran_ns: Vec<u64>,
     load_us: Vec<u32>,
     store_us: Vec<u32>,
+    /// Places of those that waited for other tasks, and for how long.
+    waited_ns: Vec<(usize, u64)>,
     /// Places of those whose result went to disk.
     spilled: Vec<usize>,
     /// Places of those that failed.
@@ -174,6 +176,9 @@ impl Picture {
                 let ended = lane.into_iter().flat_map(|lane| lane.bars.iter());
                 let bars: Vec<&Bar> = ended.chain(running.get(number)).collect();
                 let failed = (0..bars.len()).filter(|place| bars[*place].end == End::Failed);
+                let waited = bars.iter().enumerate();
+                let waited = waited.map(|(place, bar)| (place, bar.waited_ns));
+                let waited = waited.filter(|(_, waited_ns)| *waited_ns > 0);
                 let spilled = (0..bars.len()).filter(|place| bars[*place].phases.spilled);
                 lanes.push(RecordedLane {
                     worker: worker.id.0,
@@ -188,6 +193,7 @@ impl Picture {
                     ran_ns: bars.iter().map(|bar| ns_of(bar.ran)).collect(),
                     load_us: bars.iter().map(|bar| bar.phases.load_us).collect(),
                     store_us: bars.iter().map(|bar| bar.phases.store_us).collect(),
+                    waited_ns: waited.collect(),
                     spilled: spilled.collect(),
                     failed: failed.collect(),
                     runs: running.get(number).is_some(),

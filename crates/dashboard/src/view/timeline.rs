@@ -83,8 +83,10 @@ pub struct GroupShare {
     pub count: u64,
     /// How many of them failed.
     pub failed: u64,
-    /// Time within the window that their calls ran.
+    /// Time within the window that their calls ran. What a call that lies in it in part waited counts in proportion.
     pub ran_s: f64,
+    /// Time within the window that they waited for other tasks.
+    pub waited_s: f64,
     /// Time within the window that they took beside that, to load and to store.
     pub moved_s: f64,
     /// The longest call of them, in all.
@@ -133,6 +135,8 @@ pub struct BarRow {
     pub store_s: f64,
     /// Whether it did that onto disk.
     pub spilled: bool,
+    /// How long its call waited for other tasks, somewhere between these.
+    pub waited_s: f64,
 }
 
 /// Attempts too short to be seen one by one, within one column.
@@ -259,6 +263,7 @@ impl Picture {
             load_s: bar.phases.load().as_secs_f64(),
             store_s: bar.phases.store().as_secs_f64(),
             spilled: bar.phases.spilled,
+            waited_s: bar.waited().as_secs_f64(),
         }
     }
 
@@ -312,8 +317,15 @@ struct Share {
     count: u64,
     failed: u64,
     ran_ns: u64,
+    waited_ns: u64,
     moved_ns: u64,
     longest: Duration,
+}
+
+impl Share {
+    fn took_ns(&self) -> u64 {
+        self.ran_ns + self.waited_ns + self.moved_ns
+    }
 }
 
 impl Shares {
@@ -325,27 +337,30 @@ impl Shares {
         };
         let (load, call) = (bar.phases.load(), bar.phases.call(bar.ran));
         let all_ns = within_ns(bar.start, bar.ran);
-        let ran_ns = within_ns(bar.start + load, call).min(all_ns);
+        let called_ns = within_ns(bar.start + load, call).min(all_ns);
+        let waited_ns = u128::from(bar.waited_ns) * u128::from(called_ns) / call.as_nanos().max(1);
+        let waited_ns = u64::try_from(waited_ns).map_or(called_ns, |ns| ns.min(called_ns));
         let share = self.0.entry(bar.group).or_default();
         share.count += 1;
         share.failed += u64::from(bar.end == End::Failed);
-        share.ran_ns += ran_ns;
-        share.moved_ns += all_ns - ran_ns;
-        share.longest = share.longest.max(call);
+        share.ran_ns += called_ns - waited_ns;
+        share.waited_ns += waited_ns;
+        share.moved_ns += all_ns - called_ns;
+        share.longest = share.longest.max(call.saturating_sub(bar.waited()));
         all_ns
     }
 
     /// Time that all of them took, and what of that their calls ran.
     fn total_s(&self) -> [f64; 2] {
         let sum = |of: fn(&Share) -> u64| self.0.values().map(of).sum();
-        let took_ns = sum(|share| share.ran_ns + share.moved_ns);
+        let took_ns = sum(Share::took_ns);
         [took_ns, sum(|share| share.ran_ns)].map(|ns| Duration::from_nanos(ns).as_secs_f64())
     }
 
     /// Those that took the most time, and how many more there are.
     fn rows(self, picture: &Picture) -> (Vec<GroupShare>, usize) {
         let mut all: Vec<(GroupId, Share)> = self.0.into_iter().collect();
-        all.sort_unstable_by_key(|(id, share)| (Reverse(share.ran_ns + share.moved_ns), *id));
+        all.sort_unstable_by_key(|(id, share)| (Reverse(share.took_ns()), *id));
         let more = all.len().saturating_sub(GROUPS_SHOWN);
         all.truncate(GROUPS_SHOWN);
         let row = |(id, share): (GroupId, Share)| GroupShare {
@@ -354,6 +369,7 @@ impl Shares {
             count: share.count,
             failed: share.failed,
             ran_s: Duration::from_nanos(share.ran_ns).as_secs_f64(),
+            waited_s: Duration::from_nanos(share.waited_ns).as_secs_f64(),
             moved_s: Duration::from_nanos(share.moved_ns).as_secs_f64(),
             longest_s: share.longest.as_secs_f64(),
         };

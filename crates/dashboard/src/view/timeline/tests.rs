@@ -73,6 +73,28 @@ fn a_bar_has_phases() {
 }
 
 #[test]
+fn what_a_call_waits_is_no_part_of_how_long_it_ran_in_a_window() {
+    let picture = picture(
+        "0 up 1 1\n0 submit 1 3\n5 hand 1 1 3\n110 block 1\n260 unblock 1\n500 finish 1 250 30 20",
+    );
+    let timeline = picture.timeline(&window(0.0, 1_000.0, 100));
+    let bar = &timeline.lanes[0].bars[0];
+    assert!((bar.waited_s - 150e-6).abs() < 1e-9, "{bar:?}");
+    let share = &timeline.groups[0];
+    let times = [share.ran_s, share.waited_s, share.moved_s, share.longest_s];
+    for (is, expected) in times.into_iter().zip([50e-6, 150e-6, 50e-6, 50e-6]) {
+        assert!((is - expected).abs() < 1e-9, "{share:?}");
+    }
+    assert!((timeline.took_s - 250e-6).abs() < 1e-9, "{timeline:?}");
+    // Where in the call it waited is not known: a window that has half of the call has half of the wait.
+    let call_us = bar.start_s * 1e6 + 30.0;
+    let half = picture.timeline(&window(call_us, call_us + 100.0, 100));
+    let share = &half.groups[0];
+    assert!((share.waited_s - 75e-6).abs() < 1e-9, "{share:?}");
+    assert!((share.ran_s - 25e-6).abs() < 1e-9, "{share:?}");
+}
+
+#[test]
 fn lanes_are_asked_for_by_their_number_and_shares_are_of_all() {
     let lines: Vec<String> = (0..300)
         .map(|n| format!("0 up {n} 1\n5 hand {n} {n} 3\n400 finish {n} 100"))
