@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use lineshaft_core::{Event, EventKind, GroupId, Measured, PoolCounts, TaskId, Time};
+use lineshaft_core::{Event, EventKind, GroupId, Measured, PoolCounts, TaskId, Time, WorkerId};
 use lineshaft_engine::{GroupName, Stack, Totals};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -25,6 +25,8 @@ pub(crate) struct Picture {
     /// What is shown as the beginning.
     pub(crate) origin: Time,
     pub(crate) tasks: Tasks,
+    /// Tasks that workers have and that found no place in the table: who has them, and their function.
+    unlisted: FxHashMap<TaskId, (WorkerId, GroupId)>,
     pub(crate) groups: Groups,
     pub(crate) graph: Graph,
     pub(crate) lanes: Lanes,
@@ -63,6 +65,7 @@ impl Picture {
         Picture {
             origin,
             tasks: Tasks::default(),
+            unlisted: FxHashMap::default(),
             groups: Groups::default(),
             graph: Graph::default(),
             lanes: Lanes::default(),
@@ -111,6 +114,7 @@ impl Picture {
                 self.groups.see(group);
                 self.lanes.hand_over(worker, task, group, at);
                 let Some(task) = self.tasks.enter(task, group, TaskState::Assigned) else {
+                    self.unlisted.insert(task, (worker, group));
                     return;
                 };
                 let was_queued = task.state == TaskState::Ready && task.ready != Time::NEVER;
@@ -125,7 +129,9 @@ impl Picture {
                 }
             }
             EventKind::Started { task, .. } => {
-                if let Some(worker) = self.tasks.get(task).and_then(|task| task.worker) {
+                let listed = self.tasks.get(task).and_then(|task| task.worker);
+                let unlisted = || self.unlisted.get(&task).map(|(worker, _)| *worker);
+                if let Some(worker) = listed.or_else(unlisted) {
                     self.lanes.start(worker, task, at);
                 }
             }
@@ -179,7 +185,8 @@ impl Picture {
     /// After events were missed: forgets what is no longer so. The engine says which of some tasks
     /// have not ended.
     pub(crate) fn catch_up(&mut self, are_unfinished: impl Fn(&[TaskId]) -> Vec<bool>) {
-        let asked = self.tasks.unfinished();
+        let mut asked = self.tasks.unfinished();
+        asked.extend(self.unlisted.keys());
         let answers = are_unfinished(&asked);
         let mut unfinished = FxHashSet::default();
         for (id, is_unfinished) in asked.into_iter().zip(answers) {
@@ -191,6 +198,7 @@ impl Picture {
         }
         self.lanes.keep_in_flight(|task| unfinished.contains(&task));
         self.waits.retain(|task, _| unfinished.contains(task));
+        self.unlisted.retain(|task, _| unfinished.contains(task));
     }
 
     /// Takes over the engine's totals, and what its processes use.
@@ -281,6 +289,7 @@ impl Picture {
     fn on_ready(&mut self, id: TaskId, at: Time) {
         self.waits.remove(&id);
         let Some(task) = self.tasks.get_mut(id) else {
+            self.take_back_unlisted(id, at);
             return;
         };
         let was_with = match task.state {
@@ -298,7 +307,7 @@ impl Picture {
         let waits = self.waits.remove(&id);
         let waited = waits.map_or(Duration::ZERO, |waits| waits.until(at));
         let Some(task) = self.tasks.get_mut(id) else {
-            self.lanes.unplaced += 1;
+            self.end_unlisted(id, at, measured, waited, end);
             return;
         };
         let group = task.group;
@@ -320,6 +329,32 @@ impl Picture {
         }
     }
 
+    /// The same of a task that is not in the table.
+    fn end_unlisted(
+        &mut self,
+        id: TaskId,
+        at: Time,
+        measured: Option<Measured>,
+        waited: Duration,
+        end: End,
+    ) {
+        let Some((worker, group)) = self.unlisted.remove(&id) else {
+            self.lanes.unplaced += 1;
+            return;
+        };
+        self.lanes.end(worker, id, at, measured, end);
+        if let Some(measured) = measured {
+            let is_first = self.lanes.is_first(worker, group, at);
+            self.groups.note_run(group, measured, waited, is_first);
+        }
+    }
+
+    fn take_back_unlisted(&mut self, id: TaskId, at: Time) {
+        if let Some((worker, _)) = self.unlisted.remove(&id) {
+            self.lanes.take_back(worker, id, at);
+        }
+    }
+
     /// What the result of a task takes, unless it stays in this process.
     fn note_bytes(&mut self, id: TaskId, bytes: u64) {
         if let Some(task) = self.tasks.get_mut(id).filter(|_| bytes > 0) {
@@ -337,6 +372,7 @@ impl Picture {
     fn end(&mut self, id: TaskId, state: TaskState, at: Time) {
         self.waits.remove(&id);
         let Some(task) = self.tasks.get_mut(id) else {
+            self.take_back_unlisted(id, at);
             return;
         };
         // It was rejected, perhaps without a report from its worker. One that has finished is on a lane already:

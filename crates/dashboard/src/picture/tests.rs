@@ -224,3 +224,38 @@ fn a_task_that_ends_is_not_looked_for_among_all_that_its_worker_has() {
     assert_eq!(picture.lanes.workers()[0].looked_at, 500);
     assert_eq!(bars(&picture).len(), 500);
 }
+
+#[test]
+fn a_task_without_a_place_in_the_table_has_a_bar_and_ends() {
+    // Each second one would have the place of the one before it, which waits.
+    let other = crate::limits::TASKS_MAX as u64 + 1;
+    let running = |picture: &Picture| picture.lanes.workers()[0].in_flight();
+    let begun =
+        format!("0 up 1 1\n0 submit 1 7\n0 submit {other} 7\n1 ready {other}\n2 hand {other} 1 7");
+    let ends = [
+        (format!("50 finish {other} 5"), vec![(other, End::Finished)]),
+        (
+            format!("50 fail {other} 5\n50 reject {other} 1"),
+            vec![(other, End::Failed)],
+        ),
+        (format!("50 reject {other} 0"), vec![]),
+        (format!("50 ready {other}"), vec![]),
+    ];
+    for (end, expected) in ends {
+        let mut picture = picture(&begun);
+        assert_eq!(running(&picture), 1);
+        play(&mut picture, &end);
+        assert_eq!(
+            (running(&picture), bars(&picture)),
+            (0, expected),
+            "after {end}"
+        );
+        assert!(picture.unlisted.is_empty());
+        assert_eq!(picture.lanes.unplaced, 0);
+    }
+    let mut picture = picture(&begun);
+    picture.catch_up(|tasks| vec![true; tasks.len()]);
+    assert_eq!((running(&picture), picture.unlisted.len()), (1, 1));
+    picture.catch_up(|tasks| vec![false; tasks.len()]);
+    assert_eq!((running(&picture), picture.unlisted.len()), (0, 0));
+}
