@@ -48,6 +48,20 @@ def test_a_running_task_has_a_bar_that_grows(tab, event):
         expect(tip).not_to_contain_text("running for")
 
 
+def test_lanes_are_high_where_there_is_room(tab, event):
+    go_on = event("go on")
+    tab.page.set_viewport_size({"width": 1920, "height": 1080})
+    with ls.Engine(workers=1) as engine:
+        running = engine.submit(go_on.wait)
+        page = tab.open(engine.dashboard_url, "timeline")
+        expect(page.get_by_role("row").filter(has_text="wait")).to_be_visible()
+        # Below a lane that is as low as it can be.
+        point(page, 0.25, 75)
+        expect(page.locator(".tip")).to_contain_text("running for")
+        go_on.set()
+        running.result()
+
+
 def test_a_bar_tells_its_phases(tab):
     with ls.Engine(workers=1) as engine:
         engine.submit(move, SlowToLoad(0.2), 0.2).result()

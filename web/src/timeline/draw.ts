@@ -7,10 +7,12 @@ import type { Theme } from "../theme";
 import { ticks, width, type Span } from "./span";
 
 export const AXIS = 26;
-export const ROW = 26;
-const BAR = 20;
-/** How high a bar is where its task loads arguments or stores its result, and where it runs beside them. */
-const PHASE = 11;
+/** The height of a lane: more where there is room for all of them. */
+const [ROW_LEAST, ROW_MOST] = [26, 64];
+/** What is left free between the bars of two lanes. */
+const ROW_GAP = 6;
+/** The part of a bar's height that is left where its task loads arguments or stores its result. */
+const PHASE = 0.55;
 /** Phases narrower than this many pixels are not told apart. */
 const PHASE_FROM = 1.5;
 /** Bars closer than this many pixels are drawn without a gap. */
@@ -23,7 +25,14 @@ export interface Area {
   high: number;
   /** Left of this are names. */
   left: number;
+  /** The height of a lane. */
+  row: number;
   span: Span;
+}
+
+/** The height of lanes so that all of them fit, if they do. */
+export function rowFor(lanes: number, room: number): number {
+  return Math.min(ROW_MOST, Math.max(ROW_LEAST, Math.floor((room - AXIS) / Math.max(1, lanes))));
 }
 
 export function x(area: Area, at: number): number {
@@ -73,8 +82,8 @@ export function drawLanes(area: Area, lanes: Lanes): void {
   context.rect(0, AXIS, wide, high - AXIS);
   context.clip();
   lanes.timeline.lanes.forEach((lane, index) => {
-    const y = AXIS + (lanes.timeline.lane + index) * ROW - lanes.scrolled;
-    if (y + ROW < AXIS || y > high) return;
+    const y = AXIS + (lanes.timeline.lane + index) * area.row - lanes.scrolled;
+    if (y + area.row < AXIS || y > high) return;
     drawLane(area, lanes, lane, y);
   });
   context.restore();
@@ -86,8 +95,8 @@ export function drawLanes(area: Area, lanes: Lanes): void {
 }
 
 function drawLane(area: Area, lanes: Lanes, lane: Lane, y: number): void {
-  const { context, theme, wide, high, left } = area;
-  const top = y + (ROW - BAR) / 2;
+  const { context, theme, wide, high, left, row } = area;
+  const [top, bar] = [y + ROW_GAP / 2, row - ROW_GAP];
   context.save();
   context.beginPath();
   context.rect(left, AXIS, wide - left, high - AXIS);
@@ -96,32 +105,33 @@ function drawLane(area: Area, lanes: Lanes, lane: Lane, y: number): void {
   const from = Math.max(left, x(area, lane.up_s));
   const to = Math.min(wide, x(area, lane.down_s ?? lanes.now));
   context.fillStyle = theme.page;
-  if (to > from) context.fillRect(from, top, to - from, BAR);
+  if (to > from) context.fillRect(from, top, to - from, bar);
   for (const cell of lane.cells) drawCell(area, lanes, cell, top);
   for (const bar of lane.bars) drawBar(area, lanes, bar, top);
   if (lane.down_s !== null) {
     context.fillStyle = theme.dim;
-    context.fillRect(x(area, lane.down_s) - 1, top - 2, 2, BAR + 4);
+    context.fillRect(x(area, lane.down_s) - 1, top - 2, 2, bar + 4);
   }
   context.restore();
   context.fillStyle = lane.down_s === null ? theme.text : theme.dim;
   context.textAlign = "left";
   context.textBaseline = "middle";
-  context.fillText(fitted(context, lane.label, left - 16), 8, y + ROW / 2);
+  context.fillText(fitted(context, lane.label, left - 16), 8, y + row / 2);
 }
 
 /** A column of attempts too short to be seen: as high as they fill it. */
 function drawCell(area: Area, lanes: Lanes, cell: Cell, top: number): void {
   const { context } = area;
+  const most = area.row - ROW_GAP;
   const from = x(area, cell.start_s);
   const to = x(area, cell.start_s + lanes.timeline.column_s);
   if (to < area.left || from > area.wide) return;
-  const high = Math.max(2, cell.busy * BAR);
+  const high = Math.max(2, cell.busy * most);
   context.fillStyle = colour(cell.group);
-  context.fillRect(from, top + BAR - high, to - from + 0.5, high);
+  context.fillRect(from, top + most - high, to - from + 0.5, high);
   if (cell.failed > 0) {
     context.fillStyle = lanes.hatch;
-    context.fillRect(from, top, Math.max(to - from, 2), BAR);
+    context.fillRect(from, top, Math.max(to - from, 2), most);
   }
 }
 
@@ -131,20 +141,21 @@ function drawBar(area: Area, lanes: Lanes, bar: Bar, top: number): void {
   const to = x(area, bar.end_s ?? lanes.now);
   if (to < area.left || from > area.wide) return;
   const wide = Math.max(1, to - from - (to - from >= GAP_FROM ? 1 : 0));
+  const tall = area.row - ROW_GAP;
   const fill = colour(bar.group);
   context.fillStyle = fill;
   context.globalAlpha = bar.end_s === null ? 0.75 : 1;
-  context.fillRect(from, top, wide, BAR);
+  context.fillRect(from, top, wide, tall);
   context.globalAlpha = 1;
   const runs = drawPhases(area, bar, top, from, from + wide);
   if (bar.failed) {
     context.fillStyle = lanes.hatch;
-    context.fillRect(from, top, Math.max(wide, 2), BAR);
+    context.fillRect(from, top, Math.max(wide, 2), tall);
   }
   if (bar.task === lanes.marked) {
     context.strokeStyle = theme.text;
     context.lineWidth = 2;
-    context.strokeRect(from, top, wide, BAR);
+    context.strokeRect(from, top, wide, tall);
   }
   const seen = Math.max(runs.from, area.left);
   const room = Math.min(runs.to, area.wide) - seen - 8;
@@ -152,7 +163,7 @@ function drawBar(area: Area, lanes: Lanes, bar: Bar, top: number): void {
     context.fillStyle = inkOn(fill);
     context.textAlign = "left";
     context.textBaseline = "middle";
-    context.fillText(fitted(context, lanes.names.get(bar.group) ?? "", room), seen + 4, top + BAR / 2);
+    context.fillText(fitted(context, lanes.names.get(bar.group) ?? "", room), seen + 4, top + tall / 2);
   }
 }
 
@@ -161,15 +172,16 @@ function drawPhases(area: Area, bar: Bar, top: number, from: number, to: number)
   const { context, theme } = area;
   const pixels = (lasts: number) => (lasts / width(area.span)) * (area.wide - area.left);
   const runs = { from, to };
+  const cut = Math.round((area.row - ROW_GAP) * (1 - PHASE));
   const [load, store] = [pixels(bar.load_s), pixels(bar.store_s)];
   context.fillStyle = theme.page;
   if (load >= PHASE_FROM) {
     runs.from = Math.min(from + load, to);
-    context.fillRect(from, top, runs.from - from, BAR - PHASE);
+    context.fillRect(from, top, runs.from - from, cut);
   }
   if (store >= PHASE_FROM) {
     runs.to = Math.max(to - store, runs.from);
-    context.fillRect(runs.to, top, to - runs.to, BAR - PHASE);
+    context.fillRect(runs.to, top, to - runs.to, cut);
     if (bar.spilled) {
       // A line over it, as if it went out at the top.
       context.fillStyle = theme.text;

@@ -9,7 +9,7 @@ import { colour } from "../palette";
 import { go, useRoute } from "../route";
 import { useDark } from "../theme";
 import { Missed } from "../workers";
-import { ROW, AXIS } from "./draw";
+import { AXIS, rowFor } from "./draw";
 import { Scene, type Mode, type Shown } from "./scene";
 import { Scrub } from "./scrub";
 import { width, type Span } from "./span";
@@ -47,12 +47,13 @@ export function TimelinePage({ live, overview }: { live: Live; overview: Overvie
       scene.current = null;
     };
   }, [empty]);
-  useEffect(() => scene.current?.set({ mode, isDark, ended, names }), [mode, isDark, ended, names, empty]);
+  const lanes = shown?.timeline?.lanes_total ?? 1;
+  const row = rowFor(lanes, room);
+  useEffect(() => scene.current?.set({ mode, isDark, ended, names, row }), [mode, isDark, ended, names, row, empty]);
   useEffect(() => scene.current?.reached(overview.at_s), [overview.at_s, empty]);
 
   if (empty) return <p class="empty">Nothing has run yet. Each task has a bar here from the moment it starts.</p>;
-  const lanes = shown?.timeline?.lanes_total ?? 1;
-  const high = mode === "scatter" ? room : Math.min(room, AXIS + ROW * Math.max(lanes, 3) + 8);
+  const high = mode === "scatter" ? room : Math.min(room, AXIS + row * lanes + 8);
   return (
     <>
       <Tools scene={scene.current} shown={shown} mode={mode} ended={ended} />
@@ -67,7 +68,7 @@ export function TimelinePage({ live, overview }: { live: Live; overview: Overvie
             aria-label={`${mode === "lanes" ? "Bars of tasks on lanes" : "Start of tasks against their duration"}. ${KEYS}. The table below has the same in numbers.`}
             onKeyDown={(event) => scene.current && press(event, scene.current)}
           />
-          {mode === "lanes" && <div style={{ height: `${Math.max(0, AXIS + lanes * ROW + 8 - high)}px` }} />}
+          {mode === "lanes" && <div style={{ height: `${Math.max(0, AXIS + lanes * row + 8 - high)}px` }} />}
         </div>
         {shown && <Tip shown={shown} names={names} />}
         {run && shown && <Scrub samples={run} span={shown.span} isDark={isDark} look={(span) => scene.current?.look(span, null)} />}

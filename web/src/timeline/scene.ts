@@ -2,7 +2,7 @@
 
 import type { Bar, Cell, Dot, Lane, Scatter, Timeline } from "../api";
 import { theme } from "../theme";
-import { AXIS, ROW, dotSize, drawAxis, drawBrush, drawDots, drawLanes, hatching, scale, time, x, type Area } from "./draw";
+import { AXIS, dotSize, drawAxis, drawBrush, drawDots, drawLanes, hatching, rowFor, scale, time, x, type Area } from "./draw";
 import { Feed } from "./feed";
 import { shifted, width, zoomed, type Span } from "./span";
 
@@ -38,7 +38,7 @@ const REFRESH_MS = 500;
 /** Time between two pictures of a run that goes on, where nobody moves anything: drawing takes the program's processor. */
 const STEP_MS = 100;
 
-/** Bars grow for so long after the last answer: the program may have been stopped. */
+/** What is shown goes on for so long after the last answer. If there is none then, nothing happens, or the program has been stopped. */
 const AHEAD_MAX_S = 1;
 
 export class Scene {
@@ -53,6 +53,8 @@ export class Scene {
   private error: string | null = null;
   private mode: Mode = "lanes";
   private isDark = false;
+  /** The height of a lane. */
+  private row = rowFor(1, 0);
   private ended = false;
   private names = new Map<number, string>();
   private scrolled = 0;
@@ -104,7 +106,7 @@ export class Scene {
     this.dots.close();
   }
 
-  set(change: { mode: Mode; isDark: boolean; ended: boolean; names: Map<number, string> }): void {
+  set(change: { mode: Mode; isDark: boolean; ended: boolean; names: Map<number, string>; row: number }): void {
     if (this.mode !== change.mode) this.hit = this.pointer = null;
     Object.assign(this, change);
     this.ask(true);
@@ -161,7 +163,8 @@ export class Scene {
   private now(): number {
     const answer = this.lanes.answer;
     if (!answer) return 0;
-    return answer.at_s + (this.ended ? 0 : Math.min(AHEAD_MAX_S, this.age_s()));
+    const age_s = this.age_s();
+    return answer.at_s + (this.ended || age_s > AHEAD_MAX_S ? 0 : age_s);
   }
 
   private age_s(): number {
@@ -202,8 +205,8 @@ export class Scene {
 
   private ask(anew: boolean): void {
     const columns = Math.max(50, Math.round(this.wide() - this.left()));
-    const rows = Math.ceil(this.canvas.clientHeight / ROW) + 1;
-    const lane = Math.floor(this.scrolled / ROW);
+    const rows = Math.ceil(this.canvas.clientHeight / this.row) + 1;
+    const lane = Math.floor(this.scrolled / this.row);
     this.goOn();
     const { span } = this;
     this.lanes.want({ span, columns, more: { lane, lanes: Math.min(256, rows) } }, anew);
@@ -227,6 +230,7 @@ export class Scene {
       wide: this.wide(),
       high: this.canvas.clientHeight,
       left: this.left(),
+      row: this.row,
       span: this.span,
     };
   }
@@ -341,7 +345,7 @@ export class Scene {
     if (this.mode === "scatter") return this.findDot(area, left, top);
     const timeline = this.lanes.answer;
     if (!timeline) return null;
-    const lane = timeline.lanes[Math.floor((top - AXIS + this.scrolled) / ROW) - timeline.lane];
+    const lane = timeline.lanes[Math.floor((top - AXIS + this.scrolled) / this.row) - timeline.lane];
     if (!lane) return null;
     // A pixel on each side, so that thin ones can be hit.
     const near = width(area.span) / (area.wide - area.left);
