@@ -55,9 +55,13 @@ def test_in_a_narrow_terminal_columns_are_left_out_and_no_number_is_cut(columns,
         "workers": {"died": 0},
     }
     overview |= {"ended": False, "at_s": 3, "tasks_per_s": 2, "groups": [group], "groups_more": 0}
-    worker = {"worker": 2, "is_threads": False, "slots": 1, "pid": 12345, "attempts": 123_456, "down_s": None}
+    worker = {"worker": 2, "kind": "process", "slots": 1, "pid": 12345, "attempts": 123_456, "down_s": None}
     worker["wrote"] = {"spilled_bytes": 123 << 20}
-    worker |= {"process": {"cores": 0.5, "resident_bytes": 118 << 20}, "running": [{"name": "f" * 80, "for_s": 2}]}
+    worker |= {
+        "process": {"cores": 0.5, "resident_bytes": 118 << 20},
+        "running": [{"name": "f" * 80, "for_s": 2}],
+        "running_more": 0,
+    }
     lines = screen(overview, {"workers": [worker]}, columns=columns)
     title, row = next((line, lines[at + 1]) for at, line in enumerate(lines) if line.startswith("FUNCTION"))
     cells = {"DONE": "123,441/123,456", "TIME": "3 h 25 min", "FAILED": "12", "DROPPED": "3"}

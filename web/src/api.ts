@@ -8,7 +8,7 @@ export interface Overview {
   ended: boolean;
   tasks: TaskCounts;
   tasks_per_s: number;
-  whole: { lasted_s: number; tasks_per_s: number; cores_busy: number | null; processes: number; thread_pools: number };
+  whole: { lasted_s: number; tasks_per_s: number; cores_busy: number | null; processes: number; thread_pools: number; event_loops: number };
   cores: { busy: number; taken: number; budget: number; machine: number | null };
   memory: {
     whole_bytes: number;
@@ -21,7 +21,7 @@ export interface Overview {
     spills: number;
     objects: number;
   };
-  workers: { up: number; idle: number; processes: number; processes_idle: number; thread_pools: number; starting: number; died: number };
+  workers: { up: number; idle: number; processes: number; processes_idle: number; thread_pools: number; event_loops: number; starting: number; died: number };
   groups: Group[];
   groups_more: number;
   total: Total;
@@ -343,7 +343,7 @@ export interface Worker {
   pool: number | null;
   place: Place | null;
   left: Left | null;
-  is_threads: boolean;
+  kind: "process" | "threads" | "event-loop";
   slots: number;
   pid: number | null;
   process: Process | null;
@@ -357,6 +357,7 @@ export interface Worker {
   attempts: number;
   busy_s: number;
   running: Running[];
+  running_more: number;
   ahead: number;
 }
 
@@ -373,6 +374,8 @@ export interface Running {
   group: number;
   name: string;
   for_s: number;
+  waits: boolean;
+  turn_s: number | null;
   stack: string | null;
 }
 

@@ -74,13 +74,14 @@ function PresentNumbers({ overview: { tasks_per_s, cores, memory, workers } }: {
       <NumberCard name="cores busy" value={rough(cores.busy)} more={`of ${cores.budget}`} />
       <NumberCard name="memory" value={bytes(memory.whole_bytes)} more={`${limitOf(memory)}, at most ${bytes(memory.whole_peak_bytes)}`.replace(/^, /, "")} title={WHOLE} />
       <NumberCard name="shared memory" value={bytes(memory.used_bytes)} more={`of ${bytes(memory.budget_bytes)}${spilled}`} />
-      <NumberCard name="worker processes" value={count(workers.processes)} more={`${count(workers.processes_idle)} idle${starting}${pools(workers.thread_pools)}`} />
+      <NumberCard name="worker processes" value={count(workers.processes)} more={`${count(workers.processes_idle)} idle${starting}${pools(workers)}`} />
     </>
   );
 }
 
-function pools(number: number): string {
-  return number === 0 ? "" : number === 1 ? ", and a pool of threads" : `, and ${count(number)} pools of threads`;
+function pools({ thread_pools, event_loops }: { thread_pools: number; event_loops: number }): string {
+  const threads = thread_pools === 0 ? "" : thread_pools === 1 ? ", and a pool of threads" : `, and ${count(thread_pools)} pools of threads`;
+  return event_loops === 0 ? threads : `${threads}, and ${event_loops === 1 ? "an event loop" : `${count(event_loops)} event loops`}`;
 }
 
 const WHOLE = "What the program and its worker processes have each for itself, and the objects that they share, counted once";
@@ -98,7 +99,7 @@ function WholeNumbers({ overview: { whole, cores, memory } }: { overview: Overvi
       <NumberCard name="cores busy, mean" value={whole.cores_busy === null ? "–" : rough(whole.cores_busy)} more={`of ${cores.budget}`} />
       <NumberCard name="memory, peak" value={bytes(memory.whole_peak_bytes)} more={limitOf(memory)} title={WHOLE} />
       <NumberCard name="shared memory, peak" value={bytes(memory.peak_bytes)} more={`of ${bytes(memory.budget_bytes)}${spilled}`} />
-      <NumberCard name="worker processes, at most" value={count(whole.processes)} more={`at a time${pools(whole.thread_pools)}`} />
+      <NumberCard name="worker processes, at most" value={count(whole.processes)} more={`at a time${pools(whole)}`} />
     </>
   );
 }

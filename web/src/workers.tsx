@@ -1,15 +1,18 @@
 // Workers: what each uses and runs, and how those ended that died.
 
 import { useState } from "preact/hooks";
-import type { Left, Overview, Place, Process, Worker, WorkerList, Written } from "./api";
+import type { Left, Overview, Place, Process, Running, Worker, WorkerList, Written } from "./api";
 import { act, useAsked } from "./ask";
 import { DeathLink, Deaths } from "./deaths";
-import { bytes, count, duration, percent, rough } from "./format";
+import { bytes, count, duration, number, percent, rough } from "./format";
 import { isOver, type Live } from "./live";
 import { colour } from "./palette";
 import { NumberCard } from "./number";
 import { Pools } from "./pools";
 import { link } from "./route";
+
+/** A turn on an event loop that is longer than this is worth a word. */
+const LONG_TURN_S = 0.1;
 
 export function WorkersPage({ live, overview }: { live: Live; overview: Overview }) {
   const ended = isOver(live);
@@ -152,7 +155,7 @@ function Row({ worker, list, order, stacks }: { worker: Worker; list: WorkerList
     <tr>
       <th scope="row">
         <a href={link({ worker: worker.worker }, "tasks")}>{worker.worker}</a>{" "}
-        <span class="dim">{worker.is_threads ? worker.slots === 1 ? "a thread of the program" : `${count(worker.slots)} threads of the program` : worker.pid ? `process ${worker.pid}` : worker.down_s === null ? "starting" : "never started"}</span>
+        <span class="dim">{placeOf(worker)}</span>
         {worker.place && <PlaceLine worker={worker} place={worker.place} list={list} />}
       </th>
       <td>{worker.process?.cores == null ? "" : rough(worker.process.cores)}</td>
@@ -170,20 +173,25 @@ function Row({ worker, list, order, stacks }: { worker: Worker; list: WorkerList
       </td>
       <td>{worker.wrote.spilled_bytes > 0 && bytes(worker.wrote.spilled_bytes)}</td>
       <td>{count(worker.attempts)}</td>
-      <td>{percent(Math.min(1, worker.busy_s / there_s / worker.slots))}</td>
+      {worker.kind === "event-loop" ? (
+        <td title="Calls that had begun and not ended, on average">{rough(worker.busy_s / there_s)} calls</td>
+      ) : (
+        <td>{percent(Math.min(1, worker.busy_s / there_s / worker.slots))}</td>
+      )}
       <td class="left runs">
         {worker.down_s !== null && <span class="dim">gone at {worker.down_s.toFixed(3)} s{worker.left && `: ${LEFT[worker.left]}`}</span>}
         {worker.running.map((running) => (
           <div key={running.task}>
             <i class="dot" style={{ background: colour(running.group) }} />
-            {running.name} <a href={link({ task: running.task })}>{running.task}</a> <span class="dim">for {duration(running.for_s)}</span>
+            {running.name} <a href={link({ task: running.task })}>{running.task}</a> <span class="dim">{howItRuns(worker, running)}</span>
             {stacks && running.stack && <pre tabIndex={0}>{running.stack}</pre>}
             {stacks && !running.stack && (
-              <p class="dim">{worker.is_threads ? "Stacks of the program's own threads are not taken." : "Its stack is on its way, unless it ends before."}</p>
+              <p class="dim">{worker.kind !== "process" ? "Stacks of what the program itself runs are not taken." : "Its stack is on its way, unless it ends before."}</p>
             )}
           </div>
         ))}
         {worker.down_s === null && worker.running.length === 0 && <span class="dim">nothing</span>}
+        {worker.running_more > 0 && <div class="dim">and {number(worker.running_more, "call")} more</div>}
         {worker.ahead > 0 && (
           <div class="dim" title="Tasks that it was handed and has not begun">
             and has {count(worker.ahead)} ahead
@@ -192,7 +200,7 @@ function Row({ worker, list, order, stacks }: { worker: Worker; list: WorkerList
       </td>
       {order && (
         <td>
-          {!worker.is_threads && (
+          {worker.kind === "process" && (
             <>
               <button onClick={() => order(worker, "retire")} title="It ends after what it runs; another takes its place when there is work">
                 Retire<span class="spoken"> worker {worker.worker}</span>
@@ -206,6 +214,19 @@ function Row({ worker, list, order, stacks }: { worker: Worker; list: WorkerList
       )}
     </tr>
   );
+}
+
+function placeOf({ kind, slots, pid, down_s }: Worker): string {
+  if (kind === "event-loop") return "event loop of the program";
+  if (kind === "threads") return slots === 1 ? "a thread of the program" : `${count(slots)} threads of the program`;
+  return pid ? `process ${pid}` : down_s === null ? "starting" : "never started";
+}
+
+/** Of the calls of an event loop one runs at a time; while it does, no other one can go on. */
+function howItRuns({ kind }: Worker, { for_s, waits, turn_s }: Running): string {
+  if (kind !== "event-loop") return `for ${duration(for_s)}${waits ? ", and waits for tasks of its own" : ""}`;
+  if (waits || turn_s === null) return `begun ${duration(for_s)} ago, waits`;
+  return `begun ${duration(for_s)} ago, runs${turn_s >= LONG_TURN_S ? `, and has not let others run for ${duration(turn_s)}` : ""}`;
 }
 
 const LEFT: Record<Left, string> = {

@@ -12,7 +12,7 @@ mod worker;
 use std::time::Duration;
 
 use lineshaft_core::{GroupId, Measured, PoolId, TaskId, Time, WorkerId};
-use lineshaft_engine::{Started, WorkerTotals};
+use lineshaft_engine::{Started, WorkerKind, WorkerTotals};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::limits;
@@ -66,7 +66,7 @@ impl Lanes {
         // What it had is told of one by one, behind this.
         let worker = self.worker(id, at);
         worker.down = Some(at);
-        if !worker.is_threads {
+        if worker.is_process() {
             worker.groups = FxHashSet::default();
         }
         self.forget_gone();
@@ -86,7 +86,7 @@ impl Lanes {
             let worker = self.worker(totals.worker, at);
             worker.pool = Some(totals.pool);
             worker.slots = totals.slots;
-            worker.is_threads = totals.is_threads;
+            worker.kind = totals.kind;
             worker.pid = totals.pid.or(worker.pid);
             worker.place = totals.place.or(worker.place);
             worker.pinned = totals.pinned;
@@ -119,10 +119,10 @@ impl Lanes {
         }
     }
 
-    /// The most workers that were there at a time: pools of threads, or processes.
-    pub(crate) fn most_at_a_time(&self, threads: bool) -> usize {
+    /// The most workers of a kind that were there at a time.
+    pub(crate) fn most_at_a_time(&self, kind: WorkerKind) -> usize {
         let workers = self.workers.iter();
-        let ours = workers.filter(|worker| worker.is_threads == threads);
+        let ours = workers.filter(|worker| worker.kind == kind);
         // Who goes at the moment that another comes is not there with it.
         let mut steps: Vec<(Time, isize)> = ours
             .flat_map(|worker| [Some((worker.up, 1)), worker.down.map(|at| (at, -1))])
@@ -178,7 +178,7 @@ impl Lanes {
 
     /// Whether threads of the program have run something of this group.
     pub(crate) fn have_threads_run(&self, group: GroupId) -> bool {
-        let mut threads = self.workers.iter().filter(|worker| worker.is_threads);
+        let mut threads = self.workers.iter().filter(|worker| !worker.is_process());
         threads.any(|worker| worker.groups.contains(&group))
     }
 
@@ -248,6 +248,7 @@ impl Lanes {
 mod tests {
     use lineshaft_core::Phases;
     use lineshaft_engine::Pinned;
+    use lineshaft_engine::WorkerKind::{EventLoop, Process, Threads};
 
     use super::*;
 
@@ -390,7 +391,7 @@ mod tests {
             worker: WorkerId(id),
             pool: PoolId(0),
             slots: 1,
-            is_threads: false,
+            kind: Process,
             pid: None,
             place: None,
             pinned: Pinned::default(),
@@ -429,22 +430,27 @@ mod tests {
     #[test]
     fn pools_of_threads_are_no_processes() {
         let mut lanes = Lanes::default();
-        let totals = |id, is_threads| WorkerTotals {
+        let totals = |id, kind| WorkerTotals {
             worker: WorkerId(id),
             pool: PoolId(0),
             slots: 4,
-            is_threads,
+            kind,
             pid: None,
             place: None,
             pinned: Pinned::default(),
         };
         lanes.learn(
-            &[totals(1, true), totals(2, false), totals(3, false)],
+            &[
+                totals(1, Threads),
+                totals(2, Process),
+                totals(3, Process),
+                totals(5, EventLoop),
+            ],
             us(1),
         );
-        lanes.learn(&[totals(1, true), totals(4, false)], us(2));
-        let most = [true, false].map(|threads| lanes.most_at_a_time(threads));
-        assert_eq!(most, [1, 2]);
+        lanes.learn(&[totals(1, Threads), totals(4, Process)], us(2));
+        let most = [Threads, Process, EventLoop].map(|kind| lanes.most_at_a_time(kind));
+        assert_eq!(most, [1, 2, 1]);
     }
 
     #[test]

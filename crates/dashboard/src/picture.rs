@@ -261,7 +261,7 @@ impl Picture {
     /// How many tasks run on threads of this program.
     fn on_threads(&self) -> usize {
         let workers = self.lanes.workers().iter();
-        let threads = workers.filter(|worker| worker.is_threads);
+        let threads = workers.filter(|worker| !worker.is_process());
         threads.map(|worker| worker.running().count()).sum()
     }
 

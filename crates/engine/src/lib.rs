@@ -63,7 +63,7 @@ pub use process::{
     lost,
 };
 pub use promise::Promise;
-pub use reader::{Reader, Totals, WorkerTotals};
+pub use reader::{Reader, Totals, WorkerKind, WorkerTotals};
 pub use runner::{BlockedCall, Body, Call, CallEnd, Calls, Runner, current_task};
 pub use untold::{EndedAt, Untold};
 pub use wait::{Check, Waited};

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use lineshaft_core::{Counts, GroupId, GroupSummary, PoolId, Since, TaskId, WorkerId};
+use lineshaft_core::{Counts, GroupId, GroupSummary, PoolId, Since, TaskId, Time, WorkerId};
 use lineshaft_store::{Owners, StoreStats};
 
 use crate::clock;
 use crate::groups::GroupName;
 use crate::output::{OutputDropped, Printed, TaskOutput};
+use crate::pools::Executor;
 use crate::process::{AttemptText, Death, Found, Pinned, Place, Pools, Stack, Started};
 use crate::shared::Shared;
 use crate::state::State;
@@ -35,6 +36,8 @@ pub struct Totals {
     pub groups: Vec<(GroupId, GroupSummary)>,
     /// Workers that are up or about to be, ordered by id.
     pub workers: Vec<WorkerTotals>,
+    /// Calls of event loops whose turn it is at this moment, and since when without a break. Others wait.
+    pub turns: Vec<(TaskId, Time)>,
     /// The last worker processes that were started, also those that are gone, oldest first.
     pub started: Vec<Started>,
     /// Pools of worker processes.
@@ -61,14 +64,26 @@ pub struct WorkerTotals {
     pub pool: PoolId,
     /// Tasks that it runs at a time.
     pub slots: u32,
-    /// Whether it is the threads of a pool, and not a process.
-    pub is_threads: bool,
+    /// What runs them.
+    pub kind: WorkerKind,
     /// Its process, once that has been started.
     pub pid: Option<u32>,
     /// Its place among the worker processes of its pool.
     pub place: Option<Place>,
     /// What it may read; nothing for threads, which have objects of Python.
     pub pinned: Pinned,
+}
+
+/// What a worker is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum WorkerKind {
+    /// A process.
+    #[default]
+    Process,
+    /// The threads of a pool.
+    Threads,
+    /// An event loop of this process: its calls are handed on, and take no thread while they wait.
+    EventLoop,
 }
 
 impl Reader {
@@ -92,6 +107,7 @@ impl Reader {
             counts: state.scheduler.counts(),
             groups: state.scheduler.groups(),
             workers: state.worker_totals(),
+            turns: state.turns(),
             started: state.processes.started(),
             pools: state.processes.pools(),
             deaths: state.processes.deaths(),
@@ -218,14 +234,31 @@ impl Reader {
 }
 
 impl State {
+    fn turns(&self) -> Vec<(TaskId, Time)> {
+        let pools = self.threads.values().filter_map(|&pool| self.open(pool));
+        let mut turns = Vec::new();
+        for pool in pools {
+            if let Executor::Threads { lanes, .. } = &pool.executor {
+                turns.extend(lanes.turns());
+            }
+        }
+        // Several pools may have the same event loops.
+        turns.sort_unstable();
+        turns.dedup();
+        turns
+    }
+
     fn worker_totals(&self) -> Vec<WorkerTotals> {
         let threads = self.threads.iter().filter_map(|(&worker, &pool)| {
-            let slots = self.open(pool)?.workers;
+            let open = self.open(pool)?;
             Some(WorkerTotals {
                 worker,
                 pool,
-                slots,
-                is_threads: true,
+                slots: open.workers,
+                kind: match &open.executor {
+                    Executor::Threads { lanes, .. } if lanes.hand_on() => WorkerKind::EventLoop,
+                    _ => WorkerKind::Threads,
+                },
                 pid: None,
                 place: None,
                 pinned: Pinned::default(),

@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use lineshaft_core::{Attempt, TaskId, WorkerId};
+use lineshaft_core::{Attempt, TaskId, Time, WorkerId};
 
 use crate::clock;
 use crate::command::Command;
@@ -27,6 +27,12 @@ pub trait Runner: Send + Sync + 'static {
     /// for life.
     fn around(&self, serve: &mut (dyn FnMut() + Send)) {
         serve();
+    }
+
+    /// For a runner that hands calls on to event loops: those whose turn it is on one of these, and since when.
+    /// All others that have begun wait. Called with the state lock held, so it may wait for nothing.
+    fn turns(&self) -> Vec<(TaskId, Time)> {
+        Vec::new()
     }
 }
 

@@ -27,6 +27,7 @@ use crate::pool::{self, Pool};
 use crate::resolver::{Forward, Resolver};
 use crate::runner::{LoopRunner, ThreadRunner};
 use crate::snapshot::Snapshot;
+use crate::turns::Turns;
 use crate::values::to_payload;
 
 /// An engine and what belongs to it on this side.
@@ -38,6 +39,8 @@ pub struct Core {
     pub live: LiveBuffers,
     /// What cancels a call that an event loop runs, by the id of its pool.
     pub cancels: Py<PyDict>,
+    /// Which of the calls of event loops compute.
+    pub turns: Arc<Turns>,
     /// It has worker processes, or can have them.
     pub has_processes: bool,
     owner: Owner,
@@ -182,6 +185,7 @@ impl Engine {
             resolver,
             live: LiveBuffers::new(),
             cancels: PyDict::new(py).unbind(),
+            turns: Arc::default(),
             has_processes,
             owner: Owner::new(),
             generation: Generation::current(),
@@ -297,7 +301,8 @@ impl Engine {
         cancel: Py<PyAny>,
     ) -> PyResult<Pool> {
         let core = Arc::downgrade(&self.core);
-        let runner = Arc::new(LoopRunner { start, core });
+        let turns = Arc::clone(&self.core.turns);
+        let runner = Arc::new(LoopRunner { start, core, turns });
         let kind = PoolKind::Threads {
             runner,
             threads_max: Some(1),

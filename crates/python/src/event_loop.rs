@@ -1,26 +1,50 @@
-//! Waiting on the thread of an event loop, on which nothing else runs meanwhile.
+//! The thread of an event loop: waiting on it, while nothing else runs there, and whose turn it is.
 
 use std::cell::OnceCell;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use lineshaft_engine::Promise;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::engine::Core;
+use crate::turns::Turn;
 
 thread_local! {
-    /// The event loop of this thread, and the engine of which it runs calls.
-    static OWN: OnceCell<(Weak<Core>, Py<PyAny>)> = const { OnceCell::new() };
+    static OWN: OnceCell<Own> = const { OnceCell::new() };
+}
+
+/// What the thread of an event loop knows.
+struct Own {
+    /// The engine of which it runs calls.
+    core: Weak<Core>,
+    event_loop: Py<PyAny>,
+    turn: Arc<Turn>,
 }
 
 /// This thread is that of an event loop, which has methods `block()`, `unblock()`, `expect_block()` and
-/// `runs(task)`.
-pub fn adopt(core: &Weak<Core>, event_loop: &Bound<'_, PyAny>) {
-    let own = || (Weak::clone(core), event_loop.clone().unbind());
-    OWN.with(|it| {
-        it.get_or_init(own);
-    });
+/// `runs(task)`. Returns what is to be told whose turn it is.
+pub fn adopt(core: &Weak<Core>, event_loop: &Bound<'_, PyAny>) -> Arc<Turn> {
+    let own = || {
+        let turn = Arc::new(Turn::default());
+        if let Some(core) = core.upgrade() {
+            core.turns.add(&turn);
+        }
+        Own {
+            core: Weak::clone(core),
+            event_loop: event_loop.clone().unbind(),
+            turn,
+        }
+    };
+    OWN.with(|it| Arc::clone(&it.get_or_init(own).turn))
+}
+
+/// The event loop of this thread, if it has one.
+fn own(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
+    OWN.with(|own| {
+        own.get()
+            .map(|own| own.event_loop.clone_ref(py).into_bound(py))
+    })
 }
 
 /// The event loop of this thread waits until this is dropped: others take its calls.
@@ -29,8 +53,7 @@ pub struct Blocked<'py>(Bound<'py, PyAny>);
 impl<'py> Blocked<'py> {
     /// None if this is no event loop's thread.
     pub fn begin(py: Python<'py>) -> PyResult<Option<Blocked<'py>>> {
-        let own = OWN.with(|own| own.get().map(|(_, own)| own.clone_ref(py).into_bound(py)));
-        let Some(own) = own else { return Ok(None) };
+        let Some(own) = own(py) else { return Ok(None) };
         own.call_method0("block")?;
         Ok(Some(Blocked(own)))
     }
@@ -48,18 +71,17 @@ impl Drop for Blocked<'_> {
 /// counts as blocked until it goes on.
 pub fn expect_wait(py: Python<'_>, core: &Core, promise: &Promise) -> PyResult<()> {
     check_wait(py, core, &[promise])?;
-    let own = OWN.with(|own| own.get().map(|(_, own)| own.clone_ref(py).into_bound(py)));
-    own.map_or(Ok(()), |own| own.call_method0("expect_block").map(drop))
+    own(py).map_or(Ok(()), |own| own.call_method0("expect_block").map(drop))
 }
 
 /// Refuses to wait for one of these tasks if this is the thread of the event loop that all of them need to
 /// go on.
 pub fn check_wait(py: Python<'_>, core: &Core, promises: &[&Promise]) -> PyResult<()> {
     let own = OWN.with(|own| {
-        let (_, own) = own
+        let own = own
             .get()
-            .filter(|(owner, _)| std::ptr::eq(owner.as_ptr(), core))?;
-        Some(own.clone_ref(py).into_bound(py))
+            .filter(|own| std::ptr::eq(own.core.as_ptr(), core))?;
+        Some(own.event_loop.clone_ref(py).into_bound(py))
     });
     let Some(own) = own else { return Ok(()) };
     for promise in promises {

@@ -28,6 +28,7 @@ mod segment;
 mod session;
 mod snapshot;
 mod task_options;
+mod turns;
 mod values;
 mod waiting;
 mod zygote;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use lineshaft_core::PoolId;
+use lineshaft_core::{PoolId, TaskId, Time};
 use lineshaft_engine::{BlockedCall, Call, CallEnd, Calls, LONG_CALL, Runner};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -20,6 +20,7 @@ use crate::interpreter::{call_from_frame, front, hanging_if_unwound};
 use crate::locked::Locked;
 use crate::own_thread::become_own;
 use crate::resolver::Resolver;
+use crate::turns::{Steps, Turns};
 
 /// How long a thread runs calls before it lets go of the interpreter between two of them. Objects that
 /// threads without the interpreter drop, such as results that no task needs any more, are freed by the
@@ -245,6 +246,8 @@ pub struct LoopRunner {
     pub start: Py<PyAny>,
     /// Weak, because the engine in it holds this runner.
     pub core: Weak<Core>,
+    /// What its event loops tell.
+    pub turns: Arc<Turns>,
 }
 
 impl LoopRunner {
@@ -266,6 +269,10 @@ impl LoopRunner {
 impl Runner for LoopRunner {
     fn run(&self, calls: &mut Calls<'_>) {
         Python::try_attach(|py| hanging_if_unwound(|| self.start_attached(py, calls)));
+    }
+
+    fn turns(&self) -> Vec<(TaskId, Time)> {
+        self.turns.now()
     }
 }
 
@@ -338,17 +345,20 @@ impl EventLoopCall {
         py: Python<'py>,
         event_loop: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        event_loop::adopt(&self.core, event_loop);
-        let shared = |call: &mut Option<Call>| call.as_ref().map(|call| Arc::clone(call.body()));
-        let called = self.call.with(shared).ok_or_else(Self::has_ended)?;
+        let turn = event_loop::adopt(&self.core, event_loop);
+        let shared = |call: &mut Option<Call>| {
+            let call = call.as_ref()?;
+            Some((call.task(), Arc::clone(call.body())))
+        };
+        let (task, called) = self.call.with(shared).ok_or_else(Self::has_ended)?;
         let Body {
             function,
             args,
             kwargs,
         } = body(&called);
-        function
-            .bind(py)
-            .call(args.bind(py), kwargs.as_ref().map(|kwargs| kwargs.bind(py)))
+        let kwargs = kwargs.as_ref().map(|kwargs| kwargs.bind(py));
+        let awaitable = function.bind(py).call(args.bind(py), kwargs)?;
+        Steps::around(awaitable, task, turn)
     }
 
     /// Reports the result. `ran_s` is how long it took, in seconds.

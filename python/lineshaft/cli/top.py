@@ -153,11 +153,14 @@ def screen(overview: dict[str, Any], workers: dict[str, Any], *, columns: int) -
     for worker in workers["workers"]:
         if worker["down_s"] is not None:
             continue
-        place = f"{worker['slots']} threads" if worker["is_threads"] else f"process {worker['pid'] or 'starting'}"
+        places = {"threads": f"{worker['slots']} threads", "event-loop": "event loop"}
+        place = places.get(worker["kind"], f"process {worker['pid'] or 'starting'}")
         process = worker["process"] or {"cores": None, "resident_bytes": None}
         busy = "" if process["cores"] is None else f"{process['cores']:.2f}"
         resident = "" if process["resident_bytes"] is None else format_size(process["resident_bytes"])
         runs = ", ".join(f"{running['name']} for {format_duration(running['for_s'])}" for running in worker["running"])
+        if worker["running_more"]:
+            runs += f", and {worker['running_more']:,} more"
         spilled = worker["wrote"]["spilled_bytes"]
         disk = format_size(spilled) if spilled else ""
         rows.append([f"{worker['worker']} ({place})", busy, resident, disk, f"{worker['attempts']:,}", runs])

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lineshaft_core::{GroupId, Measured, Phases, PoolId, TaskId, Time, WorkerId};
 
-use lineshaft_engine::{Left, Pinned, Place};
+use lineshaft_engine::{Left, Pinned, Place, WorkerKind};
 use rustc_hash::FxHashSet;
 
 use crate::limits;
@@ -63,7 +63,7 @@ pub(crate) struct Worker {
     /// Unknown if it was up before the first event that was read.
     pub(crate) pool: Option<PoolId>,
     pub(crate) slots: u32,
-    pub(crate) is_threads: bool,
+    pub(crate) kind: WorkerKind,
     pub(crate) pid: Option<u32>,
     /// Among the worker processes of its pool.
     pub(crate) place: Option<Place>,
@@ -109,7 +109,7 @@ impl Worker {
             id,
             pool: None,
             slots: 1,
-            is_threads: false,
+            kind: WorkerKind::Process,
             pid: None,
             place: None,
             left: None,
@@ -125,12 +125,20 @@ impl Worker {
         }
     }
 
+    /// Whether it is a process, and not this one.
+    pub(crate) fn is_process(&self) -> bool {
+        self.kind == WorkerKind::Process
+    }
+
     /// The name of one of its lanes, for people.
     pub(crate) fn label(&self, lane: usize) -> String {
         match self.pid {
             Some(pid) => format!("worker {} (process {pid})", self.id.0),
-            None if self.is_threads => format!("threads {}, {}", self.id.0, lane + 1),
-            None => format!("worker {}", self.id.0),
+            None => match self.kind {
+                WorkerKind::Process => format!("worker {}", self.id.0),
+                WorkerKind::Threads => format!("threads {}, {}", self.id.0, lane + 1),
+                WorkerKind::EventLoop => format!("event loop {}, call {}", self.id.0, lane + 1),
+            },
         }
     }
 

@@ -259,7 +259,7 @@ pub(super) fn by_time((id, group): &(GroupId, GroupSummary)) -> impl Ord + use<>
 #[cfg(test)]
 mod tests {
     use lineshaft_core::{PoolId, Time, WorkerId};
-    use lineshaft_engine::{Pinned, Totals, WorkerTotals};
+    use lineshaft_engine::{Pinned, Totals, WorkerKind, WorkerTotals};
 
     use super::*;
     use crate::script::picture;
@@ -321,7 +321,7 @@ mod tests {
                 pid: None,
                 place: None,
                 slots: 1,
-                is_threads: true,
+                kind: WorkerKind::Threads,
                 pinned: Pinned::default(),
             }],
             ..Totals::default()

@@ -1,6 +1,7 @@
 //! The whole in a screenful: tasks by state, rates, cores, memory, groups.
 
 use lineshaft_core::GroupSummary;
+use lineshaft_engine::WorkerKind;
 use serde::Serialize;
 
 use super::{GroupRow, Total};
@@ -58,10 +59,12 @@ pub struct Whole {
     pub tasks_per_s: f64,
     /// Cores that the program and its workers kept busy; None if it was looked at but once.
     pub cores_busy: Option<f64>,
-    /// The most worker processes at a time, and the most pools of threads, of which an event loop is one.
+    /// The most worker processes at a time, the most pools of threads, and the most pools of calls of an event loop.
     pub processes: usize,
     /// See there.
     pub thread_pools: usize,
+    /// See there.
+    pub event_loops: usize,
 }
 
 /// Tasks by state. All numbers are exact, but for how tasks that workers have are divided into those
@@ -125,6 +128,7 @@ pub struct Workers {
     pub processes: usize,
     pub processes_idle: usize,
     pub thread_pools: usize,
+    pub event_loops: usize,
     pub starting: usize,
     /// Processes that died under a task or without being asked to end.
     pub died: u64,
@@ -251,8 +255,9 @@ impl Picture {
             cores_busy: self
                 .rate_since(first, |sample| sample.cpu_ns)
                 .map(|ns| ns / 1e9),
-            processes: self.lanes.most_at_a_time(false),
-            thread_pools: self.lanes.most_at_a_time(true),
+            processes: self.lanes.most_at_a_time(WorkerKind::Process),
+            thread_pools: self.lanes.most_at_a_time(WorkerKind::Threads),
+            event_loops: self.lanes.most_at_a_time(WorkerKind::EventLoop),
         }
     }
 
@@ -293,9 +298,10 @@ impl Picture {
         let now = &self.totals.counts.total;
         let workers = self.lanes.workers().iter();
         let there: Vec<&Worker> = workers.filter(|worker| worker.down.is_none()).collect();
-        let thread_pools = there.iter().filter(|worker| worker.is_threads).count();
-        let processes = now.workers.saturating_sub(thread_pools);
-        let idle = there.iter().filter(|worker| !worker.is_threads);
+        let of = |kind| there.iter().filter(|worker| worker.kind == kind).count();
+        let [thread_pools, event_loops] = [WorkerKind::Threads, WorkerKind::EventLoop].map(of);
+        let processes = now.workers.saturating_sub(thread_pools + event_loops);
+        let idle = there.iter().filter(|worker| worker.is_process());
         let idle = idle.filter(|worker| worker.pid.is_some() && worker.in_flight() == 0);
         Workers {
             up: now.workers,
@@ -303,6 +309,7 @@ impl Picture {
             processes,
             processes_idle: idle.count().min(processes),
             thread_pools,
+            event_loops,
             starting: now.workers_starting,
             died: self.totals.deaths,
         }
@@ -396,6 +403,7 @@ mod tests {
             cores_busy: Some(10.0),
             processes: 2,
             thread_pools: 0,
+            event_loops: 0,
         };
         assert_eq!(overview.whole, expected);
         let memory = (

@@ -3,15 +3,19 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use lineshaft_core::{GroupId, PoolId, TaskId};
-use lineshaft_engine::{Death, Left, Owned, Owner, Pinned, PoolTotals};
+use lineshaft_core::{GroupId, PoolId, TaskId, Time};
+use lineshaft_engine::{Death, Left, Owned, Owner, Pinned, PoolTotals, WorkerKind};
 use serde::Serialize;
 
 use crate::lanes::{Bar, Worker};
 use crate::picture::Picture;
+use crate::tasks::TaskState;
 
 /// Workers that are gone, in one answer; the page says how many more there were.
 const GONE_SHOWN: usize = 32;
+
+/// Calls that one worker runs, in one answer: an event loop may have very many.
+const RUNNING_SHOWN: usize = 20;
 
 /// All workers that are there, and the last ones that were.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -122,8 +126,8 @@ impl WrittenRow {
 pub struct WorkerRow {
     /// Identity.
     pub worker: u32,
-    /// Whether it is the threads of a pool, and not a process.
-    pub is_threads: bool,
+    /// What it is: `process`, `threads` or `event-loop`.
+    pub kind: &'static str,
     /// Tasks that it runs at a time.
     pub slots: u32,
     /// Its pool.
@@ -154,8 +158,10 @@ pub struct WorkerRow {
     pub attempts: u64,
     /// Time that it ran tasks.
     pub busy_s: f64,
-    /// What it runs now.
+    /// What it runs now, the first of it.
     pub running: Vec<RunningRow>,
+    /// How much more it runs.
+    pub running_more: usize,
     /// Tasks that it was handed and has not begun.
     pub ahead: usize,
 }
@@ -171,6 +177,10 @@ pub struct RunningRow {
     pub name: String,
     /// How long it has run.
     pub for_s: f64,
+    /// Whether it waits: for tasks of its own, or if it is a call of an event loop, for anything that it awaits.
+    pub waits: bool,
+    /// How long it has had its event loop to itself without a break, if it is a call of one and has it now.
+    pub turn_s: Option<f64>,
     /// Its Python stack a moment ago, if somebody asked for it.
     pub stack: Option<String>,
 }
@@ -242,17 +252,24 @@ impl Picture {
     }
 
     fn worker_row(&self, worker: &Worker) -> WorkerRow {
-        let bars: Vec<Bar> = (worker.running()).map(|bar| self.until_now(bar)).collect();
+        let mut bars: Vec<Bar> = (worker.running()).map(|bar| self.until_now(bar)).collect();
+        // Whatever is left out, what has an event loop is shown.
+        bars.sort_by_key(|bar| self.turn_of(bar.task).is_none());
         // Durations, of which none make zero: a sum of no floating-point numbers is -0.0.
         let ended: Duration = worker.lanes.iter().map(|lane| lane.busy).sum();
         let busy = bars.iter().fold(ended, |busy, bar| busy + bar.ran);
         let running: Vec<RunningRow> = bars
             .iter()
+            .take(RUNNING_SHOWN)
             .map(|bar| RunningRow {
                 task: bar.task.0,
                 group: bar.group.0,
                 name: self.group_label(bar.group),
                 for_s: bar.ran.as_secs_f64(),
+                waits: self.is_waiting(worker, bar.task),
+                turn_s: self
+                    .turn_of(bar.task)
+                    .map(|since| (self.now() - since).as_secs_f64()),
                 stack: self.stack_of(worker, bar.task),
             })
             .collect();
@@ -264,7 +281,11 @@ impl Picture {
         };
         WorkerRow {
             worker: worker.id.0,
-            is_threads: worker.is_threads,
+            kind: match worker.kind {
+                WorkerKind::Process => "process",
+                WorkerKind::Threads => "threads",
+                WorkerKind::EventLoop => "event-loop",
+            },
             slots: worker.slots,
             pool: worker.pool.map(|pool| pool.0),
             place: worker.place.map(|place| PlaceRow {
@@ -292,9 +313,24 @@ impl Picture {
                 .map(|lane| lane.dropped + lane.bars.len() as u64)
                 .sum(),
             busy_s: busy.as_secs_f64(),
-            ahead: worker.in_flight().saturating_sub(running.len()),
+            ahead: worker.in_flight().saturating_sub(bars.len()),
+            running_more: bars.len() - running.len(),
             running,
         }
+    }
+
+    /// Since when it is a call's turn on its event loop, if it is.
+    fn turn_of(&self, task: TaskId) -> Option<Time> {
+        let turns = &self.totals.turns;
+        let place = turns.binary_search_by_key(&task, |(task, _)| *task).ok()?;
+        Some(turns[place].1)
+    }
+
+    fn is_waiting(&self, worker: &Worker, task: TaskId) -> bool {
+        let of_loop = worker.kind == WorkerKind::EventLoop;
+        let known = self.tasks.get(task);
+        known.is_some_and(|task| task.state == TaskState::Blocked)
+            || (of_loop && self.turn_of(task).is_none())
     }
 
     fn stack_of(&self, worker: &Worker, task: TaskId) -> Option<String> {
@@ -409,7 +445,7 @@ mod tests {
             worker: lineshaft_core::WorkerId(1),
             pool: lineshaft_core::PoolId(0),
             slots: 1,
-            is_threads: false,
+            kind: WorkerKind::Process,
             pid: None,
             place: None,
             pinned: Pinned {

@@ -41,7 +41,7 @@ use crate::limits;
 use crate::output::OutputRing;
 use crate::payload::{Code, CodeId, Payload};
 use crate::poller::{Source, Stream};
-use crate::reader::WorkerTotals;
+use crate::reader::{WorkerKind, WorkerTotals};
 use crate::shared::Shared;
 use crate::tasks::Task;
 
@@ -444,7 +444,7 @@ impl Processes {
             worker: worker.id,
             pool: worker.pool,
             slots: 1,
-            is_threads: false,
+            kind: WorkerKind::Process,
             pid: worker.pid(),
             place: worker.place,
             pinned: worker.pinned(),

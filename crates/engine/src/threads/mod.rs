@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lineshaft_core::{Attempt, TaskId, WorkerId};
+use lineshaft_core::{Attempt, TaskId, Time, WorkerId};
 use rustc_hash::FxHashMap;
 use rustix::process::{Resource, getrlimit};
 use rustix::thread::{Pid, gettid};
@@ -70,6 +70,16 @@ fn default_stack_bytes() -> usize {
 
 impl Lanes {
     /// Threads with the signal mask of the caller.
+    /// Whether calls are handed on at once, to be run elsewhere: on an event loop.
+    pub(crate) fn hand_on(&self) -> bool {
+        !self.are_held
+    }
+
+    /// The calls whose turn it is on event loops; see [`Runner::turns`].
+    pub(crate) fn turns(&self) -> Vec<(TaskId, Time)> {
+        self.runner.turns()
+    }
+
     pub(crate) fn new(name: String, options: &Threads, runner: Arc<dyn Runner>) -> Arc<Lanes> {
         let &Threads {
             max: threads_max,
@@ -113,7 +123,7 @@ impl Lanes {
 
     /// A thread no longer counts, because its call waits for others or is given up.
     pub(crate) fn discount_one(self: &Arc<Self>) -> std::io::Result<()> {
-        if !self.are_held {
+        if self.hand_on() {
             return Ok(());
         }
         let mut queue = self.queue();

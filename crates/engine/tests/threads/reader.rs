@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lineshaft_engine::Since;
+use lineshaft_engine::{Since, WorkerKind};
 
 use crate::common::{Threads, wait};
 
@@ -83,8 +83,8 @@ fn totals_tell_tasks_and_workers_by_state() {
         panic!("the threads of a pool are one worker: {totals:?}");
     };
     assert_eq!(
-        (worker.slots, worker.is_threads, worker.pid),
-        (2, true, None)
+        (worker.slots, worker.kind, worker.pid),
+        (2, WorkerKind::Threads, None)
     );
     let unfinished = || reader.are_unfinished(&[held.task.task(), waiting.task()]);
     assert_eq!(unfinished(), [true, true]);
