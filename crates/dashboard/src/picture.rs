@@ -342,7 +342,7 @@ impl Picture {
             self.lanes.unplaced += 1;
             return;
         };
-        self.lanes.end(worker, id, at, measured, end);
+        self.lanes.end(worker, id, at, measured, waited, end);
         if let Some(measured) = measured {
             let is_first = self.lanes.is_first(worker, group, at);
             self.groups.note_run(group, measured, waited, is_first);
