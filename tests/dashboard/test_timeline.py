@@ -54,7 +54,7 @@ def test_lanes_are_high_where_there_is_room(tab, event):
     with ls.Engine(workers=1) as engine:
         running = engine.submit(go_on.wait)
         page = tab.open(engine.dashboard_url, "timeline")
-        expect(page.get_by_role("row").filter(has_text="wait")).to_be_visible()
+        expect(page.get_by_role("row").filter(has_text="FileEvent.wait")).to_be_visible()
         # Below a lane that is as low as it can be.
         point(page, 0.25, 75)
         expect(page.locator(".tip")).to_contain_text("running for")
