@@ -106,11 +106,9 @@ impl Picture {
             events_missed: self.missed,
         };
         for worker in self.lanes.workers() {
-            let running: Vec<Bar> = worker.running().collect();
-            for number in 0..worker.lanes.len().max(running.len()) {
+            for (number, running) in self.running_by_lane(worker).into_iter().enumerate() {
                 let lane = worker.lanes.get(number);
                 let ended = lane.into_iter().flat_map(|lane| lane.bars.iter().copied());
-                let running = running.get(number).map(|bar| self.until_now(*bar));
                 let slices = ended.chain(running).map(|bar| {
                     let name = || self.group_label(bar.group);
                     names.entry(bar.group.0).or_insert_with(name);

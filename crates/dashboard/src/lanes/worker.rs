@@ -161,6 +161,20 @@ impl Worker {
         })
     }
 
+    /// The same by lane: each on one that was free when it began and has nothing else, or on one behind all others.
+    pub(crate) fn running_by_lane(&self) -> Vec<Option<Bar>> {
+        let mut placed = vec![None; self.lanes.len()];
+        for bar in self.running() {
+            let lanes = self.lanes.iter().zip(&mut placed);
+            let free = lanes.filter(|(lane, place)| place.is_none() && lane.free <= bar.start);
+            match free.max_by_key(|(lane, _)| lane.free) {
+                Some((_, place)) => *place = Some(bar),
+                None => placed.push(Some(bar)),
+            }
+        }
+        placed
+    }
+
     /// How many tasks it has been handed that have not ended.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.len()

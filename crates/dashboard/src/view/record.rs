@@ -170,11 +170,12 @@ impl Picture {
     fn recorded_lanes(&self) -> Vec<RecordedLane> {
         let mut lanes = Vec::new();
         for worker in self.lanes.workers() {
-            let running: Vec<Bar> = worker.running().map(|bar| self.until_now(bar)).collect();
-            for number in 0..worker.lanes.len().max(running.len()).max(1) {
+            let running = self.running_by_lane(worker);
+            for number in 0..running.len().max(1) {
+                let running = running.get(number).and_then(Option::as_ref);
                 let lane = worker.lanes.get(number);
                 let ended = lane.into_iter().flat_map(|lane| lane.bars.iter());
-                let bars: Vec<&Bar> = ended.chain(running.get(number)).collect();
+                let bars: Vec<&Bar> = ended.chain(running).collect();
                 let failed = (0..bars.len()).filter(|place| bars[*place].end == End::Failed);
                 let waited = bars.iter().enumerate();
                 let waited = waited.map(|(place, bar)| (place, bar.waited_ns));
@@ -196,7 +197,7 @@ impl Picture {
                     waited_ns: waited.collect(),
                     spilled: spilled.collect(),
                     failed: failed.collect(),
-                    runs: running.get(number).is_some(),
+                    runs: running.is_some(),
                 });
             }
         }

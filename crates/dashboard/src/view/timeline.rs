@@ -166,11 +166,11 @@ impl Picture {
         let (mut lanes_total, mut lanes_ran) = (0, 0);
         let empty = Lane::default();
         for worker in self.lanes.workers() {
-            let running: Vec<Bar> = worker.running().map(|bar| self.until_now(bar)).collect();
+            let running = self.running_by_lane(worker);
             // A lane that has not ended anything yet is there too.
-            for number in 0..worker.lanes.len().max(running.len()).max(1) {
+            for number in 0..running.len().max(1) {
                 let lane = worker.lanes.get(number).unwrap_or(&empty);
-                let running = running.get(number);
+                let running = running.get(number).and_then(Option::as_ref);
                 let bars = || lane.bars_between(window.from, window.to);
                 let of_lane = bars().chain(running.filter(|bar| bar.start < window.to));
                 let ran_ns: u64 = of_lane.map(|bar| shares.add(bar, &window)).sum();
@@ -202,6 +202,14 @@ impl Picture {
             bars_dropped: self.lanes.dropped(),
             bars_missing: self.lanes.unplaced,
         }
+    }
+
+    /// What a worker runs, by lane, with bars that come to here.
+    pub(crate) fn running_by_lane(&self, worker: &Worker) -> Vec<Option<Bar>> {
+        let running = worker.running_by_lane().into_iter();
+        running
+            .map(|bar| bar.map(|bar| self.until_now(bar)))
+            .collect()
     }
 
     /// The first and the last time that there is a bar of.

@@ -154,3 +154,18 @@ fn any_window_has_an_answer() {
         }
     }
 }
+
+#[test]
+fn what_runs_long_lies_on_a_lane_of_its_own() {
+    // One thread runs the first task all the time, the other one the short ones.
+    let picture = picture(
+        "0 up 1 2
+         0 hand 1 1 7\n0 hand 2 1 8\n100 finish 2 100
+         100 hand 3 1 8\n200 finish 3 100
+         200 hand 4 1 8",
+    );
+    let lanes = picture.timeline(&window(0.0, 300.0, 100)).lanes;
+    let tasks = |lane: &LaneRow| -> Vec<u64> { lane.bars.iter().map(|bar| bar.task).collect() };
+    let tasks: Vec<Vec<u64>> = lanes.iter().map(tasks).collect();
+    assert_eq!(tasks, [vec![2, 3, 4], vec![1]]);
+}
