@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import lineshaft as ls
+import lineshaft.dask
 from lineshaft._arguments import show
 
 
@@ -19,6 +20,19 @@ def told(engine, future):
         (row, *_) = json.load(answer)["rows"]
     with urllib.request.urlopen(f"{base}/{row['task']}", timeout=30) as answer:
         return [text["text"] for text in json.load(answer)["arguments"]]
+
+
+def arguments_of(engine, name):
+    """Return the same of the last task of this name."""
+    base = f"{engine.dashboard_url}/api/tasks"
+    with urllib.request.urlopen(base, timeout=30) as answer:
+        row = next(row for row in json.load(answer)["rows"] if row["name"] == name)
+    with urllib.request.urlopen(f"{base}/{row['task']}", timeout=30) as answer:
+        return [text["text"] for text in json.load(answer)["arguments"]]
+
+
+def divide(*_):
+    return 1 / 0
 
 
 def compute(*_, raises=False, seconds=0.0, **__):
@@ -68,6 +82,21 @@ def test_of_a_batch_it_is_the_item_that_raised_or_the_first():
         pool = ls.task(reciprocal, engine=engine)._pool()
         assert told(engine, pool.submit_each(reciprocal, [(2,), (0,), (1,)])) == ["0"]
         assert told(engine, pool.submit_each(wait, [(2,), (0,), (1,)])) == ["2, the first of 3 items"]
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ((divide, "table", "number", "two"), "ndarray(float64, shape=(2, 3)), 7, 'two'"),
+        # What has calls or lists among its arguments has what it needs of other tasks.
+        ((divide, [["number"]]), "{'number': 7}"),
+    ],
+)
+def test_of_tasks_of_dask_on_threads_they_are_what_the_graph_names(call, expected):
+    graph = {"table": (np.zeros, (2, 3)), "number": (abs, -7), "divided": call}
+    with pytest.raises(ZeroDivisionError):
+        lineshaft.dask.get_threads(graph, "divided")
+    assert arguments_of(ls.default_engine(), "divided") == [expected]
 
 
 class Unruly:

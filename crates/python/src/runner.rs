@@ -77,12 +77,20 @@ fn invoke<'py>(py: Python<'py>, call: &Call) -> PyResult<Bound<'py, PyAny>> {
 
 /// Tells the engine what the arguments of a call are, for people. What cannot be told is left out.
 fn note_arguments(py: Python<'_>, call: &Call) {
-    let Some(Body { args, kwargs, .. }) = call.body().downcast_ref() else {
-        return;
+    let told = || -> PyResult<Option<String>> {
+        let show = front(py)?.show_arguments.bind(py);
+        let shown = if let Some(node) = call.body().downcast_ref::<Node>() {
+            match node.arguments(py, call.inputs())? {
+                Some((args, kwargs)) => show.call1((args, kwargs))?,
+                None => return Ok(None),
+            }
+        } else {
+            let Body { args, kwargs, .. } = body(call.body());
+            show.call1((args, kwargs))?
+        };
+        shown.extract().map(Some)
     };
-    let told = front(py).and_then(|front| front.show_arguments.bind(py).call1((args, kwargs)));
-    let text = told.and_then(|text| text.extract::<String>());
-    if let Ok(text) = text {
+    if let Ok(Some(text)) = told() {
         call.note_arguments(text);
     }
 }
