@@ -15,7 +15,7 @@ use lineshaft_engine::{
 use lineshaft_store::LiveBuffers;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::definition::{DefinitionBase, Owner, Parts};
 use crate::encode::encode_call;
@@ -27,6 +27,7 @@ use crate::pool::{self, Pool};
 use crate::resolver::{Forward, Resolver};
 use crate::runner::{LoopRunner, ThreadRunner};
 use crate::snapshot::Snapshot;
+use crate::stats;
 use crate::turns::Turns;
 use crate::values::to_payload;
 
@@ -336,30 +337,7 @@ impl Engine {
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let engine = self.core.engine()?;
         let stats = py.detach(|| engine.stats());
-        let dict = PyDict::new(py);
-        dict.set_item("unfinished", stats.unfinished)?;
-        dict.set_item("workers", stats.workers)?;
-        dict.set_item("memory_bytes", stats.memory_bytes)?;
-        dict.set_item("spilled_bytes", stats.spilled_bytes)?;
-        dict.set_item("worker_deaths", stats.deaths)?;
-        dict.set_item("workers_max", stats.peaks.workers_max)?;
-        dict.set_item("peaks_bytes", stats.peaks.ended)?;
-        let groups = PyList::empty(py);
-        for (name, summary) in stats.groups {
-            let group = PyDict::new(py);
-            group.set_item("name", name)?;
-            group.set_item("tasks", summary.submitted)?;
-            group.set_item("finished", summary.finished)?;
-            group.set_item("measured", summary.measured)?;
-            group.set_item("failed", summary.failed)?;
-            group.set_item("retried", summary.retried)?;
-            group.set_item("total_s", summary.ran_total.as_secs_f64())?;
-            group.set_item("waited_s", summary.waited_total.as_secs_f64())?;
-            group.set_item("max_s", summary.ran_max.as_secs_f64())?;
-            groups.append(group)?;
-        }
-        dict.set_item("groups", groups)?;
-        Ok(dict)
+        stats::dict(py, stats)
     }
 
     /// Serves pages that show the engine, from the first call on, at this address; returns where they are.

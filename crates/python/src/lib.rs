@@ -27,6 +27,7 @@ mod runner;
 mod segment;
 mod session;
 mod snapshot;
+mod stats;
 mod task_options;
 mod turns;
 mod values;
