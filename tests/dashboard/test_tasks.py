@@ -65,7 +65,7 @@ def test_what_a_task_waited_for_its_own_calls_is_told_apart(tab, event):
         # None of it is said to be another phase.
         (answer,) = page.evaluate("() => window.lineshaft.ask('/api/tasks', {name: 'wait_for_call'})")["rows"]
         others_s = 0
-        for phase in ("ran", "on its way, and handed ahead"):
+        for phase in ("ran", "fetched: on its way to the worker, or behind what that ran"):
             (lasted,) = phases.filter(has_text=re.compile(f"^{phase}")).locator("b").all()
             others_s += seconds(lasted.inner_text())
         assert others_s <= 1.01 * (answer["ended_s"] - answer["assigned_s"] - waited_s)

@@ -59,9 +59,9 @@ struct Slice {
     /// From when the task could run until it was handed to its worker.
     #[serde(skip_serializing_if = "Option::is_none")]
     queued_ms: Option<f64>,
-    /// From then until it began.
+    /// From then until that began with it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    ahead_ms: Option<f64>,
+    fetch_ms: Option<f64>,
     /// What of the slice its call waited for other tasks, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     waited_ms: Option<f64>,
@@ -144,7 +144,7 @@ impl Picture {
             },
             queued_ms: task.and_then(|task| ms(task.ready, task.assigned)),
             waited_ms: (bar.waited_ns > 0).then(|| bar.waited().as_secs_f64() * 1e3),
-            ahead_ms: task.and_then(|task| ms(task.assigned, bar.start)),
+            fetch_ms: task.and_then(|task| ms(task.assigned, bar.start)),
         }
     }
 }
@@ -370,7 +370,7 @@ mod tests {
         assert_eq!(slices[0]["args"]["queued_ms"], 0.003);
         assert_eq!(slices[0]["dur"], 100.0);
         assert_eq!(
-            (&slices[0]["ts"], &slices[0]["args"]["ahead_ms"]),
+            (&slices[0]["ts"], &slices[0]["args"]["fetch_ms"]),
             (&5.0.into(), &0.0.into())
         );
         assert_eq!(

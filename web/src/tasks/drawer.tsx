@@ -190,7 +190,7 @@ function Phases({ task }: { task: TaskDetail }) {
   const phases: [string, string, number | null][] = [
     [...before, between(submitted_s, ready_s)],
     ["queued", STATES.ready, between(ready_s, assigned_s)],
-    ["on its way, and handed ahead", STATES.ahead, ended_s !== null && assigned_s !== null && took_s !== null ? Math.max(0, ended_s - assigned_s - took_s) : null],
+    ["fetched: on its way to the worker, or behind what that ran", STATES.ahead, ended_s !== null && assigned_s !== null && took_s !== null ? Math.max(0, ended_s - assigned_s - took_s) : null],
     ["loaded its function and arguments", STATES.blocked, load_s],
     ["ran", STATES.running, ran_s],
     ["waited for other tasks once it had begun", STATES.dropped, waited_s],
