@@ -4,7 +4,8 @@ import { useEffect, useState } from "preact/hooks";
 
 export function useDark(): boolean {
   const [query] = useState(() => window.matchMedia("(prefers-color-scheme: dark)"));
-  const [isDark, setDark] = useState(query.matches);
+  // Asked once: a query that is asked between a change and the event of it has no such event any more.
+  const [isDark, setDark] = useState(() => query.matches);
   useEffect(() => {
     const changed = () => setDark(query.matches);
     query.addEventListener("change", changed);
