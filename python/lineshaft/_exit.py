@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import sys
 import threading
+from contextlib import suppress
 
 from lineshaft import _native, _process
 
@@ -97,6 +98,11 @@ def _end_engines(*, in_hurry: bool = False) -> None:
     others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
     daemons = [thread.ident for thread in others if thread.daemon and not isinstance(thread, threading._DummyThread)]
     _native.end_crossings([ident for ident in daemons if ident is not None], CROSSINGS_S)
+    if _is_interrupted():
+        # CPython forgets that Ctrl-C ends the program, and its exit status, as soon as anything evaluates source: a
+        # `namedtuple` in a module that is imported late is enough.
+        with suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")
 
 
 def _wait() -> None:

@@ -392,6 +392,24 @@ def test_os_exit(programs):
     assert not alive
 
 
+def test_the_status_after_ctrl_c_while_a_generator_is_open(programs):
+    """CPython forgets it when anything evaluates source, as modules do that are imported late."""
+    programs.write(
+        {
+            "script.py": """
+            import signal, time
+            import lineshaft.joblib
+            from joblib import Parallel, delayed
+            calls = (delayed(time.sleep)(0.02) for number in range(50))
+            results = Parallel(n_jobs=2, backend="lineshaft", return_as="generator_unordered")(calls)
+            assert next(results) is None
+            signal.raise_signal(signal.SIGINT)
+            """
+        }
+    )
+    programs.run("script.py", returncode=-signal.SIGINT)
+
+
 def test_ctrl_c(programs):
     programs.write(
         {
