@@ -37,7 +37,8 @@ pub struct Front {
 pub fn interpreter(py: Python<'_>) -> PyResult<&'static Interpreter> {
     static INTERPRETER: PyOnceLock<Interpreter> = PyOnceLock::new();
     INTERPRETER.get_or_try_init(py, || {
-        let pickle = py.import("pickle")?;
+        // What `pickle` exports, without the ten modules that it imports.
+        let pickle = py.import("_pickle")?;
         let dumps = pickle.getattr("dumps")?;
         let empty = (PyTuple::empty(py), PyDict::new(py));
         let no_arguments = dumps
