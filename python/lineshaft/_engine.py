@@ -378,21 +378,28 @@ class Engine(_observe.Observed):
     def _leave(self, pool: _native.Pool) -> None:
         """Note a pool that was closed: its calls, and then its workers, come to their end before the interpreter."""
         # Other threads and finalizers come here as well: each step is done at once, so none needs a lock.
-        self._left.difference_update([left for left in list(self._left) if left.wait_closed(0)])
+        ended = [left for left in list(self._left) if left.wait_closed(0) and left.has_called_back()]
+        self._left.difference_update(ended)
         self._left.add(pool)
 
     def _finish_calls(self) -> None:
-        """Wait for what the interpreter waits for before it ends: all calls but daemons, and those of `Pool`s."""
+        """Wait for what the interpreter waits for before it ends: all calls but daemons, and those of `Pool`s.
+
+        And for their callbacks: in `concurrent.futures` the threads call them that the interpreter waits for.
+        """
         native = self._native or self._native_threads
         if native is None:
             return
-        if not self._serves_pools:
-            native.wait_idle(but_daemons=True)
-            return
-        # A call that ends may submit to another pool, so one round may not be enough.
-        while unfinished := [pool for pool in _exit.calls_to_finish(self) if not pool.wait_idle(0, but_daemons=True)]:
-            for pool in unfinished:
-                pool.wait_idle(but_daemons=True)
+
+        def unfinished() -> list[_native.Pool | _native.Engine]:
+            waited_for = _exit.calls_to_finish(self) if self._serves_pools else [native]
+            return [one for one in waited_for if not (one.wait_idle(0, but_daemons=True) and one.has_called_back())]
+
+        # A call that ends may submit to another pool, and so may a callback: one round may not be enough.
+        while left := unfinished():
+            for one in left:
+                one.wait_idle(but_daemons=True)
+                one.finish_callbacks()
 
     def _finish_workers(self) -> None:
         """Wait for the workers that the interpreter waits for before it ends: those of executors, when no call is left.

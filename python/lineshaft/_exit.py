@@ -1,9 +1,10 @@
 """How engines end with the interpreter, in the two steps that the standard library has.
 
-When the main thread has come to its end, executors take no more calls, those submitted run to their end, and so do
-the workers: `concurrent.futures` does so. Other threads may go on, and the pools that they use serve them, as those of
-`multiprocessing` do. When these threads have ended as well, the interpreter runs the hooks of `atexit`: pools are
-terminated (`pool.at_exit`), and then the engines end. A pool that a later hook makes starts an engine of its own.
+When the main thread has come to its end, executors take no more calls, those submitted run to their end, their
+callbacks are called, and the workers end: `concurrent.futures` does so. Other threads may go on, and the pools that
+they use serve them, as those of `multiprocessing` do. When these threads have ended as well, the interpreter runs the
+hooks of `atexit`: pools are terminated (`pool.at_exit`), and then the engines end. A pool that a later hook makes
+starts an engine of its own.
 """
 
 from __future__ import annotations

@@ -62,6 +62,14 @@ class Engine:
         """
         Whether it has been shut down.
         """
+    def finish_callbacks(self, /) -> None:
+        """
+        Waits until they have been, and calls those that no other thread calls.
+        """
+    def has_called_back(self, /) -> bool:
+        """
+        Whether the callbacks of all calls that have ended have been called.
+        """
     def loop_pool(self, /, *, name: str, workers: SupportsIndex, start: Any, cancel: Any) -> Pool:
         """
         Opens a pool that hands its calls to `start`, `workers` of them at a time. `cancel` takes the number
@@ -316,6 +324,15 @@ class Pool:
         """
         Sees to it that the callbacks of its calls have been called; these have all ended. A pool for nested
         calls does not wait.
+        """
+    def finish_callbacks(self, /) -> None:
+        """
+        Waits until they have been, and calls those that no other thread calls.
+        """
+    def has_called_back(self, /) -> bool:
+        """
+        Whether the callbacks of those of its calls that have ended have been called. A pool for nested calls does not
+        know: it says True.
         """
     def hurry(self, /) -> None:
         """

@@ -59,6 +59,34 @@ def test_callbacks_at_the_end(script):
     assert out == "told None\n" * 2
 
 
+@pytest.mark.parametrize("kind", ["ProcessPoolExecutor", "ThreadPoolExecutor"])
+@pytest.mark.parametrize("before", ["", "ls.Pool(1).apply(abs, (-1,))", "atexit.register(tell)"])
+def test_exit_handlers_see_what_callbacks_have_collected(script, kind, before):
+    """As in `concurrent.futures`, the program's callbacks come before its exit handlers, whoever was first."""
+    out = script(f"""
+        import atexit, time
+        import lineshaft as ls
+        collected = []
+        def collect(future):
+            time.sleep(0.01)
+            collected.append(future.result())
+        def more(future):
+            ls.submit(abs, -2).add_done_callback(collect)
+        def tell():
+            print(len(collected))
+        {before}
+        left, executor = ls.{kind}(2), ls.{kind}(2)
+        for submit in (left.submit, executor.submit, ls.submit):
+            for number in range(20):
+                submit(abs, number).add_done_callback(collect)
+        executor.submit(abs, -1).add_done_callback(more)
+        left.shutdown(wait=False)
+        del left
+        atexit.register(tell)
+    """)
+    assert set(out.split()) == {"61"}
+
+
 def test_globals(script):
     assert (
         script("""

@@ -36,6 +36,11 @@ impl Untold {
         self.ends().remove(&ended);
     }
 
+    /// Whether none is left.
+    pub fn is_empty(&self) -> bool {
+        self.ends().is_empty()
+    }
+
     /// Whether one is left that ended earlier.
     pub fn has_before(&self, ended: EndedAt) -> bool {
         self.ends().first().is_some_and(|first| *first < ended)

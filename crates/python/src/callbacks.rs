@@ -90,6 +90,16 @@ impl Callbacks {
         line.is_some_and(|line| line.is_left_before(future, since))
     }
 
+    /// Whether futures have ended, of one pool or of all, of which callbacks are still to be called, but for the line
+    /// that the thread itself is in.
+    pub fn are_left(&self, pool: Option<PoolId>, thread: ThreadId) -> bool {
+        let mut lines = self.0.iter();
+        lines.any(|(id, line)| {
+            let is_asked_for = pool.is_none_or(|pool| pool == *id);
+            is_asked_for && !line.untold.is_empty() && !line.is_held_up_by(thread)
+        })
+    }
+
     /// Where futures of this pool are noted that have ended while their callbacks are to be called.
     pub fn untold(&self, pool: PoolId) -> Option<Arc<Untold>> {
         self.0.get(&pool).map(|line| Arc::clone(&line.untold))

@@ -436,6 +436,16 @@ impl Engine {
         pool::wait_idle(py, &self.core, None, timeout_s, but_daemons)
     }
 
+    /// Whether the callbacks of all calls that have ended have been called.
+    fn has_called_back(&self) -> bool {
+        self.core.resolver.has_called_back(None)
+    }
+
+    /// Waits until they have been, and calls those that no other thread calls.
+    fn finish_callbacks(&self, py: Python<'_>) -> PyResult<()> {
+        self.core.resolver.finish_callbacks(py, None)
+    }
+
     /// Ends the engine: cancels what is unfinished, ends the workers, shows what they still
     /// printed. In a hurry it does not wait long for callbacks.
     #[pyo3(signature = (*, in_hurry = false))]

@@ -397,6 +397,27 @@ impl Pool {
         Ok(())
     }
 
+    /// Whether the callbacks of those of its calls that have ended have been called. A pool for nested calls does not
+    /// know: it says True.
+    fn has_called_back(&self) -> bool {
+        match &self.kind {
+            Kind::Processes { core, id, .. } | Kind::Threads { core, id, .. } => {
+                core.resolver.has_called_back(Some(*id))
+            }
+            Kind::Nested { .. } => true,
+        }
+    }
+
+    /// Waits until they have been, and calls those that no other thread calls.
+    fn finish_callbacks(&self, py: Python<'_>) -> PyResult<()> {
+        match &self.kind {
+            Kind::Processes { core, id, .. } | Kind::Threads { core, id, .. } => {
+                core.resolver.finish_callbacks(py, Some(*id))
+            }
+            Kind::Nested { .. } => Ok(()),
+        }
+    }
+
     /// Sees to it that the callbacks of its calls have been called; these have all ended. A pool for nested
     /// calls does not wait.
     fn drain(&self, py: Python<'_>) -> PyResult<()> {

@@ -75,4 +75,26 @@ impl Resolver {
         }
         Ok(())
     }
+
+    /// Whether the callbacks of all futures that have ended have been called, of one pool or of all, but for those
+    /// that this thread calls.
+    pub fn has_called_back(&self, pool: Option<PoolId>) -> bool {
+        let this = thread::current().id();
+        self.watched.load(Ordering::SeqCst) == 0 || !self.queue().callbacks.are_left(pool, this)
+    }
+
+    /// Waits until they have been, and calls those that no other thread calls. Unlike `finish`, it waits for no
+    /// future that has not ended. Raises what a signal handler raises meanwhile.
+    pub fn finish_callbacks(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        pool: Option<PoolId>,
+    ) -> PyResult<()> {
+        let this = thread::current().id();
+        while !self.has_called_back(pool) {
+            self.drain(py, pool)?;
+            self.wait_unless(py, |queue| !queue.callbacks.are_left(pool, this))?;
+        }
+        Ok(())
+    }
 }

@@ -297,9 +297,14 @@ impl Resolver {
 
     /// Waits for a moment while another thread deals with what is left.
     fn wait(&self, py: Python<'_>, pool: Option<PoolId>) -> PyResult<()> {
+        self.wait_unless(py, |queue| queue.is_finished(pool))
+    }
+
+    /// Waits for a moment while another thread deals with what is left. Raises what a signal handler raises meanwhile.
+    fn wait_unless(&self, py: Python<'_>, is_over: impl Fn(&Queue) -> bool + Sync) -> PyResult<()> {
         py.detach(|| {
             let queue = self.queue();
-            if !queue.is_finished(pool) {
+            if !is_over(&queue) {
                 let waited = self.dealt.wait_timeout(queue, SIGNAL_CHECK);
                 drop(waited.unwrap_or_else(PoisonError::into_inner));
             }
