@@ -121,8 +121,27 @@ def test_shutdown_waits_for_the_callbacks_of_its_own(executor_class):
         assert len(called) == 4
 
 
-def test_one_at_a_time(executor, event):
-    """Callbacks of an executor may count without a lock."""
+def test_callbacks_of_several_threads_may_wait_for_each_other():
+    """As in `concurrent.futures`, each is called on behalf of the thread that ran its call."""
+    count = 5
+    together = threading.Barrier(count)
+    met = []
+
+    def meet(_: object) -> None:
+        together.wait(PATIENCE_S)
+        met.append(True)
+
+    with ls.ThreadPoolExecutor(count) as executor:
+        begun = threading.Barrier(count)
+        for _ in range(count):
+            executor.submit(begun.wait).add_done_callback(meet)
+    assert met == [True] * count
+
+
+@pytest.mark.parametrize(("kind", "workers"), [(ls.ProcessPoolExecutor, 2), (ls.ThreadPoolExecutor, 1)])
+def test_one_at_a_time(kind, workers, event):
+    """Callbacks of calls that ran in processes, or on one thread, may count without a lock."""
+    executor = kind(workers)
     count, inside, most, order = 200, 0, 0, []
     ended = threading.Event()
 
@@ -143,3 +162,4 @@ def test_one_at_a_time(executor, event):
     assert ended.wait(PATIENCE_S)
     assert most == 1
     assert sorted(map(id, order)) == sorted(map(id, futures))
+    executor.shutdown()

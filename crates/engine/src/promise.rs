@@ -12,10 +12,11 @@
 //! pledge that is dropped before it was kept, as by a panic that unwinds through its owner, ends the
 //! promise with an error: whatever goes wrong, nobody waits for ever.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use lineshaft_core::TaskId;
+use rustix::thread::Pid;
 
 use crate::outcome::{Outcome, TaskError};
 use crate::untold::{EndedAt, Untold};
@@ -44,6 +45,8 @@ pub struct Promise {
     task: AtomicU64,
     /// The task is a call of this process.
     local: bool,
+    /// Zero until a thread has begun it.
+    thread: AtomicI32,
     ended: OnceLock<EndedAt>,
     outcome: OnceLock<Outcome>,
     watch: Mutex<Watch>,
@@ -137,6 +140,16 @@ impl Promise {
     /// Whether the task is a call of this process.
     pub fn is_local(&self) -> bool {
         self.local
+    }
+
+    /// The number of the thread of a pool that has begun it last; zero if there is none.
+    pub fn thread(&self) -> i32 {
+        self.thread.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn begin_on(&self, thread: Pid) {
+        self.thread
+            .store(thread.as_raw_nonzero().get(), Ordering::Relaxed);
     }
 
     /// A promise that was never a task: its outcome is known from the start.

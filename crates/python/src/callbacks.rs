@@ -2,7 +2,9 @@
 //!
 //! Waiters are told first, whatever the pool, and at once: they do nothing but wake a thread. A callback
 //! is code of the program, which may block. So each pool has a line, in which callbacks are called one
-//! at a time and in the order in which their futures ended; what blocks in one line blocks no other.
+//! at a time and in the order in which their futures ended; what blocks in one line blocks no other. The line of
+//! a pool of threads has a row for each thread, as there it is that of the call which calls them: one of another
+//! thread may wait for them.
 //!
 //! In `concurrent.futures` the thread that ends a future calls its callbacks before it ends the next. So who has the
 //! result of a future, or waited for it, can rely on what the callbacks of earlier ones have collected. Here futures
@@ -10,8 +12,8 @@
 //! are told of it only then. They wait for so long only: a callback may wait in its turn for what they do next. There
 //! each thread of a pool of threads calls those of the futures that it ends, so that one which blocks holds up no other.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque, hash_map};
 use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
@@ -31,15 +33,34 @@ const PATIENCE_PROCESSES: Duration = Duration::from_secs(10);
 /// How often it is looked whether they have been held up for long enough.
 pub const PATIENCE_CHECK: Duration = Duration::from_millis(250);
 
+/// Futures of one pool that a thread of it ran, or that no thread of this process did. There is one while it has some.
+#[derive(Default)]
+struct Row {
+    waiting: VecDeque<Py<FutureBase>>,
+    /// The thread that calls callbacks right now, and since when those of one future.
+    busy: Option<(ThreadId, Instant)>,
+}
+
+impl Row {
+    fn is_free(&self) -> bool {
+        self.busy.is_none() && !self.waiting.is_empty()
+    }
+}
+
+/// Where a thread is that calls callbacks: in which row of which pool's line.
+#[derive(Clone, Copy)]
+pub struct Place {
+    pub pool: PoolId,
+    row: i32,
+}
+
 /// Futures of one pool.
 #[derive(Default)]
 struct Line {
     /// Those that are watched and not published, whether they are done or not.
     watched: usize,
-    /// Those whose callbacks are to be called.
-    waiting: VecDeque<Py<FutureBase>>,
-    /// The thread that calls callbacks right now, and since when those of one future.
-    busy: Option<(ThreadId, Instant)>,
+    /// Those whose callbacks are to be called, by the threads that ran their calls.
+    rows: BTreeMap<i32, Row>,
     /// Those that have callbacks of the program and have ended, until these have been called.
     untold: Arc<Untold>,
     /// Those whose waiters are to be told once the callbacks of all before them have been called, and since when.
@@ -47,12 +68,25 @@ struct Line {
 }
 
 impl Line {
+    /// The threads that call callbacks, and since when.
+    fn busy(&self) -> impl Iterator<Item = (ThreadId, Instant)> {
+        self.rows.values().filter_map(|row| row.busy)
+    }
+
     fn is_free(&self) -> bool {
-        self.busy.is_none() && !self.waiting.is_empty()
+        self.rows.values().any(Row::is_free)
     }
 
     fn is_held_up_by(&self, thread: ThreadId) -> bool {
-        self.busy.is_some_and(|(busy, _)| busy == thread)
+        self.busy().any(|(busy, _)| busy == thread)
+    }
+
+    /// The row that nobody is in and of which the first future has ended before those of the others.
+    fn next(&mut self) -> Option<(i32, &mut Row)> {
+        let first = |row: &Row| row.waiting.front().and_then(|it| it.get().ended_at());
+        let free = self.rows.iter_mut().filter(|(_, row)| row.is_free());
+        let (thread, row) = free.min_by_key(|(_, row)| first(row))?;
+        Some((*thread, row))
     }
 
     /// Whether callbacks that come before are still to be called, and worth waiting for by who waits `since` then.
@@ -67,8 +101,8 @@ impl Line {
             return since.elapsed() < PATIENCE_THREADS;
         }
         // However long all of them take together.
-        let busy_since = self.busy.map_or(since, |(_, busy_since)| busy_since);
-        busy_since.max(since).elapsed() < PATIENCE_PROCESSES
+        let busy_since = self.busy().map(|(_, busy_since)| busy_since).min();
+        busy_since.unwrap_or(since).max(since).elapsed() < PATIENCE_PROCESSES
     }
 }
 
@@ -145,42 +179,55 @@ impl Callbacks {
 
     /// The waiters of a future have been told, and it has callbacks.
     pub fn push(&mut self, pool: PoolId, future: Py<FutureBase>) {
-        self.0.entry(pool).or_default().waiting.push_back(future);
+        let rows = &mut self.0.entry(pool).or_default().rows;
+        let row = rows.entry(future.get().thread()).or_default();
+        row.waiting.push_back(future);
     }
 
-    /// Takes the next future of a line that no thread is in, of the given one or of any.
+    /// Takes the next future of a row that no thread is in, of the given line or of any. A thread that is in a line
+    /// already does not enter it once more: what it calls there may hold a lock.
     pub fn begin(
         &mut self,
         only: Option<PoolId>,
         thread: ThreadId,
-    ) -> Option<(PoolId, Py<FutureBase>)> {
+    ) -> Option<(Place, Py<FutureBase>)> {
         let mut lines = self.0.iter_mut();
-        let (pool, line) =
-            lines.find(|(pool, line)| line.is_free() && only.is_none_or(|only| only == **pool))?;
-        let future = line.waiting.pop_front()?;
-        line.busy = Some((thread, Instant::now()));
-        Some((*pool, future))
+        let (pool, line) = lines.find(|(pool, line)| {
+            line.is_free() && only.is_none_or(|only| only == **pool) && !line.is_held_up_by(thread)
+        })?;
+        let (ran_on, row) = line.next()?;
+        let future = row.waiting.pop_front()?;
+        row.busy = Some((thread, Instant::now()));
+        let place = Place {
+            pool: *pool,
+            row: ran_on,
+        };
+        Some((place, future))
     }
 
-    /// The thread that is in the line has called all callbacks of a future.
-    pub fn end(&mut self, pool: PoolId) {
-        if let Some(line) = self.0.get_mut(&pool) {
-            line.busy = None;
+    /// The thread that is there has called all callbacks of a future.
+    pub fn end(&mut self, place: Place) {
+        let rows = self.0.get_mut(&place.pool).map(|line| &mut line.rows);
+        if let Some(Entry::Occupied(mut row)) = rows.map(|rows| rows.entry(place.row)) {
+            row.get_mut().busy = None;
+            if row.get().waiting.is_empty() {
+                row.remove();
+            }
         }
     }
 
     /// All who watch a future of this pool have been told.
     pub fn published(&mut self, pool: PoolId) {
-        if let Entry::Occupied(mut line) = self.0.entry(pool) {
+        if let hash_map::Entry::Occupied(mut line) = self.0.entry(pool) {
             // In an interpreter that ends, lines are emptied under those who are in them.
             line.get_mut().watched = line.get().watched.saturating_sub(1);
-            if line.get().watched == 0 && line.get().busy.is_none() {
+            if line.get().watched == 0 && line.get().busy().next().is_none() {
                 line.remove();
             }
         }
     }
 
-    /// Whether there is a callback in a line that no thread is in.
+    /// Whether there is a callback in a row that no thread is in.
     pub fn has_free(&self) -> bool {
         self.0.values().any(Line::is_free)
     }
@@ -198,8 +245,7 @@ impl Callbacks {
 
     /// Whether there is no callback left to be called, but for the line that the thread itself is in.
     pub fn are_quiet(&self, thread: ThreadId) -> bool {
-        let is_quiet =
-            |line: &Line| line.waiting.is_empty() && line.busy.is_none() && line.held.is_empty();
+        let is_quiet = |line: &Line| line.rows.is_empty() && line.held.is_empty();
         let mut lines = self.0.values();
         lines.all(|line| is_quiet(line) || line.is_held_up_by(thread))
     }

@@ -173,7 +173,12 @@ impl Lanes {
         let mut queue = self.queue();
         let call = queue.calls.pop_front();
         match &call {
-            Some(call) => queue.running.insert(thread, (call.task, call.attempt)),
+            Some(call) => {
+                if self.are_held {
+                    call.promise.begin_on(thread);
+                }
+                queue.running.insert(thread, (call.task, call.attempt))
+            }
             None => queue.running.remove(&thread),
         };
         call

@@ -130,6 +130,14 @@ impl FutureBase {
         matches!(self.source.get(), Some(Source::Task { promise, .. }) if promise.is_local())
     }
 
+    /// The number of the thread of a pool that ran it; zero if none did.
+    pub fn thread(&self) -> i32 {
+        match self.source.get() {
+            Some(Source::Task { promise, .. }) => promise.thread(),
+            _ => 0,
+        }
+    }
+
     /// Whether callbacks of futures of its pool that ended before it are still to be called.
     pub(super) fn has_callbacks_before(&self) -> bool {
         match self.source.get() {

@@ -19,7 +19,7 @@ use lineshaft_core::PoolId;
 use lineshaft_engine::{EndedAt, Untold};
 use pyo3::prelude::*;
 
-use crate::callbacks::{Callbacks, PATIENCE_CHECK};
+use crate::callbacks::{Callbacks, PATIENCE_CHECK, Place};
 use crate::future::{FutureBase, call_callbacks, tell_waiters};
 use crate::interpreter::hanging_if_unwound;
 use crate::notices::{Notice, Notices};
@@ -212,10 +212,10 @@ impl Resolver {
         self.dealt.notify_all();
     }
 
-    /// Takes the next future that has callbacks, of a line that nobody is in.
+    /// Takes the next future that has callbacks, of a row that nobody is in.
     fn enter_line(self: &Arc<Self>, pool: Option<PoolId>) -> Option<Step<'_>> {
         let mut queue = self.queue();
-        let (pool, future) = queue.callbacks.begin(pool, thread::current().id())?;
+        let (place, future) = queue.callbacks.begin(pool, thread::current().id())?;
         // Nothing else waits for the callback.
         if queue.has_work() || queue.callbacks.has_held() {
             self.wake_up(queue);
@@ -224,7 +224,7 @@ impl Resolver {
         }
         Some(Step {
             resolver: self,
-            pool,
+            place,
             future,
         })
     }
@@ -364,16 +364,16 @@ impl Queue {
 /// A future in hand of which the callbacks are called, until it is dropped.
 struct Step<'a> {
     resolver: &'a Resolver,
-    pool: PoolId,
+    place: Place,
     future: Py<FutureBase>,
 }
 
 impl Drop for Step<'_> {
     fn drop(&mut self) {
         let mut queue = self.resolver.queue();
-        queue.callbacks.end(self.pool);
+        queue.callbacks.end(self.place);
         let ended = self.future.get().ended_at();
-        self.resolver.published(queue, self.pool, ended);
+        self.resolver.published(queue, self.place.pool, ended);
     }
 }
 
