@@ -138,6 +138,29 @@ def test_callbacks_of_several_threads_may_wait_for_each_other():
     assert met == [True] * count
 
 
+def test_a_callback_that_waits_holds_up_no_callback_of_another_thread():
+    """Not for a moment each: in a chain of many it would be long."""
+    count = 60
+    over, last = threading.Event(), threading.Event()
+    with ls.ThreadPoolExecutor(count) as executor:
+
+        def go_on(left: int) -> None:
+            if left:
+                submit(left - 1)
+                over.wait(PATIENCE_S)
+            else:
+                last.set()
+
+        def submit(left: int) -> None:
+            begin = threading.Event()
+            executor.submit(begin.wait).add_done_callback(lambda _: go_on(left))
+            begin.set()
+
+        submit(count - 1)
+        assert last.wait(PATIENCE_S)
+        over.set()
+
+
 @pytest.mark.parametrize(("kind", "workers"), [(ls.ProcessPoolExecutor, 2), (ls.ThreadPoolExecutor, 1)])
 def test_one_at_a_time(kind, workers, event):
     """Callbacks of calls that ran in processes, or on one thread, may count without a lock."""

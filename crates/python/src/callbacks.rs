@@ -3,8 +3,8 @@
 //! Waiters are told first, whatever the pool, and at once: they do nothing but wake a thread. A callback
 //! is code of the program, which may block. So each pool has a line, in which callbacks are called one
 //! at a time and in the order in which their futures ended; what blocks in one line blocks no other. The line of
-//! a pool of threads has a row for each thread, as there it is that of the call which calls them: one of another
-//! thread may wait for them.
+//! a pool of threads has a row for each thread, as in `concurrent.futures` it is that of the call which calls them:
+//! one of another thread may wait for them. So they do not wait until the waiters of their future may be told (below).
 //!
 //! In `concurrent.futures` the thread that ends a future calls its callbacks before it ends the next. So who has the
 //! result of a future, or waited for it, can rely on what the callbacks of earlier ones have collected. Here futures

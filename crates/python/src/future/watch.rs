@@ -10,6 +10,10 @@ use super::{FutureBase, Source};
 
 /// Who wants to know in Python.
 #[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a step of its own, and they come in any order"
+)]
 pub(super) struct Watch {
     pub(super) callbacks: Vec<Py<PyAny>>,
     /// The resolver will publish this future.
@@ -18,6 +22,8 @@ pub(super) struct Watch {
     pub(super) published: bool,
     /// Nobody waits for callbacks of others before they are told of this one.
     pub(super) is_told_at_once: bool,
+    /// Its callbacks need not wait until those who wait for it are told.
+    pub(super) is_called_early: bool,
 }
 
 impl FutureBase {
@@ -110,6 +116,20 @@ impl FutureBase {
     /// Nobody who wants to know of it waits for callbacks of others any more.
     pub fn tell_at_once(&self) {
         self.watch.with(|watch| watch.is_told_at_once = true);
+    }
+
+    /// Its callbacks are called before those who wait for it are told; false if it has none, or is no call of a thread.
+    pub fn call_early(&self) -> bool {
+        let has_callbacks = |watch: &mut Watch| {
+            watch.is_called_early |= !watch.callbacks.is_empty();
+            watch.is_called_early
+        };
+        self.thread() != 0 && self.watch.with(has_callbacks)
+    }
+
+    /// Whether its callbacks are called before those who wait for it are told.
+    pub fn is_called_early(&self) -> bool {
+        self.watch.with(|watch| watch.is_called_early)
     }
 
     /// Whether there are callbacks that have not been called.

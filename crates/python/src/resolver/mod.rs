@@ -146,8 +146,13 @@ impl Resolver {
                 return Ok(());
             };
             let future = step.future.bind(py);
-            // Somebody may have begun to wait since others were told.
-            let told = tell_waiters(future, || self.queue().closed);
+            let this = future.get();
+            let told = if this.is_called_early() && !this.is_told_at_once() {
+                Ok(()) // it is held
+            } else {
+                // Somebody may have begun to wait since others were told.
+                tell_waiters(future, || self.queue().closed)
+            };
             told.and(call_callbacks(future))?;
         }
     }
@@ -161,7 +166,7 @@ impl Resolver {
             return Ok(());
         };
         loop {
-            let Some((pool, future)) = self.next_to_tell() else {
+            let Some((pool, future)) = self.next_to_tell(py) else {
                 return Ok(());
             };
             // What was printed comes before the future that is done, which is in hand by now: whatever is
@@ -173,8 +178,9 @@ impl Resolver {
         }
     }
 
-    /// Takes the next future that is done, of those that need not wait for callbacks of others.
-    fn next_to_tell(&self) -> Option<(PoolId, Py<FutureBase>)> {
+    /// Takes the next future that is done, of those that need not wait for callbacks of others. Of the others, only who
+    /// waits for them has to: their own callbacks are for the row of their thread.
+    fn next_to_tell(&self, py: Python<'_>) -> Option<(PoolId, Py<FutureBase>)> {
         let mut queue = self.queue();
         loop {
             let (pool, future) = queue.done.pop_front()?;
@@ -184,6 +190,13 @@ impl Resolver {
             let Some(ended) = ended else {
                 return Some((pool, future));
             };
+            if this.call_early() {
+                // It is published twice: to those who wait for it, and to its callbacks.
+                queue.callbacks.watch(pool);
+                self.watched.fetch_add(1, Ordering::SeqCst);
+                self.pending.fetch_add(1, Ordering::SeqCst);
+                queue.callbacks.push(pool, future.clone_ref(py));
+            }
             queue.callbacks.hold(pool, ended, future);
             // Whoever waits for work looks after those that are held.
             self.wake.notify_one();
@@ -198,7 +211,10 @@ impl Resolver {
             queue.callbacks.push(pool, future);
             return;
         }
-        self.published(queue, pool, future.get().ended_at());
+        // Who calls callbacks early says when all have been.
+        let this = future.get();
+        let called = this.ended_at().filter(|_| !this.is_called_early());
+        self.published(queue, pool, called);
         drop(future);
     }
 
