@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "LOOK_SIGNAL", "__version__", "ArraysKept", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "LentCore", "Pool", "Segment", "Session", "Snapshot", "TaskOptions", "Zygote", "after_fork", "cancel_running", "end_crossings", "is_own_thread", "static_order", "wait_any", "when_done"]
+__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "LOOK_SIGNAL", "__version__", "ArraysKept", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "KeptCall", "LentCore", "Pool", "Segment", "Session", "Snapshot", "TaskOptions", "Zygote", "after_fork", "cancel_running", "code_of", "end_crossings", "is_own_thread", "static_order", "wait_any", "when_done"]
 
 DUMP_SIGNAL: Final[int]
 """
@@ -294,6 +294,21 @@ class GraphRun:
         """
 
 @final
+class KeptCall:
+    """
+    A call as it was when this was made. What it holds in shared memory it holds until it is dropped.
+    """
+    def __new__(cls, /, pool: Pool, function: Any, args: Any, *, each: bool = False) -> KeptCall:
+        """
+        Pickles `function(*args)` for a pool of worker processes of this engine; with `each`, a call of `function` for
+        each item of the list `args`, an item being a tuple of arguments. What cannot be sent is the future's error.
+        """
+    def submit(self, /, options: TaskOptions | None = None) -> FutureBase:
+        """
+        Hands the call to the engine.
+        """
+
+@final
 class LentCore:
     """
     The core of the task that this thread runs is lent to others within a `with` block.
@@ -525,6 +540,12 @@ def cancel_running(futures: SupportsGetItem[int, FutureBase]) -> None:
     """
     Cancels the calls that are not done, those too that run in worker processes: these are killed.
     One that runs on a thread goes on, but nobody hears of it, and another thread takes its place.
+    """
+
+def code_of(pool: Pool, function: Any) -> Any:
+    """
+    What workers of a pool are sent for a function as it is now: the same object while nothing changed. It can be
+    submitted to that pool in the function's place, if it has one.
     """
 
 def end_crossings(daemons: SupportsGetItem[int, SupportsIndex], timeout_s: SupportsFloat | SupportsIndex) -> bool:

@@ -17,6 +17,7 @@ from tests.joblib.calls import append, enter_and_wait, fail_at, inner, make_lock
 import joblib
 import lineshaft as ls
 from joblib import Parallel, delayed, parallel_config
+from lineshaft.joblib import waiting
 
 RETURN_AS = ["list", "generator", "generator_unordered"]
 
@@ -451,3 +452,22 @@ def test_local_functions_find_the_globals_of_their_module_as_they_are(monkeypatc
         check_all(4)
     monkeypatch.setitem(globals(), "limit", 10)
     assert check_all(4) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("pre_dispatch", ["all", "2 * n_jobs"])
+def test_batches_that_travel_together_are_those_that_were_dispatched(pre_dispatch, monkeypatch):
+    monkeypatch.setattr(waiting, "LONG_S", 100.0)
+    monkeypatch.setattr(waiting, "GROUP_S", 1e4)
+
+    def look(found=(0,)):
+        return limit, found[0]
+
+    def change():
+        found = [0]
+        for n in range(60):
+            monkeypatch.setitem(globals(), "limit", n // 10)
+            found[0] = n
+            yield delayed(look)(found) if n % 20 >= 10 else delayed(look)()
+
+    expected = [(n // 10, n | 1 if n % 20 >= 10 else 0) for n in range(60)]
+    assert parallel(batch_size=1, pre_dispatch=pre_dispatch)(change()) == expected

@@ -159,6 +159,40 @@ def test_globals_changed_in_place(tmp_path):
     assert done.stdout.splitlines() == lines, done.stderr
 
 
+CHANGED_BETWEEN_CALLS = """
+from joblib import Parallel, delayed
+
+numbers, settings, limit = [0], {"limit": 0}, 0
+
+def look(found):
+    return found[0], settings["limit"], limit
+
+def look_up_limit(_):
+    return limit
+
+def change(function, argument):
+    global limit
+    for limit in range(40):
+        numbers[0] = settings["limit"] = limit
+        yield delayed(function)(argument)
+
+for return_as in ("list", "generator", "generator_unordered"):
+    for pre_dispatch in ("all", "2 * n_jobs", 4):
+        for function, argument in ((look, numbers), (look_up_limit, 0)):
+            parallel = Parallel(n_jobs=2, batch_size=1, pre_dispatch=pre_dispatch, return_as=return_as)
+            found = sorted(parallel(change(function, argument)))
+            # joblib reads two of them, and dispatches both.
+            read = [n | 1 for n in range(40)]
+            print(found == (read if function is look_up_limit else [(n, n, n) for n in read]))
+"""
+
+
+@pytest.mark.parametrize("workers", ["2", "4"])
+def test_batches_are_sent_as_they_are_when_they_are_dispatched(tmp_path, workers):
+    done = run(CHANGED_BETWEEN_CALLS, tmp_path, "--workers", workers)
+    assert done.stdout.splitlines() == ["True"] * 18, done.stderr
+
+
 CHANGED_BY_CALLS = """
 import random
 from joblib import Parallel, delayed

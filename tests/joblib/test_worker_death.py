@@ -107,3 +107,24 @@ def test_a_call_that_fails_has_failed_and_none_of_its_workers_has_died(tmp_path)
     ls.default_engine().shutdown()
     stats = ls.default_engine_stats()
     assert (stats["failed"], stats["worker_deaths"]) == (1, 0)
+
+
+def die_once_changed(changed, given):
+    changed.wait()
+    return die(signal.SIGKILL, *given)
+
+
+@pytest.mark.parametrize("return_as", RETURN_AS)
+def test_what_runs_again_is_what_was_dispatched(return_as, tmp_path, event):
+    given, changed = [tmp_path / "mark", "dispatched"], event("changed")
+
+    def calls():
+        yield delayed(die_once_changed)(changed, given)
+        yield delayed(str)("first")
+        given[1] = "changed"
+        changed.set()
+        yield delayed(str)("last")
+
+    results = Parallel(2, "lineshaft", return_as, batch_size=1, pre_dispatch=2)(calls())
+    assert sorted(results) == ["dispatched", "first", "last"]
+    assert ls.default_engine_stats()["worker_deaths"] == 1

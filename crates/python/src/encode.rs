@@ -23,13 +23,16 @@ pub struct EncodedCall {
 }
 
 /// The code of a callable, by the encoder, and the arguments that go with it: what has a state comes
-/// first among these.
+/// first among these. A code with a function is its own.
 pub fn code_and_arguments<'py>(
     encoder: &Bound<'py, PyAny>,
     function: &Bound<'py, PyAny>,
     args: &Bound<'py, PyTuple>,
 ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
     let py = function.py();
+    if function.cast::<DefinitionBase>().is_ok() {
+        return Ok((function.clone(), args.clone()));
+    }
     let code = encoder.call_method1(pyo3::intern!(py, "code"), (function,))?;
     let args = if code.cast::<DefinitionBase>()?.get().has_function {
         args.clone()
@@ -84,6 +87,21 @@ pub fn encode_call<'py>(
         definitions,
         inputs: inputs.collect::<PyResult<_>>()?,
     })
+}
+
+/// Whether what was raised while a call was encoded is its outcome, and not what a signal handler raised.
+pub fn is_outcome(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
+    if !error.is_instance_of::<pyo3::exceptions::PyException>(py) {
+        return Ok(false);
+    }
+    // Without a descriptor left, no module can be imported; that is the call's affair, then.
+    let Ok(signals) = py.import(pyo3::intern!(py, "lineshaft._signals")) else {
+        return Ok(true);
+    };
+    let is_raised_by_handler = signals.getattr(pyo3::intern!(py, "is_raised_by_handler"))?;
+    // The value alone does not know its traceback before Python 3.12.
+    let value = error.clone_ref(py).into_value(py);
+    Ok(!is_raised_by_handler.call1((value,))?.is_truthy()?)
 }
 
 /// Whether a value pickles alike whatever the program did: no class, no future, no code in it.

@@ -15,6 +15,7 @@ mod generation;
 mod graph;
 mod hooks;
 mod interpreter;
+mod kept;
 mod lending;
 mod locked;
 mod notices;
@@ -51,6 +52,8 @@ mod _native {
     use super::generation::after_fork;
     #[pymodule_export]
     use super::graph::{GraphRun, static_order};
+    #[pymodule_export]
+    use super::kept::{KeptCall, code_of};
     #[pymodule_export]
     use super::lending::LentCore;
     #[pymodule_export]

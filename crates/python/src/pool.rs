@@ -8,7 +8,7 @@ use lineshaft_engine::{Outcome, Policy, Promise, TaskError, TaskRequest, Work};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
-use crate::encode::{EncodedCall, encode_call, promise_of};
+use crate::encode::{EncodedCall, encode_call, is_outcome, promise_of};
 use crate::engine::{Core, engine_error};
 use crate::future::{self, FutureBase, NO_POOL, Source};
 use crate::interpreter::front;
@@ -136,22 +136,8 @@ fn submit_remote<'py>(
     )
 }
 
-/// Whether what was raised while a call was encoded is its outcome, and not what a signal handler raised.
-fn is_outcome(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
-    if !error.is_instance_of::<pyo3::exceptions::PyException>(py) {
-        return Ok(false);
-    }
-    // Without a descriptor left, no module can be imported; that is the call's affair, then.
-    let Ok(signals) = py.import(pyo3::intern!(py, "lineshaft._signals")) else {
-        return Ok(true);
-    };
-    let is_raised_by_handler = signals.getattr(pyo3::intern!(py, "is_raised_by_handler"))?;
-    // The value alone does not know its traceback before Python 3.12.
-    let value = error.clone_ref(py).into_value(py);
-    Ok(!is_raised_by_handler.call1((value,))?.is_truthy()?)
-}
-
-fn submit(py: Python<'_>, core: &Arc<Core>, request: TaskRequest) -> PyResult<Arc<Promise>> {
+/// Hands a task to the engine, after what it has yet to take in if that is much.
+pub fn submit(py: Python<'_>, core: &Arc<Core>, request: TaskRequest) -> PyResult<Arc<Promise>> {
     let engine = core.engine()?;
     if engine.is_behind() {
         py.detach(|| engine.catch_up());

@@ -30,6 +30,9 @@ DAEMON = _native.TaskOptions(daemon=True)
 class Announcing(Singles):
     """Batches whose ends are announced; at most `at_once` of them are with the engine, if that is a number."""
 
+    #: Whether workers are to find the batches as they are when joblib dispatches them.
+    _as_dispatched = True
+
     def __init__(self, *args: Any, at_once: int | None, **others: Any) -> None:
         super().__init__(*args, **others)
         #: Batches that are not with the engine yet.
@@ -44,6 +47,11 @@ class Announcing(Singles):
     def submit(self, calls: Any, callback: Callable[[Batch], object] | None) -> Batch:
         """Take a batch from joblib."""
         batch = Batch(calls, callback)
+        if self._in_processes and self._as_dispatched:
+            try:
+                batch.kept = self._keep(*self._call_of(calls))
+            except Exception as error:
+                batch.error = error  # said when it is the batch's turn
         self._kept.append(batch)
         self._feed()
         return batch

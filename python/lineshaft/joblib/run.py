@@ -12,15 +12,17 @@ A batch is a `Batch` from `Run.submit` on. Of four ways of running them `backend
 
 from __future__ import annotations
 
+from lineshaft import _native
 from lineshaft._serial.definition import group_of
+from lineshaft._serial.parent import all_or_nothing
 from lineshaft.joblib.batch import bind, on_thread, under_name
+from lineshaft.joblib.mapped import by_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from lineshaft import _native
     from lineshaft.joblib.batch import Surroundings
 
 __all__ = ["Batch", "Run", "modules_of", "timeout_error", "to_be_raised", "was_killed"]
@@ -32,12 +34,14 @@ RUNNERS_MAX = 16
 class Batch:
     """One batch of calls, as joblib knows it; also the future-like object that joblib keeps."""
 
-    __slots__ = ("callback", "calls", "deaths", "error", "is_done", "value")
+    __slots__ = ("callback", "calls", "deaths", "error", "is_done", "kept", "value")
 
     def __init__(self, calls: Any, callback: Callable[[Batch], object] | None) -> None:
         #: joblib's `BatchedCalls`, or anything else to be called.
         self.calls = calls
         self.callback = callback
+        #: What is sent to a worker for them, as they were when joblib dispatched them.
+        self.kept: Any = None
         self.deaths = 0
         self.is_done = False
         self.value: Any = None
@@ -95,6 +99,7 @@ class Run:
         """Return what a worker or a thread is to call for a batch."""
         items = getattr(calls, "items", None)
         if not isinstance(items, list) or not items:
+            self._keeps_state = True
             return calls, ()
         functions = [function for function, _, _ in items]
         function = functions[0]
@@ -108,6 +113,11 @@ class Run:
             return self._runner(group, group, under_name), (items, self._surroundings)
         calls_of_it = [(args, kwargs) for _, args, kwargs in items]
         return self._runner(identity, function, bind), (calls_of_it, self._surroundings)
+
+    def _keep(self, function: Callable[..., Any], arguments: Any, *, each: bool = False) -> _native.KeptCall:
+        """Pickle a call as it is now; what cannot be sent is said once it is submitted."""
+        with by_name(), all_or_nothing():
+            return _native.KeptCall(self._pool, function, arguments, each=each)
 
     def _runner(self, key: object, of: Any, make: Callable[[Any], Callable[..., Any]]) -> Callable[..., Any]:
         runner = self._runners.get(key)

@@ -40,6 +40,9 @@ def _is_cancelled(ended: Any) -> bool:
 class Sharing(Inside, Announcing):
     """The caller runs batches itself; worker processes help."""
 
+    # Those that the caller runs itself are the caller's own objects, so they are pickled for those who help alone.
+    _as_dispatched = False
+
     def __init__(self, *args: Any, **others: Any) -> None:
         super().__init__(*args, at_once=0, options=LAST, **others)
         self._helpers = self._n_jobs - 1

@@ -34,11 +34,16 @@ class Singles(Run):
 
     def _hand_over(self, batch: Batch, when_done: Callable[[Batch], object]) -> None:
         """Submit a batch; `when_done` is called with it, on a thread of the engine."""
+        if batch.error is not None:
+            raise batch.error
         self._open[batch] = None
         try:
-            runner, arguments = self._call_of(batch.calls)
-            with by_name(), all_or_nothing():
-                future = self._pool.submit(runner, arguments, None, self._options)
+            if batch.kept is not None:
+                future = batch.kept.submit(self._options)
+            else:
+                runner, arguments = self._call_of(batch.calls)
+                with by_name(), all_or_nothing():
+                    future = self._pool.submit(runner, arguments, None, self._options)
         except BaseException:
             self._open.pop(batch, None)
             raise
@@ -61,6 +66,7 @@ class Singles(Run):
                 self._hand_over(batch, when_done)
                 return False
             batch.error = to_be_raised(error, [batch])
+        batch.kept = None
         batch.is_done = True
         return True
 

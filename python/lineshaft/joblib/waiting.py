@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from itertools import islice
+from contextlib import suppress
+from itertools import islice, takewhile
 
 from lineshaft import _native
 from lineshaft._failures import cancelled
 from lineshaft._serial.parent import all_or_nothing, load_exception, load_result
-from lineshaft.joblib.mapped import by_name
+from lineshaft.errors import SerializationError
 from lineshaft.joblib.run import Batch, Run, timeout_error, to_be_raised, was_killed
 
 TYPE_CHECKING = False
@@ -28,6 +29,15 @@ LONG_S = 0.0003
 GROUP_S = 0.002
 #: Batches that take less may be dispatched ahead, per job.
 AHEAD = 16
+#: Types whose instances nobody can change.
+_UNCHANGING = frozenset({int, float, complex, bool, str, bytes, type(None)})
+
+
+def _never_change(calls: Any) -> bool:
+    """Whether these are calls of one function with arguments in which nothing can be changed."""
+    return all(
+        len(call) == 2 and all(type(value) in _UNCHANGING for value in (*call[0], *call[1].values())) for call in calls
+    )
 
 
 class _Group:
@@ -45,7 +55,8 @@ class Waiting(Run):
     """The caller waits for the workers itself.
 
     Batches that take less time than a message does travel together, as many as there are when a
-    worker has nothing to do. A worker's death is still that of the one batch which it ran.
+    worker has nothing to do, if nothing in them can change meanwhile. All others are pickled when joblib dispatches
+    them. A worker's death is still that of the one batch which it ran.
     """
 
     def __init__(
@@ -59,6 +70,8 @@ class Waiting(Run):
         self._kept: deque[Batch] = deque()
         #: Has joblib dispatch one more batch ahead of time; None if the user said how many there may be.
         self._dispatch_more = dispatch_more
+        #: What runs batches, as it was last sent, if it refers to nothing that can be changed in place.
+        self._settled_code: Any = None
         self._groups: dict[_Group, None] = {}
         #: Batches that are with the engine.
         self._away = 0
@@ -68,8 +81,10 @@ class Waiting(Run):
     def submit(self, calls: Any, callback: Callable[[Batch], object] | None) -> Batch:
         """Take a batch from joblib."""
         batch = Batch(calls, callback)
+        if self._in_processes:
+            batch.kept = self._as_dispatched(calls)
         self._kept.append(batch)
-        if self._batch_s >= LONG_S:
+        if self._batch_s >= LONG_S or isinstance(batch.kept, _native.KeptCall):
             self._feed()
         return batch
 
@@ -106,7 +121,14 @@ class Waiting(Run):
             while kept and (self._at_once is None or len(self._groups) < self._at_once):
                 self._send([kept.popleft()])
             return
-        while kept and len(self._groups) < self._n_jobs:
+        while kept:
+            if isinstance(kept[0].kept, _native.KeptCall):
+                if self._at_once is not None and len(self._groups) >= self._at_once:
+                    return
+                self._send([kept.popleft()])
+                continue
+            if len(self._groups) >= self._n_jobs:
+                return
             # One worker's share of what there is, so that the caller deals with the results of one
             # while another computes.
             share = -(-(len(kept) + self._away) // self._n_jobs)
@@ -115,27 +137,36 @@ class Waiting(Run):
 
     def _send(self, batches: list[Batch]) -> None:
         sent_s = time.monotonic()
-        if not self._in_processes:
+        kept = batches[0].kept
+        if kept is None:
             future = self._pool.submit(*self._call_of(batches[0].calls), None, None)
+        elif isinstance(kept, _native.KeptCall):
+            self._kept.extendleft(reversed(batches[1:]))
+            del batches[1:]
+            future = kept.submit()
         else:
-            runner = None
-            items: list[Any] = []
-            for batch in batches:
-                function, item = self._call_of(batch.calls)
-                if runner is None:
-                    runner = function
-                elif function is not runner:
-                    break
-                items.append(item)
-                if self._keeps_state:
-                    break  # what is sent together is loaded together
-            self._kept.extendleft(reversed(batches[len(items) :]))
-            del batches[len(items) :]
-            assert runner is not None, "a group has a batch"
-            with by_name(), all_or_nothing():
-                future = self._pool.submit_each(runner, items)
+            code, _ = kept
+            together = list(takewhile(lambda batch: isinstance(batch.kept, tuple) and batch.kept[0] is code, batches))
+            self._kept.extendleft(reversed(batches[len(together) :]))
+            del batches[len(together) :]
+            future = self._pool.submit_each(code, [batch.kept[1] for batch in batches])
         self._away += len(batches)
         self._groups[_Group(batches, future, sent_s)] = None
+
+    def _as_dispatched(self, calls: Any) -> _native.KeptCall | tuple[Any, tuple[Any, ...]]:
+        """Return what is to be sent for a batch, whatever is changed before it is.
+
+        If it can travel with others, that is the code of what runs it, and its arguments.
+        """
+        function, item = self._call_of(calls)
+        if not self._keeps_state and _never_change(item[0]):
+            with all_or_nothing(), suppress(SerializationError):
+                code = _native.code_of(self._pool, function)
+                # What a code refers to is known, and looked at, once it is made.
+                if code is self._settled_code or not self._pool.look_again():
+                    self._settled_code = code
+                    return code, item
+        return self._keep(function, [item], each=True)
 
     def _end(self, group: _Group) -> None:
         """Take over the outcomes of a group."""
@@ -153,7 +184,7 @@ class Waiting(Run):
             if isinstance(values, bytes):
                 values = load_result(values)
         for index, batch in enumerate(group.batches):
-            batch.is_done = True
+            batch.is_done, batch.kept = True, None
             if index in failed:
                 # joblib stops at the first failure, whichever batch it waits for.
                 raise load_exception(failed[index])
