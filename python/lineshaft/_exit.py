@@ -27,6 +27,8 @@ CROSSINGS_S = 1.0
 
 #: The main thread has ended: of the default engine's callers, only pools and calls that still run may submit.
 main_thread_has_ended = False
+#: No thread is waited for any more, and nothing that still runs has a result.
+engines_end = False
 
 
 def register() -> None:
@@ -78,6 +80,7 @@ def _finish_calls() -> None:
 
 
 def _end_engines(*, in_hurry: bool = False) -> None:
+    global engines_end
     # What runs on threads of a worker is waited for in processes of `multiprocessing` alone.
     in_hurry = in_hurry or _is_interrupted() or (_process.is_worker() and _process.start_method is None)
     if not in_hurry:
@@ -88,6 +91,7 @@ def _end_engines(*, in_hurry: bool = False) -> None:
             _interrupt()
         except Exception:
             sys.excepthook(*sys.exc_info())
+    engines_end = True
     for engine in _engines():
         try:
             engine._end(in_hurry=in_hurry)

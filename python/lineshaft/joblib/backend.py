@@ -21,6 +21,7 @@ from lineshaft import _native, _process, _running, _startup
 from lineshaft.joblib import limits
 from lineshaft.joblib.announcing import DAEMON, Announcing
 from lineshaft.joblib.batch import Surroundings
+from lineshaft.joblib.ending import is_on_daemon, stop_with_program
 from lineshaft.joblib.joining import Joining
 from lineshaft.joblib.pools import Pools
 from lineshaft.joblib.sharing import Sharing
@@ -159,6 +160,7 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         without effect: large arrays lie in shared memory in any case. ``prefer`` is for joblib's choice
         among backends, and this one has been chosen, but for a nested call: joblib runs those on threads.
         """
+        stop_with_program()
         n_jobs = self.effective_n_jobs(n_jobs)
         if n_jobs == 1:
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
@@ -190,6 +192,7 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
 
     def start_call(self) -> None:
         """Begin a call of ``Parallel``."""
+        stop_with_program()
         self._start_run()
 
     def _start_run(self) -> Run:
@@ -221,6 +224,8 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         else:
             # joblib's own default for `pre_dispatch` stands for "some"; any other number is the user's.
             more = self._dispatch_more if self.parallel.pre_dispatch == "2 * n_jobs" else None
+            if is_on_daemon():
+                options["options"] = DAEMON
             self._run = Waiting(pool, n_jobs=self._n_jobs, at_once=at_once, dispatch_more=more, **options)
         if self._on_threads and not _process.is_worker():
             # At last: what raises before has nothing to take back.
@@ -242,6 +247,7 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
         """Drop the batches of this call, also those that run in worker processes; no others."""
+        stop_with_program()
         self._end_run()
         # joblib itself would dispatch what it has sliced but not dispatched in the next call.
         with self.parallel._lock:

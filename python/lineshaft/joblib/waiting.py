@@ -60,7 +60,13 @@ class Waiting(Run):
     """
 
     def __init__(
-        self, *args: Any, n_jobs: int, at_once: int | None, dispatch_more: Callable[[], bool] | None, **others: Any
+        self,
+        *args: Any,
+        n_jobs: int,
+        at_once: int | None,
+        dispatch_more: Callable[[], bool] | None,
+        options: _native.TaskOptions | None = None,
+        **others: Any,
     ) -> None:
         super().__init__(*args, **others)
         self._n_jobs = n_jobs
@@ -70,6 +76,7 @@ class Waiting(Run):
         self._kept: deque[Batch] = deque()
         #: Has joblib dispatch one more batch ahead of time; None if the user said how many there may be.
         self._dispatch_more = dispatch_more
+        self._options = options
         #: What runs batches, as it was last sent, if it refers to nothing that can be changed in place.
         self._settled_code: Any = None
         self._groups: dict[_Group, None] = {}
@@ -139,17 +146,17 @@ class Waiting(Run):
         sent_s = time.monotonic()
         kept = batches[0].kept
         if kept is None:
-            future = self._pool.submit(*self._call_of(batches[0].calls), None, None)
+            future = self._pool.submit(*self._call_of(batches[0].calls), None, self._options)
         elif isinstance(kept, _native.KeptCall):
             self._kept.extendleft(reversed(batches[1:]))
             del batches[1:]
-            future = kept.submit()
+            future = kept.submit(self._options)
         else:
             code, _ = kept
             together = list(takewhile(lambda batch: isinstance(batch.kept, tuple) and batch.kept[0] is code, batches))
             self._kept.extendleft(reversed(batches[len(together) :]))
             del batches[len(together) :]
-            future = self._pool.submit_each(code, [batch.kept[1] for batch in batches])
+            future = self._pool.submit_each(code, [batch.kept[1] for batch in batches], self._options)
         self._away += len(batches)
         self._groups[_Group(batches, future, sent_s)] = None
 
