@@ -70,7 +70,8 @@ def keeps_state(value: Any, depth: int = 0) -> bool:
         if is_found_by_name(value, value.__module__, value.__qualname__):
             return False
         of_globals, captured = assigned_names(value.__code__)
-        attributes = value.__dict__.keys() - {"__wrapped__"}
+        # What functions are shown as is nothing that they look at.
+        attributes = value.__dict__.keys() - {"__wrapped__", "shown_module"}
         taken = _taken_along(value)
         parts = [*_parts(value), *taken.values()]
         is_changed = of_globals or captured or attributes or (taken and depth > 0)

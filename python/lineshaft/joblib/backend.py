@@ -214,7 +214,7 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
             cores = self._pools.cores
             inside: dict[str, Any] = {"n_jobs": self._n_jobs, "cores": cores, "beyond": self._pools.any_threads}
             if in_processes:
-                self._run = Sharing(pool, **inside, **options)
+                self._run = Sharing(pool, copies=self._outer is None, **inside, **options)
             else:
                 # A worker's own threads are in no budget: whether a core is idle, its engine knows.
                 probed = self._pools.processes(self._n_jobs)[0] if _process.is_worker() else None
