@@ -30,17 +30,27 @@ pub(crate) fn mark(task: Option<TaskId>) -> Vec<u8> {
 pub(crate) struct Marks {
     /// The task of the last one.
     task: Option<TaskId>,
-    /// What may be the beginning of one.
+    /// What may be the beginning of one, or of a line that is to be shown whole.
     torn: Vec<u8>,
 }
 
+/// What follows what was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Next {
+    /// Nothing for now.
+    Nothing,
+    /// More is to be read at once: the end of this may be that of a mark of which the rest is still to come.
+    More,
+    /// More is to be read, but others are shown before: a line that has begun is kept for then.
+    MoreAfterOthers,
+}
+
 impl Marks {
-    /// Passes on what is between marks, and whose it is, as far as they say so. If more is to be read at
-    /// once, the end of this may be that of a mark of which the rest is still to come.
+    /// Passes on what is between marks, and whose it is, as far as they say so.
     pub(crate) fn split(
         &mut self,
         read: &[u8],
-        is_cut: bool,
+        next: Next,
         mut each: impl FnMut(Option<TaskId>, &[u8]),
     ) {
         let mut bytes = std::mem::take(&mut self.torn);
@@ -58,12 +68,19 @@ impl Marks {
                     rest = &rest[plain + bytes..];
                     plain = 0;
                 }
-                Parsed::Beginning if is_cut => {
+                Parsed::Beginning if next != Next::Nothing => {
                     self.torn = rest[plain..].to_vec();
                     rest = &rest[..plain];
                 }
                 Parsed::Beginning | Parsed::Text => plain += 1,
             }
+        }
+        if next == Next::MoreAfterOthers
+            && let Some(newline) = rest.iter().rposition(|&byte| byte == b'\n')
+        {
+            let line = rest[newline + 1..].iter();
+            self.torn.splice(..0, line.copied());
+            rest = &rest[..=newline];
         }
         if !rest.is_empty() {
             each(self.task, rest);
@@ -125,9 +142,9 @@ mod tests {
             }
         };
         for piece in text.chunks(piece_bytes) {
-            marks.split(piece, true, &mut add);
+            marks.split(piece, Next::More, &mut add);
         }
-        marks.split(&[], false, &mut add);
+        marks.split(&[], Next::Nothing, &mut add);
         pieces
     }
 
@@ -164,6 +181,28 @@ mod tests {
                 "in pieces of {piece_bytes}"
             );
         }
+    }
+
+    #[test]
+    fn a_line_that_has_begun_is_kept_while_others_are_shown() {
+        let mut marks = Marks::default();
+        let mut shown = |read: &[u8], next| {
+            let mut pieces = Vec::new();
+            marks.split(read, next, |task, bytes| {
+                pieces.push((task.map(|task| task.0), bytes.to_vec()));
+            });
+            pieces
+        };
+        let one = mark(Some(TaskId(1)));
+        let (begun, rest) = one.split_at(5);
+        let read = [&one[..], b"a\nb\nc", begun].concat();
+        let expected = [(Some(1), b"a\nb\n".to_vec())];
+        assert_eq!(shown(&read, Next::MoreAfterOthers), expected);
+        let expected = [(Some(1), b"c".to_vec()), (Some(1), b"d".to_vec())];
+        assert_eq!(shown(&[rest, b"d"].concat(), Next::Nothing), expected);
+        // What has no lines is not kept.
+        let expected = [(Some(1), b"dots...".to_vec())];
+        assert_eq!(shown(b"dots...", Next::MoreAfterOthers), expected);
     }
 
     #[test]

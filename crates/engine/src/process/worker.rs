@@ -13,6 +13,7 @@ use crate::clock::now;
 use crate::descriptors::Ours;
 use crate::error::EngineError;
 use crate::limits::{DESCRIPTORS_WAITING_MAX, OUTPUT_READ_BYTES};
+use crate::marks::Next;
 use crate::options::Work;
 use crate::output::{OutputPipe, OutputRing, Printed, output_pipe};
 use crate::payload::{Code, CodeId, Payload};
@@ -462,20 +463,30 @@ impl Worker {
             });
         };
         let mut buffer = [0_u8; 4096];
-        for _ in 0..OUTPUT_READ_BYTES / buffer.len() {
+        let reads = OUTPUT_READ_BYTES / buffer.len();
+        for number in 1..=reads {
             match rustix::io::read(&*fd, &mut buffer) {
                 Ok(0) => {
-                    marks.split(&[], false, &mut show);
+                    marks.split(&[], Next::Nothing, &mut show);
                     shared.poller.remove(fd.as_fd());
                     *pipe = None;
                     return;
                 }
                 Ok(count) => {
                     self.prints = true;
-                    marks.split(&buffer[..count], count == buffer.len(), &mut show);
+                    let next = if count < buffer.len() {
+                        Next::Nothing
+                    } else if number < reads {
+                        Next::More
+                    } else if rustix::io::ioctl_fionread(&*fd).is_ok_and(|bytes| bytes > 0) {
+                        Next::MoreAfterOthers
+                    } else {
+                        Next::Nothing
+                    };
+                    marks.split(&buffer[..count], next, &mut show);
                 }
                 Err(_) => {
-                    marks.split(&[], false, &mut show);
+                    marks.split(&[], Next::Nothing, &mut show);
                     return;
                 }
             }
