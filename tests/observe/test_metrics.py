@@ -61,6 +61,22 @@ def test_processor_time_of_workers_that_nobody_saw_counts():
     assert cpu_s() - before_s >= computed_s >= 1.6
 
 
+def test_cores_that_sleeping_tasks_lend_are_not_there_twice():
+    engine = ls.default_engine()
+    cores = engine.workers
+    with ls.ProcessPoolExecutor(cores) as one, ls.ProcessPoolExecutor(cores) as other:
+        for executor in (one, other):
+            list(executor.map(abs, range(cores)))
+        sleeping = [executor.submit(time.sleep, 600) for executor in (one, other) for _ in range(cores)]
+        while sum(future.running() for future in sleeping) < 2 * cores:
+            pass
+        values, _ = parse(engine.metrics())
+        assert values["lineshaft_cores_budget", None] == cores
+        for executor in (one, other):
+            for worker in executor._processes.values():
+                worker.kill()
+
+
 def test_numbers_are_those_of_what_ran(tmp_path):
     with ls.Engine(workers=2, memory="1GiB") as engine:
         assert list(engine.map(abs, range(3), threads=True)) == [0, 1, 2]

@@ -83,7 +83,7 @@ function spilling({ memory }: Overview): Finding | null {
   return {
     id: "spilling",
     title: "Results did not fit into memory",
-    why: `${count(memory.spills)} objects were moved to disk; at most ${bytes(memory.peak_bytes)} of ${bytes(memory.budget_bytes)} were in memory.`,
+    why: `${count(memory.spills)} objects went to disk; at most ${bytes(memory.peak_bytes)} of ${bytes(memory.budget_bytes)} were in memory.`,
     remedy: "Give it more memory, return less from each task, or let go of results that are no longer needed.",
   };
 }
@@ -105,11 +105,12 @@ function skewed({ groups, total }: Overview): Finding | null {
 }
 
 function retries({ tasks }: Overview): Finding | null {
-  if (tasks.retried < 10 || tasks.retried < tasks.finished * 0.05) return null;
+  const attempts = tasks.retried + tasks.finished + tasks.failed;
+  if (tasks.retried < 10 || tasks.retried < attempts * 0.05) return null;
   return {
     id: "retries",
     title: "Many attempts fail and are run again",
-    why: `${count(tasks.retried)} attempts were retried, ${percent(tasks.retried / (tasks.retried + tasks.finished))} of all.`,
+    why: `${count(tasks.retried)} attempts were retried, ${percent(tasks.retried / attempts)} of all.`,
     remedy: "Look at tasks that ended without a result for what they raise; wait longer between retries if it is a service that refuses.",
   };
 }

@@ -104,7 +104,11 @@ impl Reader {
         let memory_bytes_max = self.shared.store.budget_page().limit_bytes();
         self.shared.with_state(|state| Totals {
             next_event: state.scheduler.events().next(),
-            counts: state.scheduler.counts(),
+            counts: Counts {
+                // Without the cores of tasks that sleep, which others have meanwhile.
+                cores_max: Some(state.cores_max()),
+                ..state.scheduler.counts()
+            },
             groups: state.scheduler.groups(),
             workers: state.worker_totals(),
             turns: state.turns(),

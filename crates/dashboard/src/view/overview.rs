@@ -195,7 +195,9 @@ impl Picture {
             tasks_per_s: self.rate(|sample| sample.ended),
             whole: self.so_far(),
             cores: Cores {
-                busy: self.rate(|sample| sample.cpu_ns) / 1e9,
+                // In a run that has just begun the clock of the processor is coarse.
+                busy: (self.rate(|sample| sample.cpu_ns) / 1e9)
+                    .min(self.usage.machine_cores.map_or(f64::MAX, f64::from)),
                 taken: self.totals.counts.cores_used,
                 budget: self.totals.counts.cores_max.unwrap_or(0),
                 machine: self.usage.machine_cores,
