@@ -5,9 +5,10 @@ import time
 
 import pytest
 from playwright.sync_api import expect
-from tests.dashboard.jobs import SlowToLoad, double, fail, move
+from tests.dashboard.jobs import SlowToLoad, crash, double, fail, move
 
 import lineshaft as ls
+from lineshaft.errors import WorkerDied
 
 
 def point(page, across, down):
@@ -95,6 +96,21 @@ def test_what_ran_in_the_window_is_there_in_numbers(tab):
         cells = page.get_by_role("row").filter(has_text="fail").last.get_by_role("cell")
         expect(cells.nth(1)).to_have_text("3")
         tab.check_accessibility()
+
+
+def test_attempts_whose_worker_died_are_in_no_time_that_functions_ran(tab):
+    with ls.Engine(workers=1) as engine:
+        assert isinstance(engine.submit(crash).exception(), WorkerDied)
+        page = tab.open(engine.dashboard_url, "timeline")
+        headings = page.get_by_role("columnheader")
+        expect(headings.filter(has_text="lost")).to_be_visible()
+        table = page.get_by_role("table")
+        places = {heading.inner_text(): place for place, heading in enumerate(headings.all())}
+        cells = table.get_by_role("row").last.locator("th, td")
+        expect(cells.nth(places["failed"])).to_have_text("1")
+        expect(cells.nth(places["ran"])).to_have_text("0 s")
+        expect(cells.nth(places["lost"])).to_have_text(re.compile(r"[1-9]"))
+        expect(cells.nth(places["mean"])).to_have_text("")
 
 
 def test_keys_move_and_zoom(tab):

@@ -120,6 +120,8 @@ export interface GroupShare {
   name: string;
   count: number;
   failed: number;
+  lost: number;
+  lost_s: number;
   ran_s: number;
   waited_s: number;
   moved_s: number;

@@ -54,6 +54,7 @@ interface RecordedLane {
   waited_ns: [number, number][];
   spilled: number[];
   failed: number[];
+  lost: number[];
   runs: boolean;
 }
 
@@ -202,8 +203,8 @@ function windowOf(params: Params) {
   return { from, to, column, start: (at: number) => Math.floor(at / column) * column };
 }
 
-function took({ ran_s, waited_s, moved_s }: GroupShare): number {
-  return ran_s + waited_s + moved_s;
+function took({ ran_s, waited_s, moved_s, lost_s }: GroupShare): number {
+  return ran_s + waited_s + moved_s + lost_s;
 }
 
 /** The place of the first bar that ends at this time or later. */
@@ -227,7 +228,7 @@ function timeline(run: Run, params: Params): Timeline {
   let lanes_ran = 0;
   run.lanes.forEach((lane, number) => {
     const row: Lane = { worker: lane.worker, lane: lane.lane, label: lane.label, up_s: lane.up_s, down_s: lane.down_s, ran_s: 0, dropped: lane.dropped, bars: [], cells: [] };
-    const failed = new Set(lane.failed);
+    const [failed, lost] = [new Set(lane.failed), new Set(lane.lost)];
     const waits = new Map(lane.waited_ns);
     let column: { start: number; groups: Map<number, number>; cell: Cell } | null = null;
     const isShown = number >= first && number < first + wanted;
@@ -240,13 +241,18 @@ function timeline(run: Run, params: Params): Timeline {
       const waited = waits.get(at) ?? 0;
       const waited_s = Math.min(called_s, (waited / Math.max(1, call)) * called_s);
       row.ran_s += all_s;
-      const share = shares.get(group) ?? { group, name: names.get(group) ?? `group ${group}`, count: 0, failed: 0, ran_s: 0, waited_s: 0, moved_s: 0, longest_s: 0 };
+      const share = shares.get(group) ?? { group, name: names.get(group) ?? `group ${group}`, count: 0, failed: 0, lost: 0, lost_s: 0, ran_s: 0, waited_s: 0, moved_s: 0, longest_s: 0 };
       share.count++;
       share.failed += failed.has(at) ? 1 : 0;
-      share.ran_s += called_s - waited_s;
-      share.waited_s += waited_s;
-      share.moved_s += all_s - called_s;
-      share.longest_s = Math.max(share.longest_s, Math.max(0, call - waited) / 1e9);
+      if (lost.has(at)) {
+        share.lost++;
+        share.lost_s += all_s;
+      } else {
+        share.ran_s += called_s - waited_s;
+        share.waited_s += waited_s;
+        share.moved_s += all_s - called_s;
+        share.longest_s = Math.max(share.longest_s, Math.max(0, call - waited) / 1e9);
+      }
       shares.set(group, share);
       if (!isShown) continue;
       const runs = lane.runs && at === lane.start_ns.length - 1;

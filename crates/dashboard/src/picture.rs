@@ -168,7 +168,12 @@ impl Picture {
                     ran_ns: ran_ns.get(),
                     phases,
                 });
-                self.end_attempt(task, at, measured, End::Failed);
+                let end = if measured.is_some() {
+                    End::Failed
+                } else {
+                    End::Lost
+                };
+                self.end_attempt(task, at, measured, end);
             }
             EventKind::Retried { task, .. } => self.set(task, TaskState::Backoff),
             EventKind::Rejected { task, why } => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use lineshaft_core::Time;
 use serde::Serialize;
 
-use crate::lanes::{Bar, End};
+use crate::lanes::Bar;
 use crate::picture::Picture;
 
 /// What is in a trace, and what is not.
@@ -137,11 +137,7 @@ impl Picture {
         };
         Slice {
             task: bar.task.0,
-            outcome: match bar.end {
-                End::Finished => "finished",
-                End::Failed => "failed",
-                End::Running => "running",
-            },
+            outcome: bar.end.word(),
             queued_ms: task.and_then(|task| ms(task.ready, task.assigned)),
             waited_ms: (bar.waited_ns > 0).then(|| bar.waited().as_secs_f64() * 1e3),
             fetch_ms: task.and_then(|task| ms(task.assigned, bar.start)),

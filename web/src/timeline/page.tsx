@@ -237,6 +237,7 @@ function useSteady(span: Span, follows: boolean): Span {
 }
 
 function Shares({ groups, ran_s }: { groups: GroupShare[]; ran_s: number }) {
+  const lost = groups.some((group) => group.lost > 0);
   return (
     <div class="scroll" tabIndex={0} role="region" aria-labelledby="window">
       <table>
@@ -255,6 +256,11 @@ function Shares({ groups, ran_s }: { groups: GroupShare[]; ran_s: number }) {
             <th scope="col" title="Time in this window that their calls waited for other tasks, which is no part of how long they ran">
               waited
             </th>
+            {lost && (
+              <th scope="col" title="Time in this window of attempts whose workers died: what of it their calls ran is not known">
+                lost
+              </th>
+            )}
             <th scope="col">mean</th>
             <th scope="col">longest</th>
           </tr>
@@ -272,8 +278,9 @@ function Shares({ groups, ran_s }: { groups: GroupShare[]; ran_s: number }) {
               <td>{percent(ran_s > 0 ? group.ran_s / ran_s : 0)}</td>
               <td>{group.moved_s > 0 && duration(group.moved_s)}</td>
               <td>{group.waited_s > 0 && duration(group.waited_s)}</td>
-              <td>{duration(group.ran_s / group.count)}</td>
-              <td>{duration(group.longest_s)}</td>
+              {lost && <td>{group.lost > 0 && duration(group.lost_s)}</td>}
+              <td>{group.count > group.lost && duration(group.ran_s / (group.count - group.lost))}</td>
+              <td>{group.count > group.lost && duration(group.longest_s)}</td>
             </tr>
           ))}
         </tbody>

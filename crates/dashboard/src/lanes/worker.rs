@@ -29,8 +29,25 @@ pub(crate) struct Bar {
 pub(crate) enum End {
     Finished,
     Failed,
+    /// It failed and nobody measured it, mostly because its worker died: how long its call ran is not known.
+    Lost,
     /// It has not.
     Running,
+}
+
+impl End {
+    pub(crate) fn is_failure(self) -> bool {
+        matches!(self, End::Failed | End::Lost)
+    }
+
+    /// As a word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            End::Finished => "finished",
+            End::Failed | End::Lost => "failed",
+            End::Running => "running",
+        }
+    }
 }
 
 /// What a worker ran at one time after the other.

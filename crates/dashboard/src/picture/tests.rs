@@ -36,7 +36,7 @@ fn a_task_goes_through_its_states() {
         play(&mut picture, event);
         assert_eq!(state(&picture, 1), expected, "after {event}");
     }
-    assert_eq!(bars(&picture), [(1, End::Failed), (1, End::Finished)]);
+    assert_eq!(bars(&picture), [(1, End::Lost), (1, End::Finished)]);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn ends_without_a_result_say_why() {
         states,
         ["failed", "worker-died", "dependency-failed", "cancelled"]
     );
-    assert_eq!(bars(&picture), [(1, End::Failed), (2, End::Failed)]);
+    assert_eq!(bars(&picture), [(1, End::Lost), (2, End::Lost)]);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn what_failed_ran_as_long_as_its_worker_says() {
     let ran = bars.map(|bar| (bar.task.0, bar.ran.as_micros(), bar.end));
     assert!(ran.eq([
         (1, 500, End::Failed),
-        (1, 6_998, End::Failed),
+        (1, 6_998, End::Lost),
         (2, 100, End::Failed)
     ]));
     let row = |task| picture.task(TaskId(task)).expect("known");

@@ -5,7 +5,7 @@ use lineshaft_engine::{AttemptText, Death, OutputDropped, Reader, TaskOutput};
 use serde::Serialize;
 
 use super::{DeathRow, TaskRow};
-use crate::lanes::{Bar, End, Worker};
+use crate::lanes::{Bar, Worker};
 use crate::picture::Picture;
 
 /// One task.
@@ -145,11 +145,7 @@ impl Picture {
             store_s: bar.phases.store().as_secs_f64(),
             spilled: bar.phases.spilled,
             waited_s: bar.waited().as_secs_f64(),
-            end: match bar.end {
-                End::Finished => "finished",
-                End::Failed => "failed",
-                End::Running => "running",
-            },
+            end: bar.end.word(),
         }
     }
 }

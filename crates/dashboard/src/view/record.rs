@@ -55,6 +55,8 @@ struct RecordedLane {
     spilled: Vec<usize>,
     /// Places of those that failed.
     failed: Vec<usize>,
+    /// Places of those of them that nobody measured.
+    lost: Vec<usize>,
     /// Whether the last one has not ended.
     runs: bool,
 }
@@ -176,7 +178,8 @@ impl Picture {
                 let lane = worker.lanes.get(number);
                 let ended = lane.into_iter().flat_map(|lane| lane.bars.iter());
                 let bars: Vec<&Bar> = ended.chain(running).collect();
-                let failed = (0..bars.len()).filter(|place| bars[*place].end == End::Failed);
+                let failed = (0..bars.len()).filter(|place| bars[*place].end.is_failure());
+                let lost = (0..bars.len()).filter(|place| bars[*place].end == End::Lost);
                 let waited = bars.iter().enumerate();
                 let waited = waited.map(|(place, bar)| (place, bar.waited_ns));
                 let waited = waited.filter(|(_, waited_ns)| *waited_ns > 0);
@@ -197,6 +200,7 @@ impl Picture {
                     waited_ns: waited.collect(),
                     spilled: spilled.collect(),
                     failed: failed.collect(),
+                    lost: lost.collect(),
                     runs: running.is_some(),
                 });
             }
@@ -325,8 +329,8 @@ mod tests {
             panic!("one lane: {record:?}");
         };
         assert_eq!(
-            (&lane.task[..], &lane.failed[..]),
-            (&[1, 2, 3][..], &[1][..])
+            (&lane.task[..], &lane.failed[..], &lane.lost[..]),
+            (&[1, 2, 3][..], &[1][..], &[1][..])
         );
         assert!(lane.runs);
         assert_eq!((lane.start_ns[0], lane.ran_ns[0]), (5_000, 100_000));

@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use super::timeline::Window;
-use crate::lanes::{Bar, End};
+use crate::lanes::Bar;
 use crate::picture::Picture;
 
 /// Cells from the shortest to the longest attempt.
@@ -83,7 +83,7 @@ impl Picture {
                     task: bar.task.0,
                 });
             dot.count += 1;
-            dot.failed += u32::from(bar.end == End::Failed);
+            dot.failed += u32::from(bar.end.is_failure());
         }
         let mut dots: Vec<((Time, u32, u32), Dot)> = dots.into_iter().collect();
         dots.sort_unstable_by_key(|(place, _)| *place);

@@ -83,6 +83,10 @@ pub struct GroupShare {
     pub count: u64,
     /// How many of them failed.
     pub failed: u64,
+    /// How many of these nobody measured, since their workers died: what of their time their calls ran is not known.
+    pub lost: u64,
+    /// Time within the window that these took.
+    pub lost_s: f64,
     /// Time within the window that their calls ran. What a call that lies in it in part waited counts in proportion.
     pub ran_s: f64,
     /// Time within the window that they waited for other tasks.
@@ -267,7 +271,7 @@ impl Picture {
             group: bar.group.0,
             start_s: self.seconds_of(bar.start),
             end_s: (bar.end != End::Running).then(|| self.seconds_of(bar.start + bar.ran)),
-            failed: bar.end == End::Failed,
+            failed: bar.end.is_failure(),
             load_s: bar.phases.load().as_secs_f64(),
             store_s: bar.phases.store().as_secs_f64(),
             spilled: bar.phases.spilled,
@@ -324,6 +328,8 @@ struct Shares(FxHashMap<GroupId, Share>);
 struct Share {
     count: u64,
     failed: u64,
+    lost: u64,
+    lost_ns: u64,
     ran_ns: u64,
     waited_ns: u64,
     moved_ns: u64,
@@ -332,7 +338,7 @@ struct Share {
 
 impl Share {
     fn took_ns(&self) -> u64 {
-        self.ran_ns + self.waited_ns + self.moved_ns
+        self.ran_ns + self.waited_ns + self.moved_ns + self.lost_ns
     }
 }
 
@@ -343,14 +349,19 @@ impl Shares {
             let end = (start + lasted).min(window.to);
             end.0.saturating_sub(start.max(window.from).0)
         };
-        let (load, call) = (bar.phases.load(), bar.phases.call(bar.ran));
         let all_ns = within_ns(bar.start, bar.ran);
+        let share = self.0.entry(bar.group).or_default();
+        share.count += 1;
+        share.failed += u64::from(bar.end.is_failure());
+        if bar.end == End::Lost {
+            share.lost += 1;
+            share.lost_ns += all_ns;
+            return all_ns;
+        }
+        let (load, call) = (bar.phases.load(), bar.phases.call(bar.ran));
         let called_ns = within_ns(bar.start + load, call).min(all_ns);
         let waited_ns = u128::from(bar.waited_ns) * u128::from(called_ns) / call.as_nanos().max(1);
         let waited_ns = u64::try_from(waited_ns).map_or(called_ns, |ns| ns.min(called_ns));
-        let share = self.0.entry(bar.group).or_default();
-        share.count += 1;
-        share.failed += u64::from(bar.end == End::Failed);
         share.ran_ns += called_ns - waited_ns;
         share.waited_ns += waited_ns;
         share.moved_ns += all_ns - called_ns;
@@ -376,6 +387,8 @@ impl Shares {
             name: picture.group_label(id),
             count: share.count,
             failed: share.failed,
+            lost: share.lost,
+            lost_s: Duration::from_nanos(share.lost_ns).as_secs_f64(),
             ran_s: Duration::from_nanos(share.ran_ns).as_secs_f64(),
             waited_s: Duration::from_nanos(share.waited_ns).as_secs_f64(),
             moved_s: Duration::from_nanos(share.moved_ns).as_secs_f64(),
@@ -408,7 +421,7 @@ impl Column {
         let ran_ns = u64::try_from(bar.ran.as_nanos()).unwrap_or(u64::MAX);
         self.busy_ns += ran_ns;
         self.count += 1;
-        self.failed += u32::from(bar.end == End::Failed);
+        self.failed += u32::from(bar.end.is_failure());
         *self.groups.entry(bar.group.0).or_default() += ran_ns;
     }
 }

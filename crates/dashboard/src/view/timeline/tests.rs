@@ -95,6 +95,24 @@ fn what_a_call_waits_is_no_part_of_how_long_it_ran_in_a_window() {
 }
 
 #[test]
+fn an_attempt_that_nobody_measured_is_in_no_time_that_calls_ran() {
+    let picture = picture(
+        "0 up 1 1\n0 submit 1 3\n0 submit 2 3\n0 submit 3 3\n5 hand 1 1 3\n105 finish 1 100
+         110 hand 2 1 3\n140 fail 2 30\n150 hand 3 1 3\n650 fail 3\n650 reject 3 2",
+    );
+    let timeline = picture.timeline(&window(0.0, 1_000.0, 100));
+    let share = &timeline.groups[0];
+    assert_eq!((share.count, share.failed, share.lost), (3, 2, 1));
+    let times = [share.ran_s, share.longest_s, share.lost_s, timeline.ran_s];
+    for (is, expected) in times.into_iter().zip([130e-6, 100e-6, 500e-6, 130e-6]) {
+        assert!((is - expected).abs() < 1e-9, "{share:?}");
+    }
+    // Its lane was taken all the same.
+    assert!((timeline.took_s - 630e-6).abs() < 1e-9, "{timeline:?}");
+    assert!((timeline.lanes[0].ran_s - 630e-6).abs() < 1e-9);
+}
+
+#[test]
 fn lanes_are_asked_for_by_their_number_and_shares_are_of_all() {
     let lines: Vec<String> = (0..300)
         .map(|n| format!("0 up {n} 1\n5 hand {n} {n} 3\n400 finish {n} 100"))
