@@ -21,7 +21,7 @@ from lineshaft import _native, _process, _running, _startup
 from lineshaft.joblib import limits
 from lineshaft.joblib.announcing import DAEMON, Announcing
 from lineshaft.joblib.batch import Surroundings
-from lineshaft.joblib.ending import is_on_daemon, stop_with_program
+from lineshaft.joblib.ending import is_on_daemon, stops_with_program
 from lineshaft.joblib.joining import Joining
 from lineshaft.joblib.pools import Pools
 from lineshaft.joblib.sharing import Sharing
@@ -142,6 +142,7 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
 
     # The life of a call.
 
+    @stops_with_program
     def configure(
         self,
         n_jobs: int = 1,
@@ -160,7 +161,6 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         without effect: large arrays lie in shared memory in any case. ``prefer`` is for joblib's choice
         among backends, and this one has been chosen, but for a nested call: joblib runs those on threads.
         """
-        stop_with_program()
         n_jobs = self.effective_n_jobs(n_jobs)
         if n_jobs == 1:
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
@@ -190,9 +190,9 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
             self._pools.processes(n_jobs)  # which forks the program as it is now
         return n_jobs
 
+    @stops_with_program
     def start_call(self) -> None:
         """Begin a call of ``Parallel``."""
-        stop_with_program()
         self._start_run()
 
     def _start_run(self) -> Run:
@@ -245,9 +245,9 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
             self._pools = None
         self.reset_batch_stats()
 
+    @stops_with_program
     def abort_everything(self, ensure_ready: bool = True) -> None:
         """Drop the batches of this call, also those that run in worker processes; no others."""
-        stop_with_program()
         self._end_run()
         # joblib itself would dispatch what it has sliced but not dispatched in the next call.
         with self.parallel._lock:
