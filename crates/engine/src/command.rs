@@ -43,6 +43,8 @@ pub(crate) enum Command {
         /// How long it ran, if it did.
         ran: Option<Duration>,
         error: TaskError,
+        /// Where it raised, for people; empty if it did not.
+        traceback: String,
     },
     Blocked {
         task: TaskId,

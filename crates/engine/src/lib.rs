@@ -17,6 +17,7 @@ mod command;
 mod descriptors;
 mod engine;
 mod error;
+mod excerpt;
 mod explain;
 mod graph;
 mod groups;
@@ -42,6 +43,7 @@ mod signals;
 mod spin;
 mod state;
 mod tasks;
+mod texts;
 mod threads;
 mod untold;
 mod wait;
@@ -59,12 +61,12 @@ pub use output::{OutputDropped, Printed, TaskOutput};
 pub use payload::{Code, CodeId, Payload};
 pub use poller::Stream;
 pub use process::{
-    AttemptText, Death, Left, Peaks, Pinned, Place, PoolTotals, Pools, Snapshot, Stack, Started,
-    lost,
+    Death, Left, Peaks, Pinned, Place, PoolTotals, Pools, Snapshot, Stack, Started, lost,
 };
 pub use promise::Promise;
 pub use reader::{Reader, Totals, WorkerKind, WorkerTotals};
 pub use runner::{BlockedCall, Body, Call, CallEnd, Calls, Runner, current_task};
+pub use texts::AttemptText;
 pub use untold::{EndedAt, Untold};
 pub use wait::{Check, Waited};
 

@@ -108,7 +108,7 @@ pub const ARGUMENTS_BYTES: usize = 1024 * 1024;
 /// As much as is kept of the arguments of one attempt. Front ends make less of them.
 pub const ARGUMENTS_BYTES_MAX: usize = 1024;
 
-/// As much of a traceback as a worker sends to be looked at.
+/// As much of a traceback as is kept to be looked at.
 pub const TRACEBACK_BYTES_MAX: usize = 16 * 1024;
 
 /// How often in a row workers may end before they began a task, until that is taken for hopeless.

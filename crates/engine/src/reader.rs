@@ -15,9 +15,10 @@ use crate::clock;
 use crate::groups::GroupName;
 use crate::output::{OutputDropped, Printed, TaskOutput};
 use crate::pools::Executor;
-use crate::process::{AttemptText, Death, Found, Pinned, Place, Pools, Stack, Started};
+use crate::process::{Death, Found, Pinned, Place, Pools, Stack, Started};
 use crate::shared::Shared;
 use crate::state::State;
+use crate::texts::AttemptText;
 
 /// Looks at one engine. Any thread may.
 #[derive(Clone)]
@@ -158,17 +159,17 @@ impl Reader {
         self.shared.with_state(look).flatten()
     }
 
-    /// Where the attempts of a task raised, or of all tasks if none is named, oldest first: as far as they ran
-    /// in worker processes and it is not too long ago.
+    /// Where the attempts of a task raised, or of all tasks if none is named, oldest first: as far as it is not too
+    /// long ago.
     pub fn tracebacks(&self, task: Option<TaskId>) -> Vec<AttemptText> {
-        let look = |state: &mut State| state.processes.tracebacks(task);
+        let look = |state: &mut State| state.texts.tracebacks.of(task);
         self.shared.with_state(look).unwrap_or_default()
     }
 
     /// What the arguments were of attempts of a task that took long or raised, or of all tasks if none is named,
     /// oldest first: as far as it is not too long ago.
     pub fn arguments(&self, task: Option<TaskId>) -> Vec<AttemptText> {
-        let look = |state: &mut State| state.processes.arguments(task);
+        let look = |state: &mut State| state.texts.arguments.of(task);
         self.shared.with_state(look).unwrap_or_default()
     }
 

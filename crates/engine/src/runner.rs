@@ -10,6 +10,7 @@ use lineshaft_core::{Attempt, TaskId, Time, WorkerId};
 
 use crate::clock;
 use crate::command::Command;
+use crate::excerpt::excerpt;
 use crate::outcome::{Outcome, Portable, TaskError};
 use crate::promise::Promise;
 use crate::shared::Shared;
@@ -93,6 +94,8 @@ pub enum CallEnd {
     Raised {
         /// What it raised.
         error: Box<dyn Any + Send + Sync>,
+        /// Where it did, for people; empty if nobody knows. Of a long one only a part is kept.
+        traceback: String,
         /// Whether its retries apply.
         retry: bool,
     },
@@ -169,12 +172,17 @@ impl Call {
                 ran,
                 outcome: Outcome::Local { value, portable },
             },
-            CallEnd::Raised { error, retry } => Command::Failed {
+            CallEnd::Raised {
+                error,
+                traceback,
+                retry,
+            } => Command::Failed {
                 task,
                 attempt,
                 retry,
                 ran: Some(ran),
                 error: TaskError::RaisedLocal(error),
+                traceback: excerpt(&traceback),
             },
         });
     }
@@ -193,6 +201,7 @@ impl Drop for Call {
                 retry: false,
                 ran: None,
                 error: TaskError::Transfer("the thread that ran the task gave it up".into()),
+                traceback: String::new(),
             });
         }
     }

@@ -26,6 +26,7 @@ use crate::process::{Processes, Stalls};
 use crate::promise::Promise;
 use crate::shared::Shared;
 use crate::tasks::{Task, Tasks};
+use crate::texts::Texts;
 use crate::threads::{Lanes, Waits};
 
 /// Everything that changes in an engine.
@@ -43,6 +44,8 @@ pub(crate) struct State {
     pub(crate) given_up: FxHashMap<(TaskId, Attempt), Arc<Lanes>>,
     pub(crate) processes: Processes,
     pub(crate) stalls: Stalls,
+    /// What attempts raised, and what they were called with.
+    pub(crate) texts: Texts,
     /// What the scheduler is still to be told.
     pub(crate) inputs: VecDeque<Input>,
     actions: Vec<Action>,
@@ -66,6 +69,7 @@ impl State {
             given_up: FxHashMap::default(),
             processes: Processes::default(),
             stalls: Stalls::default(),
+            texts: Texts::default(),
             inputs: VecDeque::from([Input::SetCores(cores)]),
             actions: Vec::new(),
             aftermath: Aftermath::default(),
@@ -216,18 +220,20 @@ impl State {
                 task,
                 attempt,
                 text,
-            } => self.processes.note_arguments(task, attempt, &text),
+            } => self.texts.arguments.note(task, attempt, &text),
             Command::Failed {
                 task,
                 attempt,
                 retry,
                 ran,
                 error,
+                traceback,
             } => {
                 if self.was_given_up(task, attempt) {
                     let outcome = Outcome::Error(error);
                     self.aftermath.discard(Discarded::Outcome(outcome));
                 } else {
+                    self.texts.tracebacks.note(task, attempt, &traceback);
                     self.ended(task, Outcome::Error(error));
                     self.inputs.push_back(Input::Failed {
                         task,

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use lineshaft_core::{PoolId, TaskId, Time};
 use lineshaft_engine::{BlockedCall, Call, CallEnd, Calls, LONG_CALL, Runner};
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyBaseException, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::encode::encode_result;
 use crate::engine::Core;
@@ -95,6 +95,16 @@ fn note_arguments(py: Python<'_>, call: &Call) {
     }
 }
 
+/// Where a call raised, for people; empty if that cannot be told.
+fn traceback_of(py: Python<'_>, error: &Bound<'_, PyBaseException>) -> String {
+    let told = || -> PyResult<String> {
+        let exceptions = py.import(pyo3::intern!(py, "lineshaft._serial.exceptions"))?;
+        let text = exceptions.call_method1(pyo3::intern!(py, "traceback_of"), (error,))?;
+        Ok(text.cast_into::<PyString>()?.to_string_lossy().into_owned())
+    };
+    told().unwrap_or_default()
+}
+
 fn end(
     py: Python<'_>,
     core: &Weak<Core>,
@@ -116,10 +126,15 @@ fn end(
                 portable,
             }
         }
-        Err(error) => CallEnd::Raised {
-            error: Box::new(error.into_value(py).into_any()),
-            retry: true,
-        },
+        Err(error) => {
+            let error = error.into_value(py);
+            let traceback = traceback_of(py, error.bind(py));
+            CallEnd::Raised {
+                error: Box::new(error.into_any()),
+                traceback,
+                retry: true,
+            }
+        }
     };
     call.finish(end, ran);
 }

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-__all__ = ["chain_of", "decode", "encode", "rebuild"]
+__all__ = ["chain_of", "decode", "encode", "rebuild", "traceback_of"]
 
 #: Links of a chain of causes and contexts that are followed; more are cut off.
 CHAIN_MAX = 32
@@ -64,7 +64,7 @@ def chain_of(exc: BaseException) -> list[BaseException]:
 
 def encode(exc: BaseException, dumps: Callable[[object], bytes]) -> tuple[bytes, str]:
     """Pickle an exception that a task raised; return that and its traceback. `dumps` pickles one value."""
-    text = _format(exc)
+    text = traceback_of(exc)
     return pickle.dumps((text, _encode_chain(exc, dumps)), 5), text
 
 
@@ -223,8 +223,8 @@ def _decode_one(part: _Part, text: str) -> BaseException:
     return stand_in
 
 
-def _format(exc: BaseException) -> str:
-    """Format the traceback from the first frame that is not ours."""
+def traceback_of(exc: BaseException) -> str:
+    """Format the traceback of an exception and of its chain, from the first frame that is not ours."""
     from traceback import TracebackException
 
     try:

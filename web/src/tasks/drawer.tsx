@@ -123,8 +123,8 @@ function Arguments({ task }: { task: TaskDetail }) {
 /** Where it raised: the last attempt first. */
 function Tracebacks({ task }: { task: TaskDetail }) {
   if (task.tracebacks.length === 0) {
-    if (task.state !== "failed") return null;
-    return <p class="note">No traceback of it is kept: it ran on a thread of this program, or too long ago. Its future has it.</p>;
+    if (task.state !== "failed" || task.deaths.length > 0) return null;
+    return <p class="note">No traceback of it is kept: it raised too long ago, or failed in another way. Its future says which.</p>;
   }
   return (
     <>

@@ -20,6 +20,7 @@ impl Runner for Bodies {
             let end = if fails {
                 CallEnd::Raised {
                     error: Box::new("broken"),
+                    traceback: String::new(),
                     retry: false,
                 }
             } else {

@@ -17,7 +17,6 @@ use crate::state::State;
 use super::crash;
 use super::ends::End;
 use super::places::Left;
-use super::texts::AttemptText;
 use super::worker::Worker;
 
 impl State {
@@ -184,8 +183,8 @@ impl State {
                 }
                 match error {
                     Ok(error) => {
-                        self.note_traceback(task, attempt, traceback);
-                        self.processes.note_arguments(task, attempt, arguments);
+                        self.texts.tracebacks.note(task, attempt, traceback);
+                        self.texts.arguments.note(task, attempt, arguments);
                         let measured = measured(ran_ns, load_us, store_us, &error);
                         self.ended(task, Outcome::Error(TaskError::Raised(error)));
                         self.inputs.push_back(Input::Failed {
@@ -228,21 +227,14 @@ impl State {
 
     /// Keeps what is said of a task that returned; whether items of it raised and are run again.
     fn note_remark(&mut self, task: TaskId, attempt: Attempt, remark: Remark<'_>) -> Option<bool> {
-        self.processes
-            .note_arguments(task, attempt, remark.arguments);
+        self.texts.arguments.note(task, attempt, remark.arguments);
         if remark.items_raised.is_empty() {
             return None;
         }
-        self.note_traceback(task, attempt, remark.items_raised);
+        self.texts
+            .tracebacks
+            .note(task, attempt, remark.items_raised);
         Some(remark.run_again)
-    }
-
-    fn note_traceback(&mut self, task: TaskId, attempt: Attempt, text: &str) {
-        self.processes.tracebacks.note(AttemptText {
-            task,
-            attempt,
-            text: text.to_owned(),
-        });
     }
 
     /// A task returned, and what it returned has been taken over. If it is a batch in which items raised, it is

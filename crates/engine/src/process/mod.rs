@@ -23,7 +23,6 @@ mod pinned;
 mod places;
 mod snapshot;
 mod stall;
-mod texts;
 mod worker;
 mod zygote;
 mod zygotes;
@@ -52,7 +51,6 @@ pub use pinned::Pinned;
 pub use places::{Left, Place, PoolTotals, Pools, Started};
 pub use snapshot::Snapshot;
 pub(crate) use stall::Stalls;
-pub use texts::AttemptText;
 pub(crate) use zygote::{Dying, start};
 
 use deadlines::{Deadlines, Stage};
@@ -60,7 +58,6 @@ use health::Health;
 use in_flight::Sent;
 use inspect::Deaths;
 use places::Places;
-use texts::{Arguments, Tracebacks};
 use worker::Worker;
 use zygotes::Zygotes;
 
@@ -95,8 +92,6 @@ pub(crate) struct Processes {
     /// Processor time of the workers that have been reaped, in nanoseconds.
     pub(crate) ended_cpu_ns: u64,
     places: Places,
-    tracebacks: Tracebacks,
-    arguments: Arguments,
     /// What nobody needs any more, for the aftermath.
     pub(crate) discarded: Vec<Discarded>,
 }

@@ -9,7 +9,6 @@
 mod call;
 mod calls;
 mod doing;
-mod excerpt;
 mod jobs;
 mod outbox;
 mod output;

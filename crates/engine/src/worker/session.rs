@@ -12,12 +12,12 @@ use lineshaft_wire::{ControlPage, FromWorker, Remark};
 use crate::clock;
 use crate::descriptors::Ours;
 use crate::error::EngineError;
+use crate::excerpt::excerpt;
 use crate::limits::{LONG_CALL, MAPS_KEPT, MEMORY_CHECK};
 use crate::spin::Spinner;
 
 use super::calls::Calls;
 use super::doing::{Activity, Doing};
-use super::excerpt::excerpt;
 use super::jobs::Job;
 use super::outbox::Outbox;
 use super::output::OutputPipes;

@@ -35,6 +35,7 @@ impl Runner for Closures {
                     portable: None,
                 },
                 Err(error) => CallEnd::Raised {
+                    traceback: format!("raised {error}"),
                     error: Box::new(error),
                     retry: true,
                 },

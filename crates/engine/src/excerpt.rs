@@ -1,12 +1,12 @@
-//! As much of a traceback as is sent, of its stack and of its exception both the beginning and the end.
+//! As much of a traceback as is kept, of its stack and of its exception both the beginning and the end.
 
 use crate::limits::TRACEBACK_BYTES_MAX;
 
 /// What comes before the stack.
 const HEADING: &str = "Traceback (most recent call last):\n";
 
-/// A traceback that is no longer than is sent but for the words that say what is missing.
-pub(super) fn excerpt(traceback: &str) -> String {
+/// A traceback that is no longer than is kept but for the words that say what is missing.
+pub(crate) fn excerpt(traceback: &str) -> String {
     if traceback.len() <= TRACEBACK_BYTES_MAX {
         return traceback.to_owned();
     }
