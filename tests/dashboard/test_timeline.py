@@ -5,7 +5,7 @@ import time
 
 import pytest
 from playwright.sync_api import expect
-from tests.dashboard.jobs import SlowToLoad, crash, double, fail, move
+from tests.dashboard.jobs import SlowToLoad, crash, double, fail, move, nap
 
 import lineshaft as ls
 from lineshaft.errors import WorkerDied
@@ -17,10 +17,14 @@ def point(page, across, down):
     page.mouse.move(box["x"] + across * box["width"], box["y"] + down)
 
 
+def seconds(text):
+    number, unit, *_ = text.replace(",", "").split()
+    return float(number) * {"µs": 1e-6, "ms": 1e-3, "s": 1.0}[unit]
+
+
 def shown_s(page):
     """The width of the window, in seconds."""
-    number, unit, *_ = page.locator(".hint b").inner_text().split()
-    return float(number) * {"µs": 1e-6, "ms": 1e-3, "s": 1.0}[unit]
+    return seconds(page.locator(".hint b").inner_text())
 
 
 def test_before_the_first_task_it_says_so(tab):
@@ -111,6 +115,21 @@ def test_attempts_whose_worker_died_are_in_no_time_that_functions_ran(tab):
         expect(cells.nth(places["ran"])).to_have_text("0 s")
         expect(cells.nth(places["lost"])).to_have_text(re.compile(r"[1-9]"))
         expect(cells.nth(places["mean"])).to_have_text("")
+
+
+def test_the_whole_run_has_no_time_before_the_first_task_and_none_behind_the_last(tab):
+    with ls.Engine(workers=1, dashboard=True) as engine:
+        engine.metrics()
+        engine.submit(nap, 0.2).result()
+        page = tab.open(engine.dashboard_url, "timeline")
+        lasted = page.get_by_text("had tasks for")
+        expect(lasted).to_contain_text("ms")
+        # The engine is asked how things are now, which is later.
+        engine.metrics()
+        page.reload()
+        expect(lasted).to_contain_text("ms")
+        bar_s = seconds(lasted.inner_text().partition("had tasks for ")[2])
+        assert shown_s(page) < 1.1 * bar_s
 
 
 def test_keys_move_and_zoom(tab):

@@ -95,6 +95,7 @@ export interface Sample {
   idle_s: number | null;
   on_threads: number;
   cores: number;
+  took_s: number;
 }
 
 export interface Timeline {

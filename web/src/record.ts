@@ -277,13 +277,12 @@ function timeline(run: Run, params: Params): Timeline {
     if (isShown) lanes.push(row);
   });
   const groups = [...shares.values()].sort((one, other) => took(other) - took(one) || one.group - other.group);
-  const starts = run.lanes.filter((lane) => lane.start_ns.length > 0).map((lane) => lane.start_ns[0]! / 1e9);
   const { at_s, beyond } = run.overview;
   return {
     from_s: window.from / 1e9,
     to_s: window.to / 1e9,
     at_s,
-    whole_s: [Math.min(...starts, at_s), at_s],
+    whole_s: wholeOf(run),
     column_s: window.column / 1e9,
     lanes,
     lane: first,
@@ -296,6 +295,15 @@ function timeline(run: Run, params: Params): Timeline {
     bars_dropped: beyond.bars_dropped,
     bars_missing: beyond.bars_missing,
   };
+}
+
+/** The first and the last time that there is a bar of. */
+function wholeOf(run: Run): [number, number] {
+  const lanes = run.lanes.filter((lane) => lane.start_ns.length > 0);
+  if (lanes.length === 0) return [0, run.overview.at_s];
+  const starts = lanes.map((lane) => lane.start_ns[0]!);
+  const ends = lanes.map((lane) => lane.start_ns.at(-1)! + lane.ran_ns.at(-1)!);
+  return [starts.reduce((one, other) => Math.min(one, other)) / 1e9, ends.reduce((one, other) => Math.max(one, other)) / 1e9];
 }
 
 function scatter(run: Run, params: Params): Scatter {

@@ -50,7 +50,7 @@ function advice({ group = {}, tasks = {}, now = {}, recent = {}, each = () => ({
   const { busy = 0, program = 0, free = null, ...sample } = now;
   const samples = Array.from({ length }, (_, number): Sample => {
     const at_s = number / 4;
-    const nothing = { ended: 0, failed: 0, waiting: 0, ready: 0, backoff: 0, ahead: 0, running: 0, blocked: 0, memory_bytes: 0, spilled_bytes: 0, runnable: 0, computing: 0, on_threads: 0, cores: 0 };
+    const nothing = { ended: 0, failed: 0, waiting: 0, ready: 0, backoff: 0, ahead: 0, running: 0, blocked: 0, memory_bytes: 0, spilled_bytes: 0, runnable: 0, computing: 0, on_threads: 0, cores: 0, took_s: 0 };
     return { ...nothing, at_s, cpu_s: at_s * busy, program_cpu_s: at_s * program, idle_s: free === null ? null : at_s * free, ...sample, ...each(number), ...(number === length - 1 ? recent : {}) };
   });
   const overview: Overview = {

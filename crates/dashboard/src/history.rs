@@ -45,6 +45,9 @@ pub(crate) struct Sample {
     pub(crate) on_threads: u64,
     /// Cores that running tasks take.
     pub(crate) cores: u64,
+    /// How long tasks have run so far, those that run now included, without their waits for other tasks: between
+    /// two samples it grows by all that ran, however short.
+    pub(crate) took: Duration,
 }
 
 #[derive(Debug)]

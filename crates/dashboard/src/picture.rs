@@ -14,7 +14,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::graph::{Edge, Graph};
 use crate::groups::Groups;
 use crate::history::{History, Sample};
-use crate::lanes::{End, Lanes};
+use crate::lanes::{End, Lanes, Worker};
 use crate::profile::Profile;
 use crate::tasks::{TaskState, Tasks};
 use crate::usage::Usage;
@@ -219,6 +219,7 @@ impl Picture {
         let count = |number: usize| number as u64;
         let unfinished = count(now.unfinished());
         let running = self.running(now);
+        let took = ended_took(&totals) + self.running_took(at);
         self.latest = Sample {
             at,
             finished: sum(|group| group.finished),
@@ -240,6 +241,7 @@ impl Picture {
             idle_ns: usage.idle_ns,
             on_threads: count(self.on_threads()),
             cores: totals.counts.cores_used,
+            took,
         };
         self.whole_bytes_most = self.whole_bytes_most.max(self.latest.whole_bytes);
         let peaks = usage.processes.iter();
@@ -261,6 +263,17 @@ impl Picture {
         let unblocked = now.in_flight() - now.blocked;
         seen.saturating_sub(now.blocked)
             .clamp(now.running.min(unblocked), unblocked)
+    }
+
+    /// How long those that run have run so far, without their waits.
+    fn running_took(&self, at: Time) -> Duration {
+        let running = self.lanes.workers().iter().flat_map(Worker::running);
+        let took = running.map(|bar| {
+            let waits = self.waits.get(&bar.task);
+            let waited = waits.map_or(Duration::ZERO, |waits| waits.until(at));
+            (at - bar.start).saturating_sub(waited)
+        });
+        took.sum()
     }
 
     /// How many tasks run on threads of this program.
@@ -390,6 +403,14 @@ impl Picture {
             self.lanes.take_back(worker, id, at);
         }
     }
+}
+
+/// How long attempts took that have ended and were measured, without their waits.
+fn ended_took(totals: &Totals) -> Duration {
+    let groups = totals.groups.iter();
+    groups
+        .map(|(_, group)| group.ran_total + group.load_total + group.store_total)
+        .sum()
 }
 
 #[cfg(test)]

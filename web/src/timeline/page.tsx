@@ -71,7 +71,7 @@ export function TimelinePage({ live, overview }: { live: Live; overview: Overvie
           {mode === "lanes" && <div style={{ height: `${Math.max(0, AXIS + lanes * row + 8 - high)}px` }} />}
         </div>
         {shown && <Tip shown={shown} names={names} />}
-        {run && shown && <Scrub samples={run} span={shown.span} isDark={isDark} look={(span) => scene.current?.look(span, null)} />}
+        {run && shown && <Scrub samples={run} whole_s={shown.timeline?.whole_s ?? null} span={shown.span} isDark={isDark} look={(span) => scene.current?.look(span, null)} />}
       </section>
       {shown?.error && <p class="note">The server has not answered: {shown.error}</p>}
       {shown?.timeline && <Statistics shown={shown} timeline={shown.timeline} scene={scene.current} ended={ended} />}

@@ -177,9 +177,12 @@ export class Scene {
     if (this.follows === "end") {
       this.span = { from: now - width(this.span), to: now };
     } else if (this.follows === "whole" && this.lanes.answer) {
-      const from = this.lanes.answer.whole_s[0];
-      const wide = Math.max(now - from, 1e-6);
-      this.span = { from: from - 0.01 * wide, to: now + 0.01 * wide };
+      const { whole_s, at_s } = this.lanes.answer;
+      const [from, last] = whole_s;
+      // What runs goes on; if nothing does, nothing is to be seen behind the last bar.
+      const to = last >= at_s ? Math.max(last, now) : last;
+      const wide = Math.max(to - from, 1e-6);
+      this.span = { from: from - 0.01 * wide, to: to + 0.01 * wide };
     }
   }
 

@@ -259,3 +259,25 @@ fn a_task_without_a_place_in_the_table_has_a_bar_and_ends() {
     picture.catch_up(|tasks| vec![false; tasks.len()]);
     assert_eq!((running(&picture), picture.unlisted.len()), (0, 0));
 }
+
+#[test]
+fn how_long_tasks_have_run_grows_while_they_run_and_has_what_was_too_short_to_be_seen() {
+    let mut picture = picture("0 up 1 1\n0 submit 1 7\n100 hand 1 1 7\n150 block 1\n200 unblock 1");
+    let took_us = |picture: &mut Picture, at_us, ran_us| {
+        let summary = lineshaft_core::GroupSummary {
+            ran_total: Duration::from_micros(ran_us),
+            load_total: Duration::from_micros(1),
+            store_total: Duration::from_micros(2),
+            ..lineshaft_core::GroupSummary::default()
+        };
+        let totals = Totals {
+            groups: vec![(GroupId(7), summary)],
+            ..Totals::default()
+        };
+        picture.look(Time(at_us * 1_000_u64), totals, Usage::default());
+        picture.latest.took.as_micros()
+    };
+    assert_eq!(took_us(&mut picture, 300, 0), 3 + 150);
+    play(&mut picture, "400 finish 1 300");
+    assert_eq!(took_us(&mut picture, 500, 250), 3 + 250);
+}

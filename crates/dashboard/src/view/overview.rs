@@ -178,6 +178,8 @@ pub struct SampleRow {
     pub on_threads: u64,
     /// Cores that running tasks take.
     pub cores: u64,
+    /// How long tasks have run so far, those that run now included, without their waits for other tasks.
+    pub took_s: f64,
 }
 
 impl Picture {
@@ -348,6 +350,7 @@ impl Picture {
             idle_s: sample.idle_ns.map(|idle_ns| idle_ns as f64 / 1e9),
             on_threads: sample.on_threads,
             cores: sample.cores,
+            took_s: sample.took.as_secs_f64(),
         }
     }
 }

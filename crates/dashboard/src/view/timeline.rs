@@ -216,13 +216,21 @@ impl Picture {
             .collect()
     }
 
-    /// The first and the last time that there is a bar of.
+    /// The first and the last time that there is a bar of; of one without an end that is now.
     pub(crate) fn whole(&self) -> [f64; 2] {
-        let lanes = self.lanes.workers().iter().flat_map(|worker| &worker.lanes);
-        let first = lanes
-            .filter_map(|lane| Some(lane.bars.front()?.start))
-            .min();
-        [first.unwrap_or(self.origin), self.now()].map(|at| self.seconds_of(at))
+        let workers = || self.lanes.workers().iter();
+        let lanes = workers().flat_map(|worker| &worker.lanes);
+        let ended = lanes.filter_map(|lane| Some((lane.bars.front()?, lane.bars.back()?)));
+        let ended = ended.map(|(first, last)| (first.start, last.start + last.ran));
+        let running = workers().flat_map(Worker::running);
+        let running = running.map(|bar| (bar.start, self.now().max(bar.start)));
+        let both =
+            |one: (Time, Time), other: (Time, Time)| (one.0.min(other.0), one.1.max(other.1));
+        let (first, last) = ended
+            .chain(running)
+            .reduce(both)
+            .unwrap_or((self.origin, self.now()));
+        [first, last].map(|at| self.seconds_of(at))
     }
 
     fn lane_row(&self, worker: &Worker, number: usize, lane: &Lane, ran: Duration) -> LaneRow {

@@ -1,5 +1,8 @@
 use super::*;
-use crate::script::picture;
+use lineshaft_engine::Totals;
+
+use crate::script::{picture, play};
+use crate::usage::Usage;
 
 fn window(from_us: f64, to_us: f64, columns: usize) -> TimelineQuery {
     TimelineQuery {
@@ -152,6 +155,20 @@ fn only_what_lies_in_the_window_counts() {
     assert_eq!((gap.lanes_total, gap.lanes_ran), (1, 0));
     assert!((share.ran_s - 50e-6).abs() < 1e-9, "{share:?}");
     assert!((timeline.lanes[0].ran_s - share.ran_s).abs() < 1e-12);
+}
+
+#[test]
+fn the_whole_is_from_the_first_bar_to_the_last_one_or_to_now_while_one_runs() {
+    let mut picture = picture("0 up 1 1");
+    let whole = |picture: &mut Picture, at_us| {
+        picture.look(Time(at_us * 1_000_u64), Totals::default(), Usage::default());
+        picture.whole().map(|at| format!("{:.0}", at * 1e6))
+    };
+    assert_eq!(whole(&mut picture, 50), ["0", "50"]);
+    play(&mut picture, "100 hand 1 1 3");
+    assert_eq!(whole(&mut picture, 500), ["100", "500"]);
+    play(&mut picture, "600 finish 1 500");
+    assert_eq!(whole(&mut picture, 9_000), ["100", "600"]);
 }
 
 #[test]
