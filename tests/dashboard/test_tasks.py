@@ -116,6 +116,15 @@ def test_shares_are_of_the_whole_run_whichever_rows_are_shown(tab):
         expect(share).to_have_text(re.compile(r"^(<1|\d) %$"))
 
 
+def test_quartiles_say_how_exact_they_are(tab):
+    with ls.Engine(workers=1) as engine:
+        engine.submit(double, 1).result()
+        page = tab.open(engine.dashboard_url, "tasks")
+        for quartile in ("25 %", "median", "75 %"):
+            heading = page.get_by_role("columnheader", name=quartile)
+            expect(heading).to_have_attribute("title", re.compile("within a sixteenth"))
+
+
 def test_filters_are_in_the_address(tab):
     with ls.Engine(workers=1) as engine:
         engine.submit(double, 1).result()

@@ -11,6 +11,8 @@ export type What = "time" | "bytes";
 /** Imports that take less are not worth a word. */
 const IMPORT_S = 0.05;
 
+const QUARTILE = "As counted in classes of size: within a sixteenth of the true value. The least and the most are exact";
+
 /** The share is that of the whole run, whichever rows are shown. */
 export function GroupTable({ groups, total, label, what = "time" }: { groups: Group[]; total: Total; label: string; what?: What }) {
   const all = what === "time" ? total.ran_s : total.bytes;
@@ -39,11 +41,13 @@ export function GroupTable({ groups, total, label, what = "time" }: { groups: Gr
               </>
             )}
             <th scope="col">least</th>
-            <th scope="col">25 %</th>
-            <th scope="col">median</th>
-            <th scope="col">75 %</th>
+            {["25 %", "median", "75 %"].map((quartile) => (
+              <th key={quartile} scope="col" title={QUARTILE}>
+                {quartile}
+              </th>
+            ))}
             <th scope="col">most</th>
-            <th scope="col" title="Half of its tasks waited for a worker no longer than this">
+            <th scope="col" title="Half of its tasks waited for a worker no longer than this, within a sixteenth">
               queued
             </th>
           </tr>
