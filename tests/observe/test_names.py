@@ -101,6 +101,16 @@ def by_joblib_on_threads(function, x):
         return joblib.Parallel(require="sharedmem")([joblib.delayed(function)(x)])[0]
 
 
+def by_dask(function, x, scheduler="threads"):
+    dask = pytest.importorskip("lineshaft.dask")
+    delayed = pytest.importorskip("dask").delayed
+    return delayed(function)(x).compute(scheduler=dask.get if scheduler == "threads" else dask.get_processes)
+
+
+def by_dask_in_processes(function, x):
+    return by_dask(function, x, "processes")
+
+
 WAYS = [
     on_threads,
     with_a_future,
@@ -111,6 +121,8 @@ WAYS = [
     by_pool,
     by_joblib,
     by_joblib_on_threads,
+    by_dask,
+    by_dask_in_processes,
 ]
 
 

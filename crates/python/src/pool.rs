@@ -149,19 +149,28 @@ pub fn submit(py: Python<'_>, core: &Arc<Core>, request: TaskRequest) -> PyResul
 
 fn group(py: Python<'_>, core: &Core, function: &Bound<'_, PyAny>) -> PyResult<GroupId> {
     let engine = core.engine()?;
+    names(py, function, |module, name| engine.group(module, name))
+}
+
+/// Passes on what calls of a function are counted under: its module, or nothing if it has none, and its name.
+pub fn names<T>(
+    py: Python<'_>,
+    function: &Bound<'_, PyAny>,
+    pass: impl FnOnce(&str, &str) -> T,
+) -> PyResult<T> {
     let name = function.getattr(pyo3::intern!(py, "__qualname__"));
     let module = function.getattr(pyo3::intern!(py, "__module__"));
     if let (Some(name), Some(module)) = (text(&name), text(&module))
         && !is_to_be_asked(module)
     {
-        return Ok(engine.group(module, name));
+        return Ok(pass(module, name));
     }
     // Not everything has both, an object that makes up its attributes has some that are no text, and functions of
     // this package call others.
     let found = front(py)?.group_of.bind(py).call1((function,));
     match found.and_then(|found| found.extract::<(String, String)>()) {
-        Ok((module, name)) => Ok(engine.group(&module, &name)),
-        Err(_) => Ok(engine.group("", &function.get_type().name()?.to_string_lossy())),
+        Ok((module, name)) => Ok(pass(&module, &name)),
+        Err(_) => Ok(pass("", &function.get_type().name()?.to_string_lossy())),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::engine::Core;
 use crate::pool::{Kind, Pool};
 use crate::task_options::TaskOptions;
 
-use super::call::Call;
+use super::call::{Call, Notation};
 use super::name::Names;
 use super::node::{Need, Node};
 use super::table::{Entry, Row};
@@ -58,12 +58,13 @@ impl<'a, 'py> Lowering<'a, 'py> {
     pub fn new(
         core: &'a Arc<Core>,
         plan: &'a Plan<'py>,
+        notation: &Notation<'py>,
         numbers: &'a [usize],
     ) -> PyResult<Lowering<'a, 'py>> {
         Ok(Lowering {
             core,
             plan,
-            names: Names::new(core.engine()?),
+            names: Names::new(core.engine()?, notation)?,
             numbers,
             stand_ins: Vec::new(),
         })
@@ -81,7 +82,7 @@ impl<'a, 'py> Lowering<'a, 'py> {
             None => Policy::default(),
         };
         let daemon = self.plan.daemon;
-        let group = self.names.group(&row.key)?;
+        let group = self.names.group(&row)?;
         let needed = row.tasks.iter().map(|&task| self.numbers[task]).collect();
         let (id, (work, inputs)) = match &pool.get().kind {
             Kind::Threads { id, .. } => (*id, self.here(row)?),

@@ -66,7 +66,7 @@ pub fn submit(
         numbers[row.position] = number;
     }
     let keys = rows.iter().map(|row| row.key.clone().unbind()).collect();
-    let mut lowering = Lowering::new(core, plan, &numbers)?;
+    let mut lowering = Lowering::new(core, plan, &graph.notation, &numbers)?;
     let tasks = rows.into_iter().map(|row: Row<'_>| lowering.lower(py, row));
     let mut tasks = tasks.collect::<PyResult<Vec<_>>>()?;
     tasks.push(lowering.end(&wanted)?);
