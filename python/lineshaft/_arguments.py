@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
+from operator import length_hint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
+    from types import TracebackType
     from typing import Any
+
+    #: Arguments by position and by name.
+    Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 __all__ = ["show"]
 
@@ -36,7 +41,23 @@ _BRACKETS: dict[type, tuple[str, str]] = {
 _CONTAINERS = tuple(_BRACKETS)
 
 
-def show(args: tuple[Any, ...], kwargs: dict[str, Any] | None = None, each: bool = False) -> str:
+#: What calls a function for each item of a chunk, by module and name: what of an item it calls it with.
+_LOOPS: dict[tuple[str, str], Callable[[Any], Call]] = {
+    ("lineshaft._chunks", "_call_each"): lambda item: ((item,), {}),
+    ("lineshaft._chunks", "_call_each_spread"): lambda item: (item, {}),
+    ("lineshaft.joblib.batch", "_call_each"): lambda item: item[1:],
+    ("lineshaft.joblib.batch", "_call_each_of"): lambda item: item,
+}
+#: A traceback is followed so far to find one of them.
+_FRAMES_MAX = 8
+
+
+def show(
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any] | None = None,
+    each: bool = False,
+    traceback: TracebackType | None = None,
+) -> str:
     """Return the arguments of a call in at most 200 characters.
 
     Parameters
@@ -45,6 +66,9 @@ def show(args: tuple[Any, ...], kwargs: dict[str, Any] | None = None, each: bool
         What it was called with.
     each
         Whether it is a batch: the first argument is a list of items.
+    traceback
+        Where it raised, if it did. If it called a function for each item of a chunk, the arguments are those with
+        which the function raised.
 
     Examples
     --------
@@ -54,13 +78,41 @@ def show(args: tuple[Any, ...], kwargs: dict[str, Any] | None = None, each: bool
     '1, the first of 2 items'
     """
     if each:
-        items = args[0]
-        first = show(items[0])
-        return first if len(items) == 1 else f"{first}, the first of {len(items)} items"
-    # What joblib's batches have beside the calls is none of the user's.
-    shown = [_show(value, 0) for value in args[: _ALL_MAX // 2] if type(value).__module__ != "lineshaft.joblib.batch"]
+        return _show_first(args[0], lambda item: (item, {}), "item")
+    if args and (failed := _failed(args[0], traceback)):
+        args, kwargs = failed
+    elif calls := _calls_of_joblib(args):
+        return _show_first(calls, lambda call: call[-2:], "call")
+    shown = [_show(value, 0) for value in args[: _ALL_MAX // 2]]
     shown += [f"{name}={_show(value, 0)}" for name, value in islice((kwargs or {}).items(), _ALL_MAX // 2)]
     return _cut(", ".join(shown), _ALL_MAX) or "none"
+
+
+def _show_first(items: Sequence[Any], call: Callable[[Any], Call], name: str) -> str:
+    first = show(*call(items[0]))
+    return first if len(items) == 1 else f"{first}, the first of {len(items)} {name}s"
+
+
+def _failed(chunk: Any, traceback: TracebackType | None) -> Call | None:
+    """Return what a function was called with that raised for an item of this chunk; None if it is none."""
+    for _ in range(_FRAMES_MAX):
+        if traceback is None:
+            break
+        frame = traceback.tb_frame
+        call = _LOOPS.get((frame.f_globals.get("__name__", ""), frame.f_code.co_name))
+        # What a task calls may have chunks of its own.
+        if call and (names := frame.f_locals)["chunk"] is chunk:
+            return call(chunk[len(chunk) - length_hint(names["items"]) - 1])
+        traceback = traceback.tb_next
+    return None
+
+
+def _calls_of_joblib(args: tuple[Any, ...]) -> Any:
+    """Return the calls of a batch of joblib, each with its arguments last, if these are a batch."""
+    kind = (type(args[-1]).__module__, type(args[-1]).__name__) if args else None
+    if kind == ("lineshaft.joblib.batch", "Surroundings"):
+        return args[0]
+    return args[-1].items if kind == ("joblib.parallel", "BatchedCalls") else None
 
 
 def _show(value: Any, depth: int) -> str:

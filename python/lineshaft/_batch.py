@@ -45,12 +45,12 @@ def run(
     show = mark
     values: list[Any] = []
     failed: dict[int, bytes] = {}
-    first: tuple[int, str] | None = None
+    first: tuple[int, str, str] | None = None
 
     def fail(index: int, error: BaseException) -> None:
         nonlocal first
         failed[index], traceback = dumps_raised(error)
-        first = first or (index, traceback)
+        first = first or (index, traceback, show_arguments(items[index], traceback=error.__traceback__))
 
     began_s = time.perf_counter()
     for index, args in enumerate(items):
@@ -77,7 +77,7 @@ def run(
                 values[index] = None
         sent = dumps_result(values)
     if first is not None:
-        index, traceback = first
+        index, traceback, arguments = first
         several = f"{len(failed)} items raised, the first of them " if len(failed) > 1 else ""
-        note_raised(f"{several}item {index} of {len(items)}:\n{traceback}", run_again, show_arguments(items[index]))
+        note_raised(f"{several}item {index} of {len(items)}:\n{traceback}", run_again, arguments)
     return sent, failed, ran_s

@@ -55,12 +55,15 @@ def _over(func: Any, call_each: Callable[..., list[Any]], *, spreads_items: bool
 
 
 def _call_each(func: Callable[..., Any], chunk: Sequence[Any]) -> list[Any]:
+    # Where a call raises it has come to that one: `_arguments` looks at it.
+    items = iter(chunk)
     # Half the time of a comprehension, but a StopIteration of `func` ends it early.
-    results = list(map(func, chunk))
+    results = list(map(func, items))
     if len(results) < len(chunk):
         raise RuntimeError(f"the call for {chunk[len(results)]!r} raised StopIteration")
     return results
 
 
 def _call_each_spread(func: Callable[..., Any], chunk: Sequence[Iterable[Any]]) -> list[Any]:
-    return [func(*args) for args in chunk]
+    items = iter(chunk)
+    return [func(*args) for args in items]

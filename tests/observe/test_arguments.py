@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import lineshaft as ls
+import lineshaft._chunks
 import lineshaft.dask
 from lineshaft._arguments import show
 
@@ -97,6 +98,98 @@ def test_of_tasks_of_dask_on_threads_they_are_what_the_graph_names(call, expecte
     with pytest.raises(ZeroDivisionError):
         lineshaft.dask.get_threads(graph, "divided")
     assert arguments_of(ls.default_engine(), "divided") == [expected]
+
+
+def not_seven(number, by_name=None):
+    if number == 7:
+        raise IndexError
+
+
+def not_seven_of_two(first, second):
+    not_seven(first)
+
+
+class NotSeven:
+    def __call__(self, number):
+        not_seven(number)
+
+
+def by_pool(numbers):
+    with ls.Pool(1) as pool:
+        pool.map(not_seven, numbers, chunksize=5)
+
+
+def by_pool_of_something_with_a_state(numbers):
+    with ls.Pool(1) as pool:
+        pool.map(NotSeven(), numbers, chunksize=5)
+
+
+def by_pool_with_several(numbers):
+    with ls.Pool(1) as pool:
+        pool.starmap(not_seven_of_two, [(number, "two") for number in numbers], chunksize=5)
+
+
+def by_threads(numbers):
+    with ls.ThreadPool(1) as pool:
+        pool.map(not_seven, numbers, chunksize=5)
+
+
+def by_executor(numbers):
+    with ls.ProcessPoolExecutor(1) as executor:
+        list(executor.map(not_seven, numbers, chunksize=5))
+
+
+def by_joblib(numbers, functions=(not_seven, not_seven), **how):
+    joblib = pytest.importorskip("joblib")
+    pytest.importorskip("lineshaft.joblib")
+    calls = [(functions[number % 2], (number,), {"by_name": "two"}) for number in numbers]
+    with joblib.parallel_config("lineshaft", n_jobs=2):
+        joblib.Parallel(batch_size=5, pre_dispatch="all", **how)(calls)
+
+
+def other_than_seven(number, by_name):
+    not_seven(number)
+
+
+def by_joblib_with_several_functions(numbers):
+    by_joblib(numbers, (not_seven, other_than_seven))
+
+
+def by_joblib_on_threads(numbers):
+    by_joblib(numbers, require="sharedmem")
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (by_pool, "7"),
+        (by_pool_of_something_with_a_state, "7"),
+        (by_pool_with_several, "7, 'two'"),
+        (by_threads, "7"),
+        (by_executor, "7"),
+        (by_joblib, "7, by_name='two'"),
+        (by_joblib_with_several_functions, "7, by_name='two'"),
+        # There joblib's own loop calls it.
+        (by_joblib_on_threads, "5, by_name='two', the first of 5 calls"),
+    ],
+)
+def test_of_a_chunk_they_are_those_of_the_call_that_raised(call, expected):
+    ls.default_engine().shutdown(wait=False)
+    engine = ls.default_engine()
+    with pytest.raises(IndexError):
+        call(range(10))
+    with urllib.request.urlopen(f"{engine.dashboard_url}/api/tasks?state=failed", timeout=30) as answer:
+        (row,) = json.load(answer)["rows"]
+    with urllib.request.urlopen(f"{engine.dashboard_url}/api/tasks/{row['task']}", timeout=30) as answer:
+        assert [text["text"] for text in json.load(answer)["arguments"]] == [expected]
+
+
+def test_of_a_task_that_runs_a_chunk_itself_they_are_its_own():
+    def run_chunk_inside(name):
+        lineshaft._chunks.over_chunk(not_seven)([6, 7, 8])
+
+    with ls.Engine(workers=1) as engine:
+        assert told(engine, engine.submit(run_chunk_inside, "mine")) == ["'mine'"]
 
 
 class Unruly:

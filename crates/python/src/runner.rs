@@ -76,7 +76,7 @@ fn invoke<'py>(py: Python<'py>, call: &Call) -> PyResult<Bound<'py, PyAny>> {
 }
 
 /// Tells the engine what the arguments of a call are, for people. What cannot be told is left out.
-fn note_arguments(py: Python<'_>, call: &Call) {
+fn note_arguments(py: Python<'_>, call: &Call, error: Option<&PyErr>) {
     let told = || -> PyResult<Option<String>> {
         let show = front(py)?.show_arguments.bind(py);
         let shown = if let Some(node) = call.body().downcast_ref::<Node>() {
@@ -86,7 +86,8 @@ fn note_arguments(py: Python<'_>, call: &Call) {
             }
         } else {
             let Body { args, kwargs, .. } = body(call.body());
-            show.call1((args, kwargs))?
+            let traceback = error.and_then(|error| error.traceback(py));
+            show.call1((args, kwargs, false, traceback))?
         };
         shown.extract().map(Some)
     };
@@ -113,7 +114,7 @@ fn end(
     ran: Duration,
 ) {
     if outcome.is_err() || ran >= LONG_CALL {
-        note_arguments(py, &call);
+        note_arguments(py, &call, outcome.as_ref().err());
     }
     let end = match outcome {
         Ok(value) => {

@@ -384,7 +384,8 @@ impl Session {
                 if let Some((args, kwargs)) = told
                     && self.client.own_session().is_some()
                 {
-                    self.note_arguments(hooks, &args, &kwargs, each);
+                    let error = called.as_ref().err();
+                    self.note_arguments(hooks, (&args, &kwargs, each), error);
                 }
                 if self.client.own_session().is_none() {
                     return called.map(|_| false);
@@ -420,16 +421,17 @@ impl Session {
     fn note_arguments(
         &self,
         hooks: &Hooks<'_>,
-        args: &Bound<'_, PyTuple>,
-        kwargs: &Bound<'_, PyDict>,
-        each: bool,
+        call: (&Bound<'_, PyTuple>, &Bound<'_, PyDict>, bool),
+        error: Option<&PyErr>,
     ) {
         let is_told = |noted: &mut Option<Remark>| noted.is_some();
         if self.remark.with(is_told) {
             return;
         }
         // What it cannot tell of is left out.
-        let told = hooks.show_arguments.call1((args, kwargs, each));
+        let (args, kwargs, each) = call;
+        let traceback = error.and_then(|error| error.traceback(args.py()));
+        let told = hooks.show_arguments.call1((args, kwargs, each, traceback));
         let text = told.and_then(|text| Ok(text.cast_into::<PyString>()?));
         if let Ok(text) = text {
             let remark = Remark {

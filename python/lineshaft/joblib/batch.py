@@ -59,7 +59,7 @@ class Surroundings:
 def run(calls: list[Call], surroundings: Surroundings) -> list[Any]:
     """Run the calls of a batch, one after the other; return their results."""
     with _Inside(surroundings):
-        return to_be_sent([function(*args, **kwargs) for function, args, kwargs in calls])
+        return to_be_sent(_call_each(calls))
 
 
 def bind(function: Callable[..., Any]) -> Callable[..., list[Any]]:
@@ -71,10 +71,21 @@ def bind(function: Callable[..., Any]) -> Callable[..., list[Any]]:
 
     def run_bound(calls: list[tuple[tuple[Any, ...], dict[str, Any]]], surroundings: Surroundings) -> list[Any]:
         with _Inside(surroundings):
-            return to_be_sent([function(*args, **kwargs) for args, kwargs in calls])
+            return to_be_sent(_call_each_of(function, calls))
 
     show_as(run_bound, group_of(function))
     return run_bound
+
+
+def _call_each(chunk: list[Call]) -> list[Any]:
+    # Where a call raises it has come to that one: `_arguments` looks at it.
+    items = iter(chunk)
+    return [function(*args, **kwargs) for function, args, kwargs in items]
+
+
+def _call_each_of(function: Callable[..., Any], chunk: list[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[Any]:
+    items = iter(chunk)
+    return [function(*args, **kwargs) for args, kwargs in items]
 
 
 def run_here(calls: Callable[[], list[Any]]) -> list[Any]:
