@@ -103,6 +103,8 @@ class Engine(_observe.Observed):
         self._pools: dict[tuple[str, int], _native.Pool] = {}
         #: Pools that nobody uses at the moment, by kind and what they are for; the one given back last is last.
         self._spare: defaultdict[str, OrderedDict[Any, _native.Pool]] = defaultdict(OrderedDict)
+        #: Pools of more processes than the engine has workers, by their number, and how many use them.
+        self._wide: dict[int, tuple[_native.Pool, int]] = {}
         #: What coroutine functions run on, once there are any.
         self._event_loops: list[EventLoops] = []
         #: Pools of executors that were shut down without waiting for their calls.
@@ -348,6 +350,7 @@ class Engine(_observe.Observed):
         _running.discard(self)
         self._pools.clear()
         self._spare.clear()
+        self._wide.clear()
         self._left.clear()
         for engine in (self._native, self._native_threads):
             if engine is not None:

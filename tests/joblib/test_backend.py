@@ -349,6 +349,24 @@ def test_threads_are_kept_for_a_few_numbers_of_jobs(engine):
     eventually(lambda: count() <= before + 12 + 11 + 10 + 9, "threads of all but the last calls have ended")
 
 
+def test_processes_are_kept_for_the_last_number_of_jobs(engine):
+    def pids(n_jobs):
+        return set(parallel(n_jobs=n_jobs, batch_size=1)(delayed(where)() for _ in range(20)))
+
+    first = pids(4)
+    assert pids(4) & first
+    assert not pids(5) & first
+    eventually(lambda: len(engine._native.stats()["workers"]) <= 2 + 5, "those for four jobs have ended")
+
+
+def test_several_calls_share_the_processes_of_their_number(engine):
+    with parallel(n_jobs=4, batch_size=1) as one, parallel(n_jobs=4, batch_size=1) as other:
+        for each in (one, other):
+            each(delayed(where)() for _ in range(20))
+        assert len(engine._native.stats()["workers"]) <= 4
+    assert len(parallel(n_jobs=4)(delayed(square)(x) for x in range(4))) == 4
+
+
 def test_interrupting_ends_at_once(event):
     """A signal handler that raises reaches the caller while it waits."""
     import signal

@@ -4,8 +4,10 @@ import os
 import re
 import signal
 import time
+from concurrent.futures import wait
 
 import pytest
+from tests.events import FileEvent
 
 import lineshaft as ls
 
@@ -75,6 +77,20 @@ def test_cores_that_sleeping_tasks_lend_are_not_there_twice():
         for executor in (one, other):
             for worker in executor._processes.values():
                 worker.kill()
+
+
+def test_the_budget_of_cores_grows_with_a_pool_that_has_calls(tmp_path):
+    def budget():
+        return parse(engine.metrics())[0]["lineshaft_cores_budget", None]
+
+    engine = ls.default_engine()
+    with ls.ProcessPoolExecutor(engine.workers + 3) as executor:
+        event = FileEvent(tmp_path / "event")
+        calls = [executor.submit(event.wait) for _ in range(2)]
+        assert budget() == engine.workers + 3
+        event.set()
+        assert wait(calls).not_done == set()
+        assert budget() == engine.workers
 
 
 def test_numbers_are_those_of_what_ran(tmp_path):

@@ -60,6 +60,9 @@ impl State {
         };
         pool.unfinished += 1;
         pool.daemons += usize::from(request.policy.daemon);
+        if pool.unfinished == 1 {
+            self.follow_use(request.pool);
+        }
         let task = pledge.promise().task();
         let group = if request.policy.internal {
             request.group.internal()

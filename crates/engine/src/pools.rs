@@ -195,8 +195,19 @@ impl State {
         }
     }
 
+    /// Follows a pool that has got its first task, or has none left.
+    pub(crate) fn follow_use(&mut self, pool: PoolId) {
+        if self
+            .pools
+            .get(&pool)
+            .is_some_and(|pool| pool.workers > self.cores)
+        {
+            self.set_cores();
+        }
+    }
+
     /// Who asks for a pool larger than the budget means it: the budget grows to that pool's size
-    /// while it is open, but not to the sum of all.
+    /// while it has tasks, but not to the sum of all.
     pub(crate) fn set_cores(&mut self) {
         let cores = (self.cores_max()).saturating_add(self.stalls.lent_cores());
         self.inputs.push_back(Input::SetCores(cores));
@@ -204,6 +215,7 @@ impl State {
 
     pub(crate) fn cores_max(&self) -> u32 {
         self.computing_pools()
+            .filter(|pool| pool.unfinished > 0)
             .map(|pool| pool.workers)
             .fold(self.cores, u32::max)
     }

@@ -424,6 +424,8 @@ impl State {
             }
             if is_idle && pool.closing {
                 self.remove_pool(task.pool);
+            } else if is_idle {
+                self.follow_use(task.pool);
             }
         }
         Some(task)

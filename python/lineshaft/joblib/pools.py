@@ -25,10 +25,10 @@ class Pools:
     """The pools that one backend uses.
 
     Most calls share the engine's own pool, whose workers are warm. Who asks for more jobs than the
-    engine has workers gets a pool of that size for as long as the backend is configured, because the
-    budget of cores grows while it is open. A call on threads has a pool to itself: one of its tasks may wait for
-    another call in a way that nobody knows of, through a thread of its own say, and that call must find threads.
-    So has one with an initializer, whose workers are like no others. Both are kept for the next call of the kind.
+    engine has workers shares a pool of that size, for whose calls the budget of cores grows. A call on
+    threads has a pool to itself: one of its tasks may wait for another call in a way that nobody knows
+    of, through a thread of its own say, and that call must find threads. So has one with an
+    initializer, whose workers are like no others. All are kept for the next call of the kind.
 
     With a `context` of `multiprocessing` whose start method is `fork`, workers are forked from the program and
     see it as it was when `processes` was first called; after `max_tasks_per_worker` others take their places.
@@ -47,6 +47,7 @@ class Pools:
         self._context = context if context is not None and context.get_start_method() == "fork" else None
         self._initializer = None if initializer is None else _Initializer(initializer, initargs)
         self._own: dict[int, _native.Pool] = {}
+        self._shared: dict[int, _native.Pool] = {}
         #: Pools that nobody else uses meanwhile, by kind and what they are for.
         self._leased: dict[tuple[str, Hashable], _native.Pool] = {}
 
@@ -54,16 +55,39 @@ class Pools:
         """Return a pool for `n_jobs` processes, and how many batches it may be given at a time, if that is limited."""
         workers = self._engine.workers
         if _process.is_worker():
-            return self._engine._pool("processes", workers), None
+            return self._engine._pool("processes", workers), n_jobs if n_jobs < workers else None
         if self._context is not None:
             return self._forked(n_jobs, self._context), None
         if self._initializer is not None:
             return self._initialized(n_jobs, self._initializer), None
         if n_jobs > workers:
-            if n_jobs not in self._own:
-                self._own[n_jobs] = self._engine._open_processes(n_jobs, name="joblib")
-            return self._own[n_jobs], None
+            return self._share(n_jobs), None
         return self._engine._pool("processes", workers), n_jobs if n_jobs < workers else None
+
+    def _share(self, n_jobs: int) -> _native.Pool:
+        """Return the pool of so many processes, which other backends use as well."""
+        if n_jobs not in self._shared:
+            wide = self._engine._wide
+            with self._engine._lock:
+                pool, users = wide.get(n_jobs, (None, 0))
+                if pool is None or pool.broken:
+                    pool, users = self._engine._open_processes(n_jobs, name="joblib"), 0
+                wide[n_jobs] = pool, users + 1
+            self._shared[n_jobs] = pool
+        return self._shared[n_jobs]
+
+    def _share_no_more(self) -> None:
+        """Leave what others use to them; of pools that nobody uses, keep the one that was used last."""
+        shared, self._shared = self._shared, {}
+        wide = self._engine._wide
+        with self._engine._lock:
+            for n_jobs, pool in shared.items():
+                current, users = wide.get(n_jobs, (None, 0))
+                if current is pool:
+                    wide[n_jobs] = pool, users - 1
+                others = [size for size, (_, users) in wide.items() if users == 0 and size != n_jobs]
+                for size in others:
+                    wide.pop(size)[0].close()
 
     def _initialized(self, n_jobs: int, initializer: _Initializer) -> _native.Pool:
         def open_pool() -> _native.Pool:
@@ -129,6 +153,7 @@ class Pools:
     def close(self) -> None:
         """Give back or close the pools that belong to the backend alone."""
         self._give_back()
+        self._share_no_more()
         if not self._engine.closed:
             for pool in self._own.values():
                 pool.close()
