@@ -300,8 +300,9 @@ class KeptCall:
     """
     def __new__(cls, /, pool: Pool, function: Any, args: Any, *, each: bool = False) -> KeptCall:
         """
-        Pickles `function(*args)` for a pool of worker processes of this engine; with `each`, a call of `function` for
-        each item of the list `args`, an item being a tuple of arguments. What cannot be sent is the future's error.
+        Pickles `function(*args)` for a pool of worker processes; with `each`, a call of `function` for each item of
+        the list `args`, an item being a tuple of arguments. Why it cannot be sent is the future's error, or raised by
+        `submit` if this is a nested call.
         """
     def submit(self, /, options: TaskOptions | None = None) -> FutureBase:
         """

@@ -15,6 +15,7 @@ use crate::interpreter::interpreter;
 use crate::values::to_payload;
 
 /// A call on its way to a worker.
+#[derive(Clone)]
 pub struct EncodedCall {
     pub code: Arc<Code>,
     pub args: Payload,
@@ -89,8 +90,17 @@ pub fn encode_call<'py>(
     })
 }
 
+/// What was encoded, or else what was raised meanwhile, if that is the call's outcome.
+pub fn or_outcome<T>(py: Python<'_>, encoded: PyResult<T>) -> PyResult<Result<T, Py<PyAny>>> {
+    match encoded {
+        Ok(encoded) => Ok(Ok(encoded)),
+        Err(error) if is_outcome(py, &error)? => Ok(Err(error.into_value(py).into_any())),
+        Err(error) => Err(error),
+    }
+}
+
 /// Whether what was raised while a call was encoded is its outcome, and not what a signal handler raised.
-pub fn is_outcome(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
+fn is_outcome(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
     if !error.is_instance_of::<pyo3::exceptions::PyException>(py) {
         return Ok(false);
     }

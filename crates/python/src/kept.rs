@@ -3,31 +3,44 @@
 use std::sync::Arc;
 
 use lineshaft_core::PoolId;
-use lineshaft_engine::{Outcome, Promise, TaskError, TaskRequest, Work};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
-use crate::encode::{EncodedCall, encode_call, is_outcome};
+use crate::client::{self, Client};
+use crate::encode::{self, encode_call, or_outcome};
 use crate::engine::Core;
-use crate::future::{self, FutureBase, Source};
-use crate::pool::{Kind, Pool, submit};
+use crate::future::FutureBase;
+use crate::pool::{Kind, Pool};
+use crate::submission::{nested_future, submit_encoded};
 use crate::task_options::TaskOptions;
 
 /// A call as it was when this was made. What it holds in shared memory it holds until it is dropped.
 #[pyclass(frozen, module = "lineshaft._native")]
 pub struct KeptCall {
-    core: Arc<Core>,
-    pool: PoolId,
-    /// Or why it cannot be sent.
-    encoded: Result<EncodedCall, Py<PyAny>>,
+    encoded: Encoded,
     each: bool,
+}
+
+/// What is sent, and where to; or why it cannot be sent.
+enum Encoded {
+    Task {
+        core: Arc<Core>,
+        pool: PoolId,
+        call: Result<encode::EncodedCall, Py<PyAny>>,
+    },
+    Nested {
+        client: Arc<Client>,
+        pool: Option<u64>,
+        call: Result<client::EncodedCall, Py<PyAny>>,
+    },
 }
 
 #[pymethods]
 impl KeptCall {
-    /// Pickles `function(*args)` for a pool of worker processes of this engine; with `each`, a call of `function` for
-    /// each item of the list `args`, an item being a tuple of arguments. What cannot be sent is the future's error.
+    /// Pickles `function(*args)` for a pool of worker processes; with `each`, a call of `function` for each item of
+    /// the list `args`, an item being a tuple of arguments. Why it cannot be sent is the future's error, or raised by
+    /// `submit` if this is a nested call.
     #[new]
     #[pyo3(signature = (pool, function, args, *, each = false))]
     fn new(
@@ -37,25 +50,25 @@ impl KeptCall {
         each: bool,
     ) -> PyResult<KeptCall> {
         let py = function.py();
-        let Kind::Processes { core, id, encoder } = &pool.get().kind else {
-            return Err(not_of_processes());
-        };
         let args = if each {
             PyTuple::new(py, [args.cast::<PyList>()?])?
         } else {
             args.cast::<PyTuple>()?.clone()
         };
-        let encoded = match encode_call(py, core, encoder, function, &args, None, 0) {
-            Ok(encoded) => Ok(encoded),
-            Err(error) if is_outcome(py, &error)? => Err(error.into_value(py).into_any()),
-            Err(error) => return Err(error),
+        let encoded = match &pool.get().kind {
+            Kind::Processes { core, id, encoder } => Encoded::Task {
+                core: Arc::clone(core),
+                pool: *id,
+                call: or_outcome(py, encode_call(py, core, encoder, function, &args, None, 0))?,
+            },
+            Kind::Nested { client, id } => Encoded::Nested {
+                client: Arc::clone(client),
+                pool: *id,
+                call: or_outcome(py, client.encode(py, function, &args, None))?,
+            },
+            Kind::Threads { .. } => return Err(not_of_processes()),
         };
-        Ok(KeptCall {
-            core: Arc::clone(core),
-            pool: *id,
-            encoded,
-            each,
-        })
+        Ok(KeptCall { encoded, each })
     }
 
     /// Hands the call to the engine.
@@ -65,40 +78,26 @@ impl KeptCall {
         py: Python<'py>,
         options: Option<&Bound<'py, TaskOptions>>,
     ) -> PyResult<Bound<'py, FutureBase>> {
-        let core = &self.core;
-        let promise = match &self.encoded {
-            Ok(call) => {
-                let work = Work::Remote {
-                    code: Arc::clone(&call.code),
-                    definitions: call.definitions.clone(),
-                    args: call.args.clone(),
-                    each: self.each,
+        let policy = options
+            .map(|options| options.get().policy)
+            .unwrap_or_default();
+        match &self.encoded {
+            Encoded::Task { core, pool, call } => {
+                let call = match call {
+                    Ok(call) => Ok(call.clone()),
+                    Err(error) => Err(error.clone_ref(py)),
                 };
-                let request = TaskRequest {
-                    pool: self.pool,
-                    group: call.code.group,
-                    work,
-                    inputs: call.inputs.clone(),
-                    policy: options
-                        .map(|options| options.get().policy)
-                        .unwrap_or_default(),
+                submit_encoded(py, core, *pool, call, self.each, policy)
+            }
+            Encoded::Nested { client, pool, call } => {
+                let call = match call {
+                    Ok(call) => call.try_clone(py)?,
+                    Err(error) => return Err(PyErr::from_value(error.bind(py).clone())),
                 };
-                submit(py, core, request)?
+                let call = client.call(py, *pool, call, self.each, policy)?;
+                nested_future(py, client, *pool, call)
             }
-            Err(error) => {
-                core.engine()?;
-                let error = Box::new(error.clone_ref(py));
-                Promise::ended(Outcome::Error(TaskError::RaisedLocal(error)))
-            }
-        };
-        future::new(
-            py,
-            Source::Task {
-                core: Arc::clone(core),
-                pool: self.pool,
-                promise,
-            },
-        )
+        }
     }
 }
 
@@ -110,8 +109,10 @@ pub fn code_of<'py>(
     function: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = pool.py();
-    let Kind::Processes { encoder, .. } = &pool.get().kind else {
-        return Err(not_of_processes());
+    let encoder = match &pool.get().kind {
+        Kind::Processes { encoder, .. } => encoder,
+        Kind::Nested { client, .. } => client.encoder(py)?,
+        Kind::Threads { .. } => return Err(not_of_processes()),
     };
     encoder
         .bind(py)
@@ -119,5 +120,5 @@ pub fn code_of<'py>(
 }
 
 fn not_of_processes() -> PyErr {
-    PyTypeError::new_err("the pool has no worker processes of this engine")
+    PyTypeError::new_err("the pool has no worker processes")
 }

@@ -5,6 +5,7 @@
 //! attached, and nobody touches Python while holding a lock of Rust (`locked` sees to the latter).
 
 mod callbacks;
+mod client;
 mod crossing;
 mod definition;
 mod encode;
@@ -29,6 +30,7 @@ mod segment;
 mod session;
 mod snapshot;
 mod stats;
+mod submission;
 mod task_options;
 mod turns;
 mod values;

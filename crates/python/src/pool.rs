@@ -3,19 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lineshaft_core::{GroupId, PoolId};
-use lineshaft_engine::{Outcome, Policy, Promise, TaskError, TaskRequest, Work};
+use lineshaft_core::PoolId;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple};
 
-use crate::encode::{EncodedCall, encode_call, is_outcome, promise_of};
+use crate::client::Client;
 use crate::engine::{Core, engine_error};
-use crate::future::{self, FutureBase, NO_POOL, Source};
+use crate::future::FutureBase;
 use crate::interpreter::front;
 use crate::lending::LentCore;
-use crate::runner::Body;
 use crate::segment::ArraysKept;
-use crate::session::Client;
+use crate::submission::{Call, submit_local, submit_nested, submit_remote};
 use crate::task_options::TaskOptions;
 use crate::waiting::waiting;
 
@@ -65,131 +63,6 @@ impl Pool {
     }
 }
 
-/// A call that is to be sent to a worker.
-pub struct RemoteCall<'a, 'py> {
-    pub function: &'a Bound<'py, PyAny>,
-    pub args: &'a Bound<'py, PyTuple>,
-    pub kwargs: Option<&'a Bound<'py, PyDict>>,
-    /// The arguments are a list of items.
-    pub each: bool,
-}
-
-fn submit_remote<'py>(
-    py: Python<'py>,
-    core: &Arc<Core>,
-    pool: PoolId,
-    encoder: &Py<PyAny>,
-    call: &RemoteCall<'_, 'py>,
-    policy: Policy,
-) -> PyResult<Bound<'py, FutureBase>> {
-    let RemoteCall {
-        function,
-        args,
-        kwargs,
-        ..
-    } = *call;
-    let engine = core.engine()?;
-    engine
-        .check_open()
-        .map_err(|error| engine_error(py, &error))?; // pickling would be for nothing
-    let promise = match encode_call(py, core, encoder, function, args, kwargs, 0) {
-        Ok(EncodedCall {
-            code,
-            args,
-            definitions,
-            inputs,
-        }) => {
-            let group = code.group;
-            let work = Work::Remote {
-                code,
-                definitions,
-                args,
-                each: call.each,
-            };
-            submit(
-                py,
-                core,
-                TaskRequest {
-                    pool,
-                    group,
-                    work,
-                    inputs,
-                    policy,
-                },
-            )?
-        }
-        // What cannot be sent is the future's error, as in `concurrent.futures`.
-        Err(error) if is_outcome(py, &error)? => {
-            core.engine()?;
-            let error = Box::new(error.into_value(py).into_any());
-            Promise::ended(Outcome::Error(TaskError::RaisedLocal(error)))
-        }
-        Err(error) => return Err(error),
-    };
-    future::new(
-        py,
-        Source::Task {
-            core: Arc::clone(core),
-            pool,
-            promise,
-        },
-    )
-}
-
-/// Hands a task to the engine, after what it has yet to take in if that is much.
-pub fn submit(py: Python<'_>, core: &Arc<Core>, request: TaskRequest) -> PyResult<Arc<Promise>> {
-    let engine = core.engine()?;
-    if engine.is_behind() {
-        py.detach(|| engine.catch_up());
-    }
-    engine
-        .submit(request)
-        .map_err(|error| engine_error(py, &error))
-}
-
-fn group(py: Python<'_>, core: &Core, function: &Bound<'_, PyAny>) -> PyResult<GroupId> {
-    let engine = core.engine()?;
-    names(py, function, |module, name| engine.group(module, name))
-}
-
-/// Passes on what calls of a function are counted under: its module, or nothing if it has none, and its name.
-pub fn names<T>(
-    py: Python<'_>,
-    function: &Bound<'_, PyAny>,
-    pass: impl FnOnce(&str, &str) -> T,
-) -> PyResult<T> {
-    let name = function.getattr(pyo3::intern!(py, "__qualname__"));
-    let module = function.getattr(pyo3::intern!(py, "__module__"));
-    if let (Some(name), Some(module)) = (text(&name), text(&module))
-        && !is_to_be_asked(module)
-    {
-        return Ok(pass(module, name));
-    }
-    // Not everything has both, an object that makes up its attributes has some that are no text, and functions of
-    // this package call others.
-    let found = front(py)?.group_of.bind(py).call1((function,));
-    match found.and_then(|found| found.extract::<(String, String)>()) {
-        Ok((module, name)) => Ok(pass(&module, &name)),
-        Err(_) => Ok(pass("", &function.get_type().name()?.to_string_lossy())),
-    }
-}
-
-/// The text of an attribute, if it is one.
-fn text<'a>(attribute: &'a PyResult<Bound<'_, PyAny>>) -> Option<&'a str> {
-    attribute
-        .as_ref()
-        .ok()?
-        .cast::<PyString>()
-        .ok()?
-        .to_str()
-        .ok()
-}
-
-/// Whether what is in this module may be counted as of another one: the main module has two names.
-fn is_to_be_asked(module: &str) -> bool {
-    module == "__mp_main__" || module.starts_with("lineshaft.")
-}
-
 #[pymethods]
 impl Pool {
     /// Submits `function(*args, **kwargs)`. A call on threads waits for the futures in `after` too;
@@ -208,50 +81,18 @@ impl Pool {
             .map(|options| options.get().policy)
             .unwrap_or_default();
         let kwargs = kwargs.filter(|kwargs| !kwargs.is_empty());
+        let call = Call {
+            function,
+            args,
+            kwargs,
+            each: false,
+        };
         match &self.kind {
             Kind::Processes { core, id, encoder } => {
-                let call = RemoteCall {
-                    function,
-                    args,
-                    kwargs,
-                    each: false,
-                };
                 submit_remote(py, core, *id, encoder, &call, policy)
             }
-            Kind::Threads { core, id, .. } => {
-                let body = Body {
-                    function: function.clone().unbind(),
-                    args: args.clone().unbind(),
-                    kwargs: kwargs.map(|kwargs| kwargs.clone().unbind()),
-                };
-                let inputs = after.into_iter().flatten();
-                let inputs = inputs.filter_map(|found| promise_of(core, &found).transpose());
-                let request = TaskRequest {
-                    pool: *id,
-                    group: group(py, core, function)?,
-                    work: Work::Local(Arc::new(body)),
-                    inputs: inputs.collect::<PyResult<_>>()?,
-                    policy,
-                };
-                let promise = submit(py, core, request)?;
-                future::new(
-                    py,
-                    Source::Task {
-                        core: Arc::clone(core),
-                        pool: *id,
-                        promise,
-                    },
-                )
-            }
-            Kind::Nested { client, id } => {
-                let call = RemoteCall {
-                    function,
-                    args,
-                    kwargs,
-                    each: false,
-                };
-                submit_nested(py, client, *id, &call, policy)
-            }
+            Kind::Threads { core, id, .. } => submit_local(py, core, *id, &call, after, policy),
+            Kind::Nested { client, id } => submit_nested(py, client, *id, &call, policy),
         }
     }
 
@@ -274,25 +115,17 @@ impl Pool {
         if run_again {
             args = (items, true).into_pyobject(py)?;
         }
+        let call = Call {
+            function,
+            args: &args,
+            kwargs: None,
+            each: true,
+        };
         match &self.kind {
             Kind::Processes { core, id, encoder } => {
-                let call = RemoteCall {
-                    function,
-                    args: &args,
-                    kwargs: None,
-                    each: true,
-                };
                 submit_remote(py, core, *id, encoder, &call, policy)
             }
-            Kind::Nested { client, id } => {
-                let call = RemoteCall {
-                    function,
-                    args: &args,
-                    kwargs: None,
-                    each: true,
-                };
-                submit_nested(py, client, *id, &call, policy)
-            }
+            Kind::Nested { client, id } => submit_nested(py, client, *id, &call, policy),
             Kind::Threads { .. } => {
                 let batch = front(py)?.run_batch.bind(py);
                 let args = PyTuple::new(py, [function.as_any(), items.as_any()])?;
@@ -470,30 +303,6 @@ impl Pool {
             Kind::Nested { id: None, .. } => Ok(()),
         }
     }
-}
-
-fn submit_nested<'py>(
-    py: Python<'py>,
-    client: &Arc<Client>,
-    pool: Option<u64>,
-    call: &RemoteCall<'_, 'py>,
-    policy: Policy,
-) -> PyResult<Bound<'py, FutureBase>> {
-    let call = client.submit(py, pool, call, policy)?;
-    future::new(
-        py,
-        Source::Nested {
-            client: Arc::clone(client),
-            pool: pool.map_or(NO_POOL, pool_of_session),
-            call,
-        },
-    )
-}
-
-/// A pool for nested calls, as the resolver knows it. Very many share an id: then their callbacks wait
-/// for each other.
-fn pool_of_session(id: u64) -> PoolId {
-    PoolId(u32::try_from(id).unwrap_or(u32::MAX))
 }
 
 /// Waits until no task is unfinished, or with `but_daemons` none but daemons.

@@ -5,158 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lineshaft_engine::worker::{Job, NestedCall, Raised, Remark, Sent, SessionOptions, Stopwatch};
-use lineshaft_engine::{EngineError, Policy};
-use lineshaft_wire::CallOptions;
-use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError};
+use lineshaft_engine::worker::{Job, Raised, Remark, Sent, SessionOptions, Stopwatch};
+use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
-use crate::definition::{DefinitionBase, Owner, Parts};
-use crate::encode::{Encoded, code_and_arguments, future_of_another_engine};
-use crate::engine::engine_error;
-use crate::future::{FutureBase, Source};
-use crate::generation::Generation;
+use crate::client::{Client, failed};
 use crate::hooks::Hooks;
 use crate::locked::Locked;
-use crate::pool::{Pool, RemoteCall};
-use crate::resolver::Resolver;
+use crate::pool::Pool;
 use crate::values::{Loadable, to_sent};
-
-/// What nested calls need.
-pub struct Client {
-    session: Arc<lineshaft_engine::worker::Session>,
-    generation: Generation,
-    pub resolver: Arc<Resolver>,
-    /// Made when the first nested call is.
-    encoder: PyOnceLock<Py<PyAny>>,
-    owner: Owner,
-}
-
-fn failed(error: &EngineError) -> PyErr {
-    PyRuntimeError::new_err(error.to_string())
-}
-
-/// A call, ready to be sent.
-struct EncodedCall<'py> {
-    code: u64,
-    definitions: Vec<u64>,
-    args: Sent,
-    futures: Bound<'py, PyAny>,
-    /// The engine keeps a definition no longer than its object: these are held until it has the call.
-    held: [Bound<'py, PyAny>; 2],
-}
-
-impl Client {
-    /// The session, unless this process is a forked child of the worker.
-    pub fn session(&self) -> PyResult<&Arc<lineshaft_engine::worker::Session>> {
-        self.generation.check()?;
-        Ok(&self.session)
-    }
-
-    /// The same, for whoever has nothing to do in a child.
-    pub fn own_session(&self) -> Option<&Arc<lineshaft_engine::worker::Session>> {
-        self.generation.is_current().then_some(&self.session)
-    }
-
-    /// The session as what maps received objects: a forked child may look at those, too.
-    pub fn memory(&self) -> &lineshaft_engine::worker::Session {
-        &self.session
-    }
-
-    pub fn encoder(&self, py: Python<'_>) -> PyResult<&Py<PyAny>> {
-        self.encoder.get_or_try_init(py, || {
-            let parent = py.import("lineshaft._serial.parent")?;
-            Ok(parent.getattr("Encoder")?.call0()?.unbind())
-        })
-    }
-
-    /// Makes a nested call.
-    pub fn submit(
-        &self,
-        py: Python<'_>,
-        pool: Option<u64>,
-        call: &RemoteCall<'_, '_>,
-        policy: Policy,
-    ) -> PyResult<Arc<NestedCall>> {
-        let session = self.session()?;
-        let encoded = self.encode(py, call.function, call.args, call.kwargs)?;
-        let inputs = encoded.futures.try_iter()?.map(|found| {
-            let found = found?;
-            match found.cast::<FutureBase>()?.get().source()? {
-                Source::Nested { call, .. } => Ok(call.id()),
-                Source::Task { .. } => Err(future_of_another_engine(&found)),
-            }
-        });
-        let inputs = inputs.collect::<PyResult<Vec<u64>>>()?;
-        let nanos =
-            |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let options = CallOptions {
-            each: call.each,
-            priority: policy.priority,
-            failures_max: policy.retries.failures_max,
-            deaths_max: policy.retries.deaths_max,
-            backoff_ns: nanos(policy.retries.backoff),
-            timeout_ns: policy.timeout.map(nanos),
-            internal: policy.internal,
-        };
-        let (code, definitions, args) = (encoded.code, encoded.definitions, encoded.args);
-        session
-            .call(pool, code, definitions, inputs, options, args)
-            .map_err(|error| match error {
-                EngineError::PoolClosed => engine_error(py, &error),
-                error => failed(&error),
-            })
-    }
-
-    /// Pickles a call, and sees to it that the engine has what it needs.
-    fn encode<'py>(
-        &self,
-        py: Python<'py>,
-        function: &Bound<'py, PyAny>,
-        args: &Bound<'py, PyTuple>,
-        kwargs: Option<&Bound<'py, PyDict>>,
-    ) -> PyResult<EncodedCall<'py>> {
-        let encoder = self.encoder(py)?;
-        let (function_code, args) = code_and_arguments(encoder.bind(py), function, args)?;
-        let code = self.define(&function_code)?;
-        let keywords = kwargs.cloned().unwrap_or_else(|| PyDict::new(py));
-        let call = PyTuple::new(py, [args.as_any(), keywords.as_any()])?;
-        let encoded = Encoded::new(py, encoder, function, &call, 0)?;
-        let definitions = encoded.definitions.try_iter()?;
-        let definitions = definitions.map(|definition| self.define(&definition?));
-        Ok(EncodedCall {
-            code,
-            definitions: definitions.collect::<PyResult<_>>()?,
-            args: to_sent(
-                encoded.data.as_bytes(),
-                Some(&encoded.buffers),
-                &self.session,
-            )?,
-            futures: encoded.futures,
-            held: [function_code, encoded.definitions],
-        })
-    }
-
-    /// Sees to it that the engine has a definition, and what it needs.
-    fn define(&self, definition: &Bound<'_, PyAny>) -> PyResult<u64> {
-        let base = definition.cast::<DefinitionBase>()?.get();
-        let id: u64 = definition.getattr("id")?.extract()?;
-        if base.is_sent(self.owner) {
-            return Ok(id);
-        }
-        let parts = Parts::of(definition)?;
-        let needs = (parts.needs.try_iter()?).map(|needed| self.define(&needed?));
-        let needs = needs.collect::<PyResult<Vec<u64>>>()?;
-        let body = to_sent(parts.data.as_bytes(), Some(&parts.buffers), &self.session)?;
-        self.session
-            .define(id, needs, (&parts.group.0, &parts.group.1), body)
-            .map_err(|error| failed(&error))?;
-        base.sent(self.owner, &self.session, id);
-        Ok(id)
-    }
-}
 
 /// A worker process's conversation with its engine.
 #[pyclass(frozen, module = "lineshaft._native")]
@@ -194,15 +52,8 @@ impl Session {
         };
         let session =
             lineshaft_engine::worker::Session::new(options).map_err(|error| failed(&error))?;
-        let client = Client {
-            session: Arc::new(session),
-            generation: Generation::current(),
-            resolver: Resolver::new(None),
-            encoder: PyOnceLock::new(),
-            owner: Owner::new(),
-        };
         Ok(Session {
-            client: Arc::new(client),
+            client: Arc::new(Client::new(session)),
             is_learning: AtomicBool::new(false),
             remark: Locked::default(),
         })
@@ -213,7 +64,7 @@ impl Session {
     /// running task is to be interrupted, and `changed`.
     fn serve(&self, hooks: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = hooks.py();
-        let session = &*self.client.session;
+        let session = self.client.memory();
         let hooks = Hooks::of(hooks)?;
         let mut lessons = Vec::new();
         loop {
@@ -271,7 +122,7 @@ impl Session {
 
     /// Whether the engine wants the running task interrupted.
     fn is_interrupted(&self) -> bool {
-        self.is_running() && self.client.session.is_interrupted()
+        self.is_running() && self.client.memory().is_interrupted()
     }
 
     /// Whether a task is running, and not only loading what it needs.
@@ -339,7 +190,7 @@ impl Session {
     /// first call that needs them: loading one imports modules, and what these do to the process, or
     /// how long they take, is that task's.
     fn run(&self, hooks: &Hooks<'_>, job: Job, lessons: &mut Vec<Job>) -> PyResult<bool> {
-        let session = &*self.client.session;
+        let session = self.client.memory();
         match job {
             Job::Define { .. } | Job::Forget { .. } => lessons.push(job),
             Job::Initialize { code, args } => {
@@ -451,7 +302,7 @@ impl Session {
         let learned = lessons.drain(..).try_for_each(|job| match job {
             Job::Define { id, body } => {
                 let py = hooks.code.py();
-                let loadable = Loadable::from_received(py, &body, &self.client.session)?;
+                let loadable = Loadable::from_received(py, &body, self.client.memory())?;
                 let arguments = (id, &loadable.stream, loadable.buffers(py));
                 hooks.load_definition.call1(arguments).map(drop)
             }
@@ -461,7 +312,7 @@ impl Session {
         self.is_learning.store(false, Ordering::Relaxed);
         if learned.is_err() {
             // For want of memory, perhaps. The engine believes that this worker knows all of them.
-            self.client.session.leave_soon();
+            self.client.memory().leave_soon();
         }
         learned?;
         hooks.check_limit.call0().map(drop)
@@ -476,7 +327,7 @@ impl Session {
         to_sent(
             data.cast::<PyBytes>()?.as_bytes(),
             Some(&buffers),
-            &self.client.session,
+            self.client.memory(),
         )
     }
 
@@ -485,7 +336,7 @@ impl Session {
         let raised = hooks.dumps_raised.call1((error.into_value(py),))?;
         let (data, traceback) = raised.extract::<(Bound<'_, PyBytes>, Bound<'_, PyString>)>()?;
         Ok(Raised {
-            error: to_sent(data.as_bytes(), None, &self.client.session)?,
+            error: to_sent(data.as_bytes(), None, self.client.memory())?,
             traceback: traceback.to_string_lossy().into_owned(),
         })
     }

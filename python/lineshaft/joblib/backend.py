@@ -95,6 +95,8 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         self._inside: tuple[LineshaftBackend, None] | None = None
         #: Threads of libraries to which this process is limited while jobs are threads of it.
         self._lowered_to: int | None = None
+        #: Whether libraries of this worker are limited to what an inner batch may use, as the caller runs some itself.
+        self._limits = False
 
     @classmethod
     def nested(cls, surroundings: Surroundings) -> Self:
@@ -208,13 +210,14 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         else:
             pool = self._pools.threads(self._n_jobs)
         options: dict[str, Any] = {"in_processes": in_processes, "surroundings": surroundings}
-        if is_nested:
+        if self._runs_itself():
             if _process.is_worker():
                 limits.limit(surroundings.threads, surroundings.fixed)
+                self._limits = True
             cores = self._pools.cores
             inside: dict[str, Any] = {"n_jobs": self._n_jobs, "cores": cores, "beyond": self._pools.any_threads}
             if in_processes:
-                self._run = Sharing(pool, copies=self._outer is None, **inside, **options)
+                self._run = Sharing(pool, **inside, **options)
             else:
                 # A worker's own threads are in no budget: whether a core is idle, its engine knows.
                 probed = self._pools.processes(self._n_jobs)[0] if _process.is_worker() else None
@@ -261,10 +264,11 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
             limits.raise_again(lowered_to)
         if run is not None:
             run.close()
-            if self._outer is not None and _process.is_worker():
-                limits.limit(self._outer.threads, self._outer.fixed)
-            elif _process.is_worker():
-                limits.unlimit()
+        has_limited, self._limits = self._limits, False
+        if has_limited and self._outer is not None:
+            limits.limit(self._outer.threads, self._outer.fixed)
+        elif has_limited:
+            limits.unlimit()
 
     # Batches.
 
@@ -317,13 +321,23 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         """Whether this call is made by a task: in a worker, or on a thread of the engine."""
         return _process.is_worker() or _native.is_own_thread()
 
+    def _runs_itself(self) -> bool:
+        """Whether the thread that makes this call runs batches itself, with the objects that it has.
+
+        So it does where joblib's would, too: where threads are asked for, and inside a batch if nothing else is. Where
+        joblib would have processes, as in a task of an executor, each batch has copies, and may end its process.
+        """
+        return self._is_nested() and (self._on_threads or self._outer is not None)
+
     def _surroundings(self) -> Surroundings:
         level = (self.nesting_level or 0) + 1
         if self.inner_max_num_threads is not None:
             return Surroundings(level, int(self.inner_max_num_threads), (), self._retries)
-        outer = self._outer
-        threads = self._cores() if outer is None else outer.threads
-        fixed = limits.set_by_user() if outer is None else outer.fixed
+        if self._outer is not None:
+            threads, fixed = self._outer.threads, self._outer.fixed
+        else:
+            # In a batch, a call that names its backend shares what that batch may use.
+            threads, fixed = limits.in_force() or (self._cores(), limits.set_by_user())
         return Surroundings(level, max(1, threads // self._n_jobs), fixed, self._retries)
 
 

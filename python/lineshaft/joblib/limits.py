@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Fixed = tuple[tuple[str, str], ...]
 
-__all__ = ["TBB_VARIABLE", "limit", "lower", "lower_here", "raise_again", "set_by_user", "unlimit"]
+__all__ = ["TBB_VARIABLE", "in_force", "limit", "lower", "lower_here", "raise_again", "set_by_user", "unlimit"]
 
 #: Lets the schedulers of TBB in several processes coordinate.
 TBB_VARIABLE = "ENABLE_IPC"
@@ -45,6 +45,11 @@ _before: tuple[dict[str, str | None], list[tuple[Any, int]]] | None = None
 def set_by_user() -> Fixed:
     """Return the variables of this process's environment that say how many threads to use; not for workers."""
     return tuple((name, os.environ[name]) for name in THREAD_VARIABLES if name in os.environ)
+
+
+def in_force() -> tuple[int, Fixed] | None:
+    """Return what numerical libraries of this worker are limited to, and what the user has set, while a batch runs."""
+    return _limit
 
 
 def limit(threads: int, fixed: Fixed = ()) -> None:

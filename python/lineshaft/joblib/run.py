@@ -4,8 +4,8 @@ A batch is a `Batch` from `Run.submit` on. Of four ways of running them `backend
 
 * `Waiting`: the thread that called ``Parallel`` waits for the workers itself and dispatches what is
   next. Nobody else is woken for a batch, and the input is read on the user's own thread.
-* `Sharing`, for a call inside a task: the task's thread runs batches itself, and gives some away as
-  long as other cores are idle. `Joining` is the same on threads.
+* `Sharing`, for a call inside a batch that names no backend, as joblib's own runs on threads: the batch's thread runs
+  inner ones itself, and gives some away as long as other cores are idle. `Joining` is the same on threads, in any task.
 * `Announcing`, for results as a generator: a thread of its own is told of each batch that has ended,
   because the caller may be busy elsewhere.
 """

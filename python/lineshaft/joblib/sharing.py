@@ -1,4 +1,4 @@
-"""`Sharing`: a task that calls ``Parallel`` runs batches itself and gives away what idle cores can take.
+"""`Sharing`: a batch that calls ``Parallel`` runs inner ones itself and gives away what idle cores can take.
 
 So a program whose cores are all busy runs nested calls at the cost of a loop. Whether a core is idle the task learns
 from *probes*: tasks that do next to nothing and come after all others. Each that was run makes room for one batch
@@ -12,9 +12,7 @@ Nothing waits for a batch that nobody has begun: whoever waits lends its core.
 
 from __future__ import annotations
 
-import pickle
 from concurrent.futures import CancelledError
-from types import FunctionType
 
 from lineshaft import _native
 from lineshaft.joblib.announcing import Announcing
@@ -39,29 +37,14 @@ def _is_cancelled(ended: Any) -> bool:
     return False
 
 
-def _copied(items: list[tuple[Any, Any, Any]]) -> list[tuple[Any, Any, Any]]:
-    """Return calls of the same functions with copies of all else, as they would be after a way to another process."""
-    from cloudpickle import cloudpickle
-
-    functions = [function if type(function) is FunctionType else None for function, _, _ in items]
-    others = [(known is None and function, *with_) for known, (function, *with_) in zip(functions, items, strict=True)]
-    buffers: list[pickle.PickleBuffer] = []
-    data = cloudpickle.dumps(others, 5, buffers.append)
-    copies = pickle.loads(data, buffers=[bytearray(buffer.raw()) for buffer in buffers])
-    return [(known or function, *with_) for known, (function, *with_) in zip(functions, copies, strict=True)]
-
-
 class Sharing(Inside, Announcing):
     """The caller runs batches itself; worker processes help."""
 
     # Those that the caller runs itself are the caller's own objects, so they are pickled for those who help alone.
     _as_dispatched = False
 
-    def __init__(self, *args: Any, copies: bool, **others: Any) -> None:
+    def __init__(self, *args: Any, **others: Any) -> None:
         super().__init__(*args, at_once=0, options=LAST, **others)
-        #: Whether joblib would have processes here, as in a task of an executor: each batch has copies of what the
-        #: caller has. Where it would have threads, as in a batch, they share it.
-        self._copies = copies
         self._helpers = self._n_jobs - 1
         self._probes: set[Any] = set()
         #: What the functions of the first batch are from.
@@ -73,8 +56,6 @@ class Sharing(Inside, Announcing):
 
     def submit(self, calls: Any, callback: Callable[[Batch], object] | None) -> Batch:
         """Take a batch from joblib."""
-        if self._copies:
-            calls.items = _copied(calls.items)
         batch = super().submit(calls, callback)
         self._offer(batch)
         if self._helpers > 0:

@@ -150,7 +150,10 @@ class Waiting(Run):
         elif isinstance(kept, _native.KeptCall):
             self._kept.extendleft(reversed(batches[1:]))
             del batches[1:]
-            future = kept.submit(self._options)
+            try:
+                future = kept.submit(self._options)
+            except SerializationError as error:
+                raise to_be_raised(error, batches) from error.__cause__
         else:
             code, _ = kept
             together = list(takewhile(lambda batch: isinstance(batch.kept, tuple) and batch.kept[0] is code, batches))

@@ -15,6 +15,7 @@ mod output;
 mod reader;
 mod session;
 
+use std::io;
 use std::os::fd::OwnedFd;
 
 use lineshaft_wire::BufferRef;
@@ -76,6 +77,21 @@ impl Sent {
             data,
             ..Sent::default()
         }
+    }
+
+    /// The same, with descriptors of its own.
+    ///
+    /// # Errors
+    ///
+    /// What the system says if it gives no more of them.
+    pub fn try_clone(&self) -> io::Result<Sent> {
+        let segments = self.segments.iter();
+        let segments = segments.map(|(fd, bytes)| Ok((fd.try_clone()?, *bytes)));
+        Ok(Sent {
+            data: self.data.clone(),
+            segments: segments.collect::<io::Result<_>>()?,
+            buffers: self.buffers.clone(),
+        })
     }
 
     fn split(&mut self) -> (lineshaft_wire::Value<'_>, Vec<OwnedFd>) {

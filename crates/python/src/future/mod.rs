@@ -22,11 +22,11 @@ use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyList, PyTuple};
 
+use crate::client::Client;
 use crate::engine::Core;
 use crate::event_loop::expect_wait;
 use crate::interpreter::front;
 use crate::locked::Locked;
-use crate::session::Client;
 use publish::publish;
 use value::{Value, local_object, of_answer, of_outcome, root};
 use watch::Watch;

@@ -10,7 +10,7 @@ use pyo3::types::{PyString, PyTuple};
 
 use super::call::{Call, Notation};
 use super::table::Row;
-use crate::pool::names;
+use crate::submission::names;
 
 /// Groups by key.
 pub struct Names<'a> {

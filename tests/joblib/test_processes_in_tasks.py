@@ -1,0 +1,150 @@
+"""Where joblib's own call would have processes, batches run in some, also inside tasks: with copies of what is given.
+
+Inside a batch, a call that names no backend is the exception: joblib runs it on threads.
+"""
+
+import os
+import signal
+
+import pytest
+from tests.events import eventually
+from tests.joblib.calls import append, die, square
+from tests.joblib.test_nested import is_running, spin_until
+from tests.joblib.test_run import run
+
+import lineshaft as ls
+from joblib import Parallel, delayed
+
+CALLS = 6
+
+
+def grow():
+    """Have each of some calls grow the same list; return the results, the list, and who ran them."""
+    found = []
+    grown = Parallel(2, "lineshaft", batch_size=1)(delayed(append)(found, n) for n in range(CALLS))
+    pids = Parallel(2, "lineshaft", batch_size=1)(delayed(os.getpid)() for _ in range(CALLS))
+    return grown, found, os.getpid() in pids
+
+
+def in_a_task():
+    return [ls.submit(grow).result()]
+
+
+def on_a_thread():
+    with ls.ThreadPoolExecutor(2) as executor:
+        return [future.result() for future in [executor.submit(grow) for _ in range(4)]]
+
+
+def in_a_batch():
+    return Parallel(2, "lineshaft")(delayed(grow)() for _ in range(4))
+
+
+def in_a_batch_on_a_thread():
+    return Parallel(2, "lineshaft", require="sharedmem")(delayed(grow)() for _ in range(4))
+
+
+@pytest.mark.parametrize("made", [in_a_task, on_a_thread, in_a_batch, in_a_batch_on_a_thread])
+def test_what_calls_change_is_their_own(made):
+    for grown, found, _ in made():
+        assert grown == list(range(CALLS))
+        assert found == []
+
+
+def test_a_thread_runs_none_of_its_batches():
+    assert not any(runs_some for _, _, runs_some in on_a_thread())
+
+
+def deadly(how):
+    with pytest.raises(ls.errors.WorkerDied):
+        Parallel(2, "lineshaft", batch_size=1)([delayed(die)(how), delayed(square)(2)])
+    return os.getpid()
+
+
+def test_a_deadly_batch_ends_no_caller(engine):
+    with ls.ThreadPoolExecutor(1) as executor:
+        assert executor.submit(deadly, signal.SIGSEGV).result() == os.getpid()
+    # Had it been the caller's process, the call would have run once more, or failed.
+    assert ls.submit(deadly, signal.SIGSEGV).result() not in (None, os.getpid())
+
+
+def sum_below(depth):
+    if depth == 0:
+        return 1
+    return sum(Parallel(3, "lineshaft", batch_size=1)(delayed(sum_below)(depth - 1) for _ in range(3)))
+
+
+def test_levels_that_all_wait():
+    assert Parallel(4, "lineshaft", batch_size=1)(delayed(sum_below)(2) for _ in range(4)) == [9] * 4
+    with ls.ThreadPoolExecutor(4) as executor:
+        assert list(executor.map(sum_below, [2] * 4)) == [9] * 4
+    with ls.ProcessPoolExecutor(2) as executor:
+        assert list(executor.map(sum_below, [2] * 4)) == [9] * 4
+
+
+@pytest.mark.parametrize("return_as", ["list", "generator", "generator_unordered"])
+def test_results_come_in_each_way(return_as):
+    def squares():
+        return sorted(Parallel(2, "lineshaft", return_as=return_as)(delayed(square)(n) for n in range(20)))
+
+    assert Parallel(2, "lineshaft")(delayed(squares)() for _ in range(4)) == [[n * n for n in range(20)]] * 4
+
+
+def spin_below(event, depth):
+    if depth:
+        return Parallel(4, "lineshaft", batch_size=1)(delayed(spin_below)(event, depth - 1) for _ in range(4))
+    return spin_until(event)
+
+
+def test_never_more_runnable_threads_than_cores(event, engine):
+    stop = event("stop")
+    results = Parallel(2, "lineshaft", "generator")(delayed(spin_below)(stop, 1) for _ in range(2))
+    stats = engine._native.stats
+    eventually(lambda: sum(is_running(pid) for _, pid in stats()["workers"]) >= 2, "both cores compute")
+    most = max(sum(is_running(pid) for _, pid in stats()["workers"]) for _ in range(200))
+    stop.set()
+    assert len(list(results)) == 2
+    assert most == 2
+
+
+UNMODIFIED = """
+import asyncio, os
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
+from joblib import Parallel, delayed
+
+class Mean:
+    def fit(self, values):
+        self.mean = sum(values) / len(values)
+        return self
+
+def means(_=None):
+    estimator = Mean()
+    fitted = Parallel(n_jobs=2)(delayed(estimator.fit)([n, n + 2]) for n in range(6))
+    return [each.mean for each in fitted]
+
+def end(n):
+    if n == 3:
+        os._exit(5)
+
+def is_ended():
+    try:
+        Parallel(n_jobs=2, batch_size=1)(delayed(end)(n) for n in range(6))
+    except Exception as error:
+        return [base.__name__ for base in type(error).__mro__ if base.__name__ == "TerminatedWorkerError"]
+
+if __name__ == "__main__":
+    expected = [1, 2, 3, 4, 5, 6]
+    for pool in (ThreadPoolExecutor(2), ProcessPoolExecutor(2)):
+        with pool:
+            print(list(pool.map(means, range(2))) == [expected] * 2)
+    with ThreadPool(2) as pool:
+        print(pool.map(means, range(2)) == [expected] * 2)
+    print(asyncio.run(asyncio.to_thread(means)) == expected)
+    with ThreadPoolExecutor(1) as pool:
+        print(*pool.submit(is_ended).result())
+"""
+
+
+def test_unmodified_programs_whose_pools_call_it(tmp_path):
+    done = run(UNMODIFIED, tmp_path)
+    assert done.stdout.split() == ["True"] * 4 + ["TerminatedWorkerError"], done.stderr
