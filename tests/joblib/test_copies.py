@@ -8,6 +8,7 @@ import pytest
 import joblib
 import lineshaft as ls
 from lineshaft._serial.settled import keeps_state
+from lineshaft.joblib import waiting
 from lineshaft.joblib.batch import bind
 
 
@@ -63,3 +64,27 @@ def test_where_a_batch_names_the_backend():
 def test_what_a_function_is_shown_as_is_no_state_of_it():
     """Or else none of its batches would travel together."""
     assert not keeps_state(bind(abs))
+
+
+def look_and_change(value, same, *, key):
+    assert value is same
+    found = repr((value, key)), getattr(value, "flags", None) and value.flags.f_contiguous
+    value[0] = -1
+    return found
+
+
+CIRCLE = [1]
+CIRCLE.append(CIRCLE)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[1, "a", (2.5, None)], [[1], {"a": [2]}], CIRCLE, list(range(1000)), np.arange(6.0), np.zeros((3, 2), order="F")],
+    ids=["list", "nested", "circle", "long", "array", "columns"],
+)
+def test_calls_that_travel_together_share_nothing(value, monkeypatch):
+    monkeypatch.setattr(waiting, "LONG_S", 100.0)
+    monkeypatch.setattr(waiting, "GROUP_S", 1e4)
+    expected = repr((value, np.float64(0.5))), getattr(value, "flags", None) and value.flags.f_contiguous
+    calls = [joblib.delayed(look_and_change)(value, value, key=np.float64(0.5)) for _ in range(20)]
+    assert joblib.Parallel(2, "lineshaft", batch_size=1)(calls) == [expected] * 20

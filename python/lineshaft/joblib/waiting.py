@@ -11,6 +11,7 @@ from lineshaft import _native
 from lineshaft._failures import cancelled
 from lineshaft._serial.parent import all_or_nothing, load_exception, load_result
 from lineshaft.errors import SerializationError
+from lineshaft.joblib.copies import copied
 from lineshaft.joblib.run import Batch, Run, timeout_error, to_be_raised, was_killed
 
 TYPE_CHECKING = False
@@ -29,15 +30,6 @@ LONG_S = 0.0003
 GROUP_S = 0.002
 #: Batches that take less may be dispatched ahead, per job.
 AHEAD = 16
-#: Types whose instances nobody can change.
-_UNCHANGING = frozenset({int, float, complex, bool, str, bytes, type(None)})
-
-
-def _never_change(calls: Any) -> bool:
-    """Whether these are calls of one function with arguments in which nothing can be changed."""
-    return all(
-        len(call) == 2 and all(type(value) in _UNCHANGING for value in (*call[0], *call[1].values())) for call in calls
-    )
 
 
 class _Group:
@@ -55,7 +47,7 @@ class Waiting(Run):
     """The caller waits for the workers itself.
 
     Batches that take less time than a message does travel together, as many as there are when a
-    worker has nothing to do, if nothing in them can change meanwhile. All others are pickled when joblib dispatches
+    worker has nothing to do, if what they are given is easily copied. All others are pickled when joblib dispatches
     them. A worker's death is still that of the one batch which it ran.
     """
 
@@ -169,13 +161,14 @@ class Waiting(Run):
         If it can travel with others, that is the code of what runs it, and its arguments.
         """
         function, item = self._call_of(calls)
-        if not self._keeps_state and _never_change(item[0]):
+        calls_then = None if self._keeps_state else copied(item[0])
+        if calls_then is not None:
             with all_or_nothing(), suppress(SerializationError):
                 code = _native.code_of(self._pool, function)
                 # What a code refers to is known, and looked at, once it is made.
                 if code is self._settled_code or not self._pool.look_again():
                     self._settled_code = code
-                    return code, item
+                    return code, (calls_then, *item[1:])
         return self._keep(function, [item], each=True)
 
     def _end(self, group: _Group) -> None:
