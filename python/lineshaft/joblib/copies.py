@@ -40,9 +40,10 @@ def copied(calls: list[tuple[Any, ...]]) -> list[tuple[Any, ...]] | None:
     True
     """
     try:
-        return _Copies().of(calls)
+        copies: list[tuple[Any, ...]] = _Copies().of(calls)
     except _NoCopyError:
         return None
+    return copies
 
 
 class _NoCopyError(Exception):
