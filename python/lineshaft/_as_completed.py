@@ -6,6 +6,8 @@ import concurrent.futures
 import queue
 import time
 
+from lineshaft import _native
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,9 +56,6 @@ def _each(pending: dict[Future[T], None], timeout: float | None) -> Iterator[Fut
     try:
         arrivals.expect(pending)
         while pending:
-            if arrivals.are_none():
-                # On the thread of an event loop, to look at a future's waiters says that it is about to be blocked.
-                _waiters(next(reversed(pending)))
             try:
                 # In a list, so that whoever is given the future alone decides how long it lives.
                 ended = [arrivals.next(deadline_s)]
@@ -78,6 +77,8 @@ class _Arrivals:
 
     def __init__(self) -> None:
         self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        #: What a task waits for meanwhile: told by the futures, if a task is what waits.
+        self.awaits = _native.Awaits()
         self.add_result = self.add_exception = self.add_cancelled = self._ended.put
 
     def expect(self, futures: Iterable[Future[Any]]) -> None:
@@ -94,12 +95,15 @@ class _Arrivals:
                 if self in (waiters := _waiters(future)):
                     waiters.remove(self)
 
-    def are_none(self) -> bool:
-        """Whether none has ended that has not been returned."""
-        return self._ended.empty()
-
     def next(self, deadline_s: float | None) -> Future[Any]:
         """Return one that has ended; raise `queue.Empty` if there is none at the deadline."""
+        try:
+            return self._ended.get_nowait()
+        except queue.Empty:
+            ended: Future[Any] = self.awaits.call(self._wait, deadline_s)
+            return ended
+
+    def _wait(self, deadline_s: float | None) -> Future[Any]:
         while True:
             left_s = SIGNAL_CHECK_S if deadline_s is None else deadline_s - time.monotonic()
             try:
@@ -109,5 +113,5 @@ class _Arrivals:
                     raise
 
 
-def _waiters(future: Future[Any]) -> list[Any]:
+def _waiters(future: Future[Any]) -> Any:
     return future._waiters

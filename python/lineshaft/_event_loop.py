@@ -77,7 +77,7 @@ class _Loop:
         self._running: dict[int, asyncio.Task[None]] = {}
         #: Told to take calls, by any thread; and about it.
         self._is_awake = self._is_taking = False
-        #: Waits of this thread. There are two if what waits where nobody sees it does so elsewhere as well.
+        #: Waits of this thread.
         self._blocks = 0
         self._thread = threading.Thread(target=self._serve, name=EVENT_LOOP_NAME, daemon=True)
         self._thread.start()
@@ -111,21 +111,15 @@ class _Loop:
         """Note that this thread is about to wait: other loops take the calls, those included that wait already."""
         self._blocks += 1
         if (call := current_call.get(None)) is not None:
-            call.begin_wait()
+            call.begin_block()
         if self._loops.waiting:
             self._loops.wake_one()
 
     def unblock(self) -> None:
         """Note that this thread has waited."""
         if (call := current_call.get(None)) is not None:
-            call.end_wait()
+            call.end_block()
         self._blocks -= 1
-
-    def expect_block(self) -> None:
-        """Note that this thread is about to wait where nobody sees it: until the loop goes on."""
-        if not self._blocks:
-            self.block()
-            self._loop.call_soon(self.unblock)
 
     def runs(self, task: int) -> bool:
         """Whether a task needs this loop to go on."""

@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "LOOK_SIGNAL", "__version__", "ArraysKept", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "KeptCall", "LentCore", "Pool", "Segment", "Session", "Snapshot", "TaskOptions", "Zygote", "after_fork", "cancel_running", "code_of", "end_crossings", "is_own_thread", "static_order", "wait_any", "when_done"]
+__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "LOOK_SIGNAL", "__version__", "ArraysKept", "Awaits", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "KeptCall", "LentCore", "Pool", "Segment", "Session", "Snapshot", "TaskOptions", "Zygote", "after_fork", "cancel_running", "code_of", "end_crossings", "is_own_thread", "static_order", "wait_any", "when_done"]
 
 DUMP_SIGNAL: Final[int]
 """
@@ -34,6 +34,21 @@ class ArraysKept:
     """
     While it exists, arrays that are handed to several calls stay in shared memory between them.
     """
+
+@final
+class Awaits:
+    """
+    What a task is going to wait for where the engine does not see it.
+    """
+    def __new__(cls, /) -> Awaits: ...
+    def add(self, /, future: FutureBase) -> None:
+        """
+        It is going to wait for this one, too.
+        """
+    def call(self, /, function: Any, *args) -> Any:
+        """
+        Calls `function`, which waits for one of them. The task of this thread counts as blocked meanwhile.
+        """
 
 @disjoint_base
 class DefinitionBase:
@@ -146,17 +161,25 @@ class EventLoopCall:
     """
     One call of a coroutine function, to be run by an event loop.
     """
-    def begin_wait(self, /) -> None:
+    def begin_await(self, /) -> None:
         """
-        It waits for another task from now on, and does not need its place among those that run.
+        It awaits another task from now on, and does not need its place among those that run when it is not its turn.
+        """
+    def begin_block(self, /) -> None:
+        """
+        Its thread waits for another task from now on.
         """
     def coroutine(self, /, event_loop: Any) -> Any:
         """
         Calls the function, on the thread of `event_loop`; the coroutine to be awaited.
         """
-    def end_wait(self, /) -> None:
+    def end_await(self, /) -> None:
         """
-        It has waited for another task.
+        It has awaited another task.
+        """
+    def end_block(self, /) -> None:
+        """
+        Its thread has waited for another task.
         """
     def fail(self, /, error: Any, ran_s: SupportsFloat | SupportsIndex) -> None:
         """
@@ -212,7 +235,7 @@ class FutureBase:
         The state, in the words of `concurrent.futures`.
         """
     @property
-    def _waiters(self, /) -> list:
+    def _waiters(self, /) -> Any:
         """
         The waiters of `concurrent.futures.wait` and `as_completed`.
         """

@@ -15,7 +15,6 @@ from lineshaft._startup import check_count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Generator, Iterable, Iterator
     from types import TracebackType
     from typing import Any, Literal, TypeVar
@@ -59,20 +58,7 @@ class Future(_NativeHalf, concurrent.futures.Future["T"]):
     def __await__(self) -> Generator[Any, None, T]:
         import asyncio
 
-        from lineshaft._event_loop import current_call
-
-        awaited = asyncio.wrap_future(self)
-        call = current_call.get(None)
-        return awaited.__await__() if call is None else _await_in(call, awaited)
-
-
-def _await_in(call: _native.EventLoopCall, awaited: asyncio.Future[T]) -> Generator[Any, None, T]:
-    """Await something in a call, which leaves its place among those that run to what it waits for."""
-    call.begin_wait()
-    try:
-        return (yield from awaited)
-    finally:
-        call.end_wait()
+        return asyncio.wrap_future(self).__await__()
 
 
 class Executor(concurrent.futures.Executor):

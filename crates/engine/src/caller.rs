@@ -124,7 +124,7 @@ impl Shared {
     /// What a task of `engine` waits for that waits for all tasks of a pool of this one.
     fn all_of(&self, pool: Option<PoolId>, engine: &Shared) -> Awaited {
         let pool = pool.filter(|_| std::ptr::eq(engine, self));
-        pool.map_or(Awaited::Anything, Awaited::Pool)
+        pool.map_or(Awaited::Anything, |pool| Awaited::Pools(vec![pool]))
     }
 
     /// What a task of this engine waits for that waits for one of these.

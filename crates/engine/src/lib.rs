@@ -65,7 +65,7 @@ pub use process::{
 };
 pub use promise::Promise;
 pub use reader::{Reader, Totals, WorkerKind, WorkerTotals};
-pub use runner::{BlockedCall, Body, Call, CallEnd, Calls, Runner, current_task};
+pub use runner::{AwaitedPool, BlockedCall, Body, Call, CallEnd, Calls, Runner, current_task};
 pub use texts::AttemptText;
 pub use untold::{EndedAt, Untold};
 pub use wait::{Check, Waited};

@@ -160,6 +160,11 @@ impl Promise {
         promise
     }
 
+    /// The engine that it is a task of.
+    pub(crate) fn engine(&self) -> EngineId {
+        self.engine
+    }
+
     /// Whether it is a task of this engine.
     pub(crate) fn is_of(&self, engine: EngineId) -> bool {
         self.engine == engine

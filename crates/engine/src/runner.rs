@@ -6,13 +6,13 @@ use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use lineshaft_core::{Attempt, TaskId, Time, WorkerId};
+use lineshaft_core::{Attempt, PoolId, TaskId, Time, WorkerId};
 
 use crate::clock;
 use crate::command::Command;
 use crate::excerpt::excerpt;
 use crate::outcome::{Outcome, Portable, TaskError};
-use crate::promise::Promise;
+use crate::promise::{EngineId, Promise};
 use crate::shared::Shared;
 use crate::threads::Awaited;
 use crate::threads::Lanes;
@@ -254,6 +254,23 @@ impl Drop for Entered {
     }
 }
 
+/// A pool of an engine, for tasks of which a call may wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AwaitedPool {
+    engine: EngineId,
+    pool: PoolId,
+}
+
+impl AwaitedPool {
+    /// The pool of this task, which it is said to be.
+    pub fn of(task: &Promise, pool: PoolId) -> AwaitedPool {
+        AwaitedPool {
+            engine: task.engine(),
+            pool,
+        }
+    }
+}
+
 /// A task waits for others until this is dropped: its core is free meanwhile. The task's own engine is
 /// told, which may be another one than that of the tasks it waits for.
 pub struct BlockedCall {
@@ -266,6 +283,18 @@ impl BlockedCall {
     /// The task on this thread, whatever it waits for; none if it runs no task.
     pub fn new() -> Option<BlockedCall> {
         BlockedCall::on(|_| Awaited::Anything)
+    }
+
+    /// The task on this thread, which waits for tasks of these pools; `None` stands for any other task.
+    pub fn on_pools(pools: &[Option<AwaitedPool>]) -> Option<BlockedCall> {
+        BlockedCall::on(|engine| {
+            let of_engine = |pool: &Option<AwaitedPool>| {
+                let pool = pool.filter(|pool| pool.engine == engine.id)?;
+                Some(pool.pool)
+            };
+            let pools: Option<Vec<PoolId>> = pools.iter().map(of_engine).collect();
+            pools.map_or(Awaited::Anything, Awaited::Pools)
+        })
     }
 
     /// The same, for what its own engine says that it waits for.

@@ -22,8 +22,7 @@ struct Own {
     turn: Arc<Turn>,
 }
 
-/// This thread is that of an event loop, which has methods `block()`, `unblock()`, `expect_block()` and
-/// `runs(task)`. Returns what is to be told whose turn it is.
+/// This thread is that of an event loop, which has methods `block()`, `unblock()` and `runs(task)`. Returns what is to be told whose turn it is.
 pub fn adopt(core: &Weak<Core>, event_loop: &Bound<'_, PyAny>) -> Arc<Turn> {
     let own = || {
         let turn = Arc::new(Turn::default());
@@ -47,6 +46,11 @@ fn own(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
     })
 }
 
+/// Whether this thread is that of an event loop.
+pub fn is_here() -> bool {
+    OWN.with(|own| own.get().is_some())
+}
+
 /// The event loop of this thread waits until this is dropped: others take its calls.
 pub struct Blocked<'py>(Bound<'py, PyAny>);
 
@@ -65,13 +69,6 @@ impl Drop for Blocked<'_> {
             error.write_unraisable(self.0.py(), Some(&self.0));
         }
     }
-}
-
-/// This thread is about to wait as `concurrent.futures.wait` does, in ways that nobody sees. Its event loop
-/// counts as blocked until it goes on.
-pub fn expect_wait(py: Python<'_>, core: &Core, promise: &Promise) -> PyResult<()> {
-    check_wait(py, core, &[promise])?;
-    own(py).map_or(Ok(()), |own| own.call_method0("expect_block").map(drop))
 }
 
 /// Refuses to wait for one of these tasks if this is the thread of the event loop that all of them need to

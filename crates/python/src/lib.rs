@@ -4,6 +4,7 @@
 //! the interpreter and the engine from waiting for each other: nobody waits for the engine while
 //! attached, and nobody touches Python while holding a lock of Rust (`locked` sees to the latter).
 
+mod awaits;
 mod callbacks;
 mod client;
 mod crossing;
@@ -42,6 +43,8 @@ use pyo3::prelude::*;
 /// The engine behind `lineshaft`.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use super::awaits::Awaits;
     #[pymodule_export]
     use super::crossing::end_crossings;
     #[pymodule_export]

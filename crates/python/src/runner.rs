@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -279,7 +279,10 @@ impl LoopRunner {
         while let Some(call) = calls.next() {
             let call = EventLoopCall {
                 call: Locked::new(Some(call)),
-                waits: Locked::default(),
+                blocks: AtomicUsize::new(0),
+                awaited: AtomicUsize::new(0),
+                in_step: AtomicBool::new(false),
+                waiting: Locked::default(),
                 core: Weak::clone(&self.core),
             };
             // A call that is not taken is dropped, and thereby fails.
@@ -304,20 +307,55 @@ impl Runner for LoopRunner {
 #[pyclass(frozen, module = "lineshaft._native")]
 pub struct EventLoopCall {
     call: Locked<Option<Call>>,
-    waits: Locked<Waits>,
+    /// Waits of its thread, while nothing else runs there.
+    blocks: AtomicUsize,
+    /// Other tasks that it awaits, or that something awaits which it has started.
+    awaited: AtomicUsize,
+    /// It is its turn.
+    in_step: AtomicBool,
+    /// There while it waits for other tasks; tells the engine, when it is dropped, that it goes on.
+    waiting: Locked<Option<BlockedCall>>,
     core: Weak<Core>,
 }
 
-/// What a coroutine waits for: it may be several things at the same time.
-#[derive(Default)]
-struct Waits {
-    count: usize,
-    blocked: Option<BlockedCall>,
-}
-
 impl EventLoopCall {
+    /// It is its turn until `end_step`. Whatever it awaits, it runs.
+    pub fn begin_step(&self) {
+        self.in_step.store(true, Ordering::Relaxed);
+        if self.awaited.load(Ordering::Relaxed) > 0 {
+            self.settle();
+        }
+    }
+
+    pub fn end_step(&self) {
+        self.in_step.store(false, Ordering::Relaxed);
+        if self.awaited.load(Ordering::Relaxed) > 0 {
+            self.settle();
+        }
+    }
+
+    /// Tells the engine if it waits for other tasks from now on, or does no longer. Called by the thread of its loop.
+    fn settle(&self) {
+        let awaits = self.awaited.load(Ordering::Relaxed) > 0;
+        let in_step = self.in_step.load(Ordering::Relaxed);
+        if self.blocks.load(Ordering::Relaxed) > 0 || (awaits && !in_step) {
+            if self.waiting.with(|waiting| waiting.is_none()) {
+                // A call that has ended waits for nothing.
+                let begin = |call: &mut Option<Call>| call.as_ref().and_then(Call::blocked);
+                let begun = self.call.with(begin);
+                self.waiting.with(|waiting| *waiting = begun);
+            }
+        } else {
+            drop(self.waiting.with(Option::take));
+        }
+    }
+
+    /// The call, which ends.
     fn take(&self) -> PyResult<Call> {
-        self.call.with(Option::take).ok_or_else(Self::has_ended)
+        let call = self.call.with(Option::take).ok_or_else(Self::has_ended);
+        // It may have left behind what it has awaited.
+        drop(self.waiting.with(Option::take));
+        call
     }
 
     fn has_ended() -> PyErr {
@@ -341,40 +379,42 @@ impl EventLoopCall {
         self.call.with(is_unwanted)
     }
 
-    /// It waits for another task from now on, and does not need its place among those that run.
-    fn begin_wait(&self) {
-        let is_first = self.waits.with(|waits| {
-            waits.count += 1;
-            waits.count == 1
-        });
-        if is_first {
-            let begin = |call: &mut Option<Call>| call.as_ref().and_then(Call::blocked);
-            let blocked = self.call.with(begin);
-            self.waits.with(|waits| waits.blocked = blocked);
-        }
+    /// Its thread waits for another task from now on.
+    fn begin_block(&self) {
+        self.blocks.fetch_add(1, Ordering::Relaxed);
+        self.settle();
     }
 
-    /// It has waited for another task.
-    fn end_wait(&self) {
-        let ended = self.waits.with(|waits| {
-            waits.count -= 1;
-            (waits.count == 0).then(|| waits.blocked.take())
-        });
-        drop(ended);
+    /// Its thread has waited for another task.
+    fn end_block(&self) {
+        self.blocks.fetch_sub(1, Ordering::Relaxed);
+        self.settle();
+    }
+
+    /// It awaits another task from now on, and does not need its place among those that run when it is not its turn.
+    fn begin_await(&self) {
+        self.awaited.fetch_add(1, Ordering::Relaxed);
+        self.settle();
+    }
+
+    /// It has awaited another task.
+    fn end_await(&self) {
+        self.awaited.fetch_sub(1, Ordering::Relaxed);
+        self.settle();
     }
 
     /// Calls the function, on the thread of `event_loop`; the coroutine to be awaited.
     fn coroutine<'py>(
-        &self,
-        py: Python<'py>,
+        slf: &Bound<'py, Self>,
         event_loop: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let turn = event_loop::adopt(&self.core, event_loop);
+        let (py, this) = (slf.py(), slf.get());
+        let turn = event_loop::adopt(&this.core, event_loop);
         let shared = |call: &mut Option<Call>| {
             let call = call.as_ref()?;
             Some((call.task(), Arc::clone(call.body())))
         };
-        let (task, called) = self.call.with(shared).ok_or_else(Self::has_ended)?;
+        let (task, called) = this.call.with(shared).ok_or_else(Self::has_ended)?;
         let Body {
             function,
             args,
@@ -382,7 +422,7 @@ impl EventLoopCall {
         } = body(&called);
         let kwargs = kwargs.as_ref().map(|kwargs| kwargs.bind(py));
         let awaitable = function.bind(py).call(args.bind(py), kwargs)?;
-        Steps::around(awaitable, task, turn)
+        Steps::around(awaitable, slf.clone().unbind(), task, turn)
     }
 
     /// Reports the result. `ran_s` is how long it took, in seconds.

@@ -1,7 +1,7 @@
 //! Whose turn it is on event loops: of the calls that one runs at a time, one computes, and the others wait.
 //!
 //! A coroutine runs from one `await` that has to wait until the next. [`Steps`] stands around it and tells of each such
-//! step, which costs two looks at atomics and one at the clock; nobody has to ask Python to know.
+//! step, which costs a few looks at atomics and one at the clock; nobody has to ask Python to know.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::locked::Locked;
+use crate::runner::EventLoopCall;
 
 /// No task has this number.
 const NOBODY: u64 = u64::MAX;
@@ -79,6 +80,7 @@ impl Turns {
 pub struct Steps {
     /// What awaiting it goes through; none once the garbage collector has had it.
     awaited: Option<Py<PyAny>>,
+    call: Py<EventLoopCall>,
     task: TaskId,
     turn: Arc<Turn>,
 }
@@ -87,6 +89,7 @@ impl Steps {
     /// What is to be awaited instead of `awaitable`; that itself if it is none that has steps.
     pub fn around(
         awaitable: Bound<'_, PyAny>,
+        call: Py<EventLoopCall>,
         task: TaskId,
         turn: Arc<Turn>,
     ) -> PyResult<Bound<'_, PyAny>> {
@@ -97,6 +100,7 @@ impl Steps {
         let awaited = Some(steps.unbind());
         let around = Steps {
             awaited,
+            call,
             task,
             turn,
         };
@@ -113,7 +117,9 @@ impl Steps {
             return Ok(py.None().into_bound(py));
         };
         self.turn.begin(self.task);
+        self.call.get().begin_step();
         let stepped = step(&steps);
+        self.call.get().end_step();
         self.turn.end();
         stepped
     }

@@ -18,8 +18,8 @@ use super::Lanes;
 pub(crate) enum Awaited {
     /// One of these tasks of its own engine.
     Tasks(Vec<TaskId>),
-    /// All tasks of a pool.
-    Pool(PoolId),
+    /// Tasks of these pools of its own engine.
+    Pools(Vec<PoolId>),
     /// The engine cannot know.
     Anything,
 }
@@ -161,8 +161,10 @@ impl State {
         match awaited {
             Awaited::Anything => vec![ANYTHING],
             // One that is gone has nothing that could wait.
-            Awaited::Pool(pool) if !self.pools.contains_key(&pool) => Vec::new(),
-            Awaited::Pool(pool) => vec![pool],
+            Awaited::Pools(mut pools) => {
+                pools.retain(|pool| self.pools.contains_key(pool));
+                pools
+            }
             Awaited::Tasks(tasks) => {
                 let tasks = tasks.into_iter().filter_map(|task| self.tasks.get(task));
                 let mut pools: Vec<PoolId> = tasks.map(|task| task.pool).collect();

@@ -22,9 +22,10 @@ use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyList, PyTuple};
 
+use crate::awaits::is_of_task;
 use crate::client::Client;
 use crate::engine::Core;
-use crate::event_loop::expect_wait;
+use crate::event_loop::{self, check_wait};
 use crate::interpreter::front;
 use crate::locked::Locked;
 use publish::publish;
@@ -289,6 +290,10 @@ impl FutureBase {
     /// Calls `function` with this future once it is done; at once if it is.
     #[pyo3(name = "add_done_callback")]
     fn add_done_callback(slf: &Bound<'_, Self>, function: &Bound<'_, PyAny>) -> PyResult<()> {
+        if is_of_task() && !slf.get().is_ended() {
+            let awaited = front(slf.py())?.awaited.bind(slf.py());
+            awaited.call_method1("note", (slf, function, event_loop::is_here()))?;
+        }
         Self::add_callback(slf, function, true)
     }
 
@@ -322,18 +327,22 @@ impl FutureBase {
 
     /// The waiters of `concurrent.futures.wait` and `as_completed`.
     #[getter]
-    fn _waiters<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
+    fn _waiters<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let (py, this) = (slf.py(), slf.get());
         if let Source::Task { core, promise, .. } = this.source()?
             && !promise.is_done()
         {
-            expect_wait(py, core, promise)?;
+            check_wait(py, core, &[promise])?;
         }
         let waiters = this.waiters.get().unwrap_or_else(|| {
             let fresh = PyList::empty(py).unbind();
             this.waiters.get_or_init(|| fresh)
         });
-        Ok(waiters.bind(py).clone())
+        if is_of_task() {
+            let awaited = front(py)?.awaited.bind(py);
+            return awaited.call_method1("Waiters", (slf, waiters));
+        }
+        Ok(waiters.bind(py).clone().into_any())
     }
 
     /// The state, in the words of `concurrent.futures`.
