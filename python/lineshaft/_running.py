@@ -97,7 +97,7 @@ def _is_alone() -> bool:
     if _process.is_worker():
         return False  # what answers its nested calls is not its own
     natives = [engine._native for engine in engines]
-    is_idle = all(native is None or native.stats()["unfinished"] == 0 for native in natives)
+    is_idle = all(native is None or native.stats()["is_idle"] for native in natives)
     return is_idle and len(sys._current_frames()) == 1
 
 

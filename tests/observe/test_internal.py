@@ -74,6 +74,7 @@ def test_the_end_of_a_dask_graph(engine, event, processes):
     eventually(only_one_is_left, "all but the one that waits have ended")
     tasks = get(engine, "/api/overview")["tasks"]
     assert [tasks[state] for state in ("waiting", "ready", "backoff", "ahead", "running")] == [0, 0, 0, 0, 1]
+    assert engine._native.stats()["unfinished"] == 1
     leave.set()
     caller.join()
     assert results == [(11, True)]

@@ -33,8 +33,10 @@ pub struct Engine {
 /// What an engine is doing, in numbers.
 #[derive(Clone, Debug, Default)]
 pub struct EngineStats {
-    /// Unfinished tasks.
+    /// Unfinished tasks, without internal ones.
     pub unfinished: usize,
+    /// Whether there is no task at all.
+    pub is_idle: bool,
     /// Worker processes: identity and process.
     pub workers: Vec<(u32, u32)>,
     /// Shared memory in use, in bytes.
@@ -196,7 +198,8 @@ impl Engine {
     pub fn stats(&self) -> EngineStats {
         let store = self.shared.store.stats();
         let stats = self.shared.with_state(|state| EngineStats {
-            unfinished: state.tasks.len(),
+            unfinished: state.scheduler.counts().total.unfinished(),
+            is_idle: state.tasks.len() == 0,
             workers: state
                 .processes
                 .pids(None)

@@ -7,6 +7,7 @@ use pyo3::types::{PyDict, PyList};
 pub fn dict(py: Python<'_>, stats: EngineStats) -> PyResult<Bound<'_, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item("unfinished", stats.unfinished)?;
+    dict.set_item("is_idle", stats.is_idle)?;
     dict.set_item("workers", stats.workers)?;
     dict.set_item("memory_bytes", stats.memory_bytes)?;
     dict.set_item("spilled_bytes", stats.spilled_bytes)?;
