@@ -227,6 +227,7 @@ class Engine(_observe.Observed):
         for_pool: bool = False,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
+        internal: bool = False,
     ) -> _native.Pool:
         return self._local().thread_pool(
             name=name,
@@ -236,6 +237,7 @@ class Engine(_observe.Observed):
             daemons=for_pool,
             initializer=initializer,
             initargs=initargs,
+            internal=internal,
         )
 
     def _local(self) -> _native.Engine:

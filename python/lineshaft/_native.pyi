@@ -140,10 +140,10 @@ class Engine:
         Submits a graph: an object with `nodes`, `values` and `aliases` by key and the list of those
         `wanted`. The plan says where its tasks run. With `keep`, every result is kept.
         """
-    def thread_pool(self, /, *, name: str, workers: SupportsIndex, takes_core: bool, lasting: bool, daemons: bool, initializer: Any | None = None, initargs: tuple | None = None) -> Pool:
+    def thread_pool(self, /, *, name: str, workers: SupportsIndex, takes_core: bool, lasting: bool, daemons: bool, initializer: Any | None = None, initargs: tuple | None = None, internal: bool = False) -> Pool:
         """
         Opens a pool of threads. Those of a `lasting` one stay until it closes; what they start is a daemon if they
-        are `daemons`.
+        are `daemons`. An `internal` one, for tasks that the program has not asked for, is shown nowhere.
         """
     def trace(self, /, path: str | PathLike[str]) -> tuple[int, int, int]:
         """

@@ -95,6 +95,24 @@ def test_a_dask_graph_that_fails_has_one_task_that_did(engine):
     assert [tasks[state] for state in ("submitted", "finished", "failed", "dropped")] == [2, 0, 1, 1]
 
 
+@pytest.mark.parametrize("processes", [False, True])
+def test_where_a_dask_graph_ends(engine, processes):
+    dask = pytest.importorskip("lineshaft.dask")
+    pytest.importorskip("dask")
+
+    compute = dask.get_processes if processes else dask.get
+    assert compute({"double": (double, 4), "plus": (plus, "double", 3)}, "plus") == 11
+    with ls.ProcessPoolExecutor(1) as executor:
+        assert executor.submit(double, 1).result() == 2
+        shown = get(engine, "/api/workers")
+    kinds = [worker["kind"] for worker in shown["workers"]]
+    assert kinds.count("threads") == (not processes)
+    assert get(engine, "/api/overview")["workers"]["thread_pools"] == (not processes)
+    # Nothing is missing in the numbers either.
+    for numbers in ({worker["worker"] for worker in shown["workers"]}, {pool["number"] for pool in shown["pools"]}):
+        assert numbers == set(range(1, len(numbers) + 1))
+
+
 def outer(threads):
     from joblib import Parallel, delayed
 

@@ -312,6 +312,7 @@ export interface WorkerList {
 /** A pool of worker processes. */
 export interface Pool {
   pool: number;
+  number: number;
   name: string;
   is_open: boolean;
   workers: number;

@@ -39,7 +39,7 @@ export function Pools({ list }: { list: WorkerList }) {
             {pools.map((pool) => (
               <tr key={pool.pool}>
                 <th scope="row">
-                  {pool.name} {pool.pool} {!pool.is_open && <span class="dim">closed</span>}
+                  {pool.name} {pool.number} {!pool.is_open && <span class="dim">closed</span>}
                 </th>
                 <td>
                   {count(pool.workers)}

@@ -243,7 +243,7 @@ function PlaceLine({ worker, place, list }: { worker: Worker; place: Place; list
   if (!pool && place.attempt === 1) return null;
   return (
     <div class="dim">
-      {pool && `${pool.name} ${pool.pool}, `}
+      {pool && `${pool.name} ${pool.number}, `}
       {place.attempt > 1 && `attempt ${count(place.attempt)} of `}place {place.number}
       {place.after !== null && place.after_left !== null && (
         <div title={LEFT[place.after_left]}>

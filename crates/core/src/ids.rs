@@ -31,22 +31,31 @@ id!(
     GroupId(u32)
 );
 
-/// The bit of a group's number that says that its tasks are internal.
+/// The bit of a number that says that what has it is internal: nobody asked for it, a front end makes it for itself.
+/// It works like all others, but is in no count, no summary and no event. Internal are such tasks of a group, and
+/// pools for nothing else, with their workers.
 const INTERNAL: u32 = 1 << 31;
 
+macro_rules! internal {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// What has this number and is internal.
+            #[must_use]
+            pub fn internal(self) -> $name {
+                $name(self.0 | INTERNAL)
+            }
+
+            /// Whether what has it is internal.
+            pub fn is_internal(self) -> bool {
+                self.0 & INTERNAL != 0
+            }
+        }
+    )*};
+}
+
+internal!(WorkerId, PoolId, GroupId);
+
 impl GroupId {
-    /// The group of such tasks of this one as nobody asked for: a front end makes them for itself. They run like
-    /// all others, but are in no count, no summary and no event.
-    #[must_use]
-    pub fn internal(self) -> GroupId {
-        GroupId(self.0 | INTERNAL)
-    }
-
-    /// Whether its tasks are internal.
-    pub fn is_internal(self) -> bool {
-        self.0 & INTERNAL != 0
-    }
-
     /// The group that has its name: itself, or the one that it is the internal part of.
     #[must_use]
     pub fn named(self) -> GroupId {

@@ -120,8 +120,9 @@ impl Picture {
         let help = "Worker processes that were started in the stead of another one.";
         text.family("lineshaft_worker_restarts_total", "counter", help);
         let pools = &self.totals.pools;
-        for (id, pool) in &pools.known {
-            text.labelled("pool", format!("{} {}", pool.name, id.0), pool.restarts);
+        for pool in pools.known.values() {
+            let label = format!("{} {}", pool.name, pool.number);
+            text.labelled("pool", label, pool.restarts);
         }
         if pools.forgotten_restarts > 0 {
             text.labelled("pool", "forgotten", pools.forgotten_restarts);

@@ -80,6 +80,14 @@ impl Engine {
         self.open(options, None)
     }
 
+    /// Opens a pool for internal tasks, which is shown nowhere.
+    pub fn open_internal_pool(&self, options: PoolOptions) -> Result<PoolId, EngineError> {
+        self.check_workers(&options)?;
+        let pool = self.shared.next_pool().internal();
+        self.shared.open_pool(pool, Pool::new(options), None);
+        Ok(pool)
+    }
+
     /// Opens a pool of processes that are forked from a snapshot, instead of from the process that
     /// the engine starts for that purpose.
     pub fn open_pool_of(
@@ -95,13 +103,18 @@ impl Engine {
         options: PoolOptions,
         snapshot: Option<Snapshot>,
     ) -> Result<PoolId, EngineError> {
-        self.shared.check_open()?;
-        if options.workers == 0 {
-            return Err(EngineError::NoWorkers);
-        }
+        self.check_workers(&options)?;
         let pool = self.shared.next_pool();
         self.shared.open_pool(pool, Pool::new(options), snapshot);
         Ok(pool)
+    }
+
+    fn check_workers(&self, options: &PoolOptions) -> Result<(), EngineError> {
+        self.shared.check_open()?;
+        match options.workers {
+            0 => Err(EngineError::NoWorkers),
+            _ => Ok(()),
+        }
     }
 
     /// Worker processes that start from now on are set up by `setup`, in the front end's encoding.

@@ -129,6 +129,29 @@ impl Pool {
     }
 }
 
+/// Numbers workers. Those of internal pools have numbers of their own, so that others have no gaps.
+#[derive(Default)]
+pub(crate) struct WorkerNumbers {
+    last: u32,
+    last_internal: u32,
+}
+
+impl WorkerNumbers {
+    fn next(&mut self, pool: PoolId) -> WorkerId {
+        if pool.is_internal() {
+            self.last_internal += 1;
+            return WorkerId(self.last_internal).internal();
+        }
+        self.last += 1;
+        WorkerId(self.last)
+    }
+
+    /// The one that was asked for last.
+    pub(crate) fn last(&self) -> WorkerId {
+        WorkerId(self.last)
+    }
+}
+
 impl State {
     pub(crate) fn open_pool(&mut self, id: PoolId, pool: Pool) {
         if self.closed {
@@ -234,8 +257,7 @@ impl State {
                 open.withheld += 1;
                 continue;
             }
-            self.workers += 1;
-            let worker = WorkerId(self.workers);
+            let worker = self.workers.next(pool);
             match &open.executor {
                 Executor::Threads { .. } => {
                     self.threads.insert(worker, pool);
@@ -264,11 +286,6 @@ impl State {
                 }
             }
         }
-    }
-
-    /// The worker that was asked for last.
-    pub(crate) fn last_worker(&self) -> WorkerId {
-        WorkerId(self.workers)
     }
 
     /// Lets a worker end, as the scheduler orders.

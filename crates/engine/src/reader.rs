@@ -254,7 +254,11 @@ impl State {
     }
 
     fn worker_totals(&self) -> Vec<WorkerTotals> {
-        let threads = self.threads.iter().filter_map(|(&worker, &pool)| {
+        let threads = self
+            .threads
+            .iter()
+            .filter(|(worker, _)| !worker.is_internal());
+        let threads = threads.filter_map(|(&worker, &pool)| {
             let open = self.open(pool)?;
             Some(WorkerTotals {
                 worker,

@@ -149,11 +149,9 @@ impl Shared {
 
     /// The id of a new pool. Wraps around: by then the pools of these ids are long gone.
     pub(crate) fn next_pool(&self) -> PoolId {
-        PoolId(
-            self.last_pool
-                .fetch_add(1, Ordering::Relaxed)
-                .wrapping_add(1),
-        )
+        let number = self.last_pool.fetch_add(1, Ordering::Relaxed);
+        // The highest bit is that of internal ones.
+        PoolId(number.wrapping_add(1) & (u32::MAX >> 1))
     }
 
     /// Takes in a definition.

@@ -21,7 +21,7 @@ use crate::limits::{MEMORY_EASY_PERCENT, MEMORY_SHORT_PERCENT};
 use crate::outcome::{DeathReport, Outcome, TaskError, failed_input};
 use crate::payload::Payload;
 use crate::poller::Source;
-use crate::pools::{Executor, Pool};
+use crate::pools::{Executor, Pool, WorkerNumbers};
 use crate::process::{Processes, Stalls};
 use crate::promise::Promise;
 use crate::shared::Shared;
@@ -50,7 +50,7 @@ pub(crate) struct State {
     pub(crate) inputs: VecDeque<Input>,
     actions: Vec<Action>,
     pub(crate) aftermath: Aftermath,
-    pub(crate) workers: u32,
+    pub(crate) workers: WorkerNumbers,
     memory_short: bool,
     /// The engine is shut down: no pool opens any more.
     pub(crate) closed: bool,
@@ -73,7 +73,7 @@ impl State {
             inputs: VecDeque::from([Input::SetCores(cores)]),
             actions: Vec::new(),
             aftermath: Aftermath::default(),
-            workers: 0,
+            workers: WorkerNumbers::default(),
             memory_short: false,
             closed: false,
         }

@@ -254,9 +254,13 @@ impl Engine {
     }
 
     /// Opens a pool of threads. Those of a `lasting` one stay until it closes; what they start is a daemon if they
-    /// are `daemons`.
-    #[pyo3(signature = (*, name, workers, takes_core, lasting, daemons, initializer = None, initargs = None))]
-    #[expect(clippy::too_many_arguments, reason = "all are named in Python")]
+    /// are `daemons`. An `internal` one, for tasks that the program has not asked for, is shown nowhere.
+    #[pyo3(signature = (*, name, workers, takes_core, lasting, daemons, initializer = None, initargs = None, internal = false))]
+    #[expect(
+        clippy::too_many_arguments,
+        clippy::fn_params_excessive_bools,
+        reason = "all are named in Python"
+    )]
     fn thread_pool(
         &self,
         py: Python<'_>,
@@ -267,6 +271,7 @@ impl Engine {
         daemons: bool,
         initializer: Option<Py<PyAny>>,
         initargs: Option<Py<PyTuple>>,
+        internal: bool,
     ) -> PyResult<Pool> {
         let initializer = initializer.map(|initializer| {
             (
@@ -284,7 +289,18 @@ impl Engine {
             stack_bytes,
             idle_max: (!lasting).then_some(THREAD_IDLE_MAX),
         };
-        let id = self.open_threads(py, name, workers, kind)?;
+        let options = PoolOptions {
+            name,
+            workers,
+            kind,
+        };
+        let engine = self.core.engine()?;
+        let opened = if internal {
+            engine.open_internal_pool(options)
+        } else {
+            engine.open_pool(options)
+        };
+        let id = opened.map_err(|error| engine_error(py, &error))?;
         let fresh = runner.pool.set(id).is_ok();
         debug_assert!(fresh, "a runner belongs to one pool");
         Ok(Pool::threads(Arc::clone(&self.core), id, broken))
@@ -311,7 +327,13 @@ impl Engine {
             stack_bytes: None,
             idle_max: None,
         };
-        let id = self.open_threads(py, name, workers, kind)?;
+        let options = PoolOptions {
+            name,
+            workers,
+            kind,
+        };
+        let opened = self.core.engine()?.open_pool(options);
+        let id = opened.map_err(|error| engine_error(py, &error))?;
         self.core.cancels.bind(py).set_item(id.0, cancel)?;
         Ok(Pool::threads(Arc::clone(&self.core), id, Arc::default()))
     }
@@ -464,24 +486,6 @@ impl Engine {
         self.core
             .engine()
             .map_or(true, lineshaft_engine::Engine::is_closed)
-    }
-}
-
-impl Engine {
-    fn open_threads(
-        &self,
-        py: Python<'_>,
-        name: String,
-        workers: u32,
-        kind: PoolKind,
-    ) -> PyResult<PoolId> {
-        let options = PoolOptions {
-            name,
-            workers,
-            kind,
-        };
-        let opened = self.core.engine()?.open_pool(options);
-        opened.map_err(|error| engine_error(py, &error))
     }
 }
 

@@ -24,7 +24,11 @@ def default_threads(engine: Engine) -> int:
 
 def end_pool(engine: Engine) -> _native.Pool:
     """Return where graphs end: a thread of its own, so that no end waits for the tasks of others."""
-    return engine._shared_pool("graph ends", 1, lambda: engine._open_threads(1, name="lineshaft-graph-end"))
+
+    def open_pool() -> _native.Pool:
+        return engine._open_threads(1, name="lineshaft-graph-end", internal=True)
+
+    return engine._shared_pool("graph ends", 1, open_pool)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-//! Numbers for a dashboard, kept up to date anyway. Internal tasks are in none of them.
+//! Numbers for a dashboard, kept up to date anyway. Internal tasks and pools are in none of them.
 
 use super::Scheduler;
 use super::pool::Pool;
@@ -89,6 +89,7 @@ impl Scheduler {
         let pools: Vec<_> = self
             .pools
             .iter()
+            .filter(|(id, _)| !id.is_internal())
             .map(|(id, pool)| (*id, PoolCounts::of(pool)))
             .collect();
         let mut total = PoolCounts::default();

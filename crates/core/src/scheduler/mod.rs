@@ -236,6 +236,13 @@ impl Scheduler {
         self.events.push(step.now, kind);
     }
 
+    /// The same of a worker: readers are told nothing of internal ones.
+    fn note_of_worker(&mut self, worker: WorkerId, step: &Step, kind: EventKind) {
+        if !worker.is_internal() {
+            self.note(step, kind);
+        }
+    }
+
     /// The same of a task of this group: readers are told nothing of internal ones.
     fn note_of(&mut self, group: GroupId, step: &Step, kind: EventKind) {
         if !group.is_internal() {

@@ -35,14 +35,12 @@ impl Scheduler {
         self.workers
             .insert(worker, Worker::new(worker, pool, slots, step.now));
         self.update_worker(worker, |_| {});
-        self.note(
-            step,
-            EventKind::WorkerUp {
-                worker,
-                pool,
-                slots,
-            },
-        );
+        let up = EventKind::WorkerUp {
+            worker,
+            pool,
+            slots,
+        };
+        self.note_of_worker(worker, step, up);
         self.mark_pool(pool);
     }
 
@@ -75,7 +73,7 @@ impl Scheduler {
         self.update_worker(id, |worker| {
             was_leaving = std::mem::replace(&mut worker.leaving, Leaving::Gone);
         });
-        self.note(step, EventKind::WorkerDown { worker: id });
+        self.note_of_worker(id, step, EventKind::WorkerDown { worker: id });
         for slot in self.in_flight(id) {
             let State::Assigned(assigned) = self.graph[slot].state else {
                 unreachable!("a worker lists assigned tasks");

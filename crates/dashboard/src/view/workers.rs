@@ -49,6 +49,8 @@ pub struct WorkerList {
 pub struct PoolRow {
     /// Which.
     pub pool: u32,
+    /// Which of all pools of worker processes it is, from one on.
+    pub number: u32,
     /// What it is called.
     pub name: String,
     /// Whether it takes tasks.
@@ -379,6 +381,7 @@ impl Picture {
 fn pool_row(pool: PoolId, totals: &PoolTotals) -> PoolRow {
     PoolRow {
         pool: pool.0,
+        number: totals.number,
         name: totals.name.clone(),
         is_open: totals.is_open,
         workers: totals.workers,

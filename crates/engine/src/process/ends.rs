@@ -79,7 +79,7 @@ impl State {
     /// A worker of the pool, or what was to fork it, has ended before any had begun a task. As long as
     /// another one runs a task, that and what can run there after it is not given up.
     fn note_stillborn(&mut self, pool: PoolId, worker: WorkerId, why: impl FnOnce() -> String) {
-        let last = self.last_worker();
+        let last = self.workers.last();
         let count = self.processes.health.note_stillborn(pool, worker, last);
         if count >= STILLBORN_MAX && !self.processes.makes_progress(pool) {
             if self.processes.health.trouble(pool).is_none() {

@@ -59,6 +59,8 @@ pub struct Started {
 /// A pool of worker processes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PoolTotals {
+    /// Which of all pools of worker processes it is, from one on.
+    pub number: u32,
     /// What it is called.
     pub name: String,
     /// Whether it takes tasks.
@@ -93,6 +95,8 @@ pub struct Pools {
 #[derive(Default)]
 pub(super) struct Places {
     pools: Pools,
+    /// Pools so far.
+    opened: u32,
     /// Of each pool, in the order of their numbers.
     held: BTreeMap<PoolId, Vec<Held>>,
     /// The last workers that were started, also those that are gone.
@@ -109,7 +113,9 @@ struct Held {
 
 impl Places {
     pub(super) fn add_pool(&mut self, pool: PoolId, name: &str) {
+        self.opened += 1;
         let totals = PoolTotals {
+            number: self.opened,
             name: name.to_owned(),
             is_open: true,
             ..PoolTotals::default()
@@ -308,6 +314,8 @@ mod tests {
             places.leave(pool, WorkerId(2 * number + 1), Left::NotNeeded);
         }
         let pools = places.pools();
+        let last = pools.known.values().next_back().expect("the last ones");
+        assert_eq!(last.number, 2 * count - 1, "they are numbered in turn");
         assert_eq!(pools.known.len(), CLOSED_POOLS_MAX);
         assert_eq!((pools.forgotten, pools.forgotten_restarts), (3, 3));
         assert!(places.held.is_empty());
