@@ -464,6 +464,10 @@ class Session:
         Notes that items of the running batch raised, where the first of them did, and whether they are run again
         by themselves.
         """
+    def phase(self, /) -> str:
+        """
+        What this worker does with the call that it runs, in words; nothing while that runs itself.
+        """
     def process_pool(self, /, *, workers: SupportsIndex | None = None, initializer: Any | None = None, initargs: tuple | None = None, tasks_per_worker_max: SupportsIndex | None = None) -> Pool:
         """
         Opens a pool of worker processes for nested calls; without `workers`, the pool that this

@@ -289,7 +289,7 @@ def work(
     def show_stack(_: int, frame: FrameType | None) -> None:
         nonlocal looked_ns
         begun_ns = time.thread_time_ns()
-        _write_stack(descriptors[_CRASH], frame, looked_ns)
+        _write_stack(descriptors[_CRASH], frame, looked_ns, session.phase())
         looked_ns += time.thread_time_ns() - begun_ns
         check_limit()  # a time limit that struck meanwhile was taken for a failure to write it
 
@@ -344,10 +344,12 @@ def _start_with_children_forgotten(start: Callable[..., int], *call: Any) -> int
     return start(*call)
 
 
-def _write_stack(fd: int, frame: FrameType | None, looked_ns: int) -> None:
+def _write_stack(fd: int, frame: FrameType | None, looked_ns: int, phase: str) -> None:
     """Write the stack of this thread in the words of `faulthandler`, and how long all those before it took."""
     try:
         lines = [f"Looked for {looked_ns} ns", "Current thread (most recent call first):"]
+        if phase:
+            lines.append(f"  [{phase}]")
         for _ in range(_FRAMES_SHOWN_MAX):
             if frame is None:
                 break

@@ -40,6 +40,22 @@ def test_nothing_is_sampled_that_nobody_looks_at(tab):
         expect(page.get_by_text("No stack has been taken yet")).to_be_visible()
 
 
+@pytest.mark.parametrize("each", [False, True])
+def test_what_workers_do_around_calls_is_named(each):
+    with ls.Engine(workers=2) as engine:
+
+        def run():
+            if each:
+                list(engine.map(bytearray, [1 << 23] * 20))
+            else:
+                [future.result() for future in [engine.submit(bytearray, 1 << 25) for _ in range(10)]]
+
+        profile = profile_of(engine, run)
+    names = {frame["name"] for frame in profile["frames"]}
+    assert "[storing the result]" in names
+    assert not any("lineshaft/" in name or "_serial/" in name for name in names)
+
+
 def profile_of(engine, run):
     """Have tasks run until a hundred stacks are there, and return the profile."""
     address = f"{engine.dashboard_url}/api/profile"

@@ -215,10 +215,17 @@ fn small(number: u128) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// The frames of the task, outermost first. Each is the function and the end of its file's path.
+/// The frames of the task, outermost first. Each is the function and the end of its file's path. What the worker does
+/// before and after the call is one frame.
 fn frames(text: &str) -> Vec<String> {
-    let innermost_first: Vec<(&str, &str)> = lines_of_task(text).filter_map(frame).collect();
-    if innermost_first.is_empty() {
+    let mut innermost_first: Vec<(&str, &str)> = lines_of_task(text).filter_map(frame).collect();
+    let phase = phase(text).or_else(|| phase_of(*innermost_first.last()?));
+    if phase.is_some() {
+        while innermost_first
+            .pop_if(|(file, _)| is_of_lineshaft(file))
+            .is_some()
+        {}
+    } else if innermost_first.is_empty() {
         return vec![NOT_PYTHON.into()];
     }
     let outermost_first = innermost_first.into_iter().rev();
@@ -228,7 +235,20 @@ fn frames(text: &str) -> Vec<String> {
         name
     });
     let beyond = text.ends_with(MORE_FRAMES).then(|| TOO_DEEP.to_owned());
-    beyond.into_iter().chain(names).collect()
+    let outermost = phase.map(str::to_owned).or(beyond);
+    outermost.into_iter().chain(names).collect()
+}
+
+/// What the worker says that it does itself, such as `[storing the result]`; nothing while the call runs.
+fn phase(text: &str) -> Option<&str> {
+    let phase = of_task(text).next()?.strip_prefix("  ")?;
+    (phase.starts_with('[') && phase.ends_with(']')).then_some(phase)
+}
+
+/// What it does in this frame: it stores what single items of a batch returned before the batch has.
+fn phase_of((file, function): (&str, &str)) -> Option<&'static str> {
+    let stores = is_of_lineshaft(file) && function.starts_with("dumps_");
+    stores.then_some("[storing the result]")
 }
 
 /// What the worker writes behind the frames that it shows, if there are more.
@@ -237,12 +257,13 @@ const MORE_FRAMES: &str = "\n  ...";
 /// What is said instead of the outer frames of such a stack.
 const TOO_DEEP: &str = "outer frames: too many to be shown";
 
-/// What is said of a task that calls a function of an extension module and nothing else.
-const NOT_PYTHON: &str = "no Python code: a function of an extension module";
+/// What is said of a task that is a function of an extension module, or came from one to its end.
+const NOT_PYTHON: &str = "no Python code: in an extension module until the call returned";
 
 /// The stack of the task only, innermost frame first, as people read it.
 fn without_ours(text: &str) -> String {
-    let lines: Vec<&str> = lines_of_task(text).collect();
+    let mut lines: Vec<&str> = lines_of_task(text).collect();
+    lines.extend(phase(text));
     if lines.is_empty() {
         NOT_PYTHON.into()
     } else {
@@ -252,10 +273,15 @@ fn without_ours(text: &str) -> String {
 
 /// The lines of the main thread, innermost frame first, up to where Lineshaft calls the task.
 fn lines_of_task(text: &str) -> impl Iterator<Item = &str> {
-    // The main thread is the last one.
-    let start = text.rfind("(most recent call first):");
-    let lines = text[start.unwrap_or(0)..].lines().skip(1);
+    let lines = of_task(text).skip(usize::from(phase(text).is_some()));
     lines.take_while(|line| frame(line).is_some_and(|(file, _)| !is_ours(file)))
+}
+
+/// The lines of the main thread.
+fn of_task(text: &str) -> impl Iterator<Item = &str> {
+    // It is the last one.
+    let start = text.rfind("(most recent call first):");
+    text[start.unwrap_or(0)..].lines().skip(1)
 }
 
 /// File and function of a line such as `  File "a/b.py", line 3 in f`.
@@ -273,6 +299,10 @@ fn is_ours(file: &str) -> bool {
         "lineshaft/_chunks.py",
     ];
     own.iter().any(|end| file.ends_with(end))
+}
+
+fn is_of_lineshaft(file: &str) -> bool {
+    file.contains("/lineshaft/")
 }
 
 /// The last two parts of a path.
@@ -331,6 +361,20 @@ Current thread 0x00007f02 [python] (most recent call first):
         assert_eq!(without_ours(DUMP), expected);
         let deep = "Current thread (most recent call first):\n  File \"a.py\", line 1 in f\n  ...";
         assert_eq!(frames(deep), [TOO_DEEP, "f (a.py)"]);
+        let stored = "Current thread (most recent call first):
+  [storing the result]
+  File \"a/b.py\", line 1 in __reduce__
+  File \"/site-packages/lineshaft/_serial/worker.py\", line 9 in dumps_result
+  File \"/site-packages/lineshaft/_worker.py\", line 99 in main";
+        let expected = ["[storing the result]", "__reduce__ (a/b.py)"];
+        assert_eq!(frames(stored), expected);
+        let of_item = stored.replace("  [storing the result]\n", "");
+        assert_eq!(frames(&of_item), expected);
+        let native = "Current thread (most recent call first):
+  [loading the call]
+  File \"/site-packages/lineshaft/_worker.py\", line 99 in main";
+        assert_eq!(frames(native), ["[loading the call]"]);
+        assert_eq!(without_ours(native), "[loading the call]");
         for garbage in [
             "",
             "File",

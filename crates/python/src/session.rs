@@ -3,7 +3,7 @@
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use lineshaft_engine::worker::{Job, Raised, Remark, Sent, SessionOptions, Stopwatch};
 use pyo3::exceptions::PyKeyboardInterrupt;
@@ -22,9 +22,15 @@ pub struct Session {
     client: Arc<Client>,
     /// Definitions are being loaded. A time limit that struck in between would leave half of one.
     is_learning: AtomicBool,
+    phase: AtomicU8,
     /// What is to be said of the running task beside its result.
     remark: Locked<Option<Remark>>,
 }
+
+/// What a worker does with a call: what comes before it, itself, and what comes after it.
+const LOADING: u8 = 0;
+const RUNNING: u8 = 1;
+const STORING: u8 = 2;
 
 #[pymethods]
 impl Session {
@@ -55,6 +61,7 @@ impl Session {
         Ok(Session {
             client: Arc::new(Client::new(session)),
             is_learning: AtomicBool::new(false),
+            phase: AtomicU8::new(LOADING),
             remark: Locked::default(),
         })
     }
@@ -129,6 +136,15 @@ impl Session {
     fn is_running(&self) -> bool {
         let session = self.client.own_session();
         !self.is_learning.load(Ordering::Relaxed) && session.is_some_and(|it| it.is_running())
+    }
+
+    /// What this worker does with the call that it runs, in words; nothing while that runs itself.
+    fn phase(&self) -> &'static str {
+        match self.phase.load(Ordering::Relaxed) {
+            LOADING => "loading the call",
+            STORING => "storing the result",
+            _ => "",
+        }
     }
 
     /// Passes on what is to be called in the engine's process, such as what handles a log record: a
@@ -219,17 +235,22 @@ impl Session {
                 inputs,
                 ..
             } => {
+                let py = hooks.code.py();
                 self.remark.with(|noted| *noted = None);
+                self.phase.store(LOADING, Ordering::Relaxed);
                 let mut phases = Stopwatch::start();
                 let mut arguments = None;
                 let called = self
                     .learn(hooks, lessons)
                     .and_then(|()| hooks.load(session, code, &args, &inputs))
                     .and_then(|call| {
+                        self.heed_signals(py, RUNNING)?;
                         phases.call();
                         arguments = Some(call.arguments());
                         call.run(hooks, each)
-                    });
+                    })
+                    .and_then(|value| self.heed_signals(py, STORING).map(|()| value));
+                self.phase.store(STORING, Ordering::Relaxed);
                 phases.ended();
                 let told = arguments.filter(|_| phases.is_long() || called.is_err());
                 if let Some((args, kwargs)) = told
@@ -241,7 +262,9 @@ impl Session {
                 if self.client.own_session().is_none() {
                     return called.map(|_| false);
                 }
-                let end = called.and_then(|value| self.value(hooks, &value));
+                let end = called
+                    .and_then(|value| self.value(hooks, &value))
+                    .and_then(|sent| self.heed_signals(py, STORING).map(|()| sent));
                 let end = match end {
                     Ok(value) => Ok(value),
                     // The time limit may strike while the exception is being pickled.
@@ -266,6 +289,14 @@ impl Session {
             }
         }
         Ok(true)
+    }
+
+    /// Calls the handlers of signals that came in this phase, lest they be called in the next. So a stack that was asked
+    /// for is that of what took the time, also where no Python ran.
+    fn heed_signals(&self, py: Python<'_>, next: u8) -> PyResult<()> {
+        py.check_signals()?;
+        self.phase.store(next, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Notes what the arguments of the running task are, for people, unless what is said of its items has them.
