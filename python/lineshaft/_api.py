@@ -48,7 +48,8 @@ def default_engine_stats() -> dict[str, Any] | None:
     dict
         ``tasks``, ``failed``, ``retried``, ``worker_deaths`` (counts), ``busy_fraction`` (0 to 1:
         the processor time of this process and all it started, of what the engine's cores had to
-        give), ``peak_memory_bytes``, ``elapsed_s`` (seconds), and ``groups``: a list of dicts with
+        give), ``peak_memory_bytes`` (of this process and its workers, what they share counted once: the
+        dashboard's if there is one), ``elapsed_s`` (seconds), and ``groups``: a list of dicts with
         ``name``, ``tasks``, ``total_s``, ``mean_s``, ``max_s`` (how long its calls ran, without what
         they waited for other tasks; the last two None if no call came to an end) and ``waited_s``,
         slowest in total first.

@@ -94,6 +94,11 @@ class Engine:
         """
         The engine's numbers in the text format of Prometheus.
         """
+    def most_memory(self, /) -> int | None:
+        """
+        The most memory of this process and its workers, what they share counted once, in bytes; none if nobody has asked
+        for a picture of them.
+        """
     def observe(self, /, *, stacks: bool = False) -> None:
         """
         Keeps a picture of what the engine does, from now on and as far as its log goes back; and, if `stacks`, with

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import time
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lineshaft._engine import Engine
+    from lineshaft._native import Engine as NativeEngine
 
 #: Of the default engine, once it has been shut down.
 _last: dict[str, Any] | None = None
@@ -34,10 +36,14 @@ def remember(engine: Engine) -> None:
 
 
 def complete(engine: Engine) -> None:
-    """Add what is known only after the end of an engine: the time of processes that have been reaped."""
+    """Add what is known only after the end of an engine: time and memory of processes that have been reaped."""
     if _last is not None:
         busy_s = cpu_s() - engine._started_cpu_s
         _last["busy_fraction"] = max(_last["busy_fraction"], _fraction(busy_s, _last["elapsed_s"], engine.workers))
+        if engine._native is not None:
+            # With that of workers that have ended since, as reports have it.
+            most_bytes = engine._native.most_memory()
+            _last["peak_memory_bytes"] = most_bytes or _last["peak_memory_bytes"]
 
 
 def cpu_s(workers: Iterable[int] = ()) -> float:
@@ -76,11 +82,6 @@ def of(engine: Engine) -> dict[str, Any] | None:
         for group in sorted(stats["groups"], key=lambda group: -group["total_s"])
     ]
     busy_s = cpu_s(pid for _, pid in stats["workers"]) - engine._started_cpu_s
-    # Not `ru_maxrss`, in which the kernel counts what the process was before it became this program.
-    peak_bytes = _peak_bytes(os.getpid())
-    # As many of the largest as there were workers at a time: one that replaced another had its memory after it.
-    peaks_bytes = stats["peaks_bytes"] + [_peak_bytes(pid) for _, pid in stats["workers"]]
-    peak_bytes += sum(sorted(peaks_bytes, reverse=True)[: stats["workers_max"]])
     return {
         "tasks": sum(group["tasks"] for group in stats["groups"]),
         "failed": sum(group["failed"] - group["retried"] for group in stats["groups"]),
@@ -88,7 +89,7 @@ def of(engine: Engine) -> dict[str, Any] | None:
         "worker_deaths": stats["worker_deaths"],
         "elapsed_s": elapsed_s,
         "busy_fraction": _fraction(busy_s, elapsed_s, engine.workers),
-        "peak_memory_bytes": peak_bytes,
+        "peak_memory_bytes": _peak_bytes(native, stats),
         "groups": groups,
     }
 
@@ -108,13 +109,35 @@ def _times(pid: int) -> tuple[int, float]:
     return int(fields[1]), sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
-def _peak_bytes(pid: int) -> int:
-    """Return the most memory that a process ever had resident, in bytes; 0 if it is gone."""
-    try:
-        with open(f"/proc/{pid}/status") as status:
-            for line in status:
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 0
+def _peak_bytes(native: NativeEngine, stats: dict[str, Any]) -> int:
+    """Return the most memory of this process and its workers, what they share counted once, in bytes.
+
+    It is the dashboard's, which looks four times a second. If nobody has asked for that, it is as if that had looked
+    only now: the most that each process ever had without what it shares at this moment, and the most of the objects.
+    """
+    most_bytes = native.most_memory()
+    if most_bytes is not None:
+        return most_bytes
+    memory = [_memory(pid) for _, pid in stats["workers"]]
+    shared_bytes = min((shared for _, shared in memory if shared), default=0)
+    # As many of the largest as there were workers at a time: one that replaced another had its memory after it.
+    own_bytes: list[int] = [max(0, peak - shared_bytes) for peak in stats["peaks_bytes"]]
+    own_bytes += [peak - shared for peak, shared in memory]
+    workers_max: int = stats["workers_max"]
+    objects_bytes: int = stats["memory_peak_bytes"]
+    peak, shared = _memory(os.getpid())
+    return peak - shared + sum(sorted(own_bytes, reverse=True)[:workers_max]) + objects_bytes
+
+
+def _memory(pid: int) -> tuple[int, int]:
+    """Return the most memory that a process ever had resident, and what of it others may have now; zeros if it is gone.
+
+    Not `ru_maxrss`, in which the kernel counts what the process was before it became this program.
+    """
+    sizes = dict.fromkeys(("VmHWM", "RssFile", "RssShmem"), 0)
+    with suppress(OSError), open(f"/proc/{pid}/status") as status:
+        for line in status:
+            name, _, size = line.partition(":")
+            if name in sizes:
+                sizes[name] = int(size.split()[0]) * 1024
+    return sizes["VmHWM"], sizes["RssFile"] + sizes["RssShmem"]

@@ -1,7 +1,10 @@
 """What `lineshaft.default_engine_stats` says, for the summary of ``lineshaft run``."""
 
+import re
 import subprocess
 import sys
+
+import pytest
 
 PROGRAM = """
 import multiprocessing
@@ -18,9 +21,41 @@ if __name__ == "__main__":
 """
 
 
-def test_peak_memory_is_that_of_workers_that_have_ended_too(tmp_path):
+@pytest.mark.parametrize("options", [["--no-dashboard"], []])
+def test_peak_memory_is_that_of_workers_that_have_ended_too(tmp_path, options):
     (tmp_path / "program.py").write_text(PROGRAM)
-    command = [sys.executable, "-m", "lineshaft", "run", "--no-dashboard", "program.py"]
+    command = [sys.executable, "-m", "lineshaft", "run", *options, "program.py"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
     assert 200 < int(ended.stdout) < 600, "of as many as there were at a time"
+
+
+SHARING = """
+import numpy as np
+import lineshaft
+
+def total(array):
+    return int(array.sum())
+
+if __name__ == "__main__":
+    # What pickling takes is the program's own, and more of it than of anything else.
+    array = np.ones(100 << 20, np.uint8)
+    tasks = [lineshaft.submit(total, array) for _ in range(12)]
+    assert [task.result() for task in tasks] == [100 << 20] * 12
+    lineshaft.default_engine().shutdown()
+    print(lineshaft.default_engine_stats()["peak_memory_bytes"] >> 20)
+"""
+
+
+@pytest.mark.parametrize("report", [[], ["--report", "run.html"]])
+def test_peak_memory_has_what_workers_share_once_and_is_that_of_the_report(tmp_path, report):
+    (tmp_path / "program.py").write_text(SHARING)
+    options = ["--no-dashboard", "--workers", "4", *report]
+    command = [sys.executable, "-m", "lineshaft", "run", *options, "program.py"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    mib = int(ended.stdout)
+    # The array, its pickle and the object: each worker that counts the object as its own adds another hundred.
+    assert 200 < mib < 500
+    if report:
+        assert mib == int(re.search(r'"whole_peak_bytes":(\d+)', (tmp_path / "run.html").read_text())[1]) >> 20

@@ -107,6 +107,12 @@ impl Dashboard {
         self.shared.overview(since)
     }
 
+    /// The most memory of the program and its workers, what they share counted once, in bytes.
+    pub fn most_memory(&self) -> u64 {
+        self.shared.refresh();
+        self.shared.picture().whole_bytes_most
+    }
+
     /// The numbers over time: the whole run, in as many samples as are kept of it.
     pub fn whole_run(&self) -> Vec<SampleRow> {
         self.shared.picture().whole_run()

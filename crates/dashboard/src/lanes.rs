@@ -16,7 +16,7 @@ use lineshaft_engine::{Started, WorkerKind, WorkerTotals};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::limits;
-pub(crate) use worker::{Bar, End, Lane, Worker};
+pub(crate) use worker::{Bar, End, Lane, Seat, Worker};
 
 /// All lanes.
 #[derive(Debug)]
@@ -31,6 +31,16 @@ pub(crate) struct Lanes {
     /// Workers that are gone and no longer here, and how many bars they had or had dropped.
     pub(crate) workers_forgotten: u64,
     bars_forgotten: u64,
+}
+
+/// A worker process that has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    /// Where it was.
+    pub(crate) seat: Seat,
+    pub(crate) pid: u32,
+    /// The most memory that it ever had resident.
+    pub(crate) peak_bytes: u64,
 }
 
 impl Default for Lanes {
@@ -93,16 +103,28 @@ impl Lanes {
         }
     }
 
-    /// Takes over what is known of workers that were started, of which some were gone before anybody looked.
-    pub(crate) fn learn_started(&mut self, started: &[Started]) {
+    /// Takes over what is known of workers that were started, of which some were gone before anybody looked. Returns
+    /// those that have ended since the last time.
+    pub(crate) fn learn_started(&mut self, started: &[Started]) -> Vec<Ended> {
+        let mut ended = Vec::new();
         for started in started {
             if let Some(index) = self.index.get(&started.worker) {
                 let worker = &mut self.workers[*index];
                 worker.pid = Some(started.pid);
                 worker.place = started.place.or(worker.place);
                 worker.left = started.left;
+                if let Some(peak_bytes) = started.peak_bytes.filter(|_| !worker.is_measured) {
+                    worker.is_measured = true;
+                    worker.peak_bytes = worker.peak_bytes.max(Some(peak_bytes));
+                    ended.push(Ended {
+                        seat: worker.seat(),
+                        pid: started.pid,
+                        peak_bytes,
+                    });
+                }
             }
         }
+        ended
     }
 
     /// Takes over the most memory that these processes ever had, for those that are workers which are there.
@@ -417,6 +439,7 @@ mod tests {
             pid,
             place: None,
             left: None,
+            peak_bytes: None,
         });
         lanes.learn_started(&started);
         lanes.learn_peaks([(11, 700), (99, 900)].into_iter());

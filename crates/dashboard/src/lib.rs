@@ -17,6 +17,7 @@ mod lanes;
 pub mod limits;
 mod memory;
 mod metrics;
+mod most_memory;
 mod picture;
 mod profile;
 mod report;

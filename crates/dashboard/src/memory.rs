@@ -6,11 +6,32 @@ use std::sync::OnceLock;
 
 /// What one process has resident.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "units come last")]
 pub(crate) struct Resident {
     /// Pages that are no file's and not shared: what there is once for each process.
     pub(crate) own_bytes: u64,
+    /// Pages of files and of objects, which others may have too.
+    pub(crate) shared_bytes: u64,
+    /// The most that it had of its own since it was last looked at.
+    pub(crate) most_own_bytes: u64,
     /// The most that it ever had, shared pages included.
     pub(crate) peak_bytes: u64,
+}
+
+impl Resident {
+    /// Takes into account what was so at the last look. If there was never as much as since then, all of it was there at
+    /// a time, and what it shares was there too.
+    pub(crate) fn since(mut self, before: Resident) -> Resident {
+        let shared = self.shared_bytes.max(before.shared_bytes);
+        let grown = self.peak_bytes > before.peak_bytes;
+        let most = if grown {
+            self.peak_bytes.saturating_sub(shared)
+        } else {
+            0
+        };
+        self.most_own_bytes = self.own_bytes.max(most);
+        self
+    }
 }
 
 /// What a process has resident now; None if it is gone.
@@ -46,8 +67,11 @@ fn limit_below(root: &Path) -> Option<u64> {
 }
 
 fn parse_status(text: &str) -> Option<Resident> {
+    let own_bytes = kibibytes(text, "RssAnon:")?;
     Some(Resident {
-        own_bytes: kibibytes(text, "RssAnon:")?,
+        own_bytes,
+        shared_bytes: kibibytes(text, "RssFile:")? + kibibytes(text, "RssShmem:")?,
+        most_own_bytes: own_bytes,
         peak_bytes: kibibytes(text, "VmHWM:")?,
     })
 }
@@ -73,6 +97,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_resident_for_a_moment_counts_without_what_is_shared() {
+        let looked = |own_bytes, shared_bytes, peak_bytes| Resident {
+            own_bytes,
+            shared_bytes,
+            most_own_bytes: own_bytes,
+            peak_bytes,
+        };
+        let first = looked(10, 20, 35).since(Resident::default());
+        assert_eq!(first.most_own_bytes, 15);
+        assert_eq!(looked(10, 20, 35).since(first).most_own_bytes, 10);
+        let after_a_burst = looked(10, 5, 100).since(first);
+        assert_eq!(after_a_burst.most_own_bytes, 80);
+    }
+
+    #[test]
     fn the_tightest_limit_holds_and_garbage_is_none() {
         let root = std::env::temp_dir().join(format!("lineshaft-memory-{}", std::process::id()));
         let write = |path: &str, text: &str| {
@@ -90,7 +129,11 @@ mod tests {
         write("sys/fs/cgroup/memory/c/memory.limit_in_bytes", "900000\n");
         assert_eq!(limit_below(&root), Some(900_000));
         fs::remove_dir_all(&root).expect("writable");
-        for garbage in ["", "RssAnon: 1 kB", "RssAnon: x kB\nVmHWM: 1 kB"] {
+        for garbage in [
+            "",
+            "RssAnon: 1 kB",
+            "RssAnon: x kB\nVmHWM: 1 kB\nRssFile: 1 kB\nRssShmem: 1 kB",
+        ] {
             assert_eq!(parse_status(garbage), None, "{garbage}");
         }
     }

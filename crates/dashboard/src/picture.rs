@@ -15,6 +15,7 @@ use crate::graph::{Edge, Graph};
 use crate::groups::Groups;
 use crate::history::{History, Sample};
 use crate::lanes::{End, Lanes, Worker};
+use crate::most_memory;
 use crate::profile::Profile;
 use crate::tasks::{TaskState, Tasks};
 use crate::usage::Usage;
@@ -40,7 +41,7 @@ pub(crate) struct Picture {
     pub(crate) usage: Usage,
     /// Tasks that wait for calls of their own, or did so in this attempt.
     pub(crate) waits: FxHashMap<TaskId, Waits>,
-    /// The most memory of this process and its workers at any sample, in bytes.
+    /// The most memory of this process and its workers, what they share counted once, in bytes.
     pub(crate) whole_bytes_most: u64,
     /// Events that were missed.
     pub(crate) missed: u64,
@@ -209,7 +210,7 @@ impl Picture {
     /// Takes over the engine's totals, and what its processes use.
     pub(crate) fn look(&mut self, at: Time, totals: Totals, usage: Usage) {
         self.lanes.learn(&totals.workers, at);
-        self.lanes.learn_started(&totals.started);
+        let ended = self.lanes.learn_started(&totals.started);
         let there = |id| totals.workers.iter().any(|worker| worker.worker == id);
         self.profile.keep(there);
         let now = &totals.counts.total;
@@ -243,7 +244,9 @@ impl Picture {
             cores: totals.counts.cores_used,
             took,
         };
-        self.whole_bytes_most = self.whole_bytes_most.max(self.latest.whole_bytes);
+        let most = most_memory::since_last_look(&self.lanes, &self.usage, &usage, &ended)
+            + most_memory::of_objects(&totals, &self.totals);
+        self.whole_bytes_most = self.whole_bytes_most.max(most);
         let peaks = usage.processes.iter();
         self.lanes
             .learn_peaks(peaks.map(|process| (process.pid, process.memory.peak_bytes)));

@@ -73,7 +73,8 @@ impl Usage {
             process.cpu_ns = process.cpu_ns.max(was.map_or(0, |was| was.cpu_ns));
             // One that ends just now says nothing of it any more.
             let before = was.map(|was| was.memory).unwrap_or_default();
-            process.memory = memory::of_process(process.pid).unwrap_or(before);
+            let memory = memory::of_process(process.pid);
+            process.memory = memory.map_or(before, |memory| memory.since(before));
         }
         let base = self.set_rates(at, &mut processes);
         let is_gone = |was: &&ProcessUsage| processes.iter().all(|is| is.pid != was.pid);

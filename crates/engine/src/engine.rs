@@ -41,6 +41,8 @@ pub struct EngineStats {
     pub workers: Vec<(u32, u32)>,
     /// Shared memory in use, in bytes.
     pub memory_bytes: u64,
+    /// The most of it so far.
+    pub memory_peak_bytes: u64,
     /// Bytes on disk.
     pub spilled_bytes: u64,
     /// Worker processes that died under a task or without being asked to end.
@@ -220,6 +222,7 @@ impl Engine {
                 .map(|(worker, pid)| (worker.0, pid))
                 .collect(),
             memory_bytes: store.used_bytes,
+            memory_peak_bytes: store.peak_bytes,
             spilled_bytes: store.spilled_bytes,
             deaths: state.processes.deaths(),
             peaks: state.processes.peaks.clone(),

@@ -362,6 +362,13 @@ impl Engine {
         stats::dict(py, stats)
     }
 
+    /// The most memory of this process and its workers, what they share counted once, in bytes; none if nobody has asked
+    /// for a picture of them.
+    fn most_memory(&self, py: Python<'_>) -> PyResult<Option<u64>> {
+        let observed = self.core.observed()?;
+        Ok(py.detach(|| observed.most_memory()))
+    }
+
     /// Serves pages that show the engine, from the first call on, at this address; returns where they are.
     fn serve(&self, py: Python<'_>, address: &str) -> PyResult<String> {
         let with_port = address.parse::<SocketAddr>();

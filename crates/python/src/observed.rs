@@ -40,6 +40,11 @@ impl Observed {
         Ok(self.dashboard.get_or_init(|| dashboard))
     }
 
+    /// The most memory of this process and its workers, in bytes, if there is a picture of them.
+    pub fn most_memory(&self) -> Option<u64> {
+        self.dashboard.get().map(Dashboard::most_memory)
+    }
+
     /// The address of its pages, which are served from the first call on.
     pub fn url(&self, at: IpAddr, port: Option<u16>) -> io::Result<&str> {
         if let Some(server) = self.server.get() {

@@ -10,6 +10,7 @@ pub fn dict(py: Python<'_>, stats: EngineStats) -> PyResult<Bound<'_, PyDict>> {
     dict.set_item("is_idle", stats.is_idle)?;
     dict.set_item("workers", stats.workers)?;
     dict.set_item("memory_bytes", stats.memory_bytes)?;
+    dict.set_item("memory_peak_bytes", stats.memory_peak_bytes)?;
     dict.set_item("spilled_bytes", stats.spilled_bytes)?;
     dict.set_item("worker_deaths", stats.deaths)?;
     dict.set_item("workers_max", stats.peaks.workers_max)?;

@@ -73,6 +73,9 @@ pub(super) struct InFlight {
     started: Option<Time>,
 }
 
+/// What one process has at a time: a place of a pool, or else the number of a worker.
+pub(crate) type Seat = (Option<PoolId>, u32);
+
 /// One worker.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -86,8 +89,11 @@ pub(crate) struct Worker {
     pub(crate) place: Option<Place>,
     /// Why it has that no more.
     pub(crate) left: Option<Left>,
-    /// The most memory that its process ever had resident, as of the last sample with it.
+    /// The most memory that its process ever had resident: as of the last sample with it, or as the kernel said at its
+    /// end.
     pub(crate) peak_bytes: Option<u64>,
+    /// Whether that was at its end.
+    pub(crate) is_measured: bool,
     /// As of the last sample.
     pub(crate) pinned: Pinned,
     pub(crate) up: Time,
@@ -131,6 +137,7 @@ impl Worker {
             place: None,
             left: None,
             peak_bytes: None,
+            is_measured: false,
             pinned: Pinned::default(),
             up: at,
             down: None,
@@ -139,6 +146,14 @@ impl Worker {
             in_flight: VecDeque::new(),
             #[cfg(test)]
             looked_at: 0,
+        }
+    }
+
+    /// Where it is.
+    pub(crate) fn seat(&self) -> Seat {
+        match self.place {
+            Some(place) => (self.pool, place.number),
+            None => (None, self.id.0),
         }
     }
 

@@ -381,7 +381,8 @@ mod tests {
         usage.processes = vec![ProcessUsage {
             memory: Resident {
                 own_bytes: 1_000 - 50 * at_s,
-                peak_bytes: 2_000,
+                most_own_bytes: 1_000 - 50 * at_s,
+                ..Resident::default()
             },
             ..ProcessUsage::default()
         }];

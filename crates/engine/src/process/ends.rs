@@ -136,6 +136,7 @@ impl State {
         } = end
         {
             self.processes.peaks.note_end(peak_memory_bytes);
+            self.processes.places.note_end(id, peak_memory_bytes);
         }
         match end {
             _ if worker.departed => self.processes.departed.push(worker.pool),

@@ -54,6 +54,8 @@ pub struct Started {
     pub place: Option<Place>,
     /// Why it has that no more, if so.
     pub left: Option<Left>,
+    /// The most memory that it ever had resident, in bytes, as the kernel said at its end.
+    pub peak_bytes: Option<u64>,
 }
 
 /// A pool of worker processes.
@@ -172,7 +174,16 @@ impl Places {
             pid,
             place,
             left: None,
+            peak_bytes: None,
         });
+    }
+
+    /// The worker's process has ended.
+    pub(super) fn note_end(&mut self, worker: WorkerId, peak_bytes: u64) {
+        let mut known = self.started.iter_mut().rev();
+        if let Some(started) = known.find(|started| started.worker == worker) {
+            started.peak_bytes = Some(peak_bytes);
+        }
     }
 
     /// The worker gives up its place.
