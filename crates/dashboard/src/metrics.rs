@@ -117,15 +117,10 @@ impl Picture {
             help,
             workers.died,
         );
-        let help = "Worker processes that were started in the stead of another one.";
+        let help = "Worker processes that were started in the stead of another one, by the name of their pools.";
         text.family("lineshaft_worker_restarts_total", "counter", help);
-        let pools = &self.totals.pools;
-        for pool in pools.known.values() {
-            let label = format!("{} {}", pool.name, pool.number);
-            text.labelled("pool", label, pool.restarts);
-        }
-        if pools.forgotten_restarts > 0 {
-            text.labelled("pool", "forgotten", pools.forgotten_restarts);
+        for (name, restarts) in &self.totals.pools.restarts {
+            text.labelled("pool", name, *restarts);
         }
     }
 

@@ -161,7 +161,7 @@ impl State {
         }
         let id = shared.next_pool();
         let spec = Pool::new(PoolOptions {
-            name: format!("nested-{}", id.0),
+            name: "nested".into(),
             workers,
             kind: PoolKind::Processes {
                 initializer,

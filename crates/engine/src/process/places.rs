@@ -92,6 +92,8 @@ pub struct Pools {
     pub forgotten: u64,
     /// See there.
     pub forgotten_restarts: u64,
+    /// How often workers were replaced so far in all pools of a name, of which front ends have few.
+    pub restarts: BTreeMap<String, u64>,
 }
 
 #[derive(Default)]
@@ -122,6 +124,7 @@ impl Places {
             is_open: true,
             ..PoolTotals::default()
         };
+        self.pools.restarts.entry(name.to_owned()).or_default();
         self.pools.known.insert(pool, totals);
     }
 
@@ -156,7 +159,9 @@ impl Places {
         totals.workers += 1;
         totals.places = totals.places.max(totals.workers);
         totals.started += 1;
-        totals.restarts += u64::from(after.is_some());
+        let restarts = u64::from(after.is_some());
+        totals.restarts += restarts;
+        *self.pools.restarts.entry(totals.name.clone()).or_default() += restarts;
         Some(Place {
             number: u32::try_from(index + 1).unwrap_or(u32::MAX),
             attempt: held.attempt,
@@ -329,6 +334,8 @@ mod tests {
         assert_eq!(last.number, 2 * count - 1, "they are numbered in turn");
         assert_eq!(pools.known.len(), CLOSED_POOLS_MAX);
         assert_eq!((pools.forgotten, pools.forgotten_restarts), (3, 3));
+        let of_all = CLOSED_POOLS_MAX as u64 + 3;
+        assert!(pools.restarts.into_iter().eq([("pool".into(), of_all)]));
         assert!(places.held.is_empty());
     }
 }
