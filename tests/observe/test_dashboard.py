@@ -260,3 +260,14 @@ def test_in_a_notebook_an_engine_is_shown_with_a_link():
     with ls.Engine(workers=1, dashboard=False) as engine:
         assert "href" not in engine._repr_html_()
         assert "Engine" in engine._repr_html_()
+
+
+def test_a_worker_that_no_sample_met_has_the_most_memory_that_it_had():
+    with ls.Engine(workers=1) as engine:
+        for _ in range(5):
+            with ls.ProcessPoolExecutor(1, _engine=engine) as executor:
+                executor.submit(abs, -1).result()
+        workers = json.loads(fetch(f"{engine.dashboard_url}/api/workers"))["workers"]
+    gone = [worker["peak_bytes"] for worker in workers if worker["down_s"] is not None]
+    assert len(gone) >= 5
+    assert all(peak_bytes is not None and peak_bytes > 1 << 20 for peak_bytes in gone)
