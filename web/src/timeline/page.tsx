@@ -257,7 +257,7 @@ function Shares({ groups, ran_s }: { groups: GroupShare[]; ran_s: number }) {
               waited
             </th>
             {lost && (
-              <th scope="col" title="Time in this window of attempts whose workers died: what of it their calls ran is not known">
+              <th scope="col" title="Time in this window of attempts that nobody measured, since their workers died or they ran out of time on a thread">
                 lost
               </th>
             )}

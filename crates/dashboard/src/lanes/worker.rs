@@ -29,7 +29,8 @@ pub(crate) struct Bar {
 pub(crate) enum End {
     Finished,
     Failed,
-    /// It failed and nobody measured it, mostly because its worker died: how long its call ran is not known.
+    /// It failed and nobody measured it, since its worker died or it ran out of time on a thread: how long its call ran
+    /// is not known.
     Lost,
     /// It has not.
     Running,

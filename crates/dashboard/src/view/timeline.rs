@@ -83,7 +83,8 @@ pub struct GroupShare {
     pub count: u64,
     /// How many of them failed.
     pub failed: u64,
-    /// How many of these nobody measured, since their workers died: what of their time their calls ran is not known.
+    /// How many of these nobody measured, since their workers died or they ran out of time on a thread: what of their
+    /// time their calls ran is not known.
     pub lost: u64,
     /// Time within the window that these took.
     pub lost_s: f64,
