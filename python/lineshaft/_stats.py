@@ -134,10 +134,13 @@ def _memory(pid: int) -> tuple[int, int]:
 
     Not `ru_maxrss`, in which the kernel counts what the process was before it became this program.
     """
-    sizes = dict.fromkeys(("VmHWM", "RssFile", "RssShmem"), 0)
-    with suppress(OSError), open(f"/proc/{pid}/status") as status:
-        for line in status:
-            name, _, size = line.partition(":")
-            if name in sizes:
-                sizes[name] = int(size.split()[0]) * 1024
-    return sizes["VmHWM"], sizes["RssFile"] + sizes["RssShmem"]
+    sizes = dict.fromkeys(("VmHWM", "RssFile", "RssShmem", "Shared_Dirty"), 0)
+    for file in ("status", "smaps_rollup"):
+        with suppress(OSError), open(f"/proc/{pid}/{file}") as lines:
+            for line in lines:
+                name, _, size = line.partition(":")
+                if name in sizes:
+                    sizes[name] = int(size.split()[0]) * 1024
+    # What it was forked with is shared too: written to before, and no object.
+    inherited = max(0, sizes["Shared_Dirty"] - sizes["RssShmem"]) if pid != os.getpid() else 0
+    return sizes["VmHWM"], sizes["RssFile"] + sizes["RssShmem"] + inherited

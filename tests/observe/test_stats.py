@@ -59,3 +59,28 @@ def test_peak_memory_has_what_workers_share_once_and_is_that_of_the_report(tmp_p
     assert 200 < mib < 500
     if report:
         assert mib == int(re.search(r'"whole_peak_bytes":(\d+)', (tmp_path / "run.html").read_text())[1]) >> 20
+
+
+FORKED = """
+import multiprocessing
+import lineshaft
+
+data = bytearray(b"x") * (100 << 20)
+
+def byte(place):
+    return data[place]
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        assert pool.map(byte, range(40), chunksize=1) == [120] * 40
+        print(lineshaft.default_engine_stats()["peak_memory_bytes"] >> 20)
+"""
+
+
+@pytest.mark.parametrize("options", [["--no-dashboard"], []])
+def test_peak_memory_has_what_workers_were_forked_with_once(tmp_path, options):
+    (tmp_path / "program.py").write_text(FORKED)
+    command = [sys.executable, "-m", "lineshaft", "run", *options, "program.py"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert 100 < int(ended.stdout) < 300, "each of four workers would add another hundred"

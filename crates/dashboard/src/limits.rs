@@ -89,6 +89,9 @@ pub(crate) const PROFILE_PART: u32 = 200;
 /// How long stacks are taken after somebody wanted to know.
 pub(crate) const PROFILE_WANTED: Duration = Duration::from_secs(5);
 
+/// To find out what of their memory processes were forked with takes one part in so many of the time, at most, for each.
+pub(crate) const INHERITED_PART: u32 = 1000;
+
 /// Rows of one page of a table.
 pub const PAGE_MAX: usize = 500;
 

@@ -19,6 +19,15 @@ pub(crate) struct Resident {
 }
 
 impl Resident {
+    /// Takes into account how many bytes of what looks like its own others have too.
+    pub(crate) fn inheriting(mut self, bytes: u64) -> Resident {
+        let bytes = bytes.min(self.own_bytes);
+        self.own_bytes -= bytes;
+        self.most_own_bytes = self.own_bytes;
+        self.shared_bytes += bytes;
+        self
+    }
+
     /// Takes into account what was so at the last look. If there was never as much as since then, all of it was there at
     /// a time, and what it shares was there too.
     pub(crate) fn since(mut self, before: Resident) -> Resident {
@@ -37,6 +46,13 @@ impl Resident {
 /// What a process has resident now; None if it is gone.
 pub(crate) fn of_process(pid: u32) -> Option<Resident> {
     parse_status(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+}
+
+/// What a process has of pages that it was forked with and nobody has written to since, at least; zero if the kernel
+/// does not say. To find out it looks at each page.
+pub(crate) fn inherited(pid: u32) -> u64 {
+    let read = |name| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    parse_inherited(&read("smaps_rollup"), &read("status")).unwrap_or(0)
 }
 
 /// Memory that this process may use: the machine's, or the limit of a cgroup that it is in. It is asked for once.
@@ -76,6 +92,16 @@ fn parse_status(text: &str) -> Option<Resident> {
     })
 }
 
+fn parse_inherited(rollup: &str, status: &str) -> Option<u64> {
+    let anonymous = kibibytes(rollup, "Anonymous:")?;
+    // Neither is more than what is wanted: the first leaves out the process's share of it, the second what has been
+    // written of objects and is no longer mapped by others.
+    let share_of_others = anonymous.saturating_sub(kibibytes(rollup, "Pss_Anon:")?);
+    let shared =
+        kibibytes(rollup, "Shared_Dirty:")?.saturating_sub(kibibytes(status, "RssShmem:")?);
+    Some(share_of_others.max(shared).min(anonymous))
+}
+
 /// The number behind a name, which is in units of 1024 bytes.
 fn kibibytes(text: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines();
@@ -109,6 +135,55 @@ mod tests {
         assert_eq!(looked(10, 20, 35).since(first).most_own_bytes, 10);
         let after_a_burst = looked(10, 5, 100).since(first);
         assert_eq!(after_a_burst.most_own_bytes, 80);
+    }
+
+    #[test]
+    fn what_a_process_was_forked_with_is_what_it_shares_and_is_no_object() {
+        let rollup = |private: u64, shared: u64, share: u64| {
+            let anonymous = private + shared;
+            let share = private + share;
+            format!(
+                "Pss_Anon: {share} kB
+Shared_Dirty: {shared} kB
+Anonymous: {anonymous} kB
+"
+            )
+        };
+        let none = "RssShmem: 0 kB
+";
+        assert_eq!(parse_inherited(&rollup(10, 300, 60), none), Some(300 << 10));
+        assert_eq!(parse_inherited(&rollup(10, 0, 0), none), Some(0));
+        // Pages of objects count as shared and written to as well.
+        let text = "Pss_Anon: 70 kB
+Shared_Dirty: 400 kB
+Anonymous: 310 kB
+";
+        assert_eq!(
+            parse_inherited(
+                text,
+                "RssShmem: 100 kB
+"
+            ),
+            Some(300 << 10)
+        );
+        assert_eq!(
+            parse_inherited(
+                &rollup(10, 300, 60),
+                "RssShmem: 250 kB
+"
+            ),
+            Some(240 << 10)
+        );
+        assert_eq!(parse_inherited("", none), None);
+        let resident = Resident {
+            own_bytes: 310,
+            ..Resident::default()
+        };
+        let own = resident.inheriting(300);
+        assert_eq!(
+            (own.own_bytes, own.most_own_bytes, own.shared_bytes),
+            (10, 10, 300)
+        );
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What the processes of an engine use, as the kernel says.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lineshaft_core::Time;
 use rustix::param::{clock_ticks_per_second, page_size};
 
+use crate::limits;
 use crate::memory::{self, Resident};
 
 /// Rates of single processes are of at least this time.
@@ -27,6 +28,8 @@ pub(crate) struct ProcessUsage {
     pub(crate) resident_bytes: u64,
     /// What of it no other process has, and the most that was ever resident.
     pub(crate) memory: Resident,
+    /// What of its memory it was forked with, and when to find out anew.
+    pub(crate) inherited: (u64, Time),
     /// Cores that it kept busy during the last second or so; None before.
     pub(crate) cores: Option<f64>,
 }
@@ -74,7 +77,14 @@ impl Usage {
             // One that ends just now says nothing of it any more.
             let before = was.map(|was| was.memory).unwrap_or_default();
             let memory = memory::of_process(process.pid);
-            process.memory = memory.map_or(before, |memory| memory.since(before));
+            let inherited = was.map_or((0, Time(0)), |was| was.inherited);
+            // What workers are forked from is this process, or small.
+            if process.pid != std::process::id() {
+                process.inherited = inherited_now(process.pid, at, inherited);
+            }
+            let (inherited, _) = process.inherited;
+            process.memory =
+                memory.map_or(before, |memory| memory.inheriting(inherited).since(before));
         }
         let base = self.set_rates(at, &mut processes);
         let is_gone = |was: &&ProcessUsage| processes.iter().all(|is| is.pid != was.pid);
@@ -173,6 +183,17 @@ fn of_tree(pid: u32) -> Option<ProcessUsage> {
     Some(ProcessUsage { cpu_ns, ..own })
 }
 
+/// What of a worker's memory it was forked with, if it is time to find out anew.
+fn inherited_now(pid: u32, at: Time, (bytes, due): (u64, Time)) -> (u64, Time) {
+    if at < due {
+        return (bytes, due);
+    }
+    let begun = Instant::now();
+    let bytes = memory::inherited(pid);
+    let pause = begun.elapsed() * limits::INHERITED_PART;
+    (bytes, at + pause.max(RATE_OVER))
+}
+
 /// The children of all threads of a process that have not been waited for. None where the kernel does not list them.
 fn children(pid: u32) -> Vec<u32> {
     let threads = fs::read_dir(format!("/proc/{pid}/task"));
@@ -204,6 +225,7 @@ fn parse(pid: u32, text: &str) -> Option<Stat> {
             cpu_ns: nanoseconds(field(14)? + field(15)?),
             resident_bytes: field(24)?.saturating_mul(page_size() as u64),
             memory: Resident::default(),
+            inherited: (0, Time(0)),
             cores: None,
         },
         reaped_ns: nanoseconds(field(16)? + field(17)?),
@@ -382,6 +404,7 @@ mod tests {
                 cpu_ns: 7,
                 resident_bytes: 1,
                 memory: Resident::default(),
+                inherited: (0, Time(0)),
                 cores: None,
             }],
             cpu_ns: 7,
