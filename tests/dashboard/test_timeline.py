@@ -5,7 +5,7 @@ import time
 
 import pytest
 from playwright.sync_api import expect
-from tests.dashboard.jobs import SlowToLoad, crash, double, fail, move, nap
+from tests.dashboard.jobs import SlowToLoad, crash, double, fail, move, nap, wait_for_call
 
 import lineshaft as ls
 from lineshaft.errors import WorkerDied
@@ -86,6 +86,45 @@ def test_a_bar_tells_its_phases(tab):
         expect(drawer).to_contain_text(re.compile(r"loaded its function and arguments\s*[\d.]+ m?s"))
         expect(drawer).to_contain_text(re.compile(r"stored its result\s*[\d.]+ m?s"))
         tab.check_accessibility()
+
+
+#: How many pixels of the lanes have the colour of tasks that wait.
+COUNT_WAITING = """
+    (() => {
+        const canvas = document.querySelector(".lanes canvas");
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        let count = 0;
+        for (let at = 0; at < data.length; at += 4) {
+            if (data[at] === 0x8a && data[at + 1] === 0x7f && data[at + 2] === 0xd1) count++;
+        }
+        return count;
+    })()
+"""
+
+
+def expect_waiting(page):
+    for _ in range(500):
+        if page.evaluate(COUNT_WAITING) > 100:
+            return
+        page.wait_for_timeout(20)
+    raise AssertionError("no part of a bar shows that a call waits")
+
+
+def test_a_bar_shows_when_its_call_waits_and_so_it_does_of_a_run_that_is_over(tab, event, tmp_path):
+    go_on = event("go on")
+    tab.expected.append("willReadFrequently")  # the browser's advice to who reads a canvas as often as this test
+    with ls.Engine(workers=2) as engine:
+        engine.submit(nap, 0.1).result()
+        page = tab.open(engine.dashboard_url, "timeline")
+        expect(page.get_by_role("row").filter(has_text="nap")).to_be_visible()
+        assert page.evaluate(COUNT_WAITING) == 0
+        waits = engine.submit(wait_for_call, go_on)
+        expect_waiting(page)
+        go_on.set()
+        assert waits.result()
+        engine.report(tmp_path / "run.html")
+    page.goto((tmp_path / "run.html").as_uri() + "#/timeline")
+    expect_waiting(page)
 
 
 def test_what_ran_in_the_window_is_there_in_numbers(tab):

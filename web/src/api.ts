@@ -147,6 +147,8 @@ export interface Bar extends Phases {
   start_s: number;
   end_s: number | null;
   failed: boolean;
+  /** When its call waited for other tasks, as far as that is kept: beginnings and ends. */
+  waits_s?: [number, number][];
 }
 
 /** What an attempt took beside its call: at its beginning, at its end, and somewhere between, to wait for other tasks. */

@@ -52,6 +52,7 @@ interface RecordedLane {
   load_us: number[];
   store_us: number[];
   waited_ns: [number, number][];
+  waits_ns: [number, [number, number][]][];
   spilled: number[];
   failed: number[];
   lost: number[];
@@ -229,7 +230,7 @@ function timeline(run: Run, params: Params): Timeline {
   run.lanes.forEach((lane, number) => {
     const row: Lane = { worker: lane.worker, lane: lane.lane, label: lane.label, up_s: lane.up_s, down_s: lane.down_s, ran_s: 0, dropped: lane.dropped, bars: [], cells: [] };
     const [failed, lost] = [new Set(lane.failed), new Set(lane.lost)];
-    const waits = new Map(lane.waited_ns);
+    const [waits, parts] = [new Map(lane.waited_ns), new Map(lane.waits_ns)];
     let column: { start: number; groups: Map<number, number>; cell: Cell } | null = null;
     const isShown = number >= first && number < first + wanted;
     for (let at = firstOf(lane, window.from); at < lane.start_ns.length && lane.start_ns[at]! < window.to; at++) {
@@ -258,6 +259,8 @@ function timeline(run: Run, params: Params): Timeline {
       const runs = lane.runs && at === lane.start_ns.length - 1;
       if (runs || ran >= window.column) {
         const bar: Bar = { task: lane.task[at]!, group, start_s: start / 1e9, end_s: runs ? null : (start + ran) / 1e9, failed: failed.has(at), ...phasesOf(lane, at) };
+        const waits_s = parts.get(at);
+        if (waits_s) bar.waits_s = waits_s.map(([from, to]) => [from / 1e9, to / 1e9]);
         row.bars.push(bar);
         continue;
       }

@@ -26,6 +26,7 @@ mod tasks;
 mod trace;
 mod usage;
 pub mod view;
+mod waits;
 
 #[cfg(test)]
 mod script;

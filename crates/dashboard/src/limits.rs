@@ -17,6 +17,12 @@ pub(crate) const BARS_DROPPED_AT_ONCE: usize = 64;
 /// Lanes of one worker: more of its tasks at once have no bars.
 pub const LANES_PER_WORKER_MAX: usize = 256;
 
+/// Waits for other tasks that are shown of one attempt, 16 bytes each; the nearest of more are joined.
+pub const WAITS_OF_ATTEMPT_MAX: usize = 16;
+
+/// Those of all attempts that have ended; the oldest go first.
+pub const WAITS_MAX: usize = 1 << 16;
+
 /// Workers that are gone and still have lanes.
 pub const WORKERS_GONE_MAX: usize = 1_024;
 

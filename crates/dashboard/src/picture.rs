@@ -19,6 +19,7 @@ use crate::most_memory;
 use crate::profile::Profile;
 use crate::tasks::{TaskState, Tasks};
 use crate::usage::Usage;
+use crate::waits::{Waited, Waits};
 
 /// The picture. See the module's documentation.
 #[derive(Debug)]
@@ -41,24 +42,12 @@ pub(crate) struct Picture {
     pub(crate) usage: Usage,
     /// Tasks that wait for calls of their own, or did so in this attempt.
     pub(crate) waits: FxHashMap<TaskId, Waits>,
+    /// When attempts waited that have ended.
+    pub(crate) waited: Waited,
     /// The most memory of this process and its workers, what they share counted once, in bytes.
     pub(crate) whole_bytes_most: u64,
     /// Events that were missed.
     pub(crate) missed: u64,
-}
-
-/// How long an attempt waited for calls of its own, which run meanwhile.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Waits {
-    before: Duration,
-    /// Since when it does now.
-    since: Option<Time>,
-}
-
-impl Waits {
-    fn until(self, at: Time) -> Duration {
-        self.before + self.since.map_or(Duration::ZERO, |since| at - since)
-    }
 }
 
 impl Picture {
@@ -79,6 +68,7 @@ impl Picture {
             totals: Totals::default(),
             usage: Usage::default(),
             waits: FxHashMap::default(),
+            waited: Waited::default(),
             whole_bytes_most: 0,
             missed: 0,
         }
@@ -138,13 +128,12 @@ impl Picture {
             }
             EventKind::Blocked { task, .. } => {
                 self.set(task, TaskState::Blocked);
-                self.waits.entry(task).or_default().since = Some(at);
+                self.waits.entry(task).or_default().begin(at);
             }
             EventKind::Unblocked { task, .. } => {
                 self.set(task, TaskState::Assigned);
                 if let Some(waits) = self.waits.get_mut(&task) {
-                    waits.before = waits.until(at);
-                    waits.since = None;
+                    waits.end(at);
                 }
             }
             EventKind::Finished {
@@ -326,7 +315,10 @@ impl Picture {
 
     fn end_attempt(&mut self, id: TaskId, at: Time, measured: Option<Measured>, end: End) {
         let waits = self.waits.remove(&id);
-        let waited = waits.map_or(Duration::ZERO, |waits| waits.until(at));
+        let waited = waits.map_or(Duration::ZERO, |waits| {
+            self.waited.note(id, waits.all_until(at));
+            waits.until(at)
+        });
         let Some(task) = self.tasks.get_mut(id) else {
             self.end_unlisted(id, at, measured, waited, end);
             return;

@@ -2,7 +2,7 @@
 
 import type { Bar, Cell, Lane, Scatter, Timeline } from "../api";
 import { clockOf, duration } from "../format";
-import { colour } from "../palette";
+import { STATES, colour } from "../palette";
 import type { Theme } from "../theme";
 import { ticks, width, type Span } from "./span";
 
@@ -13,6 +13,8 @@ const [ROW_LEAST, ROW_MOST] = [26, 64];
 const ROW_GAP = 6;
 /** The part of a bar's height that is left where its task loads arguments or stores its result. */
 const PHASE = 0.55;
+/** The part of it that is left where its call waits for other tasks. */
+const WAIT = 0.3;
 /** Phases narrower than this many pixels are not told apart. */
 const PHASE_FROM = 1.5;
 /** Bars closer than this many pixels are drawn without a gap. */
@@ -147,7 +149,9 @@ function drawBar(area: Area, lanes: Lanes, bar: Bar, top: number): void {
   context.globalAlpha = bar.end_s === null ? 0.75 : 1;
   context.fillRect(from, top, wide, tall);
   context.globalAlpha = 1;
-  const runs = drawPhases(area, bar, top, from, from + wide);
+  let runs = drawPhases(area, bar, top, from, from + wide);
+  // One that waits now has done so since it was last asked, too.
+  if (bar.waits_s) runs = drawWaits(area, bar.waits_s, bar.end_s === null ? lanes.timeline.at_s : Infinity, top, runs);
   if (bar.failed) {
     context.fillStyle = lanes.hatch;
     context.fillRect(from, top, Math.max(wide, 2), tall);
@@ -189,6 +193,30 @@ function drawPhases(area: Area, bar: Bar, top: number, from: number, to: number)
     }
   }
   return runs;
+}
+
+/** Leaves a thin line, in the colour of tasks that wait, where a call waits for others. Returns the longest part that runs. */
+function drawWaits(area: Area, waits: [number, number][], now: number, top: number, runs: Span): Span {
+  const { context, theme } = area;
+  const tall = area.row - ROW_GAP;
+  const thin = Math.max(2, Math.round(tall * WAIT));
+  let [from, longest] = [runs.from, { from: runs.from, to: runs.from }];
+  const until = (to: number) => {
+    if (to - from > longest.to - longest.from) longest = { from, to };
+  };
+  for (const wait of waits) {
+    const begun = Math.max(from, x(area, wait[0]));
+    const ended = wait[1] >= now ? runs.to : Math.min(runs.to, x(area, wait[1]));
+    if (ended - begun < PHASE_FROM) continue;
+    context.fillStyle = theme.page;
+    context.fillRect(begun, top, ended - begun, tall);
+    context.fillStyle = STATES.blocked;
+    context.fillRect(begun, top + Math.round((tall - thin) / 2), ended - begun, thin);
+    until(begun);
+    from = ended;
+  }
+  until(runs.to);
+  return longest;
 }
 
 /** Start against duration, the latter on a logarithmic scale. */

@@ -217,7 +217,7 @@ function Statistics({ shown, timeline, scene, ended }: { shown: Shown; timeline:
       </p>
       {answer.groups.length > 0 ? <Shares groups={answer.groups} ran_s={answer.ran_s} /> : <p class="note close">No task ran in it.</p>}
       {answer.groups_more > 0 && <p class="note close">{count(answer.groups_more)} more functions took less time.</p>}
-      {answer.groups.length > 0 && <p class="note close">A bar is low where its task loads arguments or stores its result; with a line over it, it stores that on disk.</p>}
+      {answer.groups.length > 0 && <p class="note close">A bar is low where its task loads arguments or stores its result; with a line over it, it stores that on disk. It is thin where its call waits for other tasks.</p>}
       {(answer.bars_dropped > 0 || answer.bars_missing > 0) && (
         <p class="note close">
           {answer.bars_dropped > 0 && `${count(answer.bars_dropped)} of the oldest bars were too many to keep. `}

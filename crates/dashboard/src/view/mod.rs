@@ -33,8 +33,9 @@ use std::time::Duration;
 
 use lineshaft_core::Time;
 
-use crate::lanes::Bar;
+use crate::lanes::{Bar, End};
 use crate::picture::Picture;
+use crate::waits::{Wait, within};
 
 impl Picture {
     /// When the engine was last looked at.
@@ -50,6 +51,17 @@ impl Picture {
             ran,
             waited_ns: u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX),
             ..bar
+        }
+    }
+
+    /// When the call of a bar waited for other tasks, in the order of time.
+    pub(crate) fn waits_of(&self, bar: &Bar) -> Vec<Wait> {
+        if bar.waited_ns == 0 {
+            return Vec::new();
+        }
+        match self.waits.get(&bar.task) {
+            Some(waits) if bar.end == End::Running => within(bar, waits.all_until(self.now())),
+            _ => self.waited.within(bar),
         }
     }
 

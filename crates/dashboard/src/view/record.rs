@@ -51,6 +51,8 @@ struct RecordedLane {
     store_us: Vec<u32>,
     /// Places of those that waited for other tasks, and for how long.
     waited_ns: Vec<(usize, u64)>,
+    /// When these did, as far as that is kept: beginnings and ends.
+    waits_ns: Vec<(usize, Vec<[i64; 2]>)>,
     /// Places of those whose result went to disk.
     spilled: Vec<usize>,
     /// Places of those that failed.
@@ -198,6 +200,7 @@ impl Picture {
                     load_us: bars.iter().map(|bar| bar.phases.load_us).collect(),
                     store_us: bars.iter().map(|bar| bar.phases.store_us).collect(),
                     waited_ns: waited.collect(),
+                    waits_ns: self.recorded_waits(&bars),
                     spilled: spilled.collect(),
                     failed: failed.collect(),
                     lost: lost.collect(),
@@ -206,6 +209,15 @@ impl Picture {
             }
         }
         lanes
+    }
+
+    fn recorded_waits(&self, bars: &[&Bar]) -> Vec<(usize, Vec<[i64; 2]>)> {
+        let waits = bars.iter().map(|bar| self.waits_of(bar)).enumerate();
+        let waits = waits.filter(|(_, waits)| !waits.is_empty());
+        let in_ns = |(from, to)| [self.ns(from), self.ns(to)];
+        waits
+            .map(|(place, waits)| (place, waits.into_iter().map(in_ns).collect()))
+            .collect()
     }
 
     fn recorded_tasks(&self) -> RecordedTasks {

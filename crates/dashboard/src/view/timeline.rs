@@ -122,7 +122,7 @@ pub struct LaneRow {
 }
 
 /// One attempt.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct BarRow {
     /// Its task.
     pub task: u64,
@@ -142,6 +142,9 @@ pub struct BarRow {
     pub spilled: bool,
     /// How long its call waited for other tasks, somewhere between these.
     pub waited_s: f64,
+    /// When it did so, as far as that is kept: beginnings and ends.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waits_s: Vec<[f64; 2]>,
 }
 
 /// Attempts too short to be seen one by one, within one column.
@@ -285,6 +288,11 @@ impl Picture {
             store_s: bar.phases.store().as_secs_f64(),
             spilled: bar.phases.spilled,
             waited_s: bar.waited().as_secs_f64(),
+            waits_s: self
+                .waits_of(bar)
+                .into_iter()
+                .map(|(from, to)| [self.seconds_of(from), self.seconds_of(to)])
+                .collect(),
         }
     }
 

@@ -50,7 +50,7 @@ fn from_afar_there_are_cells_that_say_how_busy_the_lane_was() {
 fn a_running_task_has_a_bar_without_an_end() {
     let picture = picture("0 up 1 1\n5 hand 1 1 3\n5 hand 2 1 3");
     let timeline = picture.timeline(&window(0.0, 10.0, 10));
-    let [bar] = timeline.lanes[0].bars[..] else {
+    let [bar] = &timeline.lanes[0].bars[..] else {
         panic!("one task runs: {timeline:?}");
     };
     assert_eq!((bar.task, bar.end_s), (1, None));
@@ -60,7 +60,7 @@ fn a_running_task_has_a_bar_without_an_end() {
 fn a_bar_has_phases() {
     let picture = picture("0 up 1 1\n5 hand 1 1 3\n500 finish 1 100 30 20 1");
     let timeline = picture.timeline(&window(0.0, 1_000.0, 100));
-    let [bar] = timeline.lanes[0].bars[..] else {
+    let [bar] = &timeline.lanes[0].bars[..] else {
         panic!("one task ran: {timeline:?}");
     };
     assert_eq!((bar.load_s, bar.store_s, bar.spilled), (30e-6, 20e-6, true));
@@ -203,4 +203,19 @@ fn what_runs_long_lies_on_a_lane_of_its_own() {
     let tasks = |lane: &LaneRow| -> Vec<u64> { lane.bars.iter().map(|bar| bar.task).collect() };
     let tasks: Vec<Vec<u64>> = lanes.iter().map(tasks).collect();
     assert_eq!(tasks, [vec![2, 3, 4], vec![1]]);
+}
+
+#[test]
+fn each_attempt_has_its_own_waits_within_its_call_and_those_that_are_not_over_come_to_here() {
+    let mut picture = picture(
+        "0 up 1 1\n0 submit 1 3\n5 hand 1 1 3\n50 block 1\n60 unblock 1\n80 block 1
+         100 fail 1 95\n100 retry 1\n200 ready 1\n205 hand 1 1 3\n250 block 1\n260 unblock 1\n290 block 1",
+    );
+    picture.latest.at = Time(310_000);
+    let timeline = picture.timeline(&window(0.0, 310.0, 310));
+    let [first, second] = &timeline.lanes[0].bars[..] else {
+        panic!("two attempts: {timeline:?}");
+    };
+    assert_eq!(first.waits_s, [[50e-6, 60e-6], [80e-6, 100e-6]]);
+    assert_eq!(second.waits_s, [[250e-6, 260e-6], [290e-6, 310e-6]]);
 }
