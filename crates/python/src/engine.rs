@@ -25,7 +25,7 @@ use crate::interpreter::{front, interpreter};
 use crate::observed::Observed;
 use crate::pool::{self, Pool};
 use crate::resolver::{Forward, Resolver};
-use crate::runner::{LoopRunner, ThreadRunner};
+use crate::runner::{LoopRunner, ThreadRunner, stack_bytes};
 use crate::snapshot::Snapshot;
 use crate::stats;
 use crate::turns::Turns;
@@ -494,17 +494,4 @@ impl Engine {
             .engine()
             .map_or(true, lineshaft_engine::Engine::is_closed)
     }
-}
-
-/// The stack of threads that the program starts from here on, in bytes; without a value, the system's default.
-fn stack_bytes(py: Python<'_>) -> PyResult<Option<usize>> {
-    let threads = py.import(pyo3::intern!(py, "_thread"))?;
-    let stack_size = threads.getattr(pyo3::intern!(py, "stack_size"))?;
-    // There is no asking without setting it: back to the default, for a moment.
-    let bytes: usize = stack_size.call0()?.extract()?;
-    if bytes == 0 {
-        return Ok(None);
-    }
-    stack_size.call1((bytes,))?;
-    Ok(Some(bytes))
 }
