@@ -541,8 +541,8 @@ class Zygote:
     def fileno(self, /) -> int: ...
     def next(self, /) -> Any | None:
         """
-        The next request that is there: `bytes` to set up with, or a tuple `(worker, descriptors,
-        growth_bytes_max, tasks_max)` to fork a worker. None if there is none for now.
+        The next request that is there: `bytes` to set up with, or a tuple `(worker, pool_workers,
+        descriptors, growth_bytes_max, tasks_max)` to fork a worker. None if there is none for now.
 
         Raises `EOFError` when the engine is gone.
         """

@@ -21,6 +21,8 @@ session: _native.Session | None = None
 setup: dict[str, Any] = {}
 #: The worker's number among those of its engine.
 number = 0
+#: How many workers its pool may have.
+pool_workers = 0
 #: How the worker was started, as a process of `multiprocessing`: it ends as such a process does.
 start_method: str | None = None
 #: In a worker, what puts back what calls have changed for others of their kind: each is told of the function of every

@@ -183,12 +183,12 @@ def _move_to(folder: str | None, changes: dict[str, str | None]) -> None:
 
 def _fork(
     zygote: _native.Zygote,
-    request: tuple[int, tuple[int, ...], int | None, int | None],
+    request: tuple[int, int, tuple[int, ...], int | None, int | None],
     start: Callable[[tuple[int, ...], int | None, int | None], int],
     children: dict[int, tuple[int, int]],
     poller: select.poll,
 ) -> None:
-    worker, descriptors, growth_bytes_max, tasks_max = request
+    worker, pool_workers, descriptors, growth_bytes_max, tasks_max = request
     zygote_pid = os.getpid()
     try:
         # Held for the handle of the worker's process: one whose end nobody would notice must not begin.
@@ -208,7 +208,7 @@ def _fork(
             try:
                 _native.Zygote.die_with_parent()
                 if os.getppid() == zygote_pid:
-                    _process.number = worker
+                    _process.number, _process.pool_workers = worker, pool_workers
                     for fd in children:
                         os.close(fd)
                     zygote.close()

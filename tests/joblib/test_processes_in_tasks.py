@@ -3,12 +3,15 @@
 Inside a batch, a call that names no backend is the exception: joblib runs it on threads.
 """
 
+import multiprocessing
 import os
 import signal
+import threading
 
 import pytest
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tests.events import eventually
-from tests.joblib.calls import append, die, square
+from tests.joblib.calls import append, die, meet_asleep, square
 from tests.joblib.test_nested import is_running, spin_until
 from tests.joblib.test_run import run
 
@@ -148,3 +151,92 @@ if __name__ == "__main__":
 def test_unmodified_programs_whose_pools_call_it(tmp_path):
     done = run(UNMODIFIED, tmp_path)
     assert done.stdout.split() == ["True"] * 4 + ["TerminatedWorkerError"], done.stderr
+
+
+def met(folder):
+    """Have more calls wait for each other than the task's own pool has workers."""
+    names = ["a", "b", "c"]
+    return Parallel(3, "lineshaft", batch_size=1)(delayed(meet_asleep)(folder, name, names) for name in names)
+
+
+def test_there_are_as_many_processes_as_jobs(tmp_path):
+    with ls.ProcessPoolExecutor(1) as executor:
+        assert executor.submit(met, tmp_path).result() == [True] * 3
+
+
+def connect(url):
+    globals()["connected_to"] = url
+
+
+def query(_):
+    return connected_to  # noqa: F821 - the initializer has set it
+
+
+def connected(url):
+    options = {"initializer": connect, "initargs": (url,)}
+    return Parallel(2, "lineshaft", **options)(delayed(query)(n) for n in range(4))
+
+
+def test_workers_are_initialized():
+    with ls.ProcessPoolExecutor(1) as executor:
+        assert executor.submit(connected, "one").result() == ["one"] * 4
+    assert Parallel(2, "lineshaft")(delayed(connected)(url) for url in ("one", "two")) == [["one"] * 4, ["two"] * 4]
+
+
+def time_out(event, options):
+    with pytest.raises((TimeoutError, multiprocessing.TimeoutError)):
+        Parallel(2, timeout=0.2, **options)(delayed(event.wait)() for _ in range(2))
+    return True
+
+
+@pytest.mark.parametrize("options", [{}, {"prefer": "threads"}])
+def test_what_takes_too_long_is_not_waited_for(event, options):
+    calls = [delayed(time_out)(event("never"), options) for _ in range(2)]
+    assert Parallel(2, "lineshaft")(calls) == [True] * 2
+
+
+def lose_a_worker():
+    Parallel(2, "lineshaft", batch_size=1)(delayed(os._exit)(5) for _ in range(2))
+
+
+def test_the_death_of_a_worker_is_caught_as_what_it_is():
+    with pytest.raises(ls.errors.WorkerDied) as caught:
+        ls.submit(lose_a_worker).result()
+    assert isinstance(caught.value, TerminatedWorkerError)
+    assert caught.value.exit_code == 5
+
+
+class Locked:
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def get(self):
+        return self.lock
+
+
+def test_what_of_a_method_cannot_be_sent_is_named():
+    with pytest.raises(ls.errors.SerializationError, match=r"Locked\.get\.__self__\.lock is a _thread\.lock"):
+        Parallel(2, "lineshaft")(delayed(Locked().get)() for _ in range(2))
+
+
+FORKED = """
+from concurrent.futures import ProcessPoolExecutor
+from joblib import Parallel, delayed
+import numpy, threadpoolctl
+
+def threads():
+    return {each["num_threads"] for each in threadpoolctl.threadpool_info() if each["user_api"] == "blas"}
+
+def inner(_):
+    return set().union(*Parallel(n_jobs=2)(delayed(threads)() for _ in range(4)))
+
+if __name__ == "__main__":
+    with threadpoolctl.threadpool_limits(2), ProcessPoolExecutor(2) as executor:
+        print(*executor.map(inner, range(2)))
+"""
+
+
+def test_libraries_that_workers_were_forked_with_have_their_share_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("LINESHAFT_WORKERS", "2")
+    done = run(FORKED, tmp_path)
+    assert done.stdout == "{1} {1}\n", done.stderr

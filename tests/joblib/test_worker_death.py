@@ -58,7 +58,7 @@ def test_programs_may_catch_what_joblibs_own_backend_raises(return_as):
     with pytest.raises(TerminatedWorkerError, match="while running 'die'") as caught:
         list(Parallel(2, "lineshaft", return_as, batch_size=1)(calls(signal.SIGSEGV)))
     copy = pickle.loads(pickle.dumps(caught.value))
-    assert (type(copy), str(copy)) == (ls.errors.WorkerDied, str(caught.value))
+    assert (type(copy), str(copy)) == (type(caught.value), str(caught.value))
 
 
 @pytest.mark.parametrize("return_as", RETURN_AS)

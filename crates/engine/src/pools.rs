@@ -73,6 +73,7 @@ impl Pool {
                 patient,
             } => Executor::Processes(Box::new(ProcessPool {
                 name: options.name,
+                workers: options.workers,
                 initializer,
                 definitions,
                 tasks_per_worker_max,

@@ -44,8 +44,8 @@ impl Zygote {
         self.socket.as_raw_fd()
     }
 
-    /// The next request that is there: `bytes` to set up with, or a tuple `(worker, descriptors,
-    /// growth_bytes_max, tasks_max)` to fork a worker. None if there is none for now.
+    /// The next request that is there: `bytes` to set up with, or a tuple `(worker, pool_workers,
+    /// descriptors, growth_bytes_max, tasks_max)` to fork a worker. None if there is none for now.
     ///
     /// Raises `EOFError` when the engine is gone.
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -56,13 +56,20 @@ impl Zygote {
             Request::SetUp(data) => Some(PyBytes::new(py, &data).into_any()),
             Request::Spawn {
                 worker,
+                pool_workers,
                 descriptors,
                 growth_bytes_max,
                 tasks_max,
             } => {
                 let descriptors = descriptors.into_iter().map(IntoRawFd::into_raw_fd);
                 let descriptors = PyTuple::new(py, descriptors.collect::<Vec<i32>>())?;
-                let request = (worker, descriptors, growth_bytes_max, tasks_max);
+                let request = (
+                    worker,
+                    pool_workers,
+                    descriptors,
+                    growth_bytes_max,
+                    tasks_max,
+                );
                 Some(request.into_pyobject(py)?.into_any())
             }
         })
@@ -133,6 +140,7 @@ enum Request {
     SetUp(Vec<u8>),
     Spawn {
         worker: u32,
+        pool_workers: u32,
         descriptors: Vec<OwnedFd>,
         growth_bytes_max: Option<u64>,
         tasks_max: Option<u32>,
@@ -151,6 +159,7 @@ impl Zygote {
                     ToZygote::SetUp { data } => Ok(Request::SetUp(data.to_vec())),
                     ToZygote::Spawn {
                         worker,
+                        pool_workers,
                         growth_bytes_max,
                         tasks_max,
                     } => {
@@ -159,6 +168,7 @@ impl Zygote {
                             taken.ok_or_else(|| failed(&"a request without its descriptors"))?;
                         Ok(Request::Spawn {
                             worker,
+                            pool_workers,
                             descriptors,
                             growth_bytes_max,
                             tasks_max,

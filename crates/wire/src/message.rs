@@ -357,6 +357,8 @@ pub enum ToZygote<'a> {
     Spawn {
         /// Its identity.
         worker: u32,
+        /// How many its pool may have.
+        pool_workers: u32,
         /// Resident bytes above its size at start at which it asks to be replaced.
         growth_bytes_max: Option<u64>,
         /// Tasks after which it asks to be replaced.

@@ -31,7 +31,7 @@ def missing_global(closure: Closure) -> Exception:
     return Unsendable(f"it uses {name!r} of __main__, but {why}")
 
 
-def unsendable(obj: Any, call: Callable[..., Any] | None, error: BaseException) -> Exception:
+def unsendable(obj: Any, call: Callable[..., Any] | None, error: BaseException) -> SerializationError:
     """Make the error of a value that cannot be pickled: any, or with `call` its arguments ``(args, kwargs)``."""
     what, root, value, of_call = "value", "value", obj, ""
     if call is not None:
@@ -50,9 +50,12 @@ def unsendable(obj: Any, call: Callable[..., Any] | None, error: BaseException) 
 
 def unsendable_call(function: Callable[..., Any], args: Any, kwargs: Any, error: BaseException) -> Exception | None:
     """Make the error of a call that cannot be sent; None if it can, and something sent with it is what cannot."""
-    if can_be_pickled((args, kwargs)):
+    if not can_be_pickled(function):
+        failure = unsendable_function(function, name_of(function), error)
+    elif can_be_pickled((args, kwargs)):
         return None
-    failure = unsendable((args, kwargs), function, error)
+    else:
+        failure = unsendable((args, kwargs), function, error)
     failure.__cause__ = error.__cause__
     return failure
 
@@ -77,7 +80,7 @@ def _guilty_argument(obj: Any, call: Callable[..., Any]) -> tuple[str, str, obje
     return "arguments", "arguments", obj
 
 
-def unsendable_function(fn: object, name: str, error: BaseException) -> Exception:
+def unsendable_function(fn: object, name: str, error: BaseException) -> SerializationError:
     """Make the error of a callable that cannot be pickled."""
     why = str(error) if isinstance(error, Unsendable) else explain(fn, f"{name!r}", error=error)
     return _failure(f"cannot send {name}() to a worker process: {why}", error)

@@ -200,17 +200,17 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
     def _start_run(self) -> Run:
         assert self._pools is not None, "joblib configures a backend before it uses it"
         surroundings = self._surroundings()
-        is_nested = self._is_nested()
+        runs_itself = self._runs_itself()
         in_processes = not self._on_threads
         at_once = None
-        if in_processes:
+        if runs_itself:
+            pool = self._pools.nearest() if in_processes else self._pools.helping_threads()
+        elif in_processes:
             pool, at_once = self._pools.processes(self._n_jobs)
-        elif is_nested:
-            pool = self._pools.helping_threads()
         else:
             pool = self._pools.threads(self._n_jobs)
         options: dict[str, Any] = {"in_processes": in_processes, "surroundings": surroundings}
-        if self._runs_itself():
+        if runs_itself:
             if _process.is_worker():
                 limits.limit(surroundings.threads, surroundings.fixed)
                 self._limits = True
@@ -220,7 +220,7 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
                 self._run = Sharing(pool, **inside, **options)
             else:
                 # A worker's own threads are in no budget: whether a core is idle, its engine knows.
-                probed = self._pools.processes(self._n_jobs)[0] if _process.is_worker() else None
+                probed = self._pools.nearest() if _process.is_worker() else None
                 self._run = Joining(pool, probed=probed, **inside, **options)
         elif self.supports_retrieve_callback:
             self._run = Announcing(pool, at_once=at_once, options=DAEMON, **options)
@@ -325,9 +325,10 @@ class LineshaftBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         """Whether the thread that makes this call runs batches itself, with the objects that it has.
 
         So it does where joblib's would, too: where threads are asked for, and inside a batch if nothing else is. Where
-        joblib would have processes, as in a task of an executor, each batch has copies, and may end its process.
+        joblib would have processes, as in a task of an executor, each batch has copies, and may end its process. A call
+        that has a time limit is not to go on until the batch has ended that it runs itself.
         """
-        return self._is_nested() and (self._on_threads or self._outer is not None)
+        return self._is_nested() and self.parallel.timeout is None and (self._on_threads or self._outer is not None)
 
     def _surroundings(self) -> Surroundings:
         level = (self.nesting_level or 0) + 1

@@ -14,9 +14,14 @@ __all__ = ["TerminatedWorkerError", "WorkerDied"]
 
 
 class WorkerDied(errors.WorkerDied, TerminatedWorkerError):  # type: ignore[misc]  # noqa: N818 - as the others
-    """Both errors, for programs that catch either. It looks and travels as Lineshaft's."""
+    """Both errors, for programs that catch either. It looks like Lineshaft's."""
 
     __module__ = "lineshaft.errors"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return errors.WorkerDied, self.args, self.__dict__
+        return _died, self.args, self.__dict__
+
+
+def _died(*args: Any) -> WorkerDied:
+    # By a name that is found: the class says that it is from another module.
+    return WorkerDied(*args)

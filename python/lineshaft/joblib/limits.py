@@ -58,7 +58,8 @@ def limit(threads: int, fixed: Fixed = ()) -> None:
     if _limit == (threads, fixed):
         return
     wanted = {**dict.fromkeys(THREAD_VARIABLES, str(threads)), **dict(fixed)}
-    if any(os.environ.get(name) != value for name, value in wanted.items()):
+    # Libraries that a worker was forked with have not read its variables, whatever these say.
+    if _limit is None or any(os.environ.get(name) != value for name, value in wanted.items()):
         if _before is None:
             variables = {name: os.environ.get(name) for name in THREAD_VARIABLES}
             _before = variables, [(library, library.num_threads) for library in _loaded()]

@@ -53,16 +53,19 @@ class Pools:
 
     def processes(self, n_jobs: int) -> tuple[_native.Pool, int | None]:
         """Return a pool for `n_jobs` processes, and how many batches it may be given at a time, if that is limited."""
-        workers = self._engine.workers
-        if _process.is_worker():
-            return self._engine._pool("processes", workers), n_jobs if n_jobs < workers else None
+        # Calls from a worker find room in its own pool, if that is large enough.
+        workers = _process.pool_workers if _process.is_worker() else self._engine.workers
         if self._context is not None:
             return self._forked(n_jobs, self._context), None
         if self._initializer is not None:
             return self._initialized(n_jobs, self._initializer), None
         if n_jobs > workers:
             return self._share(n_jobs), None
-        return self._engine._pool("processes", workers), n_jobs if n_jobs < workers else None
+        return self.nearest(), n_jobs if n_jobs < workers else None
+
+    def nearest(self) -> _native.Pool:
+        """Return the pool of processes whose idle workers help a task: in a worker, that which it belongs to."""
+        return self._engine._pool("processes", self._engine.workers)
 
     def _share(self, n_jobs: int) -> _native.Pool:
         """Return the pool of so many processes, which other backends use as well."""

@@ -64,6 +64,8 @@ use zygotes::Zygotes;
 /// What the workers of one pool have in common.
 pub(crate) struct ProcessPool {
     pub(crate) name: String,
+    /// How many it may have.
+    pub(crate) workers: u32,
     pub(crate) initializer: Option<(Arc<Code>, Payload)>,
     pub(crate) definitions: Vec<Arc<Code>>,
     pub(crate) tasks_per_worker_max: Option<u32>,

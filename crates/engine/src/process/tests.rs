@@ -21,6 +21,7 @@ fn a_worker_that_cannot_begin_is_not_listened_to() {
     let args = Payload::inline(&vec![0; lineshaft_wire::FRAME_MAX_BYTES]);
     let options = ProcessPool {
         name: "test".into(),
+        workers: 1,
         initializer: Some((code, args)),
         definitions: Vec::new(),
         tasks_per_worker_max: None,

@@ -133,6 +133,7 @@ impl Zygote {
     ) -> Result<(), EngineError> {
         let message = ToZygote::Spawn {
             worker: worker.0,
+            pool_workers: options.workers,
             growth_bytes_max: options.growth_bytes_max,
             tasks_max: options.tasks_per_worker_max,
         };
