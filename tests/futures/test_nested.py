@@ -71,6 +71,15 @@ def with_callbacks(count: int) -> list[int]:
     return sorted(results)
 
 
+def cancel_and_wait(count: int) -> bool:
+    """Cancel calls; are they cancelled at once, and known to have ended by whoever waits?"""
+    futures = [ls.submit(abs, -1) for _ in range(count)]
+    cancelled = [future for future in futures if future.cancel()]
+    at_once = all(future.cancelled() for future in cancelled)
+    _, pending = concurrent.futures.wait(futures, timeout=10)
+    return at_once and not pending
+
+
 def by_a_thread(x: int) -> int:
     """Wait for a thread, which waits for a nested call."""
     results: list[int] = []
@@ -204,6 +213,11 @@ def test_nested_calls_left_behind(leave):
 
 def test_wait_and_as_completed_in_a_worker(executor):
     assert executor.submit(wait_and_complete, 10).result(30) == [2**n for n in range(10)]
+
+
+def test_who_waits_for_cancelled_calls_in_a_worker(processes):
+    for _ in range(20):
+        assert processes.submit(cancel_and_wait, 4).result(60)
 
 
 def test_callbacks_in_a_worker(executor):

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 
 use crate::outcome::DeathReport;
+use crate::process::lost;
 
 use super::jobs::Received;
 
@@ -64,6 +65,11 @@ impl NestedCall {
     /// Its answer, once it is there.
     pub fn answer(&self) -> Option<&Result<Received, Unanswered>> {
         self.answer.get()
+    }
+
+    /// Whether it has its answer, and that is that it was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.answer(), Some(Err(Unanswered::Lost { kind, .. })) if *kind == lost::CANCELLED)
     }
 
     fn watch(&self) -> MutexGuard<'_, Watch> {

@@ -250,10 +250,11 @@ impl Session {
         }
     }
 
-    /// Cancels a nested call, with `kill` also one that runs; whether it is cancelled by now.
+    /// Cancels a nested call, with `kill` also one that runs; whether it is cancelled. If so, it has its
+    /// answer by then, which the engine sends behind that to the request.
     pub fn cancel(&self, call: &Arc<NestedCall>, kill: bool) -> Result<bool, EngineError> {
         if call.answer().is_some() {
-            return Ok(false);
+            return Ok(call.is_cancelled());
         }
         {
             let mut state = self.calls.state();
@@ -269,9 +270,12 @@ impl Session {
             self.calls.state().cancels.remove(&call.id());
             return Err(error.into());
         }
-        let answered = || call.cancelled().is_some();
-        self.wait_until(None, &mut None, &[call], answered)?;
-        Ok(call.cancelled().unwrap_or(false))
+        let known = || {
+            let said = call.cancelled();
+            said.is_some_and(|cancelled| !cancelled || call.answer().is_some())
+        };
+        self.wait_until(None, &mut None, &[call], known)?;
+        Ok(call.is_cancelled())
     }
 
     /// Calls back once the call is answered, on the thread that reads the answer. The task that runs

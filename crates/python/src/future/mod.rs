@@ -14,8 +14,8 @@ mod watch;
 use std::sync::{Arc, OnceLock};
 
 use lineshaft_core::PoolId;
-use lineshaft_engine::worker::{NestedCall, Unanswered};
-use lineshaft_engine::{Outcome, Promise, TaskError, lost};
+use lineshaft_engine::worker::NestedCall;
+use lineshaft_engine::{Outcome, Promise, TaskError};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyException, PyRuntimeError, PyTypeError};
 use pyo3::gc::PyVisit;
@@ -117,9 +117,7 @@ impl FutureBase {
                     Some(Outcome::Error(TaskError::Cancelled))
                 )
             }
-            Some(Source::Nested { call, .. }) => {
-                matches!(call.answer(), Some(Err(Unanswered::Lost { kind, .. })) if *kind == lost::CANCELLED)
-            }
+            Some(Source::Nested { call, .. }) => call.is_cancelled(),
             None => false,
         }
     }
