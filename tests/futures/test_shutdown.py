@@ -73,6 +73,45 @@ def test_may_cancel_what_has_not_begun(executor_class, event):
     assert running.result(30) == "left"
 
 
+def nest_when_told(entered: FileEvent, leave: FileEvent) -> list[int]:
+    """Make calls in the pool that this call runs in, later."""
+    entered.set()
+    leave.wait()
+    return [ls.submit(pow, 2, 3).result(), *ls.map(abs, [-1, -2])]
+
+
+@pytest.mark.parametrize("cancel", [False, True], ids=["", "cancelling others"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_call_that_runs_makes_calls_after_shutdown(event, workers, cancel):
+    entered, leave = event("entered"), event("leave")
+    executor = ls.ProcessPoolExecutor(workers)
+    future = executor.submit(nest_when_told, entered, leave)
+    entered.wait()
+    executor.shutdown(wait=False, cancel_futures=cancel)
+    leave.set()
+    assert future.result(60) == [8, 1, 2]
+
+
+def test_calls_that_begin_after_shutdown_make_calls_as_well(event):
+    """The second one has no worker before the first has ended."""
+    entered, leave = event("entered"), event("leave")
+    with ls.ProcessPoolExecutor(1) as executor:
+        futures = [executor.submit(nest_when_told, entered, leave) for _ in range(2)]
+        entered.wait()
+        executor.shutdown(wait=False)
+        leave.set()
+    assert [future.result(timeout=0) for future in futures] == [[8, 1, 2]] * 2
+
+
+def test_an_executor_that_is_forgotten_takes_what_its_calls_need(event):
+    entered, leave = event("entered"), event("leave")
+    future = ls.ProcessPoolExecutor(1).submit(nest_when_told, entered, leave)
+    entered.wait()
+    gc.collect()
+    leave.set()
+    assert future.result(60) == [8, 1, 2]
+
+
 def test_a_with_block_waits(executor_class, event):
     leave = event("leave")
     with executor_class(2) as executor:

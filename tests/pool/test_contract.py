@@ -308,6 +308,40 @@ def test_closed_pool_takes_no_calls_and_finishes_those_taken(pool_class):
     pool.join()
 
 
+def nest_when_told(entered, leave):
+    entered.set()
+    leave.wait()
+    return ls.submit(pow, 2, 3).result()
+
+
+def nest_for_ever(entered):
+    entered.set()
+    while True:
+        ls.submit(abs, -1).result()
+
+
+def test_calls_of_a_closed_pool_make_calls(event):
+    entered, leave = event("entered"), event("leave")
+    pool = ls.Pool(1)
+    result = pool.apply_async(nest_when_told, (entered, leave))
+    entered.wait()
+    pool.close()
+    leave.set()
+    pool.join()
+    assert result.get(0) == 8
+
+
+def test_calls_of_a_terminated_pool_make_none(event):
+    entered = event("entered")
+    pool = ls.Pool(2)
+    result = pool.apply_async(nest_for_ever, (entered,))
+    entered.wait()
+    pool.terminate()
+    pool.join()
+    with pytest.raises(CancelledError):
+        result.get(0)
+
+
 def test_with_block_terminates(pool_class):
     with pool_class(2) as pool:
         assert pool.map(square, [1, 2]) == [1, 4]

@@ -1,13 +1,15 @@
 //! How tasks are taken in.
 
-use lineshaft_core::{Input, TaskId, TaskSpec};
+use lineshaft_core::{Input, PoolId, Scheduler, TaskSpec};
 
 use crate::aftermath::Discarded;
+use crate::command::Asker;
 use crate::options::TaskRequest;
 use crate::outcome::{Outcome, TaskError, failed_input};
+use crate::pools::Pool;
 use crate::promise::Pledge;
 use crate::state::State;
-use crate::tasks::Task;
+use crate::tasks::{Task, Tasks};
 
 impl State {
     /// Takes a graph in, dependencies first: only then is a task whose dependency is refused refused
@@ -16,14 +18,14 @@ impl State {
     pub(crate) fn admit_graph(
         &mut self,
         tasks: Vec<(Pledge, TaskRequest)>,
-        parent: Option<TaskId>,
+        asker: Asker,
         order: Option<Vec<usize>>,
     ) {
         let specs = match order {
             None => {
                 let specs = tasks
                     .into_iter()
-                    .filter_map(|(pledge, request)| self.admit(pledge, request, parent));
+                    .filter_map(|(pledge, request)| self.admit(pledge, request, asker));
                 specs.collect()
             }
             Some(order) => {
@@ -31,7 +33,7 @@ impl State {
                 let mut specs: Vec<Option<TaskSpec>> = tasks.iter().map(|_| None).collect();
                 for index in order {
                     let (pledge, request) = tasks[index].take().expect("an order names each once");
-                    specs[index] = self.admit(pledge, request, parent);
+                    specs[index] = self.admit(pledge, request, asker);
                 }
                 specs.into_iter().flatten().collect()
             }
@@ -39,22 +41,22 @@ impl State {
         self.inputs.push_back(Input::SubmitGraph(specs));
     }
 
-    /// Takes a task in. One whose pool is closed or whose inputs have already failed ends here.
+    /// Takes a task in. One whose pool is closed or whose inputs have already failed ends here. A pool that
+    /// closes runs what it has to its end, and so takes what that asks for.
     pub(crate) fn admit(
         &mut self,
         pledge: Pledge,
         request: TaskRequest,
-        parent: Option<TaskId>,
+        asker: Asker,
     ) -> Option<TaskSpec> {
         if let Some(error) = failed_input(&request.inputs) {
             self.refuse(pledge, request, error);
             return None;
         }
-        let Some(pool) = self
-            .pools
-            .get_mut(&request.pool)
-            .filter(|pool| !pool.closing)
-        else {
+        let is_taken = |pool: &&mut Pool| {
+            !pool.closing || belongs(&self.tasks, &self.scheduler, asker, request.pool)
+        };
+        let Some(pool) = self.pools.get_mut(&request.pool).filter(is_taken) else {
             self.refuse(pledge, request, TaskError::Cancelled);
             return None;
         };
@@ -84,7 +86,7 @@ impl State {
             task,
             pool: request.pool,
             group,
-            parent,
+            parent: asker.task(),
             dependencies,
             supplied,
             priority: request.policy.priority,
@@ -121,5 +123,17 @@ impl State {
         self.aftermath.keep(pledge, Outcome::Error(error));
         self.aftermath
             .discard(Discarded::Task(request.work, request.inputs));
+    }
+}
+
+/// Whether it is a part of what a pool runs to its end that asks.
+fn belongs(tasks: &Tasks, scheduler: &Scheduler, asker: Asker, pool: PoolId) -> bool {
+    match asker {
+        Asker::Nobody => false,
+        Asker::Task(task) => {
+            let is_here = (tasks.get(task)).is_some_and(|task| task.pool == pool);
+            is_here && scheduler.may_go_on(task)
+        }
+        Asker::Initializer(of) => of == pool,
     }
 }

@@ -103,7 +103,7 @@ mod tests {
 
     use lineshaft_core::{GroupId, PoolId};
 
-    use crate::command::Command;
+    use crate::command::{Asker, Command};
     use crate::options::{Policy, PoolKind, PoolOptions, TaskRequest, Work};
     use crate::pools::Pool;
     use crate::runner::{Calls, Runner};
@@ -147,7 +147,7 @@ mod tests {
             };
             engine.with_state(|_| {
                 // Left in the inbox, because the state is locked.
-                engine.submit_within(None, request);
+                engine.submit_within(Asker::Nobody, request);
                 panic!("in a test, on purpose");
             });
         });

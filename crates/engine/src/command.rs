@@ -11,18 +11,36 @@ use crate::process::Snapshot;
 use crate::promise::Pledge;
 use crate::threads::Awaited;
 
+/// Who asks for a task.
+#[derive(Clone, Copy)]
+pub(crate) enum Asker {
+    /// The program, or what goes on in a worker process without a task.
+    Nobody,
+    /// A task that runs.
+    Task(TaskId),
+    /// The initializer of a worker of this pool.
+    Initializer(PoolId),
+}
+
+impl Asker {
+    pub(crate) fn task(self) -> Option<TaskId> {
+        match self {
+            Asker::Task(task) => Some(task),
+            Asker::Nobody | Asker::Initializer(_) => None,
+        }
+    }
+}
+
 /// What senders put into the inbox.
 pub(crate) enum Command {
     Submit {
         pledge: Pledge,
         request: TaskRequest,
-        /// The task that asks for it.
-        parent: Option<TaskId>,
+        asker: Asker,
     },
     SubmitGraph {
         tasks: Vec<(Pledge, TaskRequest)>,
-        /// The task that asks for them.
-        parent: Option<TaskId>,
+        asker: Asker,
         /// Dependencies first; none if the tasks are in such an order.
         order: Option<Vec<usize>>,
     },

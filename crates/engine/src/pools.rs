@@ -17,7 +17,7 @@ pub(crate) struct Pool {
     pub(crate) unfinished: usize,
     /// How many of these the end of the program does not wait for.
     pub(crate) daemons: usize,
-    /// It takes no more tasks and is removed when it has none.
+    /// It takes no more tasks but those that its own ask for, and is removed when it has none.
     pub(crate) closing: bool,
     /// Its tasks are rejected: it can start no worker.
     pub(crate) broken: bool,
@@ -167,7 +167,7 @@ impl State {
         self.set_cores();
     }
 
-    /// Lets a pool take no more tasks; it goes when it has none.
+    /// Lets a pool take no more tasks but what those that it has ask for; it goes when it has none.
     pub(crate) fn close_pool(&mut self, id: PoolId) {
         let Some(pool) = self.pools.get_mut(&id) else {
             return;

@@ -181,17 +181,17 @@ impl State {
             Command::Submit {
                 pledge,
                 request,
-                parent,
+                asker,
             } => {
-                if let Some(spec) = self.admit(pledge, request, parent) {
+                if let Some(spec) = self.admit(pledge, request, asker) {
                     self.inputs.push_back(Input::Submit(spec));
                 }
             }
             Command::SubmitGraph {
                 tasks,
-                parent,
+                asker,
                 order,
-            } => self.admit_graph(tasks, parent, order),
+            } => self.admit_graph(tasks, asker, order),
             Command::Started { task, attempt } => {
                 self.inputs.push_back(Input::Started { task, attempt });
             }

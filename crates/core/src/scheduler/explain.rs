@@ -2,7 +2,7 @@
 
 use super::Scheduler;
 use super::pool::Pool;
-use crate::graph::{Phase, Slot, State};
+use crate::graph::{Fate, Phase, Slot, State};
 use crate::ids::{Attempt, TaskId, WorkerId};
 use crate::limits::EXPLAINED_DEPENDENCIES_MAX;
 use crate::ready::Choice;
@@ -75,6 +75,18 @@ impl Scheduler {
     pub fn has_started(&self, task: TaskId) -> bool {
         self.assigned(task)
             .is_some_and(|(_, phase)| phase != Phase::HandedOver)
+    }
+
+    /// Whether a worker has the task, and is not to be killed for it.
+    pub fn may_go_on(&self, task: TaskId) -> bool {
+        let slot = self.graph.find(task);
+        match slot.map(|slot| &self.graph[slot].state) {
+            Some(State::Assigned(assigned)) => !matches!(
+                assigned.fate,
+                Fate::Killing | Fate::Cancelling { kill: true }
+            ),
+            _ => false,
+        }
     }
 
     /// The tasks that wait for this one, once for each time that they name it.

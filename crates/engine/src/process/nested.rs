@@ -9,7 +9,7 @@ use lineshaft_core::{PoolId, Retries, WorkerId};
 use lineshaft_wire::{Answer, CallOptions, Descriptors, FromWorker, Initializer, ToWorker};
 
 use crate::aftermath::Discarded;
-use crate::command::Command;
+use crate::command::{Asker, Command};
 use crate::error::EngineError;
 use crate::options::{Policy, PoolKind, PoolOptions, TaskRequest, Work};
 use crate::outcome::{Outcome, TaskError};
@@ -93,8 +93,7 @@ impl State {
                     inputs: inputs.ok_or(EngineError::Protocol("an unknown call as an input"))?,
                     policy: policy(&options),
                 };
-                let parent = worker.running().map(|sent| sent.task);
-                let promise = shared.submit_within(parent, request);
+                let promise = shared.submit_within(worker.asker(), request);
                 worker.calls.insert(call, Arc::clone(&promise));
                 let (engine, worker) = (self.engine(), worker.id);
                 promise.on_done(move || {
@@ -203,6 +202,15 @@ impl Worker {
         }
         for pool in std::mem::take(&mut self.pools).into_values() {
             shared.post(Command::ClosePool { pool });
+        }
+    }
+
+    /// Who makes its nested calls right now.
+    fn asker(&self) -> Asker {
+        match self.running() {
+            Some(sent) => Asker::Task(sent.task),
+            None if self.proved => Asker::Nobody,
+            None => Asker::Initializer(self.pool),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lineshaft_core::TaskId;
 
-use crate::command::Command;
+use crate::command::{Asker, Command};
 use crate::error::EngineError;
 use crate::options::TaskRequest;
 use crate::promise::{Pledge, Promise};
@@ -20,25 +20,21 @@ impl Shared {
             .ok_or(EngineError::PoolClosed)
     }
 
-    /// Submits a task that a task of this engine asks for, or nobody of it.
-    pub(crate) fn submit_within(
-        &self,
-        parent: Option<TaskId>,
-        request: TaskRequest,
-    ) -> Arc<Promise> {
-        self.submit_if(request, parent, |_, _| true)
+    /// Submits a task, whether or not its pool was closed for callers.
+    pub(crate) fn submit_within(&self, asker: Asker, request: TaskRequest) -> Arc<Promise> {
+        self.submit_if(request, asker, |_, _| true)
             .expect("there is no condition")
     }
 
     /// The task of this engine that runs on this thread.
-    fn task_here(&self) -> Option<TaskId> {
-        runner::task_of(self).map(|(task, _)| task)
+    fn task_here(&self) -> Asker {
+        runner::task_of(self).map_or(Asker::Nobody, |(task, _)| Asker::Task(task))
     }
 
     fn submit_if(
         &self,
         request: TaskRequest,
-        parent: Option<TaskId>,
+        asker: Asker,
         condition: impl FnOnce(&Inbox, &TaskRequest) -> bool,
     ) -> Option<Arc<Promise>> {
         self.check_inputs(&request);
@@ -57,7 +53,7 @@ impl Shared {
                 Command::Submit {
                     pledge,
                     request,
-                    parent,
+                    asker,
                 },
             );
         }
@@ -108,7 +104,7 @@ impl Shared {
                 inbox,
                 Command::SubmitGraph {
                     tasks,
-                    parent: self.task_here(),
+                    asker: self.task_here(),
                     order,
                 },
             );

@@ -1,5 +1,8 @@
 //! Tasks that make calls.
 
+use lineshaft_engine::{EngineError, Payload, TaskError, Waited};
+
+use crate::common::PATIENCE;
 use crate::setup::{Hold, Processes, bytes, pool_initialized_by};
 
 tests![
@@ -10,6 +13,9 @@ tests![
     a_task_may_wait_for_who_waits,
     an_initializer_may_make_calls,
     a_thread_that_reads_hands_tasks_over,
+    a_pool_that_closes_takes_what_its_tasks_ask_for,
+    a_pool_that_closes_takes_what_its_initializers_ask_for,
+    nothing_is_taken_from_a_task_that_is_killed,
 ];
 
 fn calls_nest_in_one_worker() {
@@ -84,4 +90,44 @@ fn a_thread_that_reads_hands_tasks_over() {
     let joined = processes.submit("join the thread", b"");
     hold.release();
     assert_eq!(processes.result(&joined), b"held");
+}
+
+fn a_pool_that_closes_takes_what_its_tasks_ask_for() {
+    for workers in [1, 2] {
+        let (processes, hold) = (Processes::new(workers), Hold::new());
+        let running = processes.submit("hold and nest", hold.args());
+        let waiting = processes.submit("nest", &bytes(3));
+        hold.began();
+        processes.engine.close_pool(processes.pool);
+        let late = (processes.engine).submit(processes.request("echo", Payload::inline(b"late")));
+        assert!(matches!(late, Err(EngineError::PoolClosed)));
+        hold.release();
+        assert_eq!(processes.result(&running), b"nested");
+        assert_eq!(processes.number(&waiting), 3);
+        let closed = (processes.engine).wait_closed(processes.pool, Some(PATIENCE), None);
+        assert_eq!(closed, Waited::Done);
+    }
+}
+
+fn a_pool_that_closes_takes_what_its_initializers_ask_for() {
+    let (plain, hold) = (Processes::new(1), Hold::new());
+    let options = pool_initialized_by(&plain, "hold and nest", hold.args());
+    let pool = plain.engine.open_pool(options).expect("open");
+    let processes = Processes { pool, ..plain };
+    let task = processes.submit("echo", b"in time");
+    hold.began();
+    processes.engine.close_pool(pool);
+    hold.release();
+    assert_eq!(processes.result(&task), b"in time");
+}
+
+fn nothing_is_taken_from_a_task_that_is_killed() {
+    let (processes, hold) = (Processes::new(2), Hold::new());
+    let task = processes.submit("nest for ever", hold.args());
+    hold.began();
+    processes.engine.cancel_all(Some(processes.pool), true);
+    processes.engine.close_pool(processes.pool);
+    assert!(matches!(processes.error(&task), TaskError::Cancelled));
+    let closed = (processes.engine).wait_closed(processes.pool, Some(PATIENCE), None);
+    assert_eq!(closed, Waited::Done);
 }

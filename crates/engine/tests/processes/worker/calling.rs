@@ -1,5 +1,6 @@
 //! Tasks that make calls.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use lineshaft_engine::worker::{NestedCall, Received, Sent, Session, Unanswered};
@@ -55,6 +56,25 @@ impl Worker {
                 });
                 told.recv().expect("a callback");
                 value(&args.data)
+            }
+            "hold and nest" => {
+                let path = path(args);
+                File::create(path.with_extension("began")).expect("a file");
+                until_exists(&path);
+                let call = self.submit(None, "echo", b"nested");
+                self.wait(&call)
+                    .map_or_else(|text| raised(&text), |bytes| value(&bytes))
+            }
+            "nest for ever" => {
+                File::create(path(args).with_extension("began")).expect("a file");
+                loop {
+                    let call = self.submit(None, "echo", b"once more");
+                    let answer = self.wait(&call);
+                    self.session.forget(call.id()).expect("the engine");
+                    if let Err(text) = answer {
+                        break raised(&text);
+                    }
+                }
             }
             "nest a failure" => {
                 let call = self.submit(None, "raise", b"inside");
