@@ -400,7 +400,7 @@ def test_what_ends_while_the_caller_looks_is_seen(monkeypatch):
 
     def outer():
         caller.append(threading.get_ident())
-        return Parallel(2, LineshaftThreadingBackend(), timeout=20)([delayed(began.wait)(20), delayed(other)()])
+        return Parallel(2, LineshaftThreadingBackend())([delayed(began.wait)(20), delayed(other)()])
 
     monkeypatch.setattr(joining, "Batch", LookedAt)
     monkeypatch.setattr(joining.Joining, "_count_news", count_news)
