@@ -204,6 +204,10 @@ class EventLoopCall:
         """
         The number of the call's task; attempts of one task share it.
         """
+    def time_out(self, /) -> None:
+        """
+        It was stopped because it had run out of time: what it raises now says so.
+        """
 
 @disjoint_base
 class FutureBase:

@@ -331,7 +331,10 @@ def _within(timeout_s: float, function: Callable[..., Any]) -> Callable[..., Any
         except TimeoutError:
             if not limit.expired():
                 raise  # the function's own
+            from lineshaft._event_loop import current_call
             from lineshaft._failures import timed_out
+
+            current_call.get().time_out()
 
             raise timed_out(None) from None
 

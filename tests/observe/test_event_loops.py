@@ -146,3 +146,33 @@ def test_what_is_awaited_goes_through():
         assert isinstance(error.__cause__, TimeoutError)
         assert run[2].result() == "not a coroutine"
         assert event_loop(engine)["running"] == []
+
+
+def test_coroutines_that_are_cancelled_or_run_out_of_time_have_not_failed():
+    gate = Gate()
+    with ls.Engine(workers=1) as engine:
+        late = ls.task(gate.wait, timeout=0.05, engine=engine).submit()
+        assert isinstance(late.exception(), ls.errors.TaskTimeout)
+        unwanted = ls.task(gate.wait, engine=engine).submit()
+        eventually(lambda: gate.begun == 2, "it has begun")
+        assert unwanted.cancel()
+        rows = get(engine, "/api/tasks?sort=oldest")["rows"]
+        assert [row["state"] for row in rows] == ["timed-out", "cancelled"]
+        tasks = get(engine, "/api/overview")["tasks"]
+        assert (tasks["failed"], tasks["dropped"], tasks["retried"]) == (1, 1, 0)
+        # It was stopped from outside: there is no frame of the program to show.
+        assert get(engine, f"/api/tasks/{rows[0]['task']}")["tracebacks"] == []
+
+
+def test_a_coroutine_that_passes_on_that_another_task_ran_out_of_time_has_failed():
+    gate = Gate()
+    with ls.Engine(workers=1) as engine:
+        inner = ls.task(gate.wait, timeout=0.05, engine=engine)
+
+        async def outer():
+            await inner.submit()
+
+        future = ls.task(outer, timeout=30, engine=engine).submit()
+        assert isinstance(future.exception(), ls.errors.TaskTimeout)
+        states = {row["name"].rpartition(".")[2]: row["state"] for row in get(engine, "/api/tasks")["rows"]}
+        assert states == {"wait": "timed-out", "outer": "failed"}

@@ -17,6 +17,19 @@ pub enum ItemsRaised {
     RunAgain,
 }
 
+/// How an attempt ended without a result while its worker lived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// It raised what another attempt may not.
+    Raised,
+    /// It raised what can only repeat itself: its retries do not apply.
+    RaisedForGood,
+    /// It ran out of time, whoever has seen to that.
+    TimedOut,
+    /// It was cancelled, and has not failed.
+    Cancelled,
+}
+
 /// One thing that happened. `Scheduler::handle` is total: an input that names an unknown or
 /// finished task, an old attempt or a dead worker changes nothing.
 #[derive(Clone, PartialEq, Debug)]
@@ -95,14 +108,14 @@ pub enum Input {
         /// It is a batch in which items raised.
         items_raised: Option<ItemsRaised>,
     },
-    /// A task raised, or its time limit was enforced.
+    /// A task raised, its time limit was enforced, or it was given up while it ran.
     Failed {
         /// The task.
         task: TaskId,
         /// Its attempt.
         attempt: Attempt,
-        /// Whether its retries apply; false for an exception that can only repeat itself.
-        retry: bool,
+        /// How.
+        how: Failure,
         /// How long it ran, if that was reported.
         measured: Option<Measured>,
     },

@@ -23,7 +23,7 @@ pub use action::{Action, Rejection};
 pub use events::{Event, EventKind, EventLog, Measured, Phases, Since};
 pub use groups::GroupSummary;
 pub use ids::{Attempt, GroupId, PoolId, TaskId, WorkerId};
-pub use input::{Input, ItemsRaised};
+pub use input::{Failure, Input, ItemsRaised};
 pub use order::static_order;
 pub use scheduler::{Counts, Explanation, PoolCounts, QueuedBecause, Scheduler};
 pub use spec::{PoolSpec, Prefetch, Retries, TaskSpec};

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lineshaft_core::{
-    Action, Attempt, GroupId, Input, Phases, PoolId, PoolSpec, Prefetch, Rejection, Retries,
-    Scheduler, TaskId, TaskSpec, Time, WorkerId,
+    Action, Attempt, Failure, GroupId, Input, Phases, PoolId, PoolSpec, Prefetch, Rejection,
+    Retries, Scheduler, TaskId, TaskSpec, Time, WorkerId,
 };
 use proptest::prelude::*;
 
@@ -221,7 +221,11 @@ impl Machine {
                 self.tell(Input::Failed {
                     task,
                     attempt,
-                    retry,
+                    how: if retry {
+                        Failure::Raised
+                    } else {
+                        Failure::RaisedForGood
+                    },
                     measured: None,
                 });
             }

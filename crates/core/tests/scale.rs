@@ -221,7 +221,7 @@ fn a_rejection_cascades_through_a_long_chain() {
     driver.handle(Input::Failed {
         task,
         attempt,
-        retry: true,
+        how: lineshaft_core::Failure::Raised,
         measured: None,
     });
     assert_eq!(driver.run_all().0, tasks);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lineshaft_core::{Attempt, PoolId, TaskId, WorkerId};
+use lineshaft_core::{Attempt, Failure, PoolId, TaskId, WorkerId};
 
 use crate::options::TaskRequest;
 use crate::outcome::{Outcome, TaskError};
@@ -57,7 +57,7 @@ pub(crate) enum Command {
     Failed {
         task: TaskId,
         attempt: Attempt,
-        retry: bool,
+        how: Failure,
         /// How long it ran, if it did.
         ran: Option<Duration>,
         error: TaskError,

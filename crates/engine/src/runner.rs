@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use lineshaft_core::{Attempt, PoolId, TaskId, Time, WorkerId};
+use lineshaft_core::{Attempt, Failure, PoolId, TaskId, Time, WorkerId};
 
 use crate::clock;
 use crate::command::Command;
@@ -96,8 +96,8 @@ pub enum CallEnd {
         error: Box<dyn Any + Send + Sync>,
         /// Where it did, for people; empty if nobody knows. Of a long one only a part is kept.
         traceback: String,
-        /// Whether its retries apply.
-        retry: bool,
+        /// How, and so whether its retries apply.
+        how: Failure,
     },
 }
 
@@ -175,11 +175,11 @@ impl Call {
             CallEnd::Raised {
                 error,
                 traceback,
-                retry,
+                how,
             } => Command::Failed {
                 task,
                 attempt,
-                retry,
+                how,
                 ran: Some(ran),
                 error: TaskError::RaisedLocal(error),
                 traceback: excerpt(&traceback),
@@ -198,7 +198,7 @@ impl Drop for Call {
             engine.post(Command::Failed {
                 task: self.task,
                 attempt: self.attempt,
-                retry: false,
+                how: Failure::RaisedForGood,
                 ran: None,
                 error: TaskError::Transfer("the thread that ran the task gave it up".into()),
                 traceback: String::new(),

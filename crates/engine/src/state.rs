@@ -8,7 +8,8 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Weak};
 
 use lineshaft_core::{
-    Action, Attempt, Input, Measured, Phases, PoolId, Rejection, Scheduler, TaskId, Time, WorkerId,
+    Action, Attempt, Failure, Input, Measured, Phases, PoolId, Rejection, Scheduler, TaskId, Time,
+    WorkerId,
 };
 use lineshaft_store::Owner;
 use lineshaft_wire::{Descriptors, Value};
@@ -134,7 +135,9 @@ impl State {
     pub(crate) fn cancel(&mut self, shared: &Shared, promise: &Promise, kill: bool) -> bool {
         let task = promise.task();
         match self.attempt_on_thread(task).filter(|_| kill) {
-            Some(attempt) => self.give_up_call(task, attempt, TaskError::Cancelled, false),
+            Some(attempt) => {
+                self.give_up_call(task, attempt, TaskError::Cancelled, Failure::Cancelled);
+            }
             None => self.push_cancel(task, kill),
         }
         self.settle(shared, crate::clock::now());
@@ -224,7 +227,7 @@ impl State {
             Command::Failed {
                 task,
                 attempt,
-                retry,
+                how,
                 ran,
                 error,
                 traceback,
@@ -238,7 +241,7 @@ impl State {
                     self.inputs.push_back(Input::Failed {
                         task,
                         attempt,
-                        retry,
+                        how,
                         measured: ran.map(|ran| Measured::new(ran, Phases::default())),
                     });
                 }
@@ -397,7 +400,7 @@ impl State {
             self.inputs.push_back(Input::Failed {
                 task: id,
                 attempt,
-                retry: false,
+                how: Failure::RaisedForGood,
                 measured: None,
             });
         }
@@ -406,7 +409,12 @@ impl State {
     /// The task ran out of time.
     fn time_out(&mut self, worker: WorkerId, task: TaskId, attempt: Attempt, now: Time) {
         if self.threads.contains_key(&worker) {
-            self.give_up_call(task, attempt, TaskError::TimedOut { stack: None }, true);
+            self.give_up_call(
+                task,
+                attempt,
+                TaskError::TimedOut { stack: None },
+                Failure::TimedOut,
+            );
         } else {
             self.processes.interrupt(worker, task, attempt, now);
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use lineshaft_core::{PoolId, TaskId, Time};
+use lineshaft_core::{Failure, PoolId, TaskId, Time};
 use lineshaft_engine::{BlockedCall, Call, CallEnd, Calls, LONG_CALL, Runner};
 use pyo3::exceptions::{PyBaseException, PyRuntimeError};
 use pyo3::prelude::*;
@@ -112,6 +112,7 @@ fn end(
     call: Call,
     outcome: PyResult<Bound<'_, PyAny>>,
     ran: Duration,
+    in_time: bool,
 ) {
     if outcome.is_err() || ran >= LONG_CALL {
         note_arguments(py, &call, outcome.as_ref().err());
@@ -129,11 +130,16 @@ fn end(
         }
         Err(error) => {
             let error = error.into_value(py);
-            let traceback = traceback_of(py, error.bind(py));
+            // In what says that it ran out of time there are no frames of its own.
+            let (traceback, how) = if in_time {
+                (traceback_of(py, error.bind(py)), Failure::Raised)
+            } else {
+                (String::new(), Failure::TimedOut)
+            };
             CallEnd::Raised {
                 error: Box::new(error.into_any()),
                 traceback,
-                retry: true,
+                how,
             }
         }
     };
@@ -226,7 +232,7 @@ impl ThreadRunner {
                     Duration::ZERO,
                 )
             };
-            end(py, &self.core, call, outcome, ran);
+            end(py, &self.core, call, outcome, ran, true);
             // Callbacks of other pools may block, and are not what this pool has threads for.
             if let Some(pool) = self.pool.get() {
                 self.resolver.drain_or_report(py, Some(*pool));
@@ -282,6 +288,7 @@ impl LoopRunner {
                 blocks: AtomicUsize::new(0),
                 awaited: AtomicUsize::new(0),
                 in_step: AtomicBool::new(false),
+                timed_out: AtomicBool::new(false),
                 waiting: Locked::default(),
                 core: Weak::clone(&self.core),
             };
@@ -313,6 +320,8 @@ pub struct EventLoopCall {
     awaited: AtomicUsize,
     /// It is its turn.
     in_step: AtomicBool,
+    /// What it raises says that it ran out of time.
+    timed_out: AtomicBool,
     /// There while it waits for other tasks; tells the engine, when it is dropped, that it goes on.
     waiting: Locked<Option<BlockedCall>>,
     core: Weak<Core>,
@@ -403,6 +412,11 @@ impl EventLoopCall {
         self.settle();
     }
 
+    /// It was stopped because it had run out of time: what it raises now says so.
+    fn time_out(&self) {
+        self.timed_out.store(true, Ordering::Relaxed);
+    }
+
     /// Calls the function, on the thread of `event_loop`; the coroutine to be awaited.
     fn coroutine<'py>(
         slf: &Bound<'py, Self>,
@@ -433,6 +447,7 @@ impl EventLoopCall {
             self.take()?,
             Ok(value),
             Duration::try_from_secs_f64(ran_s).unwrap_or_default(),
+            true,
         );
         Ok(())
     }
@@ -441,7 +456,8 @@ impl EventLoopCall {
     fn fail(&self, py: Python<'_>, error: Bound<'_, PyAny>, ran_s: f64) -> PyResult<()> {
         let ran = Duration::try_from_secs_f64(ran_s).unwrap_or_default();
         let error = Err(PyErr::from_value(error));
-        end(py, &self.core, self.take()?, error, ran);
+        let in_time = !self.timed_out.load(Ordering::Relaxed);
+        end(py, &self.core, self.take()?, error, ran, in_time);
         Ok(())
     }
 }

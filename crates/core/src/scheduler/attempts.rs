@@ -9,7 +9,7 @@ use crate::action::{Action, Rejection};
 use crate::events::{EventKind, Measured};
 use crate::graph::{Assigned, Fate, Phase, Slot, State, Verdict};
 use crate::ids::{Attempt, TaskId, WorkerId};
-use crate::input::ItemsRaised;
+use crate::input::{Failure, ItemsRaised};
 use crate::time::Time;
 
 impl Scheduler {
@@ -93,7 +93,7 @@ impl Scheduler {
         &mut self,
         task: TaskId,
         attempt: Attempt,
-        retry: bool,
+        how: Failure,
         measured: Option<Measured>,
         step: &mut Step,
     ) {
@@ -102,12 +102,16 @@ impl Scheduler {
         };
         self.ended_by(assigned.worker, step.now);
         let entry = &mut self.graph[slot];
-        let (verdict, why) = match assigned.fate {
-            Fate::Cancelling { .. } | Fate::Killing => (Verdict::Final, Rejection::Cancelled),
+        let (verdict, why) = match (assigned.fate, how) {
+            (Fate::Cancelling { .. } | Fate::Killing, _) | (_, Failure::Cancelled) => {
+                (Verdict::Final, Rejection::Cancelled)
+            }
             // Running out of time is never an exception that can only repeat itself.
-            Fate::TimedOut => (entry.charge_failure(), Rejection::TimedOut),
-            Fate::Wanted if retry => (entry.charge_failure(), Rejection::Failed),
-            Fate::Wanted => (Verdict::Final, Rejection::Failed),
+            (Fate::TimedOut, _) | (_, Failure::TimedOut) => {
+                (entry.charge_failure(), Rejection::TimedOut)
+            }
+            (Fate::Wanted, Failure::Raised) => (entry.charge_failure(), Rejection::Failed),
+            (Fate::Wanted, Failure::RaisedForGood) => (Verdict::Final, Rejection::Failed),
         };
         self.fail(slot, verdict, why, measured, step);
     }

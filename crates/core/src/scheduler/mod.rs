@@ -162,9 +162,9 @@ impl Scheduler {
             Input::Failed {
                 task,
                 attempt,
-                retry,
+                how,
                 measured,
-            } => self.on_failed(task, attempt, retry, measured, step),
+            } => self.on_failed(task, attempt, how, measured, step),
             Input::Retracted { worker, tasks } => self.on_retracted(worker, tasks, step),
             Input::Blocked {
                 task,

@@ -170,7 +170,7 @@ mod tests {
         let fail = Input::Failed {
             task: TASK,
             attempt: Attempt(1),
-            retry: true,
+            how: crate::Failure::Raised,
             measured: None,
         };
         let scheduler = after(vec![(10, block(1)), (50, fail), (90, finish(2, 30))]);

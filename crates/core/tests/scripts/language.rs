@@ -21,8 +21,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use lineshaft_core::{
-    Action, Attempt, EventKind, Explanation, GroupId, Input, Phases, PoolId, PoolSpec, Prefetch,
-    Rejection, Retries, Scheduler, Since, TaskId, TaskSpec, Time, WorkerId,
+    Action, Attempt, EventKind, Explanation, Failure, GroupId, Input, Phases, PoolId, PoolSpec,
+    Prefetch, Rejection, Retries, Scheduler, Since, TaskId, TaskSpec, Time, WorkerId,
 };
 
 /// Runs a script and compares the orders that each line causes with those beside it.
@@ -163,7 +163,15 @@ impl Bench {
                     "fail" => Input::Failed {
                         task,
                         attempt,
-                        retry: !flag("final"),
+                        how: if flag("final") {
+                            Failure::RaisedForGood
+                        } else if flag("late") {
+                            Failure::TimedOut
+                        } else if flag("cancelled") {
+                            Failure::Cancelled
+                        } else {
+                            Failure::Raised
+                        },
                         measured: None,
                     },
                     "block" | "lend" => Input::Blocked {

@@ -134,6 +134,31 @@ fn an_exception_that_can_only_repeat_itself_is_final() {
 }
 
 #[test]
+fn what_runs_out_of_time_by_its_own_count_has_timed_out() {
+    check(
+        "
+        pool p
+        up w0
+        submit a retries=1   run a#1 on w0
+        fail a late          run a#2 on w0
+        fail a late          reject a (TimedOut)
+    ",
+    );
+}
+
+#[test]
+fn what_is_given_up_while_it_runs_is_cancelled_and_not_retried() {
+    check(
+        "
+        pool p
+        up w0
+        submit a retries=1   run a#1 on w0
+        fail a cancelled     reject a (Cancelled)
+    ",
+    );
+}
+
+#[test]
 fn a_retry_goes_ahead_of_later_tasks() {
     check(
         "

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use lineshaft_core::{
-    Action, Attempt, GroupId, Input, Phases, PoolId, PoolSpec, Prefetch, Retries, Scheduler,
-    TaskId, TaskSpec, Time, WorkerId,
+    Action, Attempt, Failure, GroupId, Input, Phases, PoolId, PoolSpec, Prefetch, Retries,
+    Scheduler, TaskId, TaskSpec, Time, WorkerId,
 };
 
 use crate::ledger::Ledger;
@@ -249,7 +249,7 @@ impl World {
                     self.report(Input::Failed {
                         task,
                         attempt,
-                        retry: true,
+                        how: Failure::TimedOut,
                         measured: None,
                     });
                     self.start_tasks(id);
@@ -316,11 +316,15 @@ impl World {
         }
         self.end_task(id, task, attempt);
         if self.random.percent(badness) {
-            let retry = self.random.percent(80);
+            let how = if self.random.percent(80) {
+                Failure::Raised
+            } else {
+                Failure::RaisedForGood
+            };
             self.report(Input::Failed {
                 task,
                 attempt,
-                retry,
+                how,
                 measured: None,
             });
         } else {

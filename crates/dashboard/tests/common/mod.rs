@@ -21,7 +21,7 @@ impl Runner for Bodies {
                 CallEnd::Raised {
                     error: Box::new("broken"),
                     traceback: String::new(),
-                    retry: false,
+                    how: lineshaft_core::Failure::RaisedForGood,
                 }
             } else {
                 CallEnd::Value {

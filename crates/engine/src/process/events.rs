@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lineshaft_core::{Attempt, Input, ItemsRaised, Measured, Phases, TaskId, WorkerId};
+use lineshaft_core::{Attempt, Failure, Input, ItemsRaised, Measured, Phases, TaskId, WorkerId};
 use lineshaft_wire::{Filled, FromWorker, FromZygote, Remark, WireError};
 
 use crate::aftermath::Discarded;
@@ -190,7 +190,7 @@ impl State {
                         self.inputs.push_back(Input::Failed {
                             task,
                             attempt,
-                            retry: true,
+                            how: Failure::Raised,
                             measured: Some(measured),
                         });
                     }
@@ -277,7 +277,7 @@ impl State {
         self.inputs.push_back(Input::Failed {
             task,
             attempt,
-            retry: true,
+            how: Failure::Raised,
             measured: None,
         });
         match error {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lineshaft_core::{Attempt, Input, PoolId, TaskId, WorkerId};
+use lineshaft_core::{Attempt, Failure, Input, PoolId, TaskId, WorkerId};
 
 use crate::aftermath::Discarded;
 use crate::options::Work;
@@ -59,7 +59,7 @@ impl State {
             self.inputs.push_back(Input::Failed {
                 task,
                 attempt,
-                retry: false,
+                how: Failure::RaisedForGood,
                 measured: None,
             });
         }
@@ -90,7 +90,7 @@ impl State {
         task: TaskId,
         attempt: Attempt,
         why: TaskError,
-        retry: bool,
+        how: Failure,
     ) {
         if let Some(lanes) = self.lanes_of(task).cloned() {
             // If no thread can be started, those that there are come to the calls later.
@@ -101,7 +101,7 @@ impl State {
         self.inputs.push_back(Input::Failed {
             task,
             attempt,
-            retry,
+            how,
             measured: None,
         });
     }

@@ -37,7 +37,7 @@ impl Runner for Closures {
                 Err(error) => CallEnd::Raised {
                     traceback: format!("raised {error}"),
                     error: Box::new(error),
-                    retry: true,
+                    how: lineshaft_core::Failure::Raised,
                 },
             };
             // As for every runner: what the call held is let go before its end is known.
