@@ -5,7 +5,7 @@ import os
 import threading
 
 import pytest
-from tests.events import FileEvent
+from tests.events import FileEvent, eventually
 
 import lineshaft as ls
 
@@ -78,6 +78,19 @@ def cancel_and_wait(count: int) -> bool:
     at_once = all(future.cancelled() for future in cancelled)
     _, pending = concurrent.futures.wait(futures, timeout=10)
     return at_once and not pending
+
+
+def by_polling(count: int) -> list[int]:
+    futures = [ls.submit(pow, 2, n) for n in range(count)]
+    eventually(lambda: all(future.done() for future in futures), "all are done", 20)
+    return [future.result() for future in futures]
+
+
+def by_polling_a_pool(count: int) -> list[int]:
+    with ls.Pool(1) as pool:
+        results = [pool.apply_async(pow, (2, n)) for n in range(count)]
+        eventually(lambda: all(result.ready() for result in results), "all are ready", 20)
+        return [result.get() for result in results]
 
 
 def by_a_thread(x: int) -> int:
@@ -213,6 +226,11 @@ def test_nested_calls_left_behind(leave):
 
 def test_wait_and_as_completed_in_a_worker(executor):
     assert executor.submit(wait_and_complete, 10).result(30) == [2**n for n in range(10)]
+
+
+@pytest.mark.parametrize("run", [by_polling, by_polling_a_pool])
+def test_polling_in_a_worker(run, processes):
+    assert processes.submit(run, 10).result(60) == [2**n for n in range(10)]
 
 
 def test_who_waits_for_cancelled_calls_in_a_worker(processes):

@@ -160,6 +160,11 @@ impl Session {
         Ok(call)
     }
 
+    /// Reads what has come, as answers to nested calls, without waiting: what was submitted leaves by itself.
+    pub fn read(&self) {
+        self.reader.read();
+    }
+
     /// Waits for the answer to a nested call. The core of the task that runs is free meanwhile.
     pub fn wait_for(
         self: &Arc<Self>,

@@ -109,6 +109,17 @@ impl FutureBase {
         }
     }
 
+    /// Has what came for this process read, unless it is known that the call has ended: in a worker process nobody else
+    /// may do so before its task waits. It does not wait, so that it may be asked again and again.
+    fn look(&self) {
+        if let Some(Source::Nested { client, call, .. }) = self.source.get()
+            && call.answer().is_none()
+            && let Some(session) = client.own_session()
+        {
+            session.read();
+        }
+    }
+
     fn is_cancelled(&self) -> bool {
         match self.source.get() {
             Some(Source::Task { promise, .. }) => {
@@ -226,11 +237,13 @@ impl FutureBase {
 
     /// Whether the call has ended or was cancelled.
     fn done(&self) -> bool {
+        self.look();
         self.is_ended()
     }
 
     /// Whether the call was cancelled.
     fn cancelled(&self) -> bool {
+        self.look();
         self.is_cancelled()
     }
 
