@@ -1,11 +1,10 @@
 """The flame graph in a browser, of stacks of live workers."""
 
-import json
 import re
-import urllib.request
 
 import pytest
 from playwright.sync_api import expect
+from tests.answers import get
 from tests.dashboard.jobs import deep, outer
 
 import lineshaft as ls
@@ -58,13 +57,9 @@ def test_what_workers_do_around_calls_is_named(each):
 
 def profile_of(engine, run):
     """Have tasks run until a hundred stacks are there, and return the profile."""
-    address = f"{engine.dashboard_url}/api/profile"
-    while True:
-        with urllib.request.urlopen(address) as answer:
-            profile = json.load(answer)
-        if profile["stacks"] >= 100:
-            return profile
+    while (profile := get(engine, "/api/profile"))["stacks"] < 100:
         run()
+    return profile
 
 
 @pytest.mark.parametrize(("frames", "threads"), [(1, 0), (200, 0), (200, 50), (900, 0)])

@@ -274,21 +274,22 @@ def test_nothing_is_asked_for_while_nothing_happens(tab):
         expect(page.get_by_role("row").filter(has_text="abs")).to_be_visible()
 
 
+#: Whether the strip under the picture has the colours of the scheme.
+STRIP_IS_LIGHT = """(expected) => {
+    const context = document.querySelector("canvas.scrub").getContext("2d");
+    return context.getImageData(3, 3, 1, 1).data[0] > 128 === expected;
+}"""
+
+
 def test_canvases_follow_from_dark_to_light_while_the_window_changes(tab):
     with ls.Engine(workers=1) as engine:
         engine.submit(double, 1).result()
         page = tab.open(engine.dashboard_url, "timeline")
         # The browser's advice about what this test does.
         tab.expected.append("willReadFrequently")
-        strip = page.locator("canvas.scrub")
-        expect(strip).to_be_visible()
+        expect(page.locator("canvas.scrub")).to_be_visible()
         for turn in range(6):
             scheme = "light" if turn % 2 else "dark"
             page.set_viewport_size({"width": 1280 + 100 * (turn % 2), "height": 900 - 100 * (turn % 2)})
             page.emulate_media(color_scheme=scheme)
-            bright = "(canvas) => canvas.getContext('2d').getImageData(3, 3, 1, 1).data[0] > 128"
-            for _ in range(500):
-                if strip.evaluate(bright) == (scheme == "light"):
-                    break
-                page.wait_for_timeout(20)
-            assert strip.evaluate(bright) == (scheme == "light"), f"turn {turn}"
+            page.wait_for_function(STRIP_IS_LIGHT, arg=scheme == "light")

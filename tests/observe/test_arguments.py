@@ -1,11 +1,10 @@
 """Arguments of tasks that took long or failed, as the page of a task shows them."""
 
-import json
 import time
-import urllib.request
 
 import numpy as np
 import pytest
+from tests.answers import get
 
 import lineshaft as ls
 import lineshaft._chunks
@@ -16,20 +15,12 @@ from lineshaft._arguments import show
 def told(engine, future):
     """Return what the engine tells of a task's arguments, and the last task."""
     future.exception()
-    base = f"{engine.dashboard_url}/api/tasks"
-    with urllib.request.urlopen(base, timeout=30) as answer:
-        (row, *_) = json.load(answer)["rows"]
-    with urllib.request.urlopen(f"{base}/{row['task']}", timeout=30) as answer:
-        return [text["text"] for text in json.load(answer)["arguments"]]
+    (row, *_) = get(engine, "/api/tasks")["rows"]
+    return arguments_of(engine, row)
 
 
-def arguments_of(engine, name):
-    """Return the same of the last task of this name."""
-    base = f"{engine.dashboard_url}/api/tasks"
-    with urllib.request.urlopen(base, timeout=30) as answer:
-        row = next(row for row in json.load(answer)["rows"] if row["name"] == name)
-    with urllib.request.urlopen(f"{base}/{row['task']}", timeout=30) as answer:
-        return [text["text"] for text in json.load(answer)["arguments"]]
+def arguments_of(engine, row):
+    return [text["text"] for text in get(engine, f"/api/tasks/{row['task']}")["arguments"]]
 
 
 def divide(*_):
@@ -97,7 +88,8 @@ def test_of_tasks_of_dask_on_threads_they_are_what_the_graph_names(call, expecte
     graph = {"table": (np.zeros, (2, 3)), "number": (abs, -7), "divided": call}
     with pytest.raises(ZeroDivisionError):
         lineshaft.dask.get_threads(graph, "divided")
-    assert arguments_of(ls.default_engine(), "divided") == [expected]
+    rows = get(ls.default_engine(), "/api/tasks")["rows"]
+    assert arguments_of(ls.default_engine(), next(row for row in rows if row["name"] == "divided")) == [expected]
 
 
 def not_seven(number, by_name=None):
@@ -178,10 +170,9 @@ def test_of_a_chunk_they_are_those_of_the_call_that_raised(call, expected):
     engine = ls.default_engine()
     with pytest.raises(IndexError):
         call(range(10))
-    with urllib.request.urlopen(f"{engine.dashboard_url}/api/tasks?state=failed", timeout=30) as answer:
-        (row,) = json.load(answer)["rows"]
-    with urllib.request.urlopen(f"{engine.dashboard_url}/api/tasks/{row['task']}", timeout=30) as answer:
-        assert [text["text"] for text in json.load(answer)["arguments"]] == [expected]
+    (row,) = get(engine, "/api/tasks?state=failed")["rows"]
+    told = get(engine, f"/api/tasks/{row['task']}")["arguments"]
+    assert [text["text"] for text in told] == [expected]
 
 
 def test_of_a_task_that_runs_a_chunk_itself_they_are_its_own():

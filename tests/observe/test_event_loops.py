@@ -1,18 +1,12 @@
 """Coroutines are shown as what they are: calls of an event loop, of which one runs and the others wait."""
 
 import asyncio
-import json
 import threading
-import urllib.request
 
+from tests.answers import get
 from tests.events import eventually
 
 import lineshaft as ls
-
-
-def get(engine, path):
-    with urllib.request.urlopen(engine.dashboard_url + path, timeout=30) as answer:
-        return json.load(answer)
 
 
 def event_loop(engine):

@@ -1,25 +1,10 @@
 """Tasks that the front ends make for themselves are nobody's: they run, and are shown nowhere."""
 
-import json
-import urllib.request
-
 import pytest
+from tests.answers import get
 from tests.events import eventually
 
 import lineshaft as ls
-
-
-@pytest.fixture
-def engine():
-    """Return a default engine that nobody has used."""
-    ls.default_engine().shutdown(wait=False)
-    yield ls.default_engine()
-    ls.default_engine().shutdown(wait=False)
-
-
-def get(engine, path):
-    with urllib.request.urlopen(engine.dashboard_url + path, timeout=30) as answer:
-        return json.load(answer)
 
 
 def named_everywhere(engine):

@@ -2,11 +2,10 @@
 
 import ctypes
 import errno
-import json
 import os
 import signal
-import urllib.request
 
+from tests.answers import get
 from tests.events import eventually
 
 import lineshaft as ls
@@ -15,8 +14,7 @@ from lineshaft import _native
 
 def stacks_of(engine, name):
     """How many stacks of a function have been taken; more are taken because somebody asks."""
-    with urllib.request.urlopen(f"{engine.dashboard_url}/api/profile", timeout=30) as answer:
-        groups = json.load(answer)["groups"]
+    groups = get(engine, "/api/profile")["groups"]
     return sum(group["stacks"] for group in groups if group["name"] == name)
 
 

@@ -2,12 +2,11 @@
 
 import functools
 import importlib
-import json
 import subprocess
 import sys
-import urllib.request
 
 import pytest
+from tests.answers import get
 
 import lineshaft as ls
 
@@ -39,18 +38,9 @@ def modules(tmp_path_factory):
         sys.path.remove(str(folder))
 
 
-@pytest.fixture
-def engine():
-    """Return a default engine that nobody has used."""
-    ls.default_engine().shutdown(wait=False)
-    yield ls.default_engine()
-    ls.default_engine().shutdown(wait=False)
-
-
 def tasks(engine):
     """Return how many tasks each function had, by what it is called on the dashboard."""
-    with urllib.request.urlopen(f"{engine.dashboard_url}/api/groups", timeout=30) as answer:
-        rows = json.load(answer)["rows"]
+    rows = get(engine, "/api/groups")["rows"]
     shown = {row["name"]: row["submitted"] for row in rows}
     assert shown == {group["name"]: group["tasks"] for group in ls.default_engine_stats()["groups"]}
     return shown

@@ -1,11 +1,10 @@
 """Where tasks of this program raised: the page of each has its traceback, as of those in worker processes."""
 
-import json
 import re
-import urllib.request
 
 import dask
 import pytest
+from tests.answers import get
 
 import lineshaft as ls
 import lineshaft.dask
@@ -14,15 +13,10 @@ import lineshaft.pool
 from joblib import Parallel, delayed, parallel_config
 
 
-def fetch(path):
-    with urllib.request.urlopen(ls.default_engine().dashboard_url + path, timeout=30) as answer:
-        return json.load(answer)
-
-
 def tracebacks_of(state="failed"):
     """Return the tracebacks of the last task that ended so."""
-    (row, *_) = fetch(f"/api/tasks?state={state}")["rows"]
-    return [row["text"] for row in fetch(f"/api/tasks/{row['task']}")["tracebacks"]]
+    (row, *_) = get(ls.default_engine(), f"/api/tasks?state={state}")["rows"]
+    return [row["text"] for row in get(ls.default_engine(), f"/api/tasks/{row['task']}")["tracebacks"]]
 
 
 def divide(number):

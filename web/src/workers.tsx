@@ -10,6 +10,7 @@ import { colour } from "./palette";
 import { NumberCard } from "./number";
 import { Pools } from "./pools";
 import { link } from "./route";
+import { Table, type Column } from "./table";
 
 /** A turn on an event loop that is longer than this is worth a word. */
 const LONG_TURN_S = 0.1;
@@ -47,7 +48,7 @@ export function WorkersPage({ live, overview }: { live: Live; overview: Overview
           {said}
         </p>
         {there.length > 0 ? (
-          <Table label="workers" workers={there} list={answer} order={ended ? null : order} stacks={stacks} />
+          <Table label="workers" columns={columnsOf(answer, stacks, ended ? null : order)} rows={there} id={(worker) => worker.worker} />
         ) : (
           <p class="note close">No worker is there{!ended && ". One is started when there is something for it to do"}.</p>
         )}
@@ -61,7 +62,7 @@ export function WorkersPage({ live, overview }: { live: Live; overview: Overview
             {count(gone.length + answer.gone_more)} in all, because they were not needed any more, had done their share, or were replaced;{" "}
             {overview.workers.died === 0 ? "none" : count(overview.workers.died)} of them died.
           </p>
-          <Table label="gone" workers={gone} list={answer} order={null} stacks={false} />
+          <Table label="gone" columns={columnsOf(answer, false, null)} rows={gone} id={(worker) => worker.worker} />
           {answer.gone_more > 0 && (
             <p class="note close">
               {count(answer.gone_more)} more went before
@@ -99,120 +100,104 @@ function Program({ program, wrote }: { program: Process; wrote: Written }) {
   );
 }
 
-interface TableProps {
-  label: string;
-  workers: Worker[];
-  list: WorkerList;
-  order: ((worker: Worker, deed: "restart" | "retire") => void) | null;
-  stacks: boolean;
+type Order = (worker: Worker, deed: "restart" | "retire") => void;
+
+/** What is said of workers; with buttons if they can be told to end. */
+function columnsOf(list: WorkerList, stacks: boolean, order: Order | null): Column<Worker>[] {
+  const there_s = ({ up_s, down_s }: Worker) => Math.max((down_s ?? list.at_s) - up_s, 1e-9);
+  const columns: Column<Worker>[] = [
+    {
+      name: "worker",
+      cell: (worker) => (
+        <>
+          <a href={link({ worker: worker.worker }, "tasks")}>{worker.worker}</a> <span class="dim">{placeOf(worker)}</span>
+          {worker.place && <PlaceLine worker={worker} place={worker.place} list={list} />}
+        </>
+      ),
+    },
+    { name: "cores", hint: "Cores that it kept busy lately", cell: ({ process }) => process?.cores != null && rough(process.cores) },
+    {
+      name: "memory",
+      hint: "Resident memory of its process, shared pages included: now, and the most that it ever had",
+      cell: ({ process, peak_bytes }) => (
+        <>
+          {process && bytes(process.resident_bytes)}
+          {peak_bytes !== null && <div class="dim">most {bytes(peak_bytes)}</div>}
+        </>
+      ),
+    },
+    {
+      name: "reads",
+      hint: "Objects that it may read: they are neither freed nor moved to disk meanwhile",
+      cell: ({ objects, object_bytes, object_disk_bytes }) => (
+        <>
+          {objects > 0 && `${count(objects)}, ${bytes(object_bytes)}`}
+          {object_disk_bytes > 0 && <div class="dim">{bytes(object_disk_bytes)} from disk</div>}
+        </>
+      ),
+    },
+    {
+      name: "wrote",
+      hint: "Objects that its tasks wrote and that somebody still wants",
+      cell: ({ wrote }) => (
+        <>
+          {wrote.objects > 0 && `${count(wrote.objects)}, ${bytes(wrote.bytes)}`}
+          {wrote.disk_bytes > 0 && <div class="dim">{bytes(wrote.disk_bytes)} on disk</div>}
+        </>
+      ),
+    },
+    { name: "spilled", hint: "What of all that its tasks wrote went to disk, because memory had no room", cell: ({ wrote }) => wrote.spilled_bytes > 0 && bytes(wrote.spilled_bytes) },
+    { name: "attempts", cell: (worker) => count(worker.attempts) },
+    {
+      name: "busy",
+      hint: "Time that it ran tasks, of the time that it was there",
+      title: ({ kind }) => (kind === "event-loop" ? "Calls that had begun and not ended, on average" : undefined),
+      cell: (worker) => {
+        const begun = worker.busy_s / there_s(worker);
+        return worker.kind === "event-loop" ? `${rough(begun)} calls` : percent(Math.min(1, begun / worker.slots));
+      },
+    },
+    { name: "runs", left: true, look: () => "runs", cell: (worker) => <Runs worker={worker} stacks={stacks} /> },
+  ];
+  if (order) columns.push({ name: "actions", cell: (worker) => worker.kind === "process" && <Actions worker={worker} order={order} /> });
+  return columns;
 }
 
-function Table({ label, workers, list, order, stacks }: TableProps) {
+function Runs({ worker, stacks }: { worker: Worker; stacks: boolean }) {
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-labelledby={label}>
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">worker</th>
-            <th scope="col" title="Cores that it kept busy lately">
-              cores
-            </th>
-            <th scope="col" title="Resident memory of its process, shared pages included: now, and the most that it ever had">
-              memory
-            </th>
-            <th scope="col" title="Objects that it may read: they are neither freed nor moved to disk meanwhile">
-              reads
-            </th>
-            <th scope="col" title="Objects that its tasks wrote and that somebody still wants">
-              wrote
-            </th>
-            <th scope="col" title="What of all that its tasks wrote went to disk, because memory had no room">
-              spilled
-            </th>
-            <th scope="col">attempts</th>
-            <th scope="col" title="Time that it ran tasks, of the time that it was there">
-              busy
-            </th>
-            <th scope="col" class="left">
-              runs
-            </th>
-            {order && <th scope="col">actions</th>}
-          </tr>
-        </thead>
-        <tbody>
-          {workers.map((worker) => (
-            <Row key={worker.worker} worker={worker} list={list} order={order} stacks={stacks} />
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <>
+      {worker.down_s !== null && <span class="dim">gone at {worker.down_s.toFixed(3)} s{worker.left && `: ${LEFT[worker.left]}`}</span>}
+      {worker.running.map((running) => (
+        <div key={running.task}>
+          <i class="dot" style={{ background: colour(running.group) }} />
+          {running.name} <a href={link({ task: running.task })}>{running.task}</a> <span class="dim">{howItRuns(worker, running)}</span>
+          {stacks && running.stack && <pre tabIndex={0}>{running.stack}</pre>}
+          {stacks && !running.stack && (
+            <p class="dim">{worker.kind !== "process" ? "Stacks of what the program itself runs are not taken." : "Its stack is on its way, unless it ends before."}</p>
+          )}
+        </div>
+      ))}
+      {worker.down_s === null && worker.running.length === 0 && <span class="dim">nothing</span>}
+      {worker.running_more > 0 && <div class="dim">and {number(worker.running_more, "call")} more</div>}
+      {worker.ahead > 0 && (
+        <div class="dim" title="Tasks that it was handed and has not begun">
+          and has {count(worker.ahead)} ahead
+        </div>
+      )}
+    </>
   );
 }
 
-function Row({ worker, list, order, stacks }: { worker: Worker; list: WorkerList; order: TableProps["order"]; stacks: boolean }) {
-  const there_s = Math.max((worker.down_s ?? list.at_s) - worker.up_s, 1e-9);
+function Actions({ worker, order }: { worker: Worker; order: Order }) {
   return (
-    <tr>
-      <th scope="row">
-        <a href={link({ worker: worker.worker }, "tasks")}>{worker.worker}</a>{" "}
-        <span class="dim">{placeOf(worker)}</span>
-        {worker.place && <PlaceLine worker={worker} place={worker.place} list={list} />}
-      </th>
-      <td>{worker.process?.cores == null ? "" : rough(worker.process.cores)}</td>
-      <td>
-        {worker.process && bytes(worker.process.resident_bytes)}
-        {worker.peak_bytes !== null && <div class="dim">most {bytes(worker.peak_bytes)}</div>}
-      </td>
-      <td>
-        {worker.objects > 0 && `${count(worker.objects)}, ${bytes(worker.object_bytes)}`}
-        {worker.object_disk_bytes > 0 && <div class="dim">{bytes(worker.object_disk_bytes)} from disk</div>}
-      </td>
-      <td>
-        {worker.wrote.objects > 0 && `${count(worker.wrote.objects)}, ${bytes(worker.wrote.bytes)}`}
-        {worker.wrote.disk_bytes > 0 && <div class="dim">{bytes(worker.wrote.disk_bytes)} on disk</div>}
-      </td>
-      <td>{worker.wrote.spilled_bytes > 0 && bytes(worker.wrote.spilled_bytes)}</td>
-      <td>{count(worker.attempts)}</td>
-      {worker.kind === "event-loop" ? (
-        <td title="Calls that had begun and not ended, on average">{rough(worker.busy_s / there_s)} calls</td>
-      ) : (
-        <td>{percent(Math.min(1, worker.busy_s / there_s / worker.slots))}</td>
-      )}
-      <td class="left runs">
-        {worker.down_s !== null && <span class="dim">gone at {worker.down_s.toFixed(3)} s{worker.left && `: ${LEFT[worker.left]}`}</span>}
-        {worker.running.map((running) => (
-          <div key={running.task}>
-            <i class="dot" style={{ background: colour(running.group) }} />
-            {running.name} <a href={link({ task: running.task })}>{running.task}</a> <span class="dim">{howItRuns(worker, running)}</span>
-            {stacks && running.stack && <pre tabIndex={0}>{running.stack}</pre>}
-            {stacks && !running.stack && (
-              <p class="dim">{worker.kind !== "process" ? "Stacks of what the program itself runs are not taken." : "Its stack is on its way, unless it ends before."}</p>
-            )}
-          </div>
-        ))}
-        {worker.down_s === null && worker.running.length === 0 && <span class="dim">nothing</span>}
-        {worker.running_more > 0 && <div class="dim">and {number(worker.running_more, "call")} more</div>}
-        {worker.ahead > 0 && (
-          <div class="dim" title="Tasks that it was handed and has not begun">
-            and has {count(worker.ahead)} ahead
-          </div>
-        )}
-      </td>
-      {order && (
-        <td>
-          {worker.kind === "process" && (
-            <>
-              <button onClick={() => order(worker, "retire")} title="It ends after what it runs; another takes its place when there is work">
-                Retire<span class="spoken"> worker {worker.worker}</span>
-              </button>{" "}
-              <button onClick={() => order(worker, "restart")} title="It is killed now; what it runs fails, or runs again if it has retries left">
-                Restart<span class="spoken"> worker {worker.worker}</span>
-              </button>
-            </>
-          )}
-        </td>
-      )}
-    </tr>
+    <>
+      <button onClick={() => order(worker, "retire")} title="It ends after what it runs; another takes its place when there is work">
+        Retire<span class="spoken"> worker {worker.worker}</span>
+      </button>{" "}
+      <button onClick={() => order(worker, "restart")} title="It is killed now; what it runs fails, or runs again if it has retries left">
+        Restart<span class="spoken"> worker {worker.worker}</span>
+      </button>
+    </>
   );
 }
 

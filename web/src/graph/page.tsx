@@ -1,13 +1,14 @@
 // The graph of tasks by function: what needs what, and the longest chain, which no number of workers makes shorter.
 
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import type { GraphNode, GraphPath, GraphView, Overview } from "../api";
+import type { GraphNode, GraphPath, GraphStep, GraphView, Overview } from "../api";
 import { useAsked } from "../ask";
 import { count, duration, percent, rough } from "../format";
 import { isOver, type Live } from "../live";
 import { NumberCard } from "../number";
 import { colour, stateColour } from "../palette";
 import { go, link, useRoute } from "../route";
+import { Table, type Column } from "../table";
 import { curve, layout, NODE_WIDTH, type Link, type Place } from "./layout";
 
 const EVERY_MS = 1000;
@@ -247,6 +248,22 @@ function Missing({ graph }: { graph: GraphView }) {
 /** The critical path in numbers. */
 function Path({ path }: { path: GraphPath }) {
   if (path.steps.length === 0) return null;
+  const columns: Column<GraphStep>[] = [
+    {
+      name: "function",
+      title: (step) => step.name,
+      cell: (step) => (
+        <>
+          <i class="dot" style={{ background: colour(step.group) }} />
+          <a href={link({ group: step.group }, "tasks")}>{step.name}</a>
+        </>
+      ),
+    },
+    { name: "first task", cell: (step) => <a href={link({ task: step.task })}>{step.task}</a> },
+    { name: "tasks", cell: (step) => count(step.tasks) },
+    { name: "ran", cell: (step) => duration(step.ran_s) },
+    { name: "share", cell: (step) => percent(path.ran_s > 0 ? step.ran_s / path.ran_s : 0) },
+  ];
   return (
     <section class="card groups" aria-labelledby="path">
       <h2 id="path">{path.alone ? "Longest chain of several" : "Critical path"}</h2>
@@ -256,35 +273,7 @@ function Path({ path }: { path: GraphPath }) {
         </p>
       )}
       <p class="note close">The chain of tasks, each of which needed the one before it, that ran longest; what they took to load arguments and to store results is not in it. No number of workers makes a run shorter than this.</p>
-      <div class="scroll" tabIndex={0} role="region" aria-labelledby="path">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">function</th>
-              <th scope="col">first task</th>
-              <th scope="col">tasks</th>
-              <th scope="col">ran</th>
-              <th scope="col">share</th>
-            </tr>
-          </thead>
-          <tbody>
-            {path.steps.map((step) => (
-              <tr key={step.task}>
-                <th scope="row" title={step.name}>
-                  <i class="dot" style={{ background: colour(step.group) }} />
-                  <a href={link({ group: step.group }, "tasks")}>{step.name}</a>
-                </th>
-                <td>
-                  <a href={link({ task: step.task })}>{step.task}</a>
-                </td>
-                <td>{count(step.tasks)}</td>
-                <td>{duration(step.ran_s)}</td>
-                <td>{percent(path.ran_s > 0 ? step.ran_s / path.ran_s : 0)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table label="path" columns={columns} rows={path.steps} id={(step) => step.task} />
       {path.steps_more > 0 && <p class="note close">{count(path.steps_more)} more steps follow.</p>}
     </section>
   );

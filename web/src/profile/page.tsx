@@ -6,6 +6,7 @@ import { useAsked } from "../ask";
 import { count, duration, percent } from "../format";
 import { isOver, type Live } from "../live";
 import { go, useRoute } from "../route";
+import { Table, type Column } from "../table";
 import { useDark } from "../theme";
 import { Flame, layout, type Box } from "./flame";
 
@@ -108,33 +109,16 @@ function Graph({ tree, root, setRoot }: { tree: ProfileTree; root: string[]; set
 function Hottest({ tree }: { tree: ProfileTree }) {
   const rows = useMemo(() => byFunction(tree.frames), [tree]);
   const all_ms = Math.max(1, tree.frames[0]!.all_ms);
+  const columns: Column<Total>[] = [
+    { name: "function", title: (row) => row.name, cell: (row) => row.name },
+    { name: "own time", cell: (row) => duration(row.own_ms / 1000) },
+    { name: "share", cell: (row) => percent(row.own_ms / all_ms) },
+    { name: "with what it calls", cell: (row) => percent(row.all_ms / all_ms) },
+  ];
   return (
     <section class="card groups" aria-labelledby="hottest">
       <h2 id="hottest">By time in their own lines</h2>
-      <div class="scroll" tabIndex={0} role="region" aria-labelledby="hottest">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">function</th>
-              <th scope="col">own time</th>
-              <th scope="col">share</th>
-              <th scope="col">with what it calls</th>
-            </tr>
-          </thead>
-          <tbody>
-            {rows.slice(0, ROWS_SHOWN).map((row) => (
-              <tr key={row.name}>
-                <th scope="row" title={row.name}>
-                  {row.name}
-                </th>
-                <td>{duration(row.own_ms / 1000)}</td>
-                <td>{percent(row.own_ms / all_ms)}</td>
-                <td>{percent(row.all_ms / all_ms)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table label="hottest" columns={columns} rows={rows.slice(0, ROWS_SHOWN)} id={(row) => row.name} />
       {rows.length > ROWS_SHOWN && <p class="note close">{count(rows.length - ROWS_SHOWN)} more took less.</p>}
     </section>
   );

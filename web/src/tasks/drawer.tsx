@@ -1,13 +1,14 @@
 // One task, beside whatever page is shown: where its time went, what it printed, and why it is not running.
 
 import { useEffect, useRef } from "preact/hooks";
-import type { TaskDetail } from "../api";
+import type { Attempt, TaskDetail } from "../api";
 import { useAsked } from "../ask";
+import { how } from "../deaths";
 import { bytes, duration } from "../format";
 import { isOver, type Live } from "../live";
 import { colour, STATES } from "../palette";
 import { go, link } from "../route";
-import { how } from "../deaths";
+import { Table, type Column } from "../table";
 import { State } from "./page";
 
 export function TaskDrawer({ task, live }: { task: string; live: Live }) {
@@ -144,36 +145,20 @@ function ordinal(number: number): string {
   return `${number}${["th", "st", "nd", "rd"][last] ?? "th"}`;
 }
 
+const ATTEMPTS: Column<Attempt>[] = [
+  { name: "began", cell: (attempt) => at(attempt.start_s) },
+  { name: "worker", cell: (attempt) => attempt.worker },
+  { name: "took", cell: (attempt) => duration(attempt.took_s) },
+  { name: "end", left: true, cell: (attempt) => <State state={attempt.end} /> },
+];
+
 /** Its attempts, if there was more than one that began. */
 function History({ task }: { task: TaskDetail }) {
   if (task.history.length < 2) return null;
   return (
     <>
       <h3 id="attempts">Its attempts</h3>
-      <div class="scroll" tabIndex={0} role="region" aria-labelledby="attempts">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">began</th>
-              <th scope="col">worker</th>
-              <th scope="col">took</th>
-              <th scope="col" class="left">end</th>
-            </tr>
-          </thead>
-          <tbody>
-            {task.history.map((attempt) => (
-              <tr key={attempt.start_s}>
-                <th scope="row">{at(attempt.start_s)}</th>
-                <td>{attempt.worker}</td>
-                <td>{duration(attempt.took_s)}</td>
-                <td class="left">
-                  <State state={attempt.end} />
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table label="attempts" columns={ATTEMPTS} rows={task.history} id={(attempt) => attempt.start_s} />
     </>
   );
 }

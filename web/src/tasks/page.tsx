@@ -7,6 +7,7 @@ import { GroupTable } from "../groups";
 import { isOver, type Live } from "../live";
 import { colour, stateColour } from "../palette";
 import { go, link, useRoute } from "../route";
+import { Table, type Column } from "../table";
 
 const GROUPS_A_PAGE = 10;
 const ROWS = 25;
@@ -110,7 +111,7 @@ function Tasks({ params, every }: { params: URLSearchParams; every: number | nul
         <Select label="State" options={STATES} value={state} choose={(state) => go({ state, offset: null })} />
         <Select label="Order of the tasks" options={SORTS} value={sort} choose={(sort) => go({ sort, offset: null })} />
       </div>
-      {rows.length > 0 && <Rows rows={rows} />}
+      {rows.length > 0 && <Table label="tasks" columns={COLUMNS} rows={rows} id={(task) => task.task} />}
       {answer && rows.length === 0 && <p class="note close">There is no such task{answer.unlisted > 0 && " in the table"}.</p>}
       {answer && <Pager name="tasks" offset={offset} size={ROWS} found={answer.found} parameter="offset" />}
       {answer && answer.unlisted > 0 && (
@@ -123,59 +124,31 @@ function Tasks({ params, every }: { params: URLSearchParams; every: number | nul
   );
 }
 
-function Rows({ rows }: { rows: Task[] }) {
-  return (
-    <div class="scroll" tabIndex={0} role="region" aria-labelledby="tasks">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">function</th>
-            <th scope="col">task</th>
-            <th scope="col" class="left">state</th>
-            <th scope="col" title="How often it was handed to a worker; some of that may have been taken back for one that was idle">
-              handed over
-            </th>
-            <th scope="col">worker</th>
-            <th scope="col">submitted</th>
-            <th scope="col">queued</th>
-            <th scope="col" title="To load its function and arguments, modules that these import included">
-              load
-            </th>
-            <th scope="col" title="How long its call ran">
-              ran
-            </th>
-            <th scope="col" title="To store its result where others find it">
-              store
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map((task) => (
-            <tr key={task.task}>
-              <th scope="row" title={task.name}>
-                <i class="dot" style={{ background: colour(task.group) }} />
-                {task.name}
-              </th>
-              <td>
-                <a href={link({ task: task.task })}>{task.task}</a>
-              </td>
-              <td class="left">
-                <State state={task.state} />
-              </td>
-              <td>{task.attempts > 0 && (task.attempts === 1 ? "once" : `${count(task.attempts)} times`)}</td>
-              <td>{task.worker ?? ""}</td>
-              <td>{task.submitted_s === null ? "" : `${Math.max(0, task.submitted_s).toFixed(3)} s`}</td>
-              <td>{task.queued_s === null ? "" : duration(task.queued_s)}</td>
-              <td>{task.load_s ? duration(task.load_s) : ""}</td>
-              <td>{task.ran_s === null ? "" : duration(task.ran_s)}</td>
-              <td>{task.store_s ? duration(task.store_s) : ""}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
-  );
-}
+const COLUMNS: Column<Task>[] = [
+  {
+    name: "function",
+    title: (task) => task.name,
+    cell: (task) => (
+      <>
+        <i class="dot" style={{ background: colour(task.group) }} />
+        {task.name}
+      </>
+    ),
+  },
+  { name: "task", cell: (task) => <a href={link({ task: task.task })}>{task.task}</a> },
+  { name: "state", left: true, cell: (task) => <State state={task.state} /> },
+  {
+    name: "handed over",
+    hint: "How often it was handed to a worker; some of that may have been taken back for one that was idle",
+    cell: ({ attempts }) => attempts > 0 && (attempts === 1 ? "once" : `${count(attempts)} times`),
+  },
+  { name: "worker", cell: (task) => task.worker },
+  { name: "submitted", cell: ({ submitted_s }) => submitted_s !== null && `${Math.max(0, submitted_s).toFixed(3)} s` },
+  { name: "queued", cell: ({ queued_s }) => queued_s !== null && duration(queued_s) },
+  { name: "load", hint: "To load its function and arguments, modules that these import included", cell: ({ load_s }) => load_s !== null && load_s > 0 && duration(load_s) },
+  { name: "ran", hint: "How long its call ran", cell: ({ ran_s }) => ran_s !== null && duration(ran_s) },
+  { name: "store", hint: "To store its result where others find it", cell: ({ store_s }) => store_s !== null && store_s > 0 && duration(store_s) },
+];
 
 export function State({ state }: { state: string }) {
   return (

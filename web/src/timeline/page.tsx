@@ -7,6 +7,7 @@ import { count, duration, percent } from "../format";
 import { isOver, type Live } from "../live";
 import { colour } from "../palette";
 import { go, useRoute } from "../route";
+import { Table, type Column } from "../table";
 import { useDark } from "../theme";
 import { Missed } from "../workers";
 import { AXIS, rowFor } from "./draw";
@@ -237,56 +238,37 @@ function useSteady(span: Span, follows: boolean): Span {
 }
 
 function Shares({ groups, ran_s }: { groups: GroupShare[]; ran_s: number }) {
-  const lost = groups.some((group) => group.lost > 0);
-  return (
-    <div class="scroll" tabIndex={0} role="region" aria-labelledby="window">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">function</th>
-            <th scope="col">attempts</th>
-            <th scope="col">failed</th>
-            <th scope="col" title="Time in this window that their calls ran">
-              ran
-            </th>
-            <th scope="col">share</th>
-            <th scope="col" title="Time in this window to load arguments and to store results">
-              load, store
-            </th>
-            <th scope="col" title="Time in this window that their calls waited for other tasks, which is no part of how long they ran">
-              waited
-            </th>
-            {lost && (
-              <th scope="col" title="Time in this window of attempts that nobody measured, since their workers died or they ran out of time on a thread">
-                lost
-              </th>
-            )}
-            <th scope="col">mean</th>
-            <th scope="col">longest</th>
-          </tr>
-        </thead>
-        <tbody>
-          {groups.map((group) => (
-            <tr key={group.group}>
-              <th scope="row" title={group.name}>
-                <i class="dot" style={{ background: colour(group.group) }} />
-                {group.name}
-              </th>
-              <td>{count(group.count)}</td>
-              <td class={group.failed ? "bad" : ""}>{group.failed ? count(group.failed) : ""}</td>
-              <td>{duration(group.ran_s)}</td>
-              <td>{percent(ran_s > 0 ? group.ran_s / ran_s : 0)}</td>
-              <td>{group.moved_s > 0 && duration(group.moved_s)}</td>
-              <td>{group.waited_s > 0 && duration(group.waited_s)}</td>
-              {lost && <td>{group.lost > 0 && duration(group.lost_s)}</td>}
-              <td>{group.count > group.lost && duration(group.ran_s / (group.count - group.lost))}</td>
-              <td>{group.count > group.lost && duration(group.longest_s)}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
-  );
+  const withLost: Column<GroupShare> = {
+    name: "lost",
+    hint: "Time in this window of attempts that nobody measured, since their workers died or they ran out of time on a thread",
+    cell: (group) => group.lost > 0 && duration(group.lost_s),
+  };
+  const columns: Column<GroupShare>[] = [
+    {
+      name: "function",
+      title: (group) => group.name,
+      cell: (group) => (
+        <>
+          <i class="dot" style={{ background: colour(group.group) }} />
+          {group.name}
+        </>
+      ),
+    },
+    { name: "attempts", cell: (group) => count(group.count) },
+    { name: "failed", look: ({ failed }) => (failed > 0 ? "bad" : ""), cell: ({ failed }) => failed > 0 && count(failed) },
+    { name: "ran", hint: "Time in this window that their calls ran", cell: (group) => duration(group.ran_s) },
+    { name: "share", cell: (group) => percent(ran_s > 0 ? group.ran_s / ran_s : 0) },
+    { name: "load, store", hint: "Time in this window to load arguments and to store results", cell: ({ moved_s }) => moved_s > 0 && duration(moved_s) },
+    {
+      name: "waited",
+      hint: "Time in this window that their calls waited for other tasks, which is no part of how long they ran",
+      cell: ({ waited_s }) => waited_s > 0 && duration(waited_s),
+    },
+    ...(groups.some((group) => group.lost > 0) ? [withLost] : []),
+    { name: "mean", cell: (group) => group.count > group.lost && duration(group.ran_s / (group.count - group.lost)) },
+    { name: "longest", cell: (group) => group.count > group.lost && duration(group.longest_s) },
+  ];
+  return <Table label="window" columns={columns} rows={groups} id={(group) => group.group} />;
 }
 
 /** Names of groups, as far as they have been seen. */
