@@ -2,14 +2,13 @@
 
 `Future.result` says itself that it waits. `concurrent.futures.wait` and `as_completed` wait for an event of their own,
 `asyncio` for whatever its loop is told. Both reach for something of the future first: its waiters, or its callbacks.
-There the engine's futures call what is here, in tasks on threads and in coroutines only.
+There the engine's futures call what is here, in tasks on threads, in coroutines and in worker processes only.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from contextlib import suppress
 
 from lineshaft import _native
 
@@ -77,7 +76,7 @@ class _Event(threading.Event):
         return is_set
 
 
-def note(future: _native.FutureBase, callback: Callable[..., object], in_coroutine: bool) -> None:
+def note(future: _native.FutureBase, callback: Callable[..., object], in_coroutine: bool) -> bool:
     """Note that a task awaits a future, if `callback` is that by which a future of `asyncio` follows it.
 
     Parameters
@@ -88,29 +87,37 @@ def note(future: _native.FutureBase, callback: Callable[..., object], in_corouti
         A callback that is about to be added.
     in_coroutine
         Whether this thread is that of an event loop of the engine.
+
+    Returns
+    -------
+    bool
+        Whether it is so, and the event loop says when it waits.
     """
     if getattr(callback, "__module__", None) != "asyncio.futures":
-        return
+        return False
     asyncio = sys.modules["asyncio"]
     # A function within `asyncio.wrap_future`.
     cells = getattr(callback, "__closure__", None) or ()
     follower = next((cell.cell_contents for cell in cells if asyncio.isfuture(cell.cell_contents)), None)
     if follower is None or follower.get_loop() is not asyncio._get_running_loop():
-        return
+        return False
     if in_coroutine:
         from lineshaft._event_loop import current_call
 
         if (call := current_call.get(None)) is not None:
             call.begin_await()
             follower.add_done_callback(lambda _: call.end_await())
-        return
+        return False
     selector = getattr(follower.get_loop(), "_selector", None)
-    with suppress(AttributeError):  # of loops that are not made in Python
+    try:
         _Select.of(selector).expect(future, follower)
+    except AttributeError:  # of loops that are not made in Python
+        return False
+    return True
 
 
 class _Select:
-    """Stands in for the `select` of an event loop in a task on a thread, while that awaits other tasks.
+    """Stands in for the `select` of a task's event loop, on a thread or in a worker process, while it awaits others.
 
     An event loop with nothing to do sleeps in there, and there only.
     """

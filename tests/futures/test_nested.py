@@ -1,7 +1,9 @@
 """Calls that submit calls and wait for them, at any depth and on however few workers, never deadlock."""
 
+import asyncio
 import concurrent.futures
 import os
+import queue
 import threading
 
 import pytest
@@ -78,6 +80,22 @@ def cancel_and_wait(count: int) -> bool:
     at_once = all(future.cancelled() for future in cancelled)
     _, pending = concurrent.futures.wait(futures, timeout=10)
     return at_once and not pending
+
+
+def with_callbacks_after_a_look(count: int) -> list[int]:
+    ended: queue.SimpleQueue[ls.Future[int]] = queue.SimpleQueue()
+    futures = [ls.submit(pow, 2, n) for n in range(count)]
+    concurrent.futures.wait(futures, timeout=0)
+    for future in futures:
+        future.add_done_callback(ended.put)
+    return sorted(ended.get(timeout=30).result() for _ in futures)
+
+
+def by_an_event_loop(count: int) -> list[int]:
+    async def gather() -> list[int]:
+        return await asyncio.gather(*[asyncio.wrap_future(ls.submit(pow, 2, n)) for n in range(count)])
+
+    return asyncio.run(gather())
 
 
 def by_polling(count: int) -> list[int]:
@@ -203,7 +221,9 @@ def test_submitting_from_a_thread_of_a_worker(processes):
     assert processes.submit(run).result(30) == [2**n for n in range(10)]
 
 
-@pytest.mark.parametrize("run", [by_a_thread, wait_and_complete, with_callbacks])
+@pytest.mark.parametrize(
+    "run", [by_a_thread, wait_and_complete, with_callbacks, with_callbacks_after_a_look, by_an_event_loop]
+)
 def test_one_worker_is_enough_for_whoever_waits(run):
     with ls.Engine(workers=1) as engine:
         expected = 5 if run is by_a_thread else [2**n for n in range(5)]

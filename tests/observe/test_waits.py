@@ -3,7 +3,6 @@
 import asyncio
 import concurrent.futures
 import contextlib
-import threading
 import time
 
 import pytest
@@ -117,8 +116,8 @@ def test_nor_in_a_coroutine_that_blocks_its_loop(call, event):
 class Computing:
     """Tells when it has begun, and computes until it is told to stop."""
 
-    def __init__(self):
-        self.has_begun, self.may_stop = threading.Event(), threading.Event()
+    def __init__(self, event):
+        self.has_begun, self.may_stop = event("has begun"), event("may stop")
 
     def __call__(self):
         self.has_begun.set()
@@ -173,21 +172,20 @@ async def beside_what_awaits(go_on, compute):
     return await task
 
 
+LOOKING = [between_results, between_our_results, after_a_look]
 AWAITING = [before_it_awaits, after_it_has_given_up, beside_what_awaits]
 
 
 @pytest.mark.parametrize(
     ("call", "options"),
     [
-        *[
-            (call, {"threads": True})
-            for call in [between_results, between_our_results, after_a_look, *map(in_a_loop, AWAITING)]
-        ],
+        *[(call, {"threads": True}) for call in [*LOOKING, *map(in_a_loop, AWAITING)]],
+        *[(call, {"processes": True}) for call in [*LOOKING, *AWAITING]],
         *[(call, {}) for call in AWAITING],
     ],
 )
 def test_what_it_computes_while_others_run_is_its_run(call, options, event):
-    go_on, compute = event("go on"), Computing()
+    go_on, compute = event("go on"), Computing(event)
     with ls.Engine(workers=2) as engine:
         future = ls.task(call, engine=engine, **options).submit(go_on, compute)
         assert compute.has_begun.wait(60)

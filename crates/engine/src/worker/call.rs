@@ -58,7 +58,7 @@ impl NestedCall {
     }
 
     /// Whether it, or one that it needs, may run in the pool of the worker that made it.
-    pub(super) fn in_own_pool(&self) -> bool {
+    pub fn in_own_pool(&self) -> bool {
         self.in_own_pool
     }
 

@@ -297,7 +297,7 @@ impl Session {
         });
     }
 
-    /// The same for a callback that no task waits for.
+    /// The same for a callback that no task waits for, or one that says so itself while it does.
     pub fn notify(self: &Arc<Self>, call: &NestedCall, callback: impl FnOnce() + Send + 'static) {
         call.add_callback(callback);
         let mut state = self.calls.state();
@@ -449,7 +449,8 @@ impl Awaited {
         Awaited::of(session, true)
     }
 
-    fn of(session: &Arc<Session>, in_own_pool: bool) -> Awaited {
+    /// The same for certain calls; `in_own_pool` if one of them is.
+    pub fn of(session: &Arc<Session>, in_own_pool: bool) -> Awaited {
         // If the engine is gone, the main thread finds out at its next turn.
         let told = session.activity.enter(in_own_pool, &session.outbox);
         let _: Result<(), WireError> = told.and_then(|()| session.outbox.flush());

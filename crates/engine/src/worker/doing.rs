@@ -5,7 +5,7 @@
 //! So as long as any thread of the worker waits for a nested call, or a callback for its answer, the
 //! task that runs counts as blocked: its core is free, and what was sent ahead to the worker runs
 //! elsewhere. A task that computes meanwhile takes more than its share; the alternative is a deadlock.
-//! Who knows that nobody waits for a callback says so.
+//! Who knows that nobody waits for a callback says so, as do those who tell when they wait for what it does.
 //!
 //! Its place in the pool is free for another task only if one of those calls may need it, because it runs in
 //! the pool of this worker. In a pool that a task has opened for itself, nothing waits for tasks of its own pool:

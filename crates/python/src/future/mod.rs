@@ -101,6 +101,10 @@ impl FutureBase {
             .ok_or_else(|| PyRuntimeError::new_err(why))
     }
 
+    fn is_nested(&self) -> bool {
+        matches!(self.source.get(), Some(Source::Nested { .. }))
+    }
+
     fn is_ended(&self) -> bool {
         match self.source.get() {
             Some(Source::Task { promise, .. }) => promise.is_done(),
@@ -301,11 +305,14 @@ impl FutureBase {
     /// Calls `function` with this future once it is done; at once if it is.
     #[pyo3(name = "add_done_callback")]
     fn add_done_callback(slf: &Bound<'_, Self>, function: &Bound<'_, PyAny>) -> PyResult<()> {
-        if is_of_task() && !slf.get().is_ended() {
+        let is_nested = slf.get().is_nested();
+        let mut says_so = false;
+        if (is_of_task() || is_nested) && !slf.get().is_ended() {
             let awaited = front(slf.py())?.awaited.bind(slf.py());
-            awaited.call_method1("note", (slf, function, event_loop::is_here()))?;
+            let noted = awaited.call_method1("note", (slf, function, event_loop::is_here()))?;
+            says_so = noted.is_truthy()?;
         }
-        Self::add_callback(slf, function, true)
+        Self::add_callback(slf, function, !(is_nested && says_so))
     }
 
     /// The condition that `concurrent.futures.wait` and `as_completed` lock.
@@ -331,7 +338,8 @@ impl FutureBase {
             set.err()
         });
         drop(unused);
-        Self::register(slf, true)?;
+        // Who waits for a nested call by means of its waiters says so while it does.
+        Self::register(slf, !this.is_nested())?;
         let condition = this.condition.get().expect("it was just set");
         Ok(condition.bind(py).clone())
     }
@@ -349,7 +357,7 @@ impl FutureBase {
             let fresh = PyList::empty(py).unbind();
             this.waiters.get_or_init(|| fresh)
         });
-        if is_of_task() {
+        if is_of_task() || this.is_nested() {
             let awaited = front(py)?.awaited.bind(py);
             return awaited.call_method1("Waiters", (slf, waiters));
         }

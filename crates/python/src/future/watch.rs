@@ -18,6 +18,9 @@ pub(super) struct Watch {
     pub(super) callbacks: Vec<Py<PyAny>>,
     /// The resolver will publish this future.
     pub(super) registered: bool,
+    /// A task may wait for what its callbacks do, and does not say so: as far as anybody knows it waits until the
+    /// nested call has ended.
+    pub(super) lends: bool,
     /// Those who look at the condition may see that it is done.
     pub(super) published: bool,
     /// Nobody waits for callbacks of others before they are told of this one.
@@ -28,14 +31,16 @@ pub(super) struct Watch {
 
 impl FutureBase {
     /// Has the resolver publish this future once it is done. Not to be called with the lock held:
-    /// the engine may call back at once. `awaited`: a task may wait for what happens then.
+    /// the engine may call back at once. `awaited`: a task may wait for what happens then, and does not say so.
     pub(super) fn register(slf: &Bound<'_, Self>, awaited: bool) -> PyResult<()> {
-        let registered = |watch: &mut Watch| std::mem::replace(&mut watch.registered, true);
-        if slf.get().watch.with(registered) {
-            return Ok(());
-        }
+        let (is_new, lends) = slf.get().watch.with(|watch| {
+            let lends = awaited && !std::mem::replace(&mut watch.lends, true);
+            let is_new = !std::mem::replace(&mut watch.registered, true);
+            (is_new, lends)
+        });
         let future = slf.clone().unbind();
         match slf.get().source()? {
+            Source::Task { .. } if !is_new => {}
             Source::Task {
                 core,
                 pool,
@@ -53,6 +58,7 @@ impl FutureBase {
                 }
                 promise.on_done(move || resolver.done(pool, future));
             }
+            Source::Nested { .. } if !is_new && !lends => {}
             Source::Nested { client, pool, call } => {
                 // In a forked child nobody tells anybody; there is no need to if it had ended by then.
                 let session = match client.own_session() {
@@ -60,9 +66,13 @@ impl FutureBase {
                     _ => client.session()?,
                 };
                 let (resolver, pool) = (Arc::clone(&client.resolver), *pool);
+                if !is_new {
+                    session.on_answer(call, || {});
+                    return Ok(());
+                }
                 resolver.watch(pool);
                 let tell = move || resolver.done(pool, future);
-                if awaited {
+                if lends {
                     session.on_answer(call, tell);
                 } else {
                     session.notify(call, tell);
