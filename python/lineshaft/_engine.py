@@ -367,6 +367,8 @@ class Engine(_observe.Observed):
     def _interrupt_calls(self, pool: _native.Pool | None = None) -> None:
         """Raise KeyboardInterrupt in the calls that run in worker processes, and give them a moment to clean up.
 
+        Of a pool of threads, these are the calls of all worker processes: whatever its own calls may wait for.
+
         The terminal's signal does not reach worker processes: a program that handles Ctrl-C itself goes on with
         the calls that run. One that gives up, or gives up a pool, interrupts all of them, as the terminal would.
         """

@@ -405,7 +405,8 @@ class Pool:
     def send_interrupt(self, /) -> bool:
         """
         Sends SIGINT to its worker processes; False if there are none. A pool for nested calls does not
-        know of any.
+        know of any. Calls on threads may wait for calls of any worker process: a pool of threads interrupts
+        all of these, and cancels those that have not begun.
         """
     def stats(self, /) -> tuple[list[int], int]:
         """

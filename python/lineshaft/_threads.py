@@ -57,6 +57,14 @@ class Threads(Executor):
         workers = math.ceil(min(self._max_workers, COUNT_END - 1))
         return self._engine._open_threads(workers, name=self._thread_name_prefix, **self._options)
 
+    def _interrupt_calls(self) -> None:
+        """Interrupt the calls in worker processes that calls on the threads may wait for, as the terminal would."""
+        if self._pool is None:
+            return
+        self._pool.cancel_all(False)
+        if not self._pool.wait_idle(0):
+            self._engine._interrupt_calls(self._pool)
+
     def _broken_error(self) -> Exception:
         from lineshaft._failures import thread_pool_broken
 

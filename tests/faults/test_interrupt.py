@@ -234,6 +234,11 @@ ENDS = {
     "engine": "with ls.Engine(workers=2) as engine: [f.result() for f in [engine.submit(clean_up, x) for x in 'ab']]",
     "default engine": "[future.result() for future in [ls.submit(clean_up, x) for x in 'ab']]",
     "map": "list(ls.map(clean_up, 'ab', progress=False))",
+    "threads": "with ls.ThreadPoolExecutor(2) as threads: list(threads.map(by_call, 'ab'))",
+    "thread with a map": "with ls.ThreadPoolExecutor(1) as threads: threads.submit(by_map, 'ab').result()",
+    "thread with an executor": "with ls.ThreadPoolExecutor(1) as threads: threads.submit(by_executor, 'ab').result()",
+    "thread with joblib": "with ls.ThreadPoolExecutor(1) as threads: threads.submit(by_joblib, 'ab').result()",
+    "thread pool": "with ls.ThreadPool(2) as threads: threads.map(by_call, 'ab')",
 }
 
 
@@ -252,6 +257,16 @@ def test_calls_clean_up(program: Callable[..., Program], tmp_path: Path, end: st
             time.sleep(1e6)
         finally:
             (folder / name).touch()
+    def by_call(name):
+        return ls.submit(clean_up, name).result()
+    def by_map(names):
+        return list(ls.map(clean_up, names, progress=False))
+    def by_executor(names):
+        with ls.ProcessPoolExecutor(2) as executor:
+            return list(executor.map(clean_up, names))
+    def by_joblib(names):
+        import joblib, lineshaft.joblib
+        return joblib.Parallel(n_jobs=2, backend="lineshaft")(joblib.delayed(clean_up)(name) for name in names)
     {ENDS[end]}
     """
     )

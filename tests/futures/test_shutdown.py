@@ -244,6 +244,49 @@ def test_ctrl_c_interrupts_the_calls_of_the_executor_that_is_given_up(processes,
     assert kept.result(30) == "left"
 
 
+def test_ctrl_c_interrupts_the_calls_that_threads_wait_for_and_no_others(event):
+    began, never = event("began"), event("never")
+    leave = threading.Event()
+
+    def wait_for_a_call() -> object:
+        return engine.submit(enter_and_wait, began, never).result()
+
+    def give_up() -> None:
+        with ls.ThreadPoolExecutor(1, _engine=engine) as threads:
+            futures.extend([threads.submit(wait_for_a_call), threads.submit(abs, -1)])
+            began.wait()
+            raise KeyboardInterrupt
+
+    futures: list[ls.Future[object]] = []
+    with ls.Engine(workers=2) as engine, ls.ThreadPoolExecutor(1, _engine=engine) as others:
+        kept = [others.submit(leave.wait), others.submit(abs, -1)]
+        with pytest.raises(KeyboardInterrupt):
+            give_up()
+        leave.set()
+        assert isinstance(futures[0].exception(timeout=0), KeyboardInterrupt)
+        assert futures[1].cancelled()
+        assert [future.result(30) for future in kept] == [True, 1]
+        assert engine.submit(abs, -1).result(30) == 1
+
+
+def test_ctrl_c_that_finds_no_call_on_threads_interrupts_none(event):
+    began, may_end = event("began"), event("may end")
+
+    def give_up() -> None:
+        with ls.ThreadPoolExecutor(1, _engine=engine) as threads:
+            assert threads.submit(abs, -1).result() == 1
+            threads._pool.wait_idle()
+            raise KeyboardInterrupt
+
+    with ls.Engine(workers=1) as engine:
+        kept = engine.submit(enter_and_wait, began, may_end)
+        began.wait()
+        with pytest.raises(KeyboardInterrupt):
+            give_up()
+        may_end.set()
+        assert kept.result(30) == "left"
+
+
 def test_an_executor_that_is_ended_while_its_first_call_is_submitted_opens_no_pool():
     executor = ls.ProcessPoolExecutor(1)
     open_pool, opened = executor._open, []

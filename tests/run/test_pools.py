@@ -77,6 +77,28 @@ def test_ctrl_c_ends_a_program_that_waits_for_a_pool(pool):
     assert b"KeyboardInterrupt" in err
 
 
+def test_ctrl_c_ends_the_calls_that_threads_wait_for():
+    """The terminal's signal reaches the workers of the originals."""
+    code = """if True:
+        import time
+        from concurrent.futures import ThreadPoolExecutor
+        from joblib import Parallel, delayed
+        def work(_):
+            print("in", flush=True)
+            time.sleep(1e6)
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(lambda: Parallel(n_jobs=2)(delayed(work)(n) for n in range(8))).result()
+    """
+    child = subprocess.Popen(
+        [*RUN, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), cwd=POOLS
+    )
+    assert child.stdout.readline() == b"in\n"
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=20)
+    assert child.returncode == -signal.SIGINT
+    assert b"KeyboardInterrupt" in err
+
+
 @pytest.mark.parametrize("pool", ["ThreadPoolExecutor", "ProcessPoolExecutor"])
 def test_the_summary_takes_sleep_for_no_work(pool):
     code = f"import time; from concurrent.futures import {pool} as P\nwith P(2) as e: list(e.map(time.sleep, [2, 2]))"

@@ -20,6 +20,7 @@ use crate::promise::Promise;
 use crate::reader::Reader;
 use crate::shared::Shared;
 use crate::state::State;
+use crate::tasks::Task;
 use crate::wait::{Check, Waited};
 
 /// One engine: a pool of threads and worker processes, a budget of cores and of shared memory.
@@ -293,6 +294,22 @@ impl Engine {
         self.shared
             .with_state(|state| state.processes.send_interrupt(pool))
             .unwrap_or(false)
+    }
+
+    /// Has the calls of all worker processes end, as Ctrl-C in a terminal would: sends SIGINT to those
+    /// that run, and cancels those that have not begun. Calls on threads go on. False if there are no
+    /// worker processes.
+    pub fn interrupt_processes(&self) -> bool {
+        self.shared.with_state(|state| {
+            let mut tasks = state.tasks.ids(None);
+            let is_remote = |task: &Task| !task.work.is_local();
+            tasks.retain(|task| state.tasks.get(*task).is_some_and(is_remote));
+            for task in tasks {
+                state.push_cancel(task, false);
+            }
+        });
+        // A worker that is interrupted finds nothing to go on with.
+        self.send_interrupt(None)
     }
 
     /// Cancels what has not begun, in one pool or in all; with `kill`, what runs in worker processes

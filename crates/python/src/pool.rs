@@ -172,12 +172,17 @@ impl Pool {
     }
 
     /// Sends SIGINT to its worker processes; False if there are none. A pool for nested calls does not
-    /// know of any.
+    /// know of any. Calls on threads may wait for calls of any worker process: a pool of threads interrupts
+    /// all of these, and cancels those that have not begun.
     fn send_interrupt(&self, py: Python<'_>) -> PyResult<bool> {
         match &self.kind {
-            Kind::Processes { core, id, .. } | Kind::Threads { core, id, .. } => {
+            Kind::Processes { core, id, .. } => {
                 let engine = core.engine()?;
                 Ok(py.detach(|| engine.send_interrupt(Some(*id))))
+            }
+            Kind::Threads { core, .. } => {
+                let engine = core.engine()?;
+                Ok(py.detach(|| engine.interrupt_processes()))
             }
             Kind::Nested { .. } => Ok(false),
         }
