@@ -11,7 +11,7 @@ from lineshaft import _native
 from lineshaft._engine import Engine, check_engine
 from lineshaft._modules import imported
 from lineshaft._running import default_engine
-from lineshaft._serial.definition import group_of, is_found_by_name, show_as
+from lineshaft._serial.definition import group_of, is_found_by_name, shown_as
 from lineshaft._startup import COUNT_END
 
 TYPE_CHECKING = False
@@ -78,7 +78,7 @@ class Task:
         is_coroutine = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_call_of(function))
         self._is_coroutine = is_coroutine and not processes
         #: Calls it with the results of futures among its arguments.
-        self._call_with_results = _shown_as(function, _await_results if is_coroutine else _call_with_results)
+        self._call_with_results = _caller_of(function, _await_results if is_coroutine else _call_with_results)
         #: What runs on the engine. It travels to a worker once, so it stays the same.
         self._body = function
         engine_timeout_s = None if timeout is None else float(timeout)
@@ -309,11 +309,9 @@ def _call_with_results(function: Callable[..., Any], args: Any, kwargs: Any) -> 
     return function(*_results(args), **_results(kwargs))
 
 
-def _shown_as(function: Callable[..., Any], caller: Any) -> Callable[..., Any]:
+def _caller_of(function: Callable[..., Any], caller: Any) -> FunctionType:
     """Return what does the same as a function of this module, and is shown as the one that it calls."""
-    named = FunctionType(caller.__code__, caller.__globals__, caller.__name__)
-    show_as(named, group_of(function))
-    return named
+    return shown_as(caller, caller.__name__, group_of(function))
 
 
 def _call_of(function: object) -> object:

@@ -28,16 +28,10 @@ static CROSSINGS: AtomicUsize = AtomicUsize::new(0);
 
 /// The interpreter is about to end.
 static IS_ENDING: AtomicBool = AtomicBool::new(false);
-static ENDING: Mutex<Ending> = Mutex::new(Ending {
-    daemons: Vec::new(),
-});
+/// Identifiers of the threads that it does not wait for, as Python has them.
+static DAEMONS: Mutex<Vec<u64>> = Mutex::new(Vec::new());
 /// Signalled when there are no crossings left, once the interpreter is about to end.
 static NONE_LEFT: Condvar = Condvar::new();
-
-struct Ending {
-    /// Identifiers of the threads that the interpreter does not wait for, as Python has them.
-    daemons: Vec<u64>,
-}
 
 /// Counts this thread until it is dropped.
 pub struct Crossing(Generation);
@@ -60,21 +54,21 @@ impl Drop for Crossing {
             && IS_ENDING.load(Ordering::SeqCst)
         {
             // Locked, lest it comes between the look and the wait of who waits.
-            let _ending = ending();
+            let _known = daemons_known();
             NONE_LEFT.notify_all();
         }
     }
 }
 
-fn ending() -> MutexGuard<'static, Ending> {
-    ENDING.lock().unwrap_or_else(PoisonError::into_inner)
+fn daemons_known() -> MutexGuard<'static, Vec<u64>> {
+    DAEMONS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[expect(clippy::disallowed_methods, reason = "nobody is to wake it")]
 fn keep_daemon(py: Python<'_>) {
     // SAFETY: it may be called at any time.
     let this_thread = unsafe { PyThread_get_thread_ident() };
-    if ending().daemons.contains(&this_thread) {
+    if daemons_known().contains(&this_thread) {
         // If the interpreter has ended meanwhile, PyO3 does not let it come back.
         py.detach(|| thread::sleep(KEPT));
     }
@@ -92,11 +86,12 @@ pub fn after_fork() {
 pub fn end_crossings(py: Python<'_>, daemons: Vec<u64>, timeout_s: f64) -> PyResult<bool> {
     let timeout = Duration::try_from_secs_f64(timeout_s)
         .map_err(|error| PyValueError::new_err(error.to_string()))?;
-    ending().daemons = daemons;
+    *daemons_known() = daemons;
     IS_ENDING.store(true, Ordering::SeqCst);
     Ok(py.detach(|| {
-        let waited = NONE_LEFT
-            .wait_timeout_while(ending(), timeout, |_| CROSSINGS.load(Ordering::SeqCst) > 0);
+        let waited = NONE_LEFT.wait_timeout_while(daemons_known(), timeout, |_| {
+            CROSSINGS.load(Ordering::SeqCst) > 0
+        });
         let (_ending, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         !waited.timed_out()
     }))

@@ -189,6 +189,13 @@ def show_as(runner: Any, group: tuple[str, str]) -> None:
     runner.shown_module, runner.__qualname__ = group
 
 
+def shown_as(runner: Any, name: str, group: tuple[str, str]) -> FunctionType:
+    """Make a function of this name that does what one of this package does, and is counted under `group`."""
+    made = FunctionType(runner.__code__, runner.__globals__, name)
+    show_as(made, group)
+    return made
+
+
 def main_namespace() -> dict[str, Any]:
     """Return the dict of this process's ``__main__``, looked up each time because it can be replaced."""
     return sys.modules["__main__"].__dict__

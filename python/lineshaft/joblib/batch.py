@@ -10,10 +10,9 @@ import sys
 import threading
 from contextlib import suppress
 from importlib import import_module
-from types import FunctionType
 
 from lineshaft._modules import imported
-from lineshaft._serial.definition import group_of, show_as
+from lineshaft._serial.definition import group_of, show_as, shown_as
 from lineshaft.joblib import limits
 from lineshaft.joblib.results import to_be_sent
 
@@ -96,18 +95,12 @@ def run_here(calls: Callable[[], list[Any]]) -> list[Any]:
 
 def under_name(group: tuple[str, str]) -> Callable[..., list[Any]]:
     """Make a function that does what `run` does and is shown as one of this module and name."""
-    return _shown_as(run, group)
+    return shown_as(run, group[1], group)
 
 
 def on_thread(group: tuple[str, str]) -> Callable[..., list[Any]]:
     """Make a function that does what `run_here` does and is shown as one of this module and name."""
-    return _shown_as(run_here, group)
-
-
-def _shown_as(function: Any, group: tuple[str, str]) -> Callable[..., list[Any]]:
-    named = FunctionType(function.__code__, function.__globals__, group[1])
-    show_as(named, group)
-    return named
+    return shown_as(run_here, group[1], group)
 
 
 def probe(modules: tuple[str, ...]) -> None:

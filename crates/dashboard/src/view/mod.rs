@@ -7,6 +7,7 @@ mod detail;
 mod graph;
 mod groups;
 mod overview;
+mod pools;
 mod profile;
 mod record;
 mod scatter;
@@ -19,15 +20,14 @@ pub(crate) use detail::{DroppedRow, Said, TextRow};
 pub use graph::{GraphQuery, GraphView, LinkRow, NodeRow, PathRow, StepRow};
 pub use groups::{GroupPage, GroupQuery, GroupRow, GroupSort, Total};
 pub use overview::{Beyond, Cores, Memory, Overview, SampleRow, TaskCounts, Whole, Workers};
+pub use pools::PoolRow;
 pub use profile::{FrameRow, ProfileQuery, ProfileTree, ProfiledGroup};
 pub(crate) use record::Beside;
 pub use record::Record;
 pub use scatter::{Dot, Scatter, ScatterQuery};
 pub use tasks::{Sort, TaskPage, TaskQuery, TaskRow};
 pub use timeline::{BarRow, Cell, GroupShare, LaneRow, Timeline, TimelineQuery};
-pub use workers::{
-    DeathRow, PlaceRow, PoolRow, ProcessRow, RunningRow, WorkerList, WorkerRow, WrittenRow,
-};
+pub use workers::{DeathRow, PlaceRow, ProcessRow, RunningRow, WorkerList, WorkerRow, WrittenRow};
 
 use std::time::Duration;
 

@@ -3,13 +3,14 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use lineshaft_core::{GroupId, PoolId, TaskId, Time};
-use lineshaft_engine::{Death, Left, Owned, Owner, Pinned, PoolTotals, WorkerKind};
+use lineshaft_core::{GroupId, TaskId, Time};
+use lineshaft_engine::{Death, Left, Owned, Owner, Pinned, WorkerKind};
 use serde::Serialize;
 
 use crate::lanes::{Bar, Worker};
 use crate::picture::Picture;
 use crate::tasks::TaskState;
+use crate::view::PoolRow;
 
 /// Workers that are gone, in one answer; the page says how many more there were.
 const GONE_SHOWN: usize = 32;
@@ -42,33 +43,6 @@ pub struct WorkerList {
     pub pools_more: u64,
     /// How often workers were replaced in these.
     pub pools_more_restarts: u64,
-}
-
-/// A pool of worker processes.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct PoolRow {
-    /// Which.
-    pub pool: u32,
-    /// Which of all pools of worker processes it is, from one on.
-    pub number: u32,
-    /// What it is called.
-    pub name: String,
-    /// Whether it takes tasks.
-    pub is_open: bool,
-    /// Its workers that are there.
-    pub workers: u32,
-    /// The most that were there at a time.
-    pub places: u32,
-    /// Workers so far.
-    pub started: u64,
-    /// Those of them that were there in the stead of another one.
-    pub restarts: u64,
-    /// Workers that died.
-    pub died: u64,
-    /// Workers that were ended with what they ran.
-    pub ended: u64,
-    /// Workers that ended after a task, by an order or because they had done their share.
-    pub retired: u64,
 }
 
 /// Where a worker process is among those of its pool.
@@ -246,7 +220,7 @@ impl Picture {
             pools: pools
                 .known
                 .iter()
-                .map(|(pool, totals)| pool_row(*pool, totals))
+                .map(|(pool, totals)| PoolRow::new(*pool, totals))
                 .collect(),
             pools_more: pools.forgotten,
             pools_more_restarts: pools.forgotten_restarts,
@@ -375,22 +349,6 @@ impl Picture {
             oom_killed: report.oom_killed,
             stack: report.stack,
         }
-    }
-}
-
-fn pool_row(pool: PoolId, totals: &PoolTotals) -> PoolRow {
-    PoolRow {
-        pool: pool.0,
-        number: totals.number,
-        name: totals.name.clone(),
-        is_open: totals.is_open,
-        workers: totals.workers,
-        places: totals.places,
-        started: totals.started,
-        restarts: totals.restarts,
-        died: totals.died,
-        ended: totals.ended,
-        retired: totals.retired,
     }
 }
 

@@ -21,6 +21,7 @@ mod nested;
 mod pace;
 mod pinned;
 mod places;
+mod printing;
 mod snapshot;
 mod stall;
 mod worker;

@@ -9,15 +9,13 @@ use lineshaft_wire::{ControlPage, Flushed, Receiver, Sender, ToWorker, WireError
 use rustc_hash::FxHashMap;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::clock::now;
 use crate::descriptors::Ours;
 use crate::error::EngineError;
-use crate::limits::{DESCRIPTORS_WAITING_MAX, OUTPUT_READ_BYTES};
-use crate::marks::Next;
+use crate::limits::DESCRIPTORS_WAITING_MAX;
 use crate::options::Work;
-use crate::output::{OutputPipe, OutputRing, Printed, output_pipe};
+use crate::output::{OutputPipe, output_pipe};
 use crate::payload::{Code, CodeId, Payload};
-use crate::poller::{Source, Stream};
+use crate::poller::Source;
 use crate::promise::Promise;
 use crate::shared::Shared;
 use crate::tasks::Task;
@@ -56,8 +54,8 @@ pub(super) struct Worker {
     pub(super) released: Vec<Pin>,
     /// Why nothing that it says is believed any more, in words for the task that has to answer for it.
     pub(super) garbage: Option<String>,
-    stdout: Option<OutputPipe>,
-    stderr: Option<OutputPipe>,
+    pub(super) stdout: Option<OutputPipe>,
+    pub(super) stderr: Option<OutputPipe>,
     pub(super) crash: CrashFile,
     /// When somebody looked at it last, if it runs the same task.
     pub(super) look: Option<Look>,
@@ -433,64 +431,6 @@ impl Worker {
 
     pub(super) fn fill(&mut self) -> Result<lineshaft_wire::Filled, WireError> {
         self.receiver.fill(self.socket.as_fd())
-    }
-
-    pub(super) fn read_output(&mut self, shared: &Shared, stream: Stream, ring: &mut OutputRing) {
-        // Of what has no mark. If none runs any more, it was the oldest that has not been reported:
-        // output is read first.
-        let guess = match self.control.task() {
-            0 => self.oldest().map(|sent| sent.task),
-            task => Some(TaskId(task)),
-        };
-        let pipe = match stream {
-            Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
-        };
-        let Some(OutputPipe { fd, marks }) = pipe else {
-            return;
-        };
-        let worker = self.id;
-        let mut show = |marked: Option<TaskId>, bytes: &[u8]| {
-            let task = marked.or(guess);
-            shared.options.observer.output(worker, task, stream, bytes);
-            ring.push(Printed {
-                at: now(),
-                worker,
-                task,
-                is_certain: marked.is_some(),
-                stream,
-                bytes: bytes.to_vec(),
-            });
-        };
-        let mut buffer = [0_u8; 4096];
-        let reads = OUTPUT_READ_BYTES / buffer.len();
-        for number in 1..=reads {
-            match rustix::io::read(&*fd, &mut buffer) {
-                Ok(0) => {
-                    marks.split(&[], Next::Nothing, &mut show);
-                    shared.poller.remove(fd.as_fd());
-                    *pipe = None;
-                    return;
-                }
-                Ok(count) => {
-                    self.prints = true;
-                    let next = if count < buffer.len() {
-                        Next::Nothing
-                    } else if number < reads {
-                        Next::More
-                    } else if rustix::io::ioctl_fionread(&*fd).is_ok_and(|bytes| bytes > 0) {
-                        Next::MoreAfterOthers
-                    } else {
-                        Next::Nothing
-                    };
-                    marks.split(&buffer[..count], next, &mut show);
-                }
-                Err(_) => {
-                    marks.split(&[], Next::Nothing, &mut show);
-                    return;
-                }
-            }
-        }
     }
 
     /// Stops listening to it.

@@ -69,7 +69,6 @@ fn default_stack_bytes() -> usize {
 }
 
 impl Lanes {
-    /// Threads with the signal mask of the caller.
     /// Whether calls are handed on at once, to be run elsewhere: on an event loop.
     pub(crate) fn hand_on(&self) -> bool {
         !self.are_held
@@ -80,6 +79,7 @@ impl Lanes {
         self.runner.turns()
     }
 
+    /// Threads with the signal mask of the caller.
     pub(crate) fn new(name: String, options: &Threads, runner: Arc<dyn Runner>) -> Arc<Lanes> {
         let &Threads {
             max: threads_max,
