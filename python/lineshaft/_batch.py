@@ -79,5 +79,6 @@ def run(
     if first is not None:
         index, traceback, arguments = first
         several = f"{len(failed)} items raised, the first of them " if len(failed) > 1 else ""
-        note_raised(f"{several}item {index} of {len(items)}:\n{traceback}", run_again, arguments)
+        which = f"{several}item {index} of {len(items)}:\n" if len(items) > 1 else ""
+        note_raised(f"{which}{traceback}", run_again, arguments)
     return sent, failed, ran_s

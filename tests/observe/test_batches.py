@@ -1,6 +1,8 @@
 """Items of batches that raise are failures for who looks at the engine, although their task returns."""
 
 import json
+import os
+import signal
 import urllib.request
 
 import pytest
@@ -46,7 +48,8 @@ def test_a_map_whose_item_raises_has_a_task_that_failed():
         assert look.counted() == (4, 3, 1, 0, 0)
         (task,) = look.failed()
         (traceback,) = task["tracebacks"]
-        assert traceback["text"].startswith("item 0 of 1:\n")
+        # A batch of one item is told as a call of it.
+        assert traceback["text"].startswith("Traceback (most recent call last):\n")
         assert "ValueError: 1 is odd" in traceback["text"]
         assert [attempt["end"] for attempt in task["history"]] == ["failed"]
         lines = engine.metrics().splitlines()
@@ -78,3 +81,29 @@ def test_items_that_are_run_again_count_by_themselves(tmp_path):
         look = Looked(engine)
         # The batch, an attempt of which failed, and the item that ran again.
         assert look.counted() == (2, 2, 0, 0, 1)
+
+
+def die_once(path):
+    if not path.exists():
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_batch_whose_worker_dies_and_whose_items_run_again_has_not_failed(tmp_path):
+    with ls.Engine(workers=1) as engine:
+        assert list(ls.map(die_once, [tmp_path / "a"], retries=1, engine=engine)) == [None]
+        look = Looked(engine)
+        assert look.counted() == (2, 2, 0, 0, 1)
+        assert look.failed() == []
+        rows = look.get("/api/tasks")["rows"]
+        assert [row["state"] for row in rows] == ["finished", "finished"]
+        # The page of the batch says what happened.
+        (death,) = look.get(f"/api/tasks/{min(row['task'] for row in rows)}")["deaths"]
+        assert death["signal"] == signal.SIGKILL
+
+
+def test_a_batch_whose_worker_dies_for_good_has_failed(tmp_path):
+    with ls.Engine(workers=1) as engine:
+        with pytest.raises(ls.errors.WorkerDied):
+            list(ls.map(die_once, [tmp_path / "a"], engine=engine))
+        assert Looked(engine).counted() == (1, 0, 1, 0, 0)

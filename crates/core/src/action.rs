@@ -74,6 +74,9 @@ pub enum Rejection {
     TimedOut,
     /// Its worker died under it, and no retry was left. The engine holds the report.
     WorkerDied,
+    /// It is a batch whose worker died under it. Its items run again as tasks of their own, so that it counts as
+    /// finished, with an attempt that was retried. The engine holds the report.
+    ItemsRunAgain,
     /// A task whose result it needs has none.
     Dependency {
         /// The first such task, transitively: the one that failed itself.

@@ -36,6 +36,8 @@ pub struct Retries {
     pub deaths_max: u16,
     /// Wait before the first retry; doubled for each further one.
     pub backoff: Duration,
+    /// It is a batch whose caller runs its items again, as tasks of their own, if its worker dies under it.
+    pub items_run_again: bool,
 }
 
 /// A set of interchangeable workers.

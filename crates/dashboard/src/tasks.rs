@@ -87,6 +87,7 @@ impl TaskState {
             Rejection::Failed | Rejection::PoolBroken | Rejection::NoWorker => TaskState::Failed,
             Rejection::TimedOut => TaskState::TimedOut,
             Rejection::WorkerDied => TaskState::WorkerDied,
+            Rejection::ItemsRunAgain => TaskState::Finished,
             Rejection::Dependency { .. } => TaskState::DependencyFailed,
         }
     }

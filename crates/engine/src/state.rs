@@ -462,7 +462,10 @@ impl State {
                 Some(Outcome::Error(TaskError::WorkerDied(DeathReport { stack, .. }))),
             ) => TaskError::TimedOut { stack },
             (
-                Rejection::Failed | Rejection::TimedOut | Rejection::WorkerDied,
+                Rejection::Failed
+                | Rejection::TimedOut
+                | Rejection::WorkerDied
+                | Rejection::ItemsRunAgain,
                 Some(Outcome::Error(error)),
             ) => error,
             (why, unused) => {
@@ -470,10 +473,12 @@ impl State {
                 self.aftermath.discarded.extend(unused);
                 match why {
                     Rejection::TimedOut => TaskError::TimedOut { stack: None },
-                    Rejection::WorkerDied => TaskError::WorkerDied(DeathReport {
-                        task: shared.groups.name(task.group).shown,
-                        ..Default::default()
-                    }),
+                    Rejection::WorkerDied | Rejection::ItemsRunAgain => {
+                        TaskError::WorkerDied(DeathReport {
+                            task: shared.groups.name(task.group).shown,
+                            ..Default::default()
+                        })
+                    }
                     Rejection::Failed => {
                         TaskError::Transfer("the task failed without saying why".into())
                     }

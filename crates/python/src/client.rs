@@ -103,6 +103,7 @@ impl Client {
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let options = CallOptions {
             each,
+            items_run_again: policy.retries.items_run_again,
             priority: policy.priority,
             failures_max: policy.retries.failures_max,
             deaths_max: policy.retries.deaths_max,

@@ -98,7 +98,7 @@ impl Pool {
 
     /// Submits a call of `function` for each item of a list, an item being a tuple of arguments.
     /// The result is a tuple: the results, a dict of pickled exceptions by index, and the seconds
-    /// it took. If the caller runs items again that raise, what counts tasks is told so by `run_again`.
+    /// it took. If the caller runs items again that raise, and all if the worker dies, what counts tasks is told so by `run_again`.
     #[pyo3(signature = (function, items, options = None, *, run_again = false))]
     fn submit_each<'py>(
         &self,
@@ -108,9 +108,10 @@ impl Pool {
         run_again: bool,
     ) -> PyResult<Bound<'py, FutureBase>> {
         let py = function.py();
-        let policy = options
+        let mut policy = options
             .map(|options| options.get().policy)
             .unwrap_or_default();
+        policy.retries.items_run_again = run_again;
         let mut args = PyTuple::new(py, [items])?;
         if run_again {
             args = (items, true).into_pyobject(py)?;

@@ -44,6 +44,7 @@ impl TaskOptions {
             failures_max: retries,
             deaths_max: death_retries,
             backoff,
+            items_run_again: false,
         };
         Ok(TaskOptions {
             policy: Policy {

@@ -329,6 +329,8 @@ pub struct Initializer<'a> {
 pub struct CallOptions {
     /// Whether the arguments are a list of items, for each of which the callable is called.
     pub each: bool,
+    /// Whether the caller runs these again, one by one, if the worker dies.
+    pub items_run_again: bool,
     /// Greater runs earlier.
     pub priority: i32,
     /// Retries after it raised or ran out of time.

@@ -35,6 +35,8 @@ pub(crate) struct Task {
     retries: u16,
     /// Tasks around it, each of which was asked for by the one before.
     pub(crate) depth: u16,
+    /// See `Retries`.
+    pub(crate) items_run_again: bool,
     /// It was submitted without dependencies.
     pub(super) without_dependencies: bool,
 }
@@ -114,6 +116,7 @@ impl Task {
             deaths_left: spec.retries.deaths_max,
             retries: 0,
             depth,
+            items_run_again: spec.retries.items_run_again,
             without_dependencies: spec.dependencies.is_empty(),
         }
     }

@@ -122,7 +122,12 @@ impl Scheduler {
         let (verdict, why) = match assigned.fate {
             Fate::Cancelling { .. } | Fate::Killing => (Verdict::Final, Rejection::Cancelled),
             Fate::TimedOut => (entry.charge_failure(), Rejection::TimedOut),
-            Fate::Wanted => (entry.charge_death(), Rejection::WorkerDied),
+            Fate::Wanted => match entry.charge_death() {
+                Verdict::Final if entry.items_run_again => {
+                    (Verdict::Final, Rejection::ItemsRunAgain)
+                }
+                verdict => (verdict, Rejection::WorkerDied),
+            },
         };
         self.fail(slot, verdict, why, None, step);
     }
@@ -275,7 +280,7 @@ impl Scheduler {
         } else {
             group.note_failed(measured, waited);
         }
-        if let Verdict::RetryAfter(_) = verdict {
+        if matches!(verdict, Verdict::RetryAfter(_)) || why == Rejection::ItemsRunAgain {
             group.summary.retried += 1;
         }
         self.note_of(

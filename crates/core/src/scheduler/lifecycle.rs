@@ -216,7 +216,11 @@ impl Scheduler {
         self.graph.take_dependents(slot, dependents);
         dependents[start..].reverse();
         let group = self.graph[slot].group;
-        self.groups.get_mut(group).summary.rejected += 1;
+        let summary = &mut self.groups.get_mut(group).summary;
+        match why {
+            Rejection::ItemsRunAgain => summary.finished += 1,
+            _ => summary.rejected += 1,
+        }
         let id = self.forget(slot);
         step.actions.push(Action::Reject { task: id, why });
         self.note_of(group, step, EventKind::Rejected { task: id, why });

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! pool p max=2                    a pool; also cores=, prefetch=off or short
-//! submit b(a) timeout=1s          a task that needs a; also pool=, group=, prio=, retries=, deaths=, internal=yes,
+//! submit b(a) timeout=1s          a task that needs a; also pool=, group=, prio=, retries=, deaths=, items=again, internal=yes,
 //!                                 backoff=, in= for the one that asked for it, given= for one that it needs and that has finished
 //! graph a b(a) c(a,b) / g=2       a graph; options after the slash hold for all
 //! up w0 slots=4                   a worker; also pool=
@@ -218,6 +218,7 @@ impl Bench {
                 failures_max: options.number("retries", 0),
                 deaths_max: options.number("deaths", 0),
                 backoff: options.get("backoff").map_or(Duration::ZERO, duration),
+                items_run_again: options.get("items").is_some(),
             },
             timeout: options.get("timeout").map(duration),
         }

@@ -159,6 +159,18 @@ fn what_is_given_up_while_it_runs_is_cancelled_and_not_retried() {
 }
 
 #[test]
+fn a_batch_whose_worker_dies_is_rejected_as_one_whose_items_run_again() {
+    check(
+        "
+        pool p
+        up w0
+        submit a items=again     run a#1 on w0
+        down w0 running a        reject a (ItemsRunAgain)
+    ",
+    );
+}
+
+#[test]
 fn a_retry_goes_ahead_of_later_tasks() {
     check(
         "

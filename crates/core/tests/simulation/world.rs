@@ -459,6 +459,7 @@ impl World {
                 failures_max: u16::try_from(self.random.below(3)).expect("a small number"),
                 deaths_max: u16::try_from(self.random.below(3)).expect("a small number"),
                 backoff: self.random.micros(2_000),
+                items_run_again: false,
             },
             timeout: self.random.percent(20).then(|| self.random.micros(30_000)),
         }

@@ -328,6 +328,7 @@ fn policy(options: &CallOptions) -> Policy {
             failures_max: options.failures_max,
             deaths_max: options.deaths_max,
             backoff: Duration::from_nanos(options.backoff_ns),
+            items_run_again: options.items_run_again,
         },
         timeout: options.timeout_ns.map(Duration::from_nanos),
         daemon: false,

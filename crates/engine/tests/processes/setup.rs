@@ -178,6 +178,7 @@ pub fn retries(failures_max: u16, deaths_max: u16) -> Policy {
             failures_max,
             deaths_max,
             backoff: Duration::ZERO,
+            items_run_again: false,
         },
         ..Policy::default()
     }
