@@ -8,7 +8,7 @@ export interface Overview {
   ended: boolean;
   tasks: TaskCounts;
   tasks_per_s: number;
-  whole: { lasted_s: number; tasks_per_s: number; cores_busy: number | null; processes: number; thread_pools: number; event_loops: number };
+  whole: { lasted_s: number; tasks_per_s: number; cores_busy: number | null; program_cores_busy: number | null; processes: number; thread_pools: number; event_loops: number };
   cores: { busy: number; taken: number; budget: number; machine: number | null };
   memory: {
     whole_bytes: number;
@@ -217,6 +217,8 @@ export interface Task {
 
 export interface TaskDetail extends Task {
   explanation: string;
+  /** The program itself runs it, on a thread or an event loop. */
+  is_local: boolean;
   output: string;
   /** Some of it may be another task's. */
   output_is_guess: boolean;

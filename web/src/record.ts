@@ -171,7 +171,8 @@ function taskDetail(run: Run, task: number): TaskDetail {
   const row = taskRow(run, at, groupNames(run));
   const dropped = run.output_dropped;
   const output_dropped = dropped && (row.submitted_s ?? -Infinity) <= dropped.until_s ? dropped : null;
-  return { ...row, explanation: run.has_ended ? "the run is over" : "it had not ended when this report was written", output, output_is_guess, output_dropped, history: historyOf(run, task), tracebacks, arguments: told, deaths };
+  const is_local = run.workers.workers.some(({ worker, kind }) => worker === row.worker && kind !== "process");
+  return { ...row, is_local, explanation: run.has_ended ? "the run is over" : "it had not ended when this report was written", output, output_is_guess, output_dropped, history: historyOf(run, task), tracebacks, arguments: told, deaths };
 }
 
 function historyOf(run: Run, task: number): Attempt[] {

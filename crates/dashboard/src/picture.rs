@@ -108,16 +108,15 @@ impl Picture {
                     self.unlisted.insert(task, (worker, group));
                     return;
                 };
-                let was_queued = task.state == TaskState::Ready && task.ready != Time::NEVER;
+                // Since when it is ready for this attempt was missed.
+                if task.state != TaskState::Ready {
+                    task.ready = Time::NEVER;
+                }
                 task.state = TaskState::Assigned;
                 task.worker = Some(worker);
                 task.attempt = attempt.0;
                 task.assigned = at;
                 task.ran = None;
-                if was_queued {
-                    let queued = at - task.ready;
-                    self.groups.note_queued(group, queued);
-                }
             }
             EventKind::Started { task, .. } => {
                 let listed = self.tasks.get(task).and_then(|task| task.worker);
@@ -307,7 +306,11 @@ impl Picture {
             _ => None,
         };
         task.state = TaskState::Ready;
-        task.ready = at;
+        // One that was taken back has been queued for the same attempt all the time.
+        if was_with.is_none() || task.ready == Time::NEVER {
+            task.ready = at;
+        }
+        task.assigned = Time::NEVER;
         if let Some(worker) = was_with {
             self.lanes.take_back(worker, id, at);
         }
@@ -324,6 +327,10 @@ impl Picture {
             return;
         };
         let group = task.group;
+        // Now it is certain that it was not taken back.
+        if task.ready != Time::NEVER && task.assigned != Time::NEVER {
+            self.groups.note_queued(group, task.assigned - task.ready);
+        }
         task.phases = measured.unwrap_or_default().phases;
         let call = measured.map(|measured| task.phases.call(measured.ran()));
         task.ran = call.map(|call| call.saturating_sub(waited));

@@ -72,6 +72,7 @@ function Detail({ task }: { task: TaskDetail }) {
       <Tracebacks task={task} />
       <History task={task} />
       <Phases task={task} />
+      {task.is_local && <p class="note">What tasks on threads and coroutines print goes where the program prints, and is not kept.</p>}
       {task.output && (
         <>
           <h3>What it printed</h3>
@@ -106,6 +107,9 @@ function Fact({ name, children }: { name: string; children: preact.ComponentChil
 /** What it was called with; several if attempts have found it changed. */
 function Arguments({ task }: { task: TaskDetail }) {
   const known = new Set(task.arguments.map(({ text }) => text));
+  if (known.size === 0 && task.deaths.length > 0) {
+    return <p class="note">Its arguments are not shown: the program has them as bytes, and does not load what may have killed a process.</p>;
+  }
   if (known.size === 0) {
     return <p class="note">Its arguments are shown if it took 10 ms or longer, or failed, and did so not too long ago.</p>;
   }
@@ -169,6 +173,8 @@ function Phases({ task }: { task: TaskDetail }) {
   const last = task.history.at(-1);
   const waited_s = last && last.end !== "running" ? last.waited_s : 0;
   const took_s = ran_s === null ? null : ran_s + load_s! + store_s! + waited_s;
+  // Of an attempt that failed and was measured, it is known how long it ran.
+  const lost_s = last?.end === "failed" && ran_s === null && ended_s !== null ? last.took_s : null;
   const spilled = task.history.some((attempt) => attempt.spilled);
   // When it was handed over before, it has been ready before, too.
   const before: [string, string] = task.attempts > 1 ? ["before it was ready for the last time", STATES.backoff] : ["waited for other tasks", STATES.waiting];
@@ -179,6 +185,7 @@ function Phases({ task }: { task: TaskDetail }) {
     ["loaded its function and arguments", STATES.blocked, load_s],
     ["ran", STATES.running, ran_s],
     ["waited for other tasks once it had begun", STATES.dropped, waited_s],
+    ["lost: there, and nobody measured how long it ran", STATES.failed, lost_s],
     [spilled ? "stored its result on disk, for want of memory" : "stored its result", spilled ? STATES.failed : STATES.finished, store_s],
   ];
   const known = phases.filter((phase): phase is [string, string, number] => phase[2] !== null && phase[2] > 0);

@@ -273,7 +273,8 @@ impl Worker {
             start,
             ran,
             phases,
-            waited_ns: nanoseconds(waited.min(phases.call(ran))),
+            // What is lost is in no number of what waited.
+            waited_ns: measured.map_or(0, |_| nanoseconds(waited.min(phases.call(ran)))),
             group: task.group,
             end,
         });

@@ -128,6 +128,34 @@ fn what_failed_ran_as_long_as_its_worker_says() {
 }
 
 #[test]
+fn what_was_taken_back_has_been_queued_all_the_time() {
+    let mut picture = picture(
+        "0 up 1 1\n0 up 2 1\n0 submit 1 7\n1 ready 1\n2 hand 1 1 7\n300 ready 1\n310 hand 1 2 7
+         400 fail 1 50\n400 retry 1\n500 ready 1\n520 hand 1 2 7",
+    );
+    let queued_s = |picture: &Picture| picture.task(TaskId(1)).expect("known").queued_s;
+    let sum = |picture: &Picture| {
+        let queued = &picture.groups.get(GroupId(7)).expect("seen").queued;
+        (queued.count(), queued.quantile(0.0))
+    };
+    assert_eq!(queued_s(&picture), Some(2e-5), "since it was to be retried");
+    // Once for each attempt that was made.
+    assert_eq!(sum(&picture).0, 1);
+    assert!(sum(&picture).1 > Some(280_000), "{:?}", sum(&picture));
+    play(&mut picture, "600 finish 1 70");
+    assert_eq!(sum(&picture).0, 2);
+}
+
+#[test]
+fn what_is_lost_has_waited_for_nothing() {
+    let picture = picture(
+        "0 up 1 1\n0 submit 1 7\n1 hand 1 1 7\n11 block 1\n311 unblock 1\n411 fail 1\n411 reject 1 2",
+    );
+    let bar = &picture.lanes.workers()[0].lanes[0].bars[0];
+    assert_eq!((bar.ran.as_micros(), bar.waited_ns), (410, 0));
+}
+
+#[test]
 fn a_task_whose_submission_was_missed_has_its_group_and_its_bar() {
     let picture = picture("3 miss 1000\n5 hand 9 1 7\n400 finish 9 100");
     assert_eq!((state(&picture, 9), picture.missed), ("finished", 1000));

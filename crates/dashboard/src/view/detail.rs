@@ -15,6 +15,8 @@ pub struct TaskDetail {
     row: TaskRow,
     /// In words what it is doing.
     explanation: String,
+    /// Whether the program itself runs it, on a thread or an event loop: what it prints there nobody keeps.
+    is_local: bool,
     /// What it printed, as far as the engine still has it.
     output: String,
     /// Some of it may be another task's.
@@ -103,11 +105,14 @@ impl Picture {
         let arguments = said.arguments.into_iter();
         let row = self.task(id)?;
         let dropped = said.output_dropped.map(|dropped| self.dropped_row(dropped));
+        let local = |worker: &&Worker| Some(worker.id.0) == row.worker && !worker.is_process();
+        let is_local = self.lanes.workers().iter().any(|worker| local(&worker));
         let began_s = row.submitted_s.unwrap_or(f64::MIN);
         Some(TaskDetail {
             row,
             output_dropped: dropped.filter(|dropped| began_s <= dropped.until_s),
             explanation: said.explanation,
+            is_local,
             output: String::from_utf8_lossy(&said.output.bytes).into_owned(),
             output_is_guess: said.output.is_guess,
             history: self.history_of(id),

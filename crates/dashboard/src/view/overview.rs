@@ -59,6 +59,8 @@ pub struct Whole {
     pub tasks_per_s: f64,
     /// Cores that the program and its workers kept busy; None if it was looked at but once.
     pub cores_busy: Option<f64>,
+    /// What of that the program itself did.
+    pub program_cores_busy: Option<f64>,
     /// The most worker processes at a time, the most pools of threads, and the most pools of calls of an event loop.
     pub processes: usize,
     /// See there.
@@ -259,6 +261,9 @@ impl Picture {
             cores_busy: self
                 .rate_since(first, |sample| sample.cpu_ns)
                 .map(|ns| ns / 1e9),
+            program_cores_busy: self
+                .rate_since(first, |sample| sample.program_cpu_ns)
+                .map(|ns| ns / 1e9),
             processes: self.lanes.most_at_a_time(WorkerKind::Process),
             thread_pools: self.lanes.most_at_a_time(WorkerKind::Threads),
             event_loops: self.lanes.most_at_a_time(WorkerKind::EventLoop),
@@ -407,6 +412,7 @@ mod tests {
             lasted_s: 11.0,
             tasks_per_s: 10.0,
             cores_busy: Some(10.0),
+            program_cores_busy: Some(0.0),
             processes: 2,
             thread_pools: 0,
             event_loops: 0,
