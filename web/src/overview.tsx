@@ -58,7 +58,7 @@ function Numbers({ overview }: { overview: Overview }) {
     <dl class="numbers">
       <NumberCard name="tasks ended" value={count(ended)} more={`of ${count(tasks.submitted)}`} />
       {overview.ended ? <WholeNumbers overview={overview} /> : <PresentNumbers overview={overview} />}
-      {workers.died > 0 && <NumberCard name="workers died" value={count(workers.died)} more="and were replaced" bad />}
+      {workers.died > 0 && <NumberCard name="workers died" value={count(workers.died)} more="without having been asked to end" bad />}
       {tasks.failed > 0 && <NumberCard name="tasks failed" value={count(tasks.failed)} more={percent(tasks.failed / tasks.submitted)} bad />}
       {tasks.retried > 0 && <NumberCard name="attempts retried" value={count(tasks.retried)} more="" />}
     </dl>

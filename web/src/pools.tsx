@@ -26,7 +26,7 @@ const COLUMNS: Column<Pool>[] = [
   { name: "started", hint: "Workers so far", cell: (pool) => count(pool.started) },
   { name: "restarts", hint: "Workers that were started in the stead of another one", cell: (pool) => count(pool.restarts) },
   { name: "died", hint: "Workers that ended without having been asked to", look: ({ died }) => (died > 0 ? "bad" : ""), cell: ({ died }) => died > 0 && count(died) },
-  { name: "ended", hint: "Workers that were ended with what they ran: by an order, or because nobody wanted that any more", cell: ({ ended }) => ended > 0 && count(ended) },
+  { name: "ended", hint: "Workers that were ended: by an order, or because nobody wanted what they ran any more", cell: ({ ended }) => ended > 0 && count(ended) },
   { name: "retired", hint: "Workers that ended after a task: they had done their share, or were told to", cell: ({ retired }) => retired > 0 && count(retired) },
 ];
 

@@ -34,7 +34,7 @@ export function WorkersPage({ live, overview }: { live: Live; overview: Overview
   const gone = answer.workers.filter((worker) => worker.down_s !== null);
   return (
     <>
-      {answer.program && <Program program={answer.program} wrote={answer.program_wrote} />}
+      {answer.program && <Program program={answer.program} wrote={answer.program_wrote} whole={ended ? overview.whole : null} />}
       <section class="card groups" aria-labelledby="workers">
         <div class="head">
           <h2 id="workers">Workers</h2>
@@ -87,11 +87,13 @@ export function Missed({ overview, children }: { overview: Overview; children: p
   );
 }
 
-function Program({ program, wrote }: { program: Process; wrote: Written }) {
+/** `whole` is the run, once that is over: then the numbers are those of all of it. */
+function Program({ program, wrote, whole }: { program: Process; wrote: Written; whole: Overview["whole"] | null }) {
+  const cores = whole ? whole.program_cores_busy : program.cores;
   return (
     <dl class="numbers">
       <NumberCard name="this program" value={`process ${program.pid}`} more="its threads and the engine" />
-      <NumberCard name="cores busy in it" value={program.cores === null ? "–" : rough(program.cores)} more={`${duration(program.cpu_s)} so far`} />
+      <NumberCard name={whole ? "cores busy in it, mean" : "cores busy in it"} value={cores === null ? "–" : rough(cores)} more={`${duration(program.cpu_s)} ${whole ? "in all" : "so far"}`} />
       <NumberCard name="resident memory of it" value={bytes(program.resident_bytes)} more={`at most ${bytes(program.peak_bytes)}, shared pages included`} />
       {wrote.spilled_bytes > 0 && (
         <NumberCard name="spilled of what it wrote" value={bytes(wrote.spilled_bytes)} more={`to disk; ${wrote.disk_bytes > 0 ? bytes(wrote.disk_bytes) : "nothing"} there now`} title="Arguments of calls, and results of calls on threads, that went to disk because memory had no room" />
@@ -216,7 +218,7 @@ function howItRuns({ kind }: Worker, { for_s, waits, turn_s }: Running): string 
 
 const LEFT: Record<Left, string> = {
   died: "it died",
-  ended: "it was ended, with what it ran",
+  ended: "it was ended",
   retired: "it had done its share, or was told to end",
   "never started": "it could not be started",
   "not needed": "it was not needed any more",
