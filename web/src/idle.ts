@@ -99,6 +99,9 @@ function serial(overview: Overview, { samples, recent, program }: Present): Find
   if (since.length < samples.length || Math.min(runs(since), runs(samples)) < 0.6) return null;
   const [first, end] = [since[0]!, since.at(-1)!];
   if (end.ended - first.ended < 3) return null;
+  // Again and again: many that ended between two samples were there together, or nobody knows.
+  const ends = since.filter((sample, at) => at > 0 && sample.ended > since[at - 1]!.ended).length;
+  if (ends < 3) return null;
   // The program takes its time to make the next one.
   if (program > 0.3 && since.every((sample) => sample.on_threads === 0)) return null;
   return {

@@ -196,6 +196,8 @@ test("a call at a time that is waited for is told of, and not a single one or wh
   const after = (number: number) => (number < 20 ? { ended: number, running: 2, cores: 2, ready: 5 } : { ...each(number), ended: 20 + each(number - 20).ended });
   check(advice({ now, each: after, budget: 2, length: 32 }), /^serial: In the last 2\.75 s 5 tasks/);
   check(advice({ now, each: after, budget: 2, length: 24 }));
+  // Several ended between two samples, while their workers were replaced, and a long one is left.
+  check(advice({ now: { ...now, busy: 0 }, each: (number) => ({ ended: number < 2 ? 0 : 12, running: 1, cores: 1 }), budget: 2, length: 16 }));
   // Somebody asks now and then; or the program makes the next one meanwhile.
   check(advice({ now, each: (number) => ({ ended: Math.floor(number / 8), running: number % 8 === 0 ? 1 : 0 }), budget: 2, length: 32 }));
   check(advice({ now: { ...now, program: 0.6 }, each, budget: 2, length: 20 }));
