@@ -8,7 +8,9 @@ import { ticks, width, type Span } from "./span";
 
 export const AXIS = 26;
 /** The height of a lane: more where there is room for all of them. */
-const [ROW_LEAST, ROW_MOST] = [26, 64];
+const [ROW_LEAST, ROW_MOST] = [26, 128];
+/** The height of what lies under a label where there are stripes. */
+const PLATE = 18;
 /** What is left free between the bars of two lanes. */
 const ROW_GAP = 6;
 /** The part of a bar's height that is left where its task loads arguments or stores its result. */
@@ -164,10 +166,16 @@ function drawBar(area: Area, lanes: Lanes, bar: Bar, top: number): void {
   const seen = Math.max(runs.from, area.left);
   const room = Math.min(runs.to, area.wide) - seen - 8;
   if (room > 36) {
-    context.fillStyle = inkOn(fill);
     context.textAlign = "left";
     context.textBaseline = "middle";
-    context.fillText(fitted(context, lanes.names.get(bar.group) ?? "", room), seen + 4, top + tall / 2);
+    const label = fitted(context, lanes.names.get(bar.group) ?? "", room);
+    if (bar.failed) {
+      // Nothing can be read on stripes.
+      context.fillStyle = fill;
+      context.fillRect(seen, top + tall / 2 - PLATE / 2, context.measureText(label).width + 8, PLATE);
+    }
+    context.fillStyle = inkOn(fill);
+    context.fillText(label, seen + 4, top + tall / 2);
   }
 }
 
