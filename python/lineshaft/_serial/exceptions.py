@@ -31,6 +31,9 @@ _FRAME = re.compile(r'  File "(?P<file>.*)", line (?P<line>[0-9]+), in ')
 
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 
+#: Whose frames may come before the first one of the program: ours, and those of the loop that runs coroutines.
+_BEFORE = (_PACKAGE, os.path.join(os.path.dirname(os.path.abspath(os.__file__)), "asyncio", ""))
+
 
 #: File, function, line and module of a frame of a traceback.
 Frame = tuple[str, str, int, str]
@@ -224,7 +227,7 @@ def _decode_one(part: _Part, text: str) -> BaseException:
 
 
 def traceback_of(exc: BaseException) -> str:
-    """Format the traceback of an exception and of its chain, from the first frame that is not ours."""
+    """Format the traceback of an exception and of its chain, from the program's first frame on."""
     from traceback import TracebackException
 
     try:
@@ -236,7 +239,7 @@ def traceback_of(exc: BaseException) -> str:
 
 def _user_part(traceback: TracebackType | None) -> TracebackType | None:
     first = traceback
-    while first is not None and first.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+    while first is not None and first.tb_frame.f_code.co_filename.startswith(_BEFORE):
         first = first.tb_next
     return traceback if first is None else first
 
