@@ -29,6 +29,15 @@ def by_as_completed(event):
     return all(future.result() for future in concurrent.futures.as_completed([submit(event), submit(event)]))
 
 
+def by_imap_unordered(event):
+    with ls.Pool(2) as pool:
+        return all(pool.imap_unordered(wait_for, [event, event]))
+
+
+def wait_for(event):
+    return event.wait()
+
+
 def by_our_as_completed(event):
     return all(future.result() for future in ls.as_completed([submit(event), submit(event)]))
 
@@ -50,7 +59,7 @@ async def by_run_in_executor(event):
         return await asyncio.get_running_loop().run_in_executor(executor, event.wait)
 
 
-ORDINARY = [by_result, by_wait, by_as_completed, by_our_as_completed]
+ORDINARY = [by_result, by_wait, by_as_completed, by_our_as_completed, by_imap_unordered]
 COROUTINES = [by_await, by_gather, by_wrap_future, by_run_in_executor]
 
 

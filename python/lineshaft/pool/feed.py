@@ -30,6 +30,7 @@ from itertools import chain, islice
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
+from lineshaft import _native
 from lineshaft._signals import is_raised_by_handler
 from lineshaft.pool.chunks import cut
 from lineshaft.pool.results import failed_future
@@ -86,6 +87,8 @@ class Feed:
         self._ordered = ordered
         self._on_end = on_end
         self._queue: SimpleQueue[Future[Any] | None] = SimpleQueue()
+        # What a task is to count as waiting for that waits for the queue; none before the first future is known.
+        self._awaits: _native.Awaits | None = None
         self._source_lock = threading.Lock()
         self._lock = threading.RLock()
         self._submitted = 0
@@ -149,7 +152,10 @@ class Feed:
                     self._wakeups.put(None)
             # What a signal handler raises while this waits is raised before anything is taken; once it is,
             # no handler runs before it has its name: unpacking calls nothing that is written in Python.
-            [future] = map(self._queue.get, (True,), (timeout_s,))
+            if self._awaits is None or not self._queue.empty():
+                [future] = map(self._queue.get, (True,), (timeout_s,))
+            else:
+                [future] = map(self._awaits.call, (self._queue.get,), (True,), (timeout_s,))
         except BaseException:
             with self._lock:
                 self._reserved -= 1
@@ -224,6 +230,8 @@ class Feed:
                     put(future)
                 else:
                     future.add_done_callback(put)
+                    if self._awaits is None:
+                        self._await(future)
         except Exception as error:
             self._submitted += pulled
             if is_raised_by_handler(error):
@@ -236,6 +244,13 @@ class Feed:
             self._submitted += pulled
             if pulled < room:
                 self._end()
+
+    def _await(self, future: Any) -> None:
+        """Have tasks that wait for the queue count as waiting for the pool of this future, which is that of all."""
+        if isinstance(future, _native.FutureBase):
+            awaits = _native.Awaits()
+            awaits.add(future)
+            self._awaits = awaits
 
     def _end_with(self, error: BaseException) -> None:
         """End the input with its exception, in the place of the item it did not give."""
