@@ -203,6 +203,8 @@ def test_a_task_that_failed_shows_what_it_raised_and_its_attempts(tab):
         page.keyboard.press("Escape")
         row(page, "Tasks", "crash").get_by_role("link").click()
         expect(drawer).to_contain_text("killed by SIGKILL")
+        expect(drawer).to_contain_text("Its arguments are not shown")
+        expect(drawer.locator(".legend li").filter(has_text="lost: there")).to_have_count(1)
         tab.check_accessibility()
 
 
@@ -212,6 +214,7 @@ def test_a_task_that_failed_on_a_thread_shows_its_traceback(tab):
         page = tab.open(engine.dashboard_url, "tasks")
         row(page, "Tasks", "fail").get_by_role("link").click()
         drawer = page.get_by_role("complementary")
+        expect(drawer).to_contain_text("What tasks on threads and coroutines print")
         expect(drawer).to_contain_text("What it raised")
         expect(drawer).to_contain_text("Traceback (most recent call last)")
         expect(drawer).to_contain_text("ValueError")
