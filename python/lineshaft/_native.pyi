@@ -422,7 +422,8 @@ class Pool:
         """
         Submits a call of `function` for each item of a list, an item being a tuple of arguments.
         The result is a tuple: the results, a dict of pickled exceptions by index, and the seconds
-        it took. If the caller runs items again that raise, what counts tasks is told so by `run_again`.
+        it took. If the caller runs items again that raise, and all if the worker dies, what counts
+        tasks is told so by `run_again`.
         """
     def wait_closed(self, /, timeout_s: SupportsFloat | SupportsIndex | None = None) -> bool:
         """

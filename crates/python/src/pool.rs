@@ -98,7 +98,8 @@ impl Pool {
 
     /// Submits a call of `function` for each item of a list, an item being a tuple of arguments.
     /// The result is a tuple: the results, a dict of pickled exceptions by index, and the seconds
-    /// it took. If the caller runs items again that raise, and all if the worker dies, what counts tasks is told so by `run_again`.
+    /// it took. If the caller runs items again that raise, and all if the worker dies, what counts
+    /// tasks is told so by `run_again`.
     #[pyo3(signature = (function, items, options = None, *, run_again = false))]
     fn submit_each<'py>(
         &self,
