@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import queue
 import time
+from contextlib import suppress
 
 from lineshaft import _native
 
@@ -97,11 +98,11 @@ class _Arrivals:
 
     def next(self, deadline_s: float | None) -> Future[Any]:
         """Return one that has ended; raise `queue.Empty` if there is none at the deadline."""
-        try:
+        # What interrupts the wait is not to be shown with an error that was none.
+        with suppress(queue.Empty):
             return self._ended.get_nowait()
-        except queue.Empty:
-            ended: Future[Any] = self.awaits.call(self._wait, deadline_s)
-            return ended
+        ended: Future[Any] = self.awaits.call(self._wait, deadline_s)
+        return ended
 
     def _wait(self, deadline_s: float | None) -> Future[Any]:
         while True:
