@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.events import FileEvent, eventually
 from tests.joblib.calls import append, inner, inner_pair, inner_sum, meet, meet_asleep
+from tests.joblib.computing import count_computing
 
 import lineshaft as ls
 from joblib import Parallel, delayed, parallel_config
@@ -160,12 +161,10 @@ def spin_at_every_level(event, depth):
 def test_never_more_runnable_threads_than_cores(event, engine):
     stop = event("stop")
     results = Parallel(2, "lineshaft", "generator")(delayed(spin_at_every_level)(stop, 2) for _ in range(2))
-    stats = engine._native.stats
-    eventually(lambda: sum(is_running(pid) for _, pid in stats()["workers"]) >= 2, "both cores compute")
-    most = max(sum(is_running(pid) for _, pid in stats()["workers"]) for _ in range(200))
+    computing = count_computing(engine)
     stop.set()
     assert len(list(results)) == 2
-    assert most == 2
+    assert computing == 2
 
 
 def shared_inside(n):

@@ -10,9 +10,9 @@ import threading
 
 import pytest
 from joblib.externals.loky.process_executor import TerminatedWorkerError
-from tests.events import eventually
 from tests.joblib.calls import append, die, meet_asleep, square
-from tests.joblib.test_nested import is_running, spin_until
+from tests.joblib.computing import count_computing
+from tests.joblib.test_nested import spin_until
 from tests.joblib.test_run import run
 
 import lineshaft as ls
@@ -101,12 +101,22 @@ def spin_below(event, depth):
 def test_never_more_runnable_threads_than_cores(event, engine):
     stop = event("stop")
     results = Parallel(2, "lineshaft", "generator")(delayed(spin_below)(stop, 1) for _ in range(2))
-    stats = engine._native.stats
-    eventually(lambda: sum(is_running(pid) for _, pid in stats()["workers"]) >= 2, "both cores compute")
-    most = max(sum(is_running(pid) for _, pid in stats()["workers"]) for _ in range(200))
+    computing = count_computing(engine)
     stop.set()
     assert len(list(results)) == 2
-    assert most == 2
+    assert computing == 2
+
+
+def test_nor_in_tasks_of_an_executor(event, engine):
+    stop = event("stop")
+    with ls.ProcessPoolExecutor(2, _engine=engine) as processes, ls.ThreadPoolExecutor(2, _engine=engine) as threads:
+        for executor in (processes, threads):
+            calls = [executor.submit(spin_below, stop, 1) for _ in range(2)]
+            computing = count_computing(engine)
+            stop.set()
+            assert [len(call.result()) for call in calls] == [4, 4]
+            assert computing == 2
+            stop.path.unlink()
 
 
 UNMODIFIED = """

@@ -92,6 +92,33 @@ def test_the_budget_of_cores_grows_with_a_pool_that_has_calls(tmp_path):
         assert budget() == engine.workers
 
 
+def wait_in_a_wide_pool(workers, event):
+    with ls.ProcessPoolExecutor(workers) as executor:
+        return all(executor.map(wait_for, [event] * workers))
+
+
+def wait_for(event):
+    return event.wait()
+
+
+def test_the_budget_of_cores_does_not_grow_with_what_tasks_ask_for(tmp_path):
+    event = FileEvent(tmp_path / "event")
+    engine = ls.default_engine()
+    workers = engine.workers + 3
+    asks = engine.submit(wait_in_a_wide_pool, workers, event)
+    values = {}
+
+    def all_run():
+        values.update(parse(engine.metrics())[0])
+        return values["lineshaft_tasks", "running"] == workers
+
+    # They sleep, and so lend their cores to each other.
+    eventually(all_run, "all run")
+    assert values["lineshaft_cores_budget", None] == engine.workers
+    event.set()
+    assert asks.result()
+
+
 def test_numbers_are_those_of_what_ran(tmp_path):
     with ls.Engine(workers=2, memory="1GiB") as engine:
         assert list(engine.map(abs, range(3), threads=True)) == [0, 1, 2]

@@ -62,7 +62,9 @@ impl State {
         };
         pool.unfinished += 1;
         pool.daemons += usize::from(request.policy.daemon);
-        if pool.unfinished == 1 {
+        let from_program = matches!(asker, Asker::Program);
+        pool.from_program += usize::from(from_program);
+        if from_program && pool.from_program == 1 {
             self.follow_use(request.pool);
         }
         let task = pledge.promise().task();
@@ -111,6 +113,7 @@ impl State {
                 group,
                 timed,
                 daemon: policy.daemon,
+                from_program,
                 holders: 1,
                 ended: None,
             },
@@ -129,7 +132,7 @@ impl State {
 /// Whether it is a part of what a pool runs to its end that asks.
 fn belongs(tasks: &Tasks, scheduler: &Scheduler, asker: Asker, pool: PoolId) -> bool {
     match asker {
-        Asker::Nobody => false,
+        Asker::Program | Asker::Worker => false,
         Asker::Task(task) => {
             let is_here = (tasks.get(task)).is_some_and(|task| task.pool == pool);
             is_here && scheduler.may_go_on(task)

@@ -147,7 +147,7 @@ mod tests {
             };
             engine.with_state(|_| {
                 // Left in the inbox, because the state is locked.
-                engine.submit_within(Asker::Nobody, request);
+                engine.submit_within(Asker::Program, request);
                 panic!("in a test, on purpose");
             });
         });

@@ -14,8 +14,10 @@ use crate::threads::Awaited;
 /// Who asks for a task.
 #[derive(Clone, Copy)]
 pub(crate) enum Asker {
-    /// The program, or what goes on in a worker process without a task.
-    Nobody,
+    /// The program itself.
+    Program,
+    /// What goes on in a worker process between its tasks: a thread that one of them left there.
+    Worker,
     /// A task that runs.
     Task(TaskId),
     /// The initializer of a worker of this pool.
@@ -26,7 +28,7 @@ impl Asker {
     pub(crate) fn task(self) -> Option<TaskId> {
         match self {
             Asker::Task(task) => Some(task),
-            Asker::Nobody | Asker::Initializer(_) => None,
+            Asker::Program | Asker::Worker | Asker::Initializer(_) => None,
         }
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Pool {
     pub(crate) unfinished: usize,
     /// How many of these the end of the program does not wait for.
     pub(crate) daemons: usize,
+    /// How many of these the program itself asked for.
+    pub(crate) from_program: usize,
     /// It takes no more tasks but those that its own ask for, and is removed when it has none.
     pub(crate) closing: bool,
     /// Its tasks are rejected: it can start no worker.
@@ -85,6 +87,7 @@ impl Pool {
             workers: options.workers,
             unfinished: 0,
             daemons: 0,
+            from_program: 0,
             closing: false,
             broken: false,
             withheld: 0,
@@ -219,7 +222,7 @@ impl State {
         }
     }
 
-    /// Follows a pool that has got its first task, or has none left.
+    /// Follows a pool that has got the program's first task, or has none of these left.
     pub(crate) fn follow_use(&mut self, pool: PoolId) {
         if self
             .pools
@@ -230,8 +233,9 @@ impl State {
         }
     }
 
-    /// Who asks for a pool larger than the budget means it: the budget grows to that pool's size
-    /// while it has tasks, but not to the sum of all.
+    /// A program that asks for a pool larger than the budget means it: the budget grows to that pool's size
+    /// while it has tasks of the program, but not to the sum of all. What tasks ask for in turn does not know
+    /// what else there is: it shares the budget.
     pub(crate) fn set_cores(&mut self) {
         let cores = (self.cores_max()).saturating_add(self.stalls.lent_cores());
         self.inputs.push_back(Input::SetCores(cores));
@@ -239,7 +243,7 @@ impl State {
 
     pub(crate) fn cores_max(&self) -> u32 {
         self.computing_pools()
-            .filter(|pool| pool.unfinished > 0)
+            .filter(|pool| pool.from_program > 0)
             .map(|pool| pool.workers)
             .fold(self.cores, u32::max)
     }

@@ -426,13 +426,15 @@ impl State {
         if let Some(pool) = self.pools.get_mut(&task.pool) {
             pool.unfinished -= 1;
             pool.daemons -= usize::from(task.daemon);
+            pool.from_program -= usize::from(task.from_program);
+            let left_program = task.from_program && pool.from_program == 0;
             let is_idle = pool.unfinished == 0;
             if is_idle || pool.awaited_at_exit() == 0 {
                 self.aftermath.became_quiet = true;
             }
             if is_idle && pool.closing {
                 self.remove_pool(task.pool);
-            } else if is_idle {
+            } else if left_program {
                 self.follow_use(task.pool);
             }
         }

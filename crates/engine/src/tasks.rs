@@ -25,6 +25,8 @@ pub(crate) struct Task {
     pub(crate) timed: bool,
     /// Whether the end of the program does not wait for it.
     pub(crate) daemon: bool,
+    /// Whether the program asked for it, and no other task.
+    pub(crate) from_program: bool,
     /// How many may ask for its result; who submitted it is one of them, unless its graph goes on by itself.
     pub(crate) holders: u32,
     /// How its last attempt ended, until the scheduler has decided what that means.
@@ -153,6 +155,7 @@ mod tests {
             group: GroupId(0),
             timed: false,
             daemon: false,
+            from_program: true,
             holders: 1,
             ended: None,
         }

@@ -25,10 +25,10 @@ class Pools:
     """The pools that one backend uses.
 
     Most calls share the engine's own pool, whose workers are warm. Who asks for more jobs than the
-    engine has workers shares a pool of that size, for whose calls the budget of cores grows. A call on
-    threads has a pool to itself: one of its tasks may wait for another call in a way that nobody knows
-    of, through a thread of its own say, and that call must find threads. So has one with an
-    initializer, whose workers are like no others. All are kept for the next call of the kind.
+    engine has workers shares a pool of that size, for which the budget of cores grows unless it is a task
+    that asks. A call on threads has a pool to itself: one of its tasks may wait for another call in a way
+    that nobody knows of, through a thread of its own say, and that call must find threads. So has one with
+    an initializer, whose workers are like no others. All are kept for the next call of the kind.
 
     With a `context` of `multiprocessing` whose start method is `fork`, workers are forked from the program and
     see it as it was when `processes` was first called; after `max_tasks_per_worker` others take their places.

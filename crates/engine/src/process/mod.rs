@@ -421,12 +421,12 @@ impl Processes {
         workers.any(|worker| worker.control.task() != 0 && !worker.blocked)
     }
 
-    /// Workers that have something to run, and their processes.
+    /// Workers that have something to run and whose task does not wait for others, and their processes.
     fn busy(&self) -> Vec<(WorkerId, u32)> {
         let busy = self
             .workers
             .values()
-            .filter(|worker| !worker.in_flight.is_empty());
+            .filter(|worker| !worker.in_flight.is_empty() && !worker.blocked);
         busy.filter_map(|worker| Some((worker.id, worker.pid()?)))
             .collect()
     }

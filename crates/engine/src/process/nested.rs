@@ -209,7 +209,7 @@ impl Worker {
     fn asker(&self) -> Asker {
         match self.running() {
             Some(sent) => Asker::Task(sent.task),
-            None if self.proved => Asker::Nobody,
+            None if self.proved => Asker::Worker,
             None => Asker::Initializer(self.pool),
         }
     }

@@ -7,8 +7,8 @@
 //! whose tasks wait for each other cannot lock each other out, and nothing idles that could run. The
 //! size of a pool is not changed by this: it is its user's limit.
 //!
-//! A thread whose call is known to wait for other tasks has given its core back already, and one
-//! that is given up has none.
+//! What is known to wait for other tasks has given its core back already, and a thread that is given up
+//! has none.
 
 use std::fs;
 
@@ -103,8 +103,8 @@ impl State {
             .collect()
     }
 
-    /// Whether the pools together want more cores than there are. One pool alone never does: the
-    /// budget is at least as large as every pool.
+    /// Whether the pools together want more cores than there are. A pool that only the program uses never
+    /// does alone: the budget is at least as large as that.
     fn is_short_of_cores(&self) -> bool {
         let wanted = self
             .computing_pools()

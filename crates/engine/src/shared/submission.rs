@@ -28,7 +28,7 @@ impl Shared {
 
     /// The task of this engine that runs on this thread.
     fn task_here(&self) -> Asker {
-        runner::task_of(self).map_or(Asker::Nobody, |(task, _)| Asker::Task(task))
+        runner::task_of(self).map_or(Asker::Program, |(task, _)| Asker::Task(task))
     }
 
     fn submit_if(

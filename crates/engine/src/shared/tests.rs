@@ -29,7 +29,7 @@ fn request() -> TaskRequest {
 fn what_is_submitted_while_somebody_looks_at_an_engine_that_has_ended() {
     let engine = Shared::without_loop();
     engine.close();
-    let promise = engine.with_state(|_| engine.submit_within(Asker::Nobody, request()));
+    let promise = engine.with_state(|_| engine.submit_within(Asker::Program, request()));
     assert!(promise.expect("no panic").is_done());
 }
 
@@ -49,7 +49,7 @@ fn who_submits_waits_while_the_inbox_is_long() {
         held.recv().expect("the state is held");
         let submitting = scope.spawn(|| {
             for _ in 0..=INBOX_MAX {
-                engine.submit_within(Asker::Nobody, request());
+                engine.submit_within(Asker::Program, request());
             }
             engine.catch_up();
         });
