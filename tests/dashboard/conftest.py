@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from tests.events import PATIENCE_S
 
 #: The sandbox needs what root and many containers do not have; the pages are our own. The rest is quiet.
 ARGUMENTS = [
@@ -21,6 +22,12 @@ ARGUMENTS = [
     "--no-first-run",
     "--enable-precise-memory-info",
 ]
+
+
+#: Limit of every wait for something that a page must show, in milliseconds.
+PATIENCE_MS = 1000 * PATIENCE_S
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +65,10 @@ class Tab:
         self.page.goto(f"{url}/#/{path}")
         return self.page
 
+    def outlives_its_server(self) -> None:
+        """Expect what a browser says of a question that the server was asked at its end, cut off in whatever way."""
+        self.expected.append("net::ERR_")
+
     def check_console(self) -> None:
         """Fail if the console shows an error that was not expected."""
         unexpected = [text for text in self.complaints if not any(part in text for part in self.expected)]
@@ -74,7 +85,7 @@ class Tab:
 def tab(browser: Browser) -> Iterator[Tab]:
     """Open a page of its own for one test; no error may be left in its console."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(PATIENCE_MS)
     tab = Tab(context.new_page())
     yield tab
     tab.check_console()

@@ -37,8 +37,7 @@ def row(page, text):
 
 
 def test_a_page_in_the_background_has_the_whole_run_when_the_engine_has_ended(tab):
-    # The page may ask for something while the server is gone and the record not yet there.
-    tab.expected.append("ERR_CONNECTION_")
+    tab.outlives_its_server()
     with ls.Engine(workers=1) as engine:
         engine.submit(double, 1).result()
         page = tab.open(engine.dashboard_url, "overview")
@@ -63,15 +62,15 @@ def test_a_program_that_is_stopped_is_not_called_live(tab):
         expect(row(page, "abs")).to_be_visible()
         program.send_signal(signal.SIGSTOP)
         silent = page.get_by_text(re.compile(r"The program has not answered for \d+ s"))
-        expect(silent).to_be_visible(timeout=30_000)
+        expect(silent).to_be_visible()
         expect(status(page)).not_to_contain_text("live")
         # A page that is chosen now says so, too, and why it is empty.
         page.get_by_role("link", name="Workers").click()
         expect(silent).to_be_visible()
-        expect(page.get_by_text("The server has not answered")).to_be_visible(timeout=30_000)
+        expect(page.get_by_text("The server has not answered")).to_be_visible()
         tab.check_accessibility()
         program.send_signal(signal.SIGCONT)
-        expect(status(page)).to_contain_text("live", timeout=30_000)
+        expect(status(page)).to_contain_text("live")
         expect(silent).to_have_count(0)
         expect(page.get_by_text("this program")).to_be_visible()
         program.stdin.close()
@@ -79,7 +78,7 @@ def test_a_program_that_is_stopped_is_not_called_live(tab):
 
 
 def test_more_pages_than_a_browser_has_connections_are_all_live(tab):
-    tab.expected.append("ERR_CONNECTION_")
+    tab.outlives_its_server()
     with ls.Engine(workers=1) as engine:
         engine.submit(double, 1).result()
         pages = [tab.page, *(tab.page.context.new_page() for _ in range(8))]

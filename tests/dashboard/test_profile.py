@@ -16,7 +16,7 @@ def test_stacks_are_those_of_the_tasks_and_say_so_before_there_are_any(tab):
         expect(page.get_by_text("No stack has been taken yet")).to_be_visible()
         tasks = [engine.submit(outer, 0.02) for _ in range(200)]
         hottest = page.get_by_role("region", name="By time in their own lines").last.get_by_role("row")
-        expect(hottest.nth(1)).to_contain_text("inner (", timeout=30_000)
+        expect(hottest.nth(1)).to_contain_text("inner (")
         expect(hottest.filter(has_text="outer (")).to_be_visible()
         assert "_worker.py" not in page.locator("main").inner_text()
         for task in tasks:

@@ -148,8 +148,7 @@ def test_a_report_that_is_opened_at_the_timeline_shows_the_bars(tab, tmp_path):
 
 
 def test_an_open_page_goes_on_when_its_engine_has_ended(tab):
-    # The page may ask for something while the server is gone and the record not yet there.
-    tab.expected.append("ERR_CONNECTION_")
+    tab.outlives_its_server()
     with ls.Engine(workers=1) as engine:
         run_something(engine)
         page = tab.open(engine.dashboard_url, "timeline")
