@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "LOOK_SIGNAL", "__version__", "ArraysKept", "Awaits", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "KeptCall", "LentCore", "Pool", "Segment", "Session", "Snapshot", "TaskOptions", "Zygote", "after_fork", "cancel_running", "code_of", "end_crossings", "is_own_thread", "static_order", "wait_any", "when_done"]
+__all__ = ["DUMP_SIGNAL", "INTERRUPT_SIGNAL", "LOOK_SIGNAL", "OFFER_PRIORITY", "__version__", "ArraysKept", "Awaits", "DefinitionBase", "Engine", "EventLoopCall", "FutureBase", "GraphRun", "KeptCall", "LentCore", "Pool", "Segment", "Session", "Snapshot", "TaskOptions", "Zygote", "after_fork", "cancel_running", "code_of", "end_crossings", "is_own_thread", "static_order", "wait_any", "when_done"]
 
 DUMP_SIGNAL: Final[int]
 """
@@ -22,6 +22,11 @@ Sent to a worker to look for a task that is to be interrupted.
 LOOK_SIGNAL: Final[int]
 """
 Sent to a worker to write them as soon as that is safe.
+"""
+
+OFFER_PRIORITY: Final[int]
+"""
+The priority of calls that are offered to workers which have nothing better to do.
 """
 
 __version__: Final[str]

@@ -26,5 +26,5 @@ pub use ids::{Attempt, GroupId, PoolId, TaskId, WorkerId};
 pub use input::{Failure, Input, ItemsRaised};
 pub use order::static_order;
 pub use scheduler::{Counts, Explanation, PoolCounts, QueuedBecause, Scheduler};
-pub use spec::{PoolSpec, Prefetch, Retries, TaskSpec};
+pub use spec::{OFFER, PoolSpec, Prefetch, Retries, TaskSpec};
 pub use time::Time;

@@ -42,6 +42,10 @@ pub const OVERTAKEN_MAX: Duration = Duration::from_secs(1);
 /// most waits.
 pub const SURPLUS_KEPT: Duration = Duration::from_secs(2);
 
+/// So long offers wait before a worker is started for them in the place of one that waits for others. That takes about
+/// as long, and most waits are shorter.
+pub const STAND_IN_AFTER: Duration = Duration::from_millis(50);
+
 /// First wait after a worker could not be started; doubled each time.
 pub const SPAWN_BACKOFF_MIN: Duration = Duration::from_millis(50);
 

@@ -19,13 +19,18 @@ pub struct TaskSpec {
     pub dependencies: Vec<TaskId>,
     /// Finished tasks whose results it needs. Nothing waits for these: they are told to readers of events.
     pub supplied: Vec<TaskId>,
-    /// Greater runs earlier, among tasks that are ready.
+    /// Greater runs earlier, among tasks that are ready. The least is that of an [`OFFER`].
     pub priority: i32,
     /// What to do when it fails.
     pub retries: Retries,
     /// Wall time that one attempt may run; counted from its start.
     pub timeout: Option<Duration>,
 }
+
+/// The priority of a task that is offered to workers which have nothing better to do: whoever offers it can do
+/// without. It is not handed to busy ones, nor worth a worker that stands in for one that waits, unless that waits
+/// for long.
+pub const OFFER: i32 = i32::MIN;
 
 /// How often a task runs again after a failure, and how long it waits before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -70,6 +70,7 @@ pub use texts::AttemptText;
 pub use untold::{EndedAt, Untold};
 pub use wait::{Check, Waited};
 
+pub use lineshaft_core::OFFER;
 pub use lineshaft_store::{Owned, Owner, Owners};
 
 pub use lineshaft_core::{Counts, Event, EventKind, GroupSummary, PoolCounts, Since};

@@ -83,6 +83,10 @@ mod _native {
     #[pymodule_export]
     const __version__: &str = env!("CARGO_PKG_VERSION");
 
+    /// The priority of calls that are offered to workers which have nothing better to do.
+    #[pymodule_export]
+    const OFFER_PRIORITY: i32 = lineshaft_engine::OFFER;
+
     /// Sent to a worker to look for a task that is to be interrupted.
     #[pymodule_export]
     const INTERRUPT_SIGNAL: i32 = lineshaft_engine::worker::INTERRUPT_SIGNAL.as_raw();

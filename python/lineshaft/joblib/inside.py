@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["LAST", "PROBE", "Inside"]
+__all__ = ["OFFER", "PROBE", "Inside"]
 
-#: Options of tasks for which any other task is more urgent, and of those of them that are no call of the program's.
-LAST = _native.TaskOptions(priority=-(1 << 20))
-PROBE = _native.TaskOptions(priority=-(1 << 20), internal=True)
+#: Options of tasks for workers that have nothing better to do, and of those of them that are no call of the program's.
+OFFER = _native.TaskOptions(priority=_native.OFFER_PRIORITY)
+PROBE = _native.TaskOptions(priority=_native.OFFER_PRIORITY, internal=True)
 
 #: Threads that wait for others to help them, and in which call.
 _waiting: dict[int, Inside] = {}

@@ -11,7 +11,7 @@ from collections import deque
 
 from lineshaft import _native
 from lineshaft.joblib.batch import probe
-from lineshaft.joblib.inside import LAST, PROBE, Inside
+from lineshaft.joblib.inside import OFFER, PROBE, Inside
 from lineshaft.joblib.run import Batch
 
 TYPE_CHECKING = False
@@ -63,7 +63,7 @@ class Joining(Inside):
                 return
             self._may_ask -= 1
         if self._probed_pool is None:
-            self._start(self._pool, self._help, LAST)
+            self._start(self._pool, self._help, OFFER)
             return
         waiting = self._probed_pool.submit(probe, ((),), None, PROBE)
         self._futures[waiting] = waiting

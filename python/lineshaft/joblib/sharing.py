@@ -17,7 +17,7 @@ from concurrent.futures import CancelledError
 from lineshaft import _native
 from lineshaft.joblib.announcing import Announcing
 from lineshaft.joblib.batch import probe
-from lineshaft.joblib.inside import LAST, PROBE, Inside
+from lineshaft.joblib.inside import OFFER, PROBE, Inside
 from lineshaft.joblib.run import Batch, modules_of
 
 TYPE_CHECKING = False
@@ -44,7 +44,7 @@ class Sharing(Inside, Announcing):
     _as_dispatched = False
 
     def __init__(self, *args: Any, **others: Any) -> None:
-        super().__init__(*args, at_once=0, options=LAST, **others)
+        super().__init__(*args, at_once=0, options=OFFER, **others)
         self._helpers = self._n_jobs - 1
         self._probes: set[Any] = set()
         #: What the functions of the first batch are from.

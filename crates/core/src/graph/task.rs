@@ -6,7 +6,7 @@ use super::NONE;
 use crate::ids::{Attempt, GroupId, PoolId, TaskId, WorkerId};
 use crate::limits::RETRY_BACKOFF_MAX;
 use crate::ready::LaneKind;
-use crate::spec::{Retries, TaskSpec};
+use crate::spec::{OFFER, Retries, TaskSpec};
 use crate::time::Time;
 
 /// Everything the scheduler remembers of a task, until it ends.
@@ -123,6 +123,10 @@ impl Task {
 
     pub(crate) fn is_waiting(&self) -> bool {
         matches!(self.state, State::Waiting { .. })
+    }
+
+    pub(crate) fn is_offer(&self) -> bool {
+        self.priority == OFFER
     }
 
     pub(crate) fn timeout(&self) -> Option<Duration> {

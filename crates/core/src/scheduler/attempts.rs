@@ -231,12 +231,16 @@ impl Scheduler {
 
     /// The worker has ended a task, well or badly, and so can run tasks.
     fn ended_by(&mut self, worker: WorkerId, now: Time) {
-        let Some(worker) = self.workers.get_mut(&worker) else {
+        let Some(entry) = self.workers.get_mut(&worker) else {
             return;
         };
-        worker.quiet_since = now;
-        let first = !std::mem::replace(&mut worker.proven, true);
-        if let Some(pool) = self.pools.get_mut(&worker.pool).filter(|_| first) {
+        entry.quiet_since = now;
+        if entry.proven {
+            return;
+        }
+        let pool = entry.pool;
+        self.update_worker(worker, |worker| worker.proven = true);
+        if let Some(pool) = self.pools.get_mut(&pool) {
             pool.spawn_failures = 0;
             pool.spawns_refused = 0;
         }

@@ -36,7 +36,9 @@ pub(super) struct Pool {
     pub(super) spawns_refused: u32,
     /// No worker is asked for before this time.
     pub(super) spawn_not_before: Time,
-    /// When the timer for that is set to; `Time::NEVER` if it is not set.
+    /// When offers are worth workers that stand in for others; `Time::NEVER` if none are wanted.
+    pub(super) stand_ins_at: Time,
+    /// When the timer for these two is set to; `Time::NEVER` if it is not set.
     pub(super) spawn_timer: Time,
     /// When the timer for quiet workers is set to; `Time::NEVER` if it is not set.
     pub(super) rebalance_timer: Time,
@@ -77,8 +79,12 @@ pub(super) struct Sums {
     pub(super) leaving: u32,
     /// Workers without tasks that could take one.
     pub(super) idle: u32,
+    /// Those of them that are known to be there.
+    pub(super) idle_there: u32,
     /// Tasks that could be moved to another worker.
     pub(super) movable: u32,
+    /// Tasks at workers that are not known to be there.
+    pub(super) late: u32,
 }
 
 impl Pool {
@@ -97,6 +103,7 @@ impl Pool {
             spawn_failures: 0,
             spawns_refused: 0,
             spawn_not_before: Time::default(),
+            stand_ins_at: Time::NEVER,
             spawn_timer: Time::NEVER,
             rebalance_timer: Time::NEVER,
             in_turn_at: Time::default(),
@@ -262,6 +269,12 @@ impl Sums {
             u32::from(new.leaving),
         );
         change(&mut self.idle, u32::from(old.idle), u32::from(new.idle));
+        change(
+            &mut self.idle_there,
+            u32::from(old.idle_there),
+            u32::from(new.idle_there),
+        );
         change(&mut self.movable, old.movable, new.movable);
+        change(&mut self.late, old.late, new.late);
     }
 }

@@ -5,6 +5,9 @@
 //! what it has not started: if that is worth the way, or if the worker has been quiet for so long that
 //! the estimate was wrong.
 //!
+//! A worker is handed tasks while its process starts. What has not begun there runs on another one that
+//! has become idle meanwhile: to start a process takes longer than most tasks.
+//!
 //! A situation is acted upon once: while a retraction is under way its worker counts for nothing
 //! here, and the answer leaves it with tasks that are known to run, which are not movable. A worker
 //! that does not answer (because it is stopped, say) is passed over after a while.
@@ -21,17 +24,17 @@ use crate::time::Time;
 
 impl Scheduler {
     pub(super) fn rebalance(&mut self, id: PoolId, step: &mut Step) {
-        let pool = &self.pools[&id];
         let room = self.room_elsewhere(id);
-        let mut look_again = Time::NEVER;
+        let mut look_again = self.recall_late(id, step);
+        let pool = &self.pools[&id];
         if room > 0 {
             if !self.cores_allow(pool.spec.cores_per_task) {
                 // What is moved could not start; look again when a core is free.
                 self.mark_hungry(id);
             } else if pool.sums.idle == 0 && step.now < pool.spawn_not_before {
-                look_again = pool.spawn_not_before;
+                look_again = look_again.min(pool.spawn_not_before);
             } else {
-                look_again = self.retract_for(id, room, step);
+                look_again = look_again.min(self.retract_for(id, room, step));
             }
         }
         let pool = self.pools.get_mut(&id).expect("checked by settle");
@@ -48,6 +51,37 @@ impl Scheduler {
         }
         let new = self.workers_allowed(id).saturating_mul(pool.slots_expected);
         pool.idle_allowed().saturating_add(new)
+    }
+
+    /// Has workers that start late give back what idle ones can begin at once. It takes the place and the core
+    /// that it has already. Returns when to look again.
+    fn recall_late(&mut self, id: PoolId, step: &mut Step) -> Time {
+        let mut look_again = Time::NEVER;
+        let pool = &self.pools[&id];
+        let is_wanted =
+            pool.sums.late > 0 && pool.ready.available(pool.choice(self.memory_short)) == 0;
+        let mut room = if is_wanted { pool.sums.idle_there } else { 0 };
+        if room == 0 {
+            return look_again;
+        }
+        for worker in pool.workers.clone() {
+            let Worker {
+                standing,
+                quiet_since,
+                ..
+            } = &self.workers[&worker];
+            if standing.late == 0 || room == 0 {
+                continue;
+            }
+            let patience_ends = *quiet_since + QUIET_MAX;
+            if patience_ends > step.now {
+                look_again = look_again.min(patience_ends);
+                continue;
+            }
+            room = room.saturating_sub(standing.late);
+            self.retract(worker, step);
+        }
+        look_again
     }
 
     /// Orders retractions that bring about as many tasks as there is room for elsewhere. Returns when

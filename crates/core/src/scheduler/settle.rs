@@ -14,7 +14,7 @@ use super::{Scheduler, Step};
 use crate::action::Action;
 use crate::graph::{Slot, State};
 use crate::ids::PoolId;
-use crate::limits::{PREFETCH_ENABLING_MAX, SURPLUS_KEPT};
+use crate::limits::{PREFETCH_ENABLING_MAX, STAND_IN_AFTER, SURPLUS_KEPT};
 use crate::spec::Prefetch;
 use crate::time::Time;
 
@@ -172,7 +172,7 @@ impl Scheduler {
             let Some(slot) = pool.ready.best(&mut self.graph, choice, turn) else {
                 return;
             };
-            if ahead > self.window(slot, prefetch) {
+            if self.graph[slot].is_offer() || ahead > self.window(slot, prefetch) {
                 return;
             }
             let State::Ready { lane } = self.graph[slot].state else {
@@ -198,14 +198,24 @@ impl Scheduler {
 
     /// Asks for workers for ready tasks that no free slot can take.
     fn spawn_workers(&mut self, id: PoolId, step: &mut Step) {
-        let wanted = self.workers_wanted(id);
+        let (mut wanted, in_time) = self.workers_wanted(id, step.now);
         let pool = self.pools.get_mut(&id).expect("checked by settle");
+        let mut timer = Time::NEVER;
+        if in_time > wanted {
+            pool.stand_ins_at = pool.stand_ins_at.min(step.now + STAND_IN_AFTER);
+            if pool.stand_ins_at <= step.now {
+                wanted = in_time;
+            } else {
+                timer = pool.stand_ins_at;
+            }
+        }
+        if in_time == wanted {
+            pool.stand_ins_at = Time::NEVER;
+        }
         let delayed = wanted > 0 && step.now < pool.spawn_not_before;
-        let timer = if delayed {
-            pool.spawn_not_before
-        } else {
-            Time::NEVER
-        };
+        if delayed {
+            timer = pool.spawn_not_before;
+        }
         let at = &mut pool.spawn_timer;
         self.timers.move_to(timer, at, Timer::Spawn(id));
         if wanted > 0 && !delayed {
@@ -217,15 +227,27 @@ impl Scheduler {
         }
     }
 
-    fn workers_wanted(&self, id: PoolId) -> u32 {
-        let pool = &self.pools[&id];
-        let tasks = pool.ready.available(pool.choice(self.memory_short));
-        let tasks = u32::try_from(tasks).unwrap_or(u32::MAX);
+    /// How many workers to ask for now, and how many if nothing changes for some time.
+    fn workers_wanted(&mut self, id: PoolId, now: Time) -> (u32, u32) {
+        let allowed = self.workers_allowed(id);
+        let pool = self.pools.get_mut(&id).expect("checked by settle");
+        let choice = pool.choice(self.memory_short);
+        let tasks = u32::try_from(pool.ready.available(choice)).unwrap_or(u32::MAX);
         let coming = pool.starting.saturating_mul(pool.slots_expected);
         let missing = tasks.saturating_sub(pool.sums.free_slots.saturating_add(coming));
-        missing
-            .div_ceil(pool.slots_expected)
-            .min(self.workers_allowed(id))
+        let wanted = missing.div_ceil(pool.slots_expected).min(allowed);
+        let stand_ins = wanted.saturating_sub(allowed.saturating_sub(pool.sums.stuck));
+        if stand_ins == 0 {
+            return (wanted, wanted);
+        }
+        // If the best is an offer, all are.
+        let turn = pool.turn(now);
+        let best = pool.ready.best(&mut self.graph, choice, turn);
+        if best.is_some_and(|slot| self.graph[slot].is_offer()) {
+            (wanted - stand_ins, wanted)
+        } else {
+            (wanted, wanted)
+        }
     }
 
     /// How many more workers the pool may have.

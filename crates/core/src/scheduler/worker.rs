@@ -68,7 +68,9 @@ pub(super) struct Standing {
     pub(super) stuck: bool,
     pub(super) leaving: bool,
     pub(super) idle: bool,
+    pub(super) idle_there: bool,
     pub(super) movable: u32,
+    pub(super) late: u32,
     pub(super) cores: u64,
 }
 
@@ -96,6 +98,11 @@ impl Worker {
         self.blocked > 0 && self.blocked + self.lending >= self.slots
     }
 
+    /// Whether it is known to be there. A worker is handed tasks while its process starts.
+    fn is_there(&self) -> bool {
+        self.proven || self.running > 0
+    }
+
     /// Tasks that probably have not started.
     pub(super) fn unstarted(&self) -> u32 {
         self.len().saturating_sub(self.slots.max(self.running))
@@ -110,6 +117,8 @@ impl Worker {
         let ahead = (in_flight + 1).saturating_sub(self.slots);
         let running = in_flight.min(self.slots);
         let running = running.saturating_sub(self.blocked + self.lending);
+        let idle = open && in_flight == 0;
+        let is_movable = staying && !self.retracting;
         Standing {
             key: open.then_some(Key {
                 ahead,
@@ -124,9 +133,11 @@ impl Worker {
             active: in_flight > 0 && !stuck,
             stuck: stuck && staying,
             leaving: matches!(self.leaving, Leaving::Retired | Leaving::Killed),
-            idle: open && in_flight == 0,
-            movable: if staying && !self.retracting {
-                self.unstarted()
+            idle,
+            idle_there: idle && self.is_there(),
+            movable: if is_movable { self.unstarted() } else { 0 },
+            late: if is_movable && !self.is_there() {
+                in_flight
             } else {
                 0
             },

@@ -109,6 +109,74 @@ fn a_quiet_worker_loses_what_waits_there_after_two_milliseconds() {
 }
 
 #[test]
+fn what_a_worker_has_that_is_late_moves_to_an_idle_one() {
+    check(
+        "
+        pool p max=2
+        up w0
+        submit a        run a#1 on w0
+        submit b        spawn 1 for p
+        up w1           run b#1 on w1
+        tick 5ms
+        finish a        resolve a, retract w1
+        retracted w1 b  run b#2 on w0
+        finish b        resolve b
+        deadline        none
+    ",
+    );
+}
+
+#[test]
+fn what_has_just_been_handed_to_it_has_two_milliseconds() {
+    check(
+        "
+        pool p max=2
+        up w0
+        graph a b   run a#1 on w0, spawn 1 for p
+        up w1       run b#1 on w1
+        finish a    resolve a
+        deadline    in 2ms
+        tick 1ms
+        tick 1ms    retract w1
+        retracted w1
+        deadline    none
+        finish b    resolve b
+    ",
+    );
+}
+
+#[test]
+fn what_is_known_to_have_begun_stays() {
+    check(
+        "
+        pool p max=2
+        up w0
+        graph a b   run a#1 on w0, spawn 1 for p
+        up w1       run b#1 on w1
+        start b
+        tick 5ms
+        finish a    resolve a
+        deadline    none
+    ",
+    );
+}
+
+#[test]
+fn nothing_moves_between_workers_of_which_none_is_there() {
+    check(
+        "
+        pool p max=3
+        up w0
+        up w1
+        up w2
+        graph a b   run a#1 on w0, run b#1 on w1
+        tick 1s
+        deadline    none
+    ",
+    );
+}
+
+#[test]
 fn an_answer_that_was_not_asked_for_is_dropped() {
     check(
         "

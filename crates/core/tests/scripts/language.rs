@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! pool p max=2                    a pool; also cores=, prefetch=off or short
-//! submit b(a) timeout=1s          a task that needs a; also pool=, group=, prio=, retries=, deaths=, items=again, internal=yes,
+//! submit b(a) timeout=1s          a task that needs a; also pool=, group=, prio= (or offer), retries=, deaths=, items=again, internal=yes,
 //!                                 backoff=, in= for the one that asked for it, given= for one that it needs and that has finished
 //! graph a b(a) c(a,b) / g=2       a graph; options after the slash hold for all
 //! up w0 slots=4                   a worker; also pool=
@@ -21,8 +21,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use lineshaft_core::{
-    Action, Attempt, EventKind, Explanation, Failure, GroupId, Input, Phases, PoolId, PoolSpec,
-    Prefetch, Rejection, Retries, Scheduler, Since, TaskId, TaskSpec, Time, WorkerId,
+    Action, Attempt, EventKind, Explanation, Failure, GroupId, Input, OFFER, Phases, PoolId,
+    PoolSpec, Prefetch, Rejection, Retries, Scheduler, Since, TaskId, TaskSpec, Time, WorkerId,
 };
 
 /// Runs a script and compares the orders that each line causes with those beside it.
@@ -211,9 +211,11 @@ impl Bench {
                 .map(|name| self.task(name))
                 .into_iter()
                 .collect(),
-            priority: options
-                .get("prio")
-                .map_or(0, |text| text.parse().expect("a priority")),
+            priority: match options.get("prio") {
+                None => 0,
+                Some("offer") => OFFER,
+                Some(text) => text.parse().expect("a priority"),
+            },
             retries: Retries {
                 failures_max: options.number("retries", 0),
                 deaths_max: options.number("deaths", 0),

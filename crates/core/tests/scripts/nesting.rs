@@ -163,3 +163,84 @@ fn a_call_on_threads_that_needs_a_place_has_one_even_if_another_keeps_its_own() 
     ",
     );
 }
+
+#[test]
+fn an_offer_is_not_worth_a_worker_that_stands_in_for_one_that_waits_a_moment() {
+    check(
+        "
+        pool p max=2
+        up w0
+        up w1
+        graph a b            run a#1 on w0, run b#1 on w1
+        submit x in=a prio=offer
+        block a
+        deadline             in 50ms
+        tick 49ms
+        finish b             resolve b, run x#1 on w1
+        deadline             none
+    ",
+    );
+}
+
+#[test]
+fn it_is_if_that_waits_for_long() {
+    check(
+        "
+        pool p max=2
+        up w0
+        up w1
+        graph a b            run a#1 on w0, run b#1 on w1
+        start b
+        submit x in=a prio=offer
+        block a
+        tick 50ms            spawn 1 for p
+        up w2                run x#1 on w2
+        finish x             resolve x
+    ",
+    );
+}
+
+#[test]
+fn a_call_is_worth_one_at_once() {
+    check(
+        "
+        pool p max=2 prefetch=off
+        up w0
+        up w1
+        graph a b            run a#1 on w0, run b#1 on w1
+        submit x in=a prio=offer
+        submit y in=a
+        block a              spawn 1 for p
+        up w2                run y#1 on w2
+    ",
+    );
+}
+
+#[test]
+fn an_offer_is_worth_a_worker_that_the_pool_has_room_for() {
+    check(
+        "
+        pool p max=2
+        up w0
+        submit a             run a#1 on w0
+        block a
+        submit x in=a prio=offer  spawn 1 for p
+        up w1                run x#1 on w1
+    ",
+    );
+}
+
+#[test]
+fn an_offer_is_not_handed_to_a_busy_worker() {
+    check(
+        "
+        pool p max=1
+        up w0
+        submit a             run a#1 on w0
+        submit x prio=offer
+        submit b             run b#1 on w0
+        finish a             resolve a
+        finish b             resolve b, run x#1 on w0
+    ",
+    );
+}
