@@ -6,6 +6,7 @@ import time
 import pytest
 from playwright.sync_api import expect
 from tests.dashboard.jobs import SlowToLoad, crash, double, fail, move, nap, wait_for_call
+from tests.events import eventually
 
 import lineshaft as ls
 from lineshaft.errors import WorkerDied
@@ -103,11 +104,7 @@ COUNT_WAITING = """
 
 
 def expect_waiting(page):
-    for _ in range(500):
-        if page.evaluate(COUNT_WAITING) > 100:
-            return
-        page.wait_for_timeout(20)
-    raise AssertionError("no part of a bar shows that a call waits")
+    eventually(lambda: page.evaluate(COUNT_WAITING) > 100, "a part of a bar shows that a call waits")
 
 
 def test_a_bar_shows_when_its_call_waits_and_so_it_does_of_a_run_that_is_over(tab, event, tmp_path):
@@ -190,18 +187,10 @@ def test_keys_move_and_zoom(tab):
             page.keyboard.press("+")
         # What is shown follows the keys a moment later.
         expected = pytest.approx(before_s * 0.6**6, rel=0.02)
-        for _ in range(500):
-            if shown_s(page) == expected:
-                break
-            page.wait_for_timeout(20)
-        assert shown_s(page) == expected
+        eventually(lambda: shown_s(page) == expected, "it shows less")
         page.keyboard.press("Home")
         expect(page.get_by_role("button", name="Whole run")).to_have_attribute("aria-pressed", "true")
-        for _ in range(500):
-            if shown_s(page) >= before_s * 0.98:
-                break
-            page.wait_for_timeout(20)
-        assert shown_s(page) >= before_s * 0.98
+        eventually(lambda: shown_s(page) >= before_s * 0.98, "it shows all again")
         # Beyond the end nothing ran.
         for _ in range(20):
             page.keyboard.press("ArrowRight")

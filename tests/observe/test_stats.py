@@ -6,6 +6,16 @@ import sys
 
 import pytest
 
+
+def printed_by(program, folder, options):
+    """Run a program under ``lineshaft run``; return the number that it prints."""
+    (folder / "program.py").write_text(program)
+    command = [sys.executable, "-m", "lineshaft", "run", *options, "program.py"]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return int(ended.stdout)
+
+
 PROGRAM = """
 import multiprocessing
 import lineshaft
@@ -23,11 +33,8 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("options", [["--no-dashboard"], []])
 def test_peak_memory_is_that_of_workers_that_have_ended_too(tmp_path, options):
-    (tmp_path / "program.py").write_text(PROGRAM)
-    command = [sys.executable, "-m", "lineshaft", "run", *options, "program.py"]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 0, ended.stderr
-    assert 200 < int(ended.stdout) < 600, "of as many as there were at a time"
+    mib = printed_by(PROGRAM, tmp_path, options)
+    assert 200 < mib < 600, "of as many as there were at a time"
 
 
 SHARING = """
@@ -50,12 +57,7 @@ if __name__ == "__main__":
 # Without anybody who looks meanwhile, what workers have shared before the end may count for each of the four.
 @pytest.mark.parametrize(("report", "most_mib"), [([], 900), (["--report", "run.html"], 500)])
 def test_peak_memory_has_what_workers_share_once_and_is_that_of_the_report(tmp_path, report, most_mib):
-    (tmp_path / "program.py").write_text(SHARING)
-    options = ["--no-dashboard", "--workers", "4", *report]
-    command = [sys.executable, "-m", "lineshaft", "run", *options, "program.py"]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 0, ended.stderr
-    mib = int(ended.stdout)
+    mib = printed_by(SHARING, tmp_path, ["--no-dashboard", "--workers", "4", *report])
     # The array, its pickle and the object: each worker that counts the object as its own adds another hundred.
     assert 200 < mib < most_mib
     if report:
@@ -80,8 +82,5 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("options", [["--no-dashboard"], []])
 def test_peak_memory_has_what_workers_were_forked_with_once(tmp_path, options):
-    (tmp_path / "program.py").write_text(FORKED)
-    command = [sys.executable, "-m", "lineshaft", "run", *options, "program.py"]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 0, ended.stderr
-    assert 100 < int(ended.stdout) < 300, "each of four workers would add another hundred"
+    mib = printed_by(FORKED, tmp_path, options)
+    assert 100 < mib < 300, "each of four workers would add another hundred"

@@ -2,8 +2,7 @@
 
 import type { Group, Total } from "./api";
 import { bytes, count, duration, percent } from "./format";
-import { colour } from "./palette";
-import { link } from "./route";
+import { functionColumn } from "./function";
 import { Table, type Column } from "./table";
 
 /** What is shown of them: the time that they ran, or the bytes of their results. */
@@ -22,16 +21,7 @@ export function GroupTable({ groups, total, label, what = "time" }: { groups: Gr
 }
 
 const BEGINNING: Column<Group>[] = [
-  {
-    name: "function",
-    title: inFull,
-    cell: (group) => (
-      <>
-        <i class="dot" style={{ background: colour(group.group) }} />
-        <a href={link({ group: group.group }, "tasks")}>{group.name}</a>
-      </>
-    ),
-  },
+  functionColumn({ isLink: true, title: inFull }),
   {
     name: "done",
     cell: ({ finished, submitted, dropped }) => (

@@ -142,36 +142,16 @@ mod tests {
         let rollup = |private: u64, shared: u64, share: u64| {
             let anonymous = private + shared;
             let share = private + share;
-            format!(
-                "Pss_Anon: {share} kB
-Shared_Dirty: {shared} kB
-Anonymous: {anonymous} kB
-"
-            )
+            format!("Pss_Anon: {share} kB\nShared_Dirty: {shared} kB\nAnonymous: {anonymous} kB\n")
         };
-        let none = "RssShmem: 0 kB
-";
+        let none = "RssShmem: 0 kB\n";
         assert_eq!(parse_inherited(&rollup(10, 300, 60), none), Some(300 << 10));
         assert_eq!(parse_inherited(&rollup(10, 0, 0), none), Some(0));
         // Pages of objects count as shared and written to as well.
-        let text = "Pss_Anon: 70 kB
-Shared_Dirty: 400 kB
-Anonymous: 310 kB
-";
+        let text = "Pss_Anon: 70 kB\nShared_Dirty: 400 kB\nAnonymous: 310 kB\n";
+        assert_eq!(parse_inherited(text, "RssShmem: 100 kB\n"), Some(300 << 10));
         assert_eq!(
-            parse_inherited(
-                text,
-                "RssShmem: 100 kB
-"
-            ),
-            Some(300 << 10)
-        );
-        assert_eq!(
-            parse_inherited(
-                &rollup(10, 300, 60),
-                "RssShmem: 250 kB
-"
-            ),
+            parse_inherited(&rollup(10, 300, 60), "RssShmem: 250 kB\n"),
             Some(240 << 10)
         );
         assert_eq!(parse_inherited("", none), None);

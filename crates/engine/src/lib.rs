@@ -15,6 +15,7 @@ mod caller;
 mod clock;
 mod command;
 mod descriptors;
+mod endings;
 mod engine;
 mod error;
 mod excerpt;

@@ -25,9 +25,10 @@ use crate::interpreter::{front, interpreter};
 use crate::observed::Observed;
 use crate::pool::{self, Pool};
 use crate::resolver::{Forward, Resolver};
-use crate::runner::{LoopRunner, ThreadRunner, stack_bytes};
+use crate::runner::{LoopRunner, ThreadRunner};
 use crate::snapshot::Snapshot;
 use crate::stats;
+use crate::threads::{open_threads, stack_bytes};
 use crate::turns::Turns;
 use crate::values::to_payload;
 
@@ -294,13 +295,7 @@ impl Engine {
             workers,
             kind,
         };
-        let engine = self.core.engine()?;
-        let opened = if internal {
-            engine.open_internal_pool(options)
-        } else {
-            engine.open_pool(options)
-        };
-        let id = opened.map_err(|error| engine_error(py, &error))?;
+        let id = open_threads(py, &self.core, options, internal)?;
         let fresh = runner.pool.set(id).is_ok();
         debug_assert!(fresh, "a runner belongs to one pool");
         Ok(Pool::threads(Arc::clone(&self.core), id, broken))
@@ -332,8 +327,7 @@ impl Engine {
             workers,
             kind,
         };
-        let opened = self.core.engine()?.open_pool(options);
-        let id = opened.map_err(|error| engine_error(py, &error))?;
+        let id = open_threads(py, &self.core, options, false)?;
         self.core.cancels.bind(py).set_item(id.0, cancel)?;
         Ok(Pool::threads(Arc::clone(&self.core), id, Arc::default()))
     }

@@ -22,7 +22,8 @@ struct Own {
     turn: Arc<Turn>,
 }
 
-/// This thread is that of an event loop, which has methods `block()`, `unblock()` and `runs(task)`. Returns what is to be told whose turn it is.
+/// This thread is that of an event loop, which has methods `block()`, `unblock()` and `runs(task)`.
+/// Returns what is to be told whose turn it is.
 pub fn adopt(core: &Weak<Core>, event_loop: &Bound<'_, PyAny>) -> Arc<Turn> {
     let own = || {
         let turn = Arc::new(Turn::default());

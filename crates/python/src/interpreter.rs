@@ -25,8 +25,6 @@ pub struct Front {
     pub run_batch: Py<PyAny>,
     /// `lineshaft._arguments.show`.
     pub show_arguments: Py<PyAny>,
-    /// `lineshaft._awaited`: what tasks wait for by means of Python.
-    pub awaited: Py<PyModule>,
     /// `lineshaft._caller.call`.
     call: Py<PyAny>,
     /// `lineshaft._failures`: exceptions for what happened to tasks.
@@ -70,7 +68,6 @@ pub fn front(py: Python<'_>) -> PyResult<&'static Front> {
             group_of: parent.getattr("group_of")?.unbind(),
             run_batch: py.import("lineshaft._batch")?.getattr("run")?.unbind(),
             show_arguments: py.import("lineshaft._arguments")?.getattr("show")?.unbind(),
-            awaited: py.import("lineshaft._awaited")?.unbind(),
             call: py.import("lineshaft._caller")?.getattr("call")?.unbind(),
             failures: py.import("lineshaft._failures")?.unbind(),
             future: future.cast_into::<PyType>()?.unbind(),

@@ -33,6 +33,7 @@ mod snapshot;
 mod stats;
 mod submission;
 mod task_options;
+mod threads;
 mod turns;
 mod values;
 mod waiting;

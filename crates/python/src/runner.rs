@@ -461,16 +461,3 @@ impl EventLoopCall {
         Ok(())
     }
 }
-
-/// The stack of threads that the program starts from here on, in bytes; without a value, the system's default.
-pub fn stack_bytes(py: Python<'_>) -> PyResult<Option<usize>> {
-    let threads = py.import(pyo3::intern!(py, "_thread"))?;
-    let stack_size = threads.getattr(pyo3::intern!(py, "stack_size"))?;
-    // There is no asking without setting it: back to the default, for a moment.
-    let bytes: usize = stack_size.call0()?.extract()?;
-    if bytes == 0 {
-        return Ok(None);
-    }
-    stack_size.call1((bytes,))?;
-    Ok(Some(bytes))
-}

@@ -5,11 +5,11 @@ joblib itself is not imported for that: the backend is there as soon as it is.
 Layout: `backend.py` is what joblib talks to; `run.py` and the files of its four ways, `waiting.py`,
 `announcing.py`, and inside tasks (`inside.py`) `sharing.py` and `joining.py`, run the batches of one ``Parallel``
 call; `asleep.py` looks whether their threads sleep; `pools.py` chooses where;
-`batch.py` is what workers run, `results.py` what they send back; `mapped.py` keeps arrays that are mapped
-files what they are; `limits.py` keeps the threads of numerical libraries within the budget; `ending.py` is
-for daemon threads when the program ends. Only `backend.py` and
-`died.py`, an error, import joblib; the first is imported when joblib is, so a worker whose tasks do not use it
-pays nothing.
+`batch.py` is what workers run, `results.py` what they send back; `copies.py` copies small arguments, so that
+calls travel together; `mapped.py` keeps arrays that are mapped files what they are; `limits.py` keeps the
+threads of numerical libraries within the budget; `ending.py` is for daemon threads when the program ends.
+Only `backend.py` and `died.py`, an error, import joblib; the first is imported when joblib is, so a worker
+whose tasks do not use it pays nothing.
 """
 
 from __future__ import annotations

@@ -113,26 +113,30 @@ class Waiting(Run):
                     self._end(group)
 
     def _feed(self) -> None:
+        while self._kept and self._has_room():
+            self._send(self._take())
+
+    def _has_room(self) -> bool:
+        """Whether what comes next may be with the engine, too."""
+        most = self._n_jobs if self._may_travel_together(self._kept[0]) else self._at_once
+        return most is None or len(self._groups) < most
+
+    def _may_travel_together(self, batch: Batch) -> bool:
+        return self._batch_s < LONG_S and isinstance(batch.kept, tuple)
+
+    def _take(self) -> list[Batch]:
+        """Take the next batch, and those behind it that are to travel with it: calls of the same."""
         kept = self._kept
-        if not kept:
-            return
-        if self._batch_s >= LONG_S:
-            while kept and (self._at_once is None or len(self._groups) < self._at_once):
-                self._send([kept.popleft()])
-            return
-        while kept:
-            if isinstance(kept[0].kept, _native.KeptCall):
-                if self._at_once is not None and len(self._groups) >= self._at_once:
-                    return
-                self._send([kept.popleft()])
-                continue
-            if len(self._groups) >= self._n_jobs:
-                return
-            # One worker's share of what there is, so that the caller deals with the results of one
-            # while another computes.
-            share = -(-(len(kept) + self._away) // self._n_jobs)
-            size = min(len(kept), share, max(1, int(GROUP_S / self._batch_s)))
-            self._send([kept.popleft() for _ in range(size)])
+        first = kept[0]
+        if not self._may_travel_together(first):
+            return [kept.popleft()]
+        # One worker's share of what there is, so that the caller deals with the results of one
+        # while another computes.
+        share = -(-(len(kept) + self._away) // self._n_jobs)
+        size = min(share, max(1, int(GROUP_S / self._batch_s)))
+        code, _ = first.kept
+        same = takewhile(lambda batch: isinstance(batch.kept, tuple) and batch.kept[0] is code, islice(kept, size))
+        return [kept.popleft() for _ in list(same)]
 
     def _send(self, batches: list[Batch]) -> None:
         sent_s = time.monotonic()
@@ -140,17 +144,12 @@ class Waiting(Run):
         if kept is None:
             future = self._pool.submit(*self._call_of(batches[0].calls), None, self._options)
         elif isinstance(kept, _native.KeptCall):
-            self._kept.extendleft(reversed(batches[1:]))
-            del batches[1:]
             try:
                 future = kept.submit(self._options)
             except SerializationError as error:
                 raise to_be_raised(error, batches) from error.__cause__
         else:
             code, _ = kept
-            together = list(takewhile(lambda batch: isinstance(batch.kept, tuple) and batch.kept[0] is code, batches))
-            self._kept.extendleft(reversed(batches[len(together) :]))
-            del batches[len(together) :]
             future = self._pool.submit_each(code, [batch.kept[1] for batch in batches], self._options)
         self._away += len(batches)
         self._groups[_Group(batches, future, sent_s)] = None

@@ -4,6 +4,7 @@ import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { GraphNode, GraphPath, GraphStep, GraphView, Overview } from "../api";
 import { useAsked } from "../ask";
 import { count, duration, percent, rough } from "../format";
+import { functionColumn } from "../function";
 import { isOver, type Live } from "../live";
 import { NumberCard } from "../number";
 import { colour, stateColour } from "../palette";
@@ -249,16 +250,7 @@ function Missing({ graph }: { graph: GraphView }) {
 function Path({ path }: { path: GraphPath }) {
   if (path.steps.length === 0) return null;
   const columns: Column<GraphStep>[] = [
-    {
-      name: "function",
-      title: (step) => step.name,
-      cell: (step) => (
-        <>
-          <i class="dot" style={{ background: colour(step.group) }} />
-          <a href={link({ group: step.group }, "tasks")}>{step.name}</a>
-        </>
-      ),
-    },
+    functionColumn({ isLink: true }),
     { name: "first task", cell: (step) => <a href={link({ task: step.task })}>{step.task}</a> },
     { name: "tasks", cell: (step) => count(step.tasks) },
     { name: "ran", cell: (step) => duration(step.ran_s) },

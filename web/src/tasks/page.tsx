@@ -3,9 +3,10 @@
 import type { GroupPage, Overview, Task, TaskPage } from "../api";
 import { useAsked } from "../ask";
 import { count, duration } from "../format";
+import { functionColumn } from "../function";
 import { GroupTable } from "../groups";
 import { isOver, type Live } from "../live";
-import { colour, stateColour } from "../palette";
+import { stateColour } from "../palette";
 import { go, link, useRoute } from "../route";
 import { Table, type Column } from "../table";
 
@@ -125,16 +126,7 @@ function Tasks({ params, every }: { params: URLSearchParams; every: number | nul
 }
 
 const COLUMNS: Column<Task>[] = [
-  {
-    name: "function",
-    title: (task) => task.name,
-    cell: (task) => (
-      <>
-        <i class="dot" style={{ background: colour(task.group) }} />
-        {task.name}
-      </>
-    ),
-  },
+  functionColumn(),
   { name: "task", cell: (task) => <a href={link({ task: task.task })}>{task.task}</a> },
   { name: "state", left: true, cell: (task) => <State state={task.state} /> },
   {

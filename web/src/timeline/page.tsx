@@ -4,6 +4,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { GroupShare, Overview, Sample, Timeline } from "../api";
 import { useAsked } from "../ask";
 import { count, duration, percent } from "../format";
+import { functionColumn } from "../function";
 import { isOver, type Live } from "../live";
 import { colour } from "../palette";
 import { go, useRoute } from "../route";
@@ -244,16 +245,7 @@ function Shares({ groups, ran_s }: { groups: GroupShare[]; ran_s: number }) {
     cell: (group) => group.lost > 0 && duration(group.lost_s),
   };
   const columns: Column<GroupShare>[] = [
-    {
-      name: "function",
-      title: (group) => group.name,
-      cell: (group) => (
-        <>
-          <i class="dot" style={{ background: colour(group.group) }} />
-          {group.name}
-        </>
-      ),
-    },
+    functionColumn(),
     { name: "attempts", cell: (group) => count(group.count) },
     { name: "failed", look: ({ failed }) => (failed > 0 ? "bad" : ""), cell: ({ failed }) => failed > 0 && count(failed) },
     { name: "ran", hint: "Time in this window that their calls ran", cell: (group) => duration(group.ran_s) },

@@ -83,46 +83,23 @@ impl Scheduler {
 
 #[cfg(test)]
 mod tests {
-    use crate::{
-        GroupId, Input, PoolId, PoolSpec, Prefetch, Retries, Scheduler, TaskId, TaskSpec, Time,
-        WorkerId,
-    };
+    use crate::scheduler::one_task::{TASK, inputs};
+    use crate::{Attempt, Input, Retries, Scheduler, Time};
 
     /// Whether a task may go on that runs, once it is cancelled.
     fn may_go_on_after(kill: bool) -> bool {
-        let (pool, worker, task) = (PoolId(0), WorkerId(0), TaskId(1));
-        let pool_spec = PoolSpec {
-            pool,
-            workers_max: 1,
-            cores_per_task: 1,
-            prefetch: Prefetch::Off,
-        };
-        let spec = TaskSpec {
-            task,
-            pool,
-            group: GroupId(0),
-            parent: None,
-            dependencies: Vec::new(),
-            supplied: Vec::new(),
-            priority: 0,
-            retries: Retries::default(),
-            timeout: None,
-        };
-        let up = Input::WorkerUp {
-            worker,
-            pool,
-            slots: 1,
-        };
         let mut scheduler = Scheduler::new();
         let mut handle = |input| {
             scheduler.handle(Time(0), input, &mut Vec::new());
-            scheduler.may_go_on(task)
+            scheduler.may_go_on(TASK)
         };
-        for input in [Input::SetCores(1), Input::AddPool(pool_spec), up] {
-            assert!(!handle(input), "it is not known");
-        }
-        assert!(handle(Input::Submit(spec)), "it is handed over at once");
-        let attempt = crate::Attempt(1);
+        let known = inputs(Retries::default()).map(&mut handle);
+        assert_eq!(
+            known,
+            [false, false, false, true],
+            "it is handed over at once"
+        );
+        let (task, attempt) = (TASK, Attempt(1));
         assert!(handle(Input::Started { task, attempt }));
         handle(Input::Cancel { task, kill })
     }

@@ -30,6 +30,8 @@ mod counts;
 mod explain;
 mod invariants;
 mod lifecycle;
+#[cfg(test)]
+mod one_task;
 mod pool;
 mod pools;
 mod rebalance;

@@ -61,12 +61,8 @@ impl Waits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        Attempt, GroupId, Input, Phases, PoolId, PoolSpec, Prefetch, Retries, Scheduler, TaskSpec,
-        WorkerId,
-    };
-
-    const TASK: TaskId = TaskId(1);
+    use crate::scheduler::one_task::{self, TASK};
+    use crate::{Attempt, Input, Phases, Retries, Scheduler};
 
     fn ms(count: u64) -> Duration {
         Duration::from_millis(count)
@@ -74,35 +70,12 @@ mod tests {
 
     /// A scheduler with a task that has been handed to a worker, and inputs at these times, in milliseconds.
     fn after(inputs: Vec<(u64, Input)>) -> Scheduler {
-        let (pool, worker) = (PoolId(0), WorkerId(0));
         let mut scheduler = Scheduler::new();
-        let spec = PoolSpec {
-            pool,
-            workers_max: 1,
-            cores_per_task: 1,
-            prefetch: Prefetch::Off,
+        let retries = Retries {
+            failures_max: 1,
+            ..Retries::default()
         };
-        let task = TaskSpec {
-            task: TASK,
-            pool,
-            group: GroupId(0),
-            parent: None,
-            dependencies: Vec::new(),
-            supplied: Vec::new(),
-            priority: 0,
-            retries: Retries {
-                failures_max: 1,
-                ..Retries::default()
-            },
-            timeout: None,
-        };
-        let up = Input::WorkerUp {
-            worker,
-            pool,
-            slots: 1,
-        };
-        let first = [Input::SetCores(1), Input::AddPool(spec), up];
-        let first = first.into_iter().chain([Input::Submit(task)]);
+        let first = one_task::inputs(retries).into_iter();
         let first = first.map(|input| (0, input));
         for (at_ms, input) in first.chain(inputs) {
             let now = Time(at_ms * 1_000_000);

@@ -16,7 +16,7 @@ impl Shared {
     /// Submits a task of a caller, unless its pool was closed.
     pub(crate) fn submit_to_open(&self, request: TaskRequest) -> Result<Arc<Promise>, EngineError> {
         let is_open = |inbox: &Inbox, request: &TaskRequest| inbox.open.contains(&request.pool);
-        self.submit_if(request, self.task_here(), is_open)
+        self.submit_if(request, self.asker_here(), is_open)
             .ok_or(EngineError::PoolClosed)
     }
 
@@ -26,8 +26,8 @@ impl Shared {
             .expect("there is no condition")
     }
 
-    /// The task of this engine that runs on this thread.
-    fn task_here(&self) -> Asker {
+    /// The task of this engine that runs on this thread, or the program.
+    fn asker_here(&self) -> Asker {
         runner::task_of(self).map_or(Asker::Program, |(task, _)| Asker::Task(task))
     }
 
@@ -104,7 +104,7 @@ impl Shared {
                 inbox,
                 Command::SubmitGraph {
                     tasks,
-                    asker: self.task_here(),
+                    asker: self.asker_here(),
                     order,
                 },
             );

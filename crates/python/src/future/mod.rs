@@ -20,7 +20,7 @@ use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyException, PyRuntimeError, PyTypeError};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyList, PyTuple};
+use pyo3::types::{PyBool, PyList, PyModule, PyTuple};
 
 use crate::awaits::is_of_task;
 use crate::client::Client;
@@ -308,8 +308,8 @@ impl FutureBase {
         let is_nested = slf.get().is_nested();
         let mut says_so = false;
         if (is_of_task() || is_nested) && !slf.get().is_ended() {
-            let awaited = front(slf.py())?.awaited.bind(slf.py());
-            let noted = awaited.call_method1("note", (slf, function, event_loop::is_here()))?;
+            let noted =
+                awaited(slf.py())?.call_method1("note", (slf, function, event_loop::is_here()))?;
             says_so = noted.is_truthy()?;
         }
         Self::add_callback(slf, function, !(is_nested && says_so))
@@ -358,8 +358,7 @@ impl FutureBase {
             this.waiters.get_or_init(|| fresh)
         });
         if is_of_task() || this.is_nested() {
-            let awaited = front(py)?.awaited.bind(py);
-            return awaited.call_method1("Waiters", (slf, waiters));
+            return awaited(py)?.call_method1("Waiters", (slf, waiters));
         }
         Ok(waiters.bind(py).clone().into_any())
     }
@@ -475,4 +474,9 @@ impl Drop for FutureBase {
             let _: Result<(), lineshaft_engine::EngineError> = session.forget(call.id());
         }
     }
+}
+
+/// What tasks wait for by means of Python. Imported only where a task does so.
+fn awaited(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    py.import(pyo3::intern!(py, "lineshaft._awaited"))
 }
